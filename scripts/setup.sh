@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# setup.sh VENV EXTRA: a virtual environment with curlvpr[EXTRA,dev] in it. Called by `make setup`.
+set -euo pipefail
+venv=$1 extra=$2
+python=${PYTHON:-python3}
+cpu_index=https://download.pytorch.org/whl/cpu
+log=$venv/setup.log
+
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' ||
+    { echo "setup: python 3.11 or 3.12 is needed, $python is $("$python" -V 2>&1). Try: make PYTHON=python3.11 …" >&2; exit 1; }
+command -v gcc >/dev/null || { echo "setup: gcc is needed (DeepSpeed compiles a small operator)." >&2; exit 1; }
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+: >"$log"
+pip() { "$venv/bin/python" -m pip "$@" >>"$log" 2>&1; }
+step() { echo "setup: $*"; echo "== $*" >>"$log"; }
+trap 'echo "setup: failed; the end of $log:" >&2; tail -n 15 "$log" >&2' ERR
+
+constraints=()
+if [ "$extra" = cpu ]; then
+    constraints=(-c constraints-cpu.txt)
+    step "torch 2.13.0 for CPU"
+    # PyTorch's CPU index has proper CPU wheels of both; where it is out of reach, take what pip has.
+    if ! timeout 300 "$venv/bin/python" -m pip install --retries 0 --timeout 15 --index-url "$cpu_index" \
+        torch==2.13.0 torchvision==0.28.0 >>"$log" 2>&1; then
+        echo "setup: PyTorch's CPU index is out of reach; taking torch from pip's own sources"
+        pip install torch==2.13.0
+    fi
+fi
+step "curlvpr[$extra,dev] and what it needs (a few minutes the first time)"
+pip install "${constraints[@]}" -e ".[$extra,dev]"
+if [ "$extra" = cpu ]; then
+    if "$venv/bin/python" -c 'import torchvision' >>"$log" 2>&1; then :; else
+        step "torchvision here is built for CUDA; its Python part is made loadable"
+        site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+        cp scripts/torchvision_cpu_ops.py "$site/_torchvision_cpu_ops.py"
+        echo "import _torchvision_cpu_ops" >"$site/_torchvision_cpu_ops.pth"
+        # Both are linked to CUDA as well, and nothing here needs them.
+        pip uninstall -y torchaudio torchcodec
+        "$venv/bin/python" -c 'import torchvision' >>"$log" 2>&1
+    fi
+fi
+step "done: $("$venv/bin/python" -V), environment in $venv"

@@ -1,0 +1,24 @@
+import pytest
+from pydantic import ValidationError
+
+from curriculum.task import Task
+
+
+def closed(**changes):
+    fields = dict(id="t", domain="closed", family="single_choice", question="Which?", images=("x.png",),
+                  options={"A": "Mass", "B": "Edema"}, gold=("B",))
+    return Task(**(fields | changes))
+
+
+@pytest.mark.parametrize("changes", [
+    {"gold": ("C",)}, {"gold": ()}, {"gold": ("B", "B")}, {"options": {"A": "Mass", "C": "Edema"}},
+    {"options": {}}, {"domain": "open"}, {"images": ()}, {"question": ""}, {"extra": 1},
+])
+def test_task_refuses_a_gold_or_options_that_do_not_fit(changes):
+    with pytest.raises(ValidationError):
+        closed(**changes)
+
+
+def test_chance_of_each_form():
+    assert closed().chance == 1 / 2
+    assert closed(family="multiple_choice").chance == 1 / 3
