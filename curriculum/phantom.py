@@ -1,0 +1,149 @@
+"""Chest phantoms: procedurally drawn films whose findings are true by construction.
+
+They stand in for real films in the embedded default, so that a first run needs no download. A phantom is
+a function of its seed: anatomy (build, rotation, heart, diaphragm), exposure and noise vary from film to film, and each
+finding is drawn on the lung that the truth names. They are shapes, not medicine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SIZE = 112  # pixels, both sides: 8 x 8 patches of 14 for a Qwen2.5-VL vision tower
+
+# How often a finding is drawn, relative to the others. The last three are rare.
+FREQUENCY = {
+    "Effusion": 1.0,
+    "Cardiomegaly": 1.0,
+    "Pneumothorax": 1.0,
+    "Consolidation": 1.0,
+    "Mass": 1.0,
+    "Edema": 1.0,
+    "Atelectasis": 0.8,
+    "Nodule": 0.3,
+    "Fibrosis": 0.2,
+    "Hernia": 0.2,
+}
+FINDINGS = tuple(FREQUENCY)
+BOTH_SIDED = ("Cardiomegaly", "Edema", "Fibrosis", "Hernia")  # these have no side
+NUMBER_OF_FINDINGS = (0.2, 0.4, 0.3, 0.1)  # probability of 0, 1, 2, 3 findings
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """`pixels`: uint8 [SIZE, SIZE]; `sides`: finding to "left", "right" (the patient's) or "" where it has none."""
+
+    pixels: np.ndarray
+    sides: dict[str, str]
+
+
+def draw_phantom(seed: int, index: int) -> Phantom:
+    """The phantom `index` of the set `seed`; the same two numbers give the same film, byte for byte."""
+    rng = np.random.default_rng([seed, index])
+    count = rng.choice(len(NUMBER_OF_FINDINGS), p=NUMBER_OF_FINDINGS)
+    weights = np.array(list(FREQUENCY.values()))
+    chosen = rng.choice(len(FINDINGS), size=count, replace=False, p=weights / weights.sum())
+    sides = {FINDINGS[i]: "" if FINDINGS[i] in BOTH_SIDED else str(rng.choice(["left", "right"])) for i in sorted(chosen)}
+    return Phantom(_Canvas(rng).film(sides), sides)
+
+
+class _Canvas:
+    """One film while it is drawn: density in [0, 1], white is dense; coordinates run from 0 to 1, y downwards."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        grid = (np.arange(SIZE) + 0.5) / SIZE
+        x, y = np.meshgrid(grid, grid)
+        turn = rng.normal(0, 0.03)  # a slightly rotated patient
+        self.x = (x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn) + 0.5 + rng.normal(0, 0.015)
+        self.y = (y - 0.5) * np.cos(turn) - (x - 0.5) * np.sin(turn) + 0.5 + rng.normal(0, 0.015)
+        self.width = rng.uniform(0.145, 0.17)  # lung half-width
+        self.height = rng.uniform(0.29, 0.33)  # lung half-height
+        self.base = rng.uniform(0.70, 0.75)  # level of the diaphragm
+
+    def film(self, sides: dict[str, str]) -> np.ndarray:
+        rng, x, y = self.rng, self.x, self.y
+        body = self.blob(0.5, 0.62, 0.46, 0.66, edge=0.04)
+        self.density = 0.62 * body
+        self.lung = {side: self.lung_mask(side) for side in ("left", "right")}
+        lungs = self.lung["left"] + self.lung["right"]
+        self.density -= 0.42 * lungs
+        ribs = np.maximum(0, np.sin((y + 0.5 * (x - 0.5) ** 2 * 4) * rng.uniform(48, 56) + rng.uniform(0, 6))) ** 4
+        self.density += rng.uniform(0.05, 0.09) * ribs * body
+        big = "Cardiomegaly" in sides
+        heart = rng.uniform(0.20, 0.235) if big else rng.uniform(0.115, 0.14)
+        self.add(0.36, self.blob(0.535 + 0.02 * big, 0.62, heart, 0.12 + 0.03 * big, edge=0.02))
+        self.add(0.2, np.exp(-(((x - 0.5) / 0.05) ** 2)) * (y < 0.85))  # mediastinum and spine
+        for finding, side in sides.items():
+            if finding != "Cardiomegaly":
+                getattr(self, f"draw_{finding.lower()}")(side)
+        exposure, contrast = rng.normal(0.04, 0.03), rng.uniform(0.9, 1.1)
+        noise = rng.normal(0, 0.025, (SIZE, SIZE))
+        return (np.clip(self.density * contrast + exposure + noise, 0, 1) * 255).astype(np.uint8)
+
+    def blob(self, cx: float, cy: float, rx: float, ry: float, edge: float = 0.01) -> np.ndarray:
+        """An ellipse, 1 inside and 0 outside, with an edge about `edge` wide."""
+        radius = np.sqrt(((self.x - cx) / rx) ** 2 + ((self.y - cy) / ry) ** 2)
+        return 1 / (1 + np.exp(np.clip((radius - 1) * min(rx, ry) / edge * 4, -50, 50)))
+
+    def add(self, amount: float, shape: np.ndarray) -> None:
+        self.density = np.minimum(self.density + amount * shape, 1.0)
+
+    def centre(self, side: str) -> float:
+        return 0.5 + (0.205 if side == "left" else -0.205)  # the patient's left is on the right of the film
+
+    def lung_mask(self, side: str) -> np.ndarray:
+        dome = self.base + 0.5 * (self.x - self.centre(side)) ** 2 * 4
+        return self.blob(self.centre(side), 0.47, self.width, self.height, 0.02) / (1 + np.exp((self.y - dome) / 0.008))
+
+    def inside(self, side: str, low: float, high: float) -> tuple[float, float]:
+        """A point well inside the lung, between two levels."""
+        return self.centre(side) + self.rng.uniform(-0.05, 0.05), self.rng.uniform(low, high)
+
+    def draw_effusion(self, side: str) -> None:
+        level = self.base - self.rng.uniform(0.12, 0.2)
+        meniscus = level - 1.2 * np.abs(self.x - self.centre(side)) ** 1.5
+        self.add(0.42, self.lung[side] / (1 + np.exp(-(self.y - meniscus) / 0.008)))
+
+    def draw_pneumothorax(self, side: str) -> None:
+        out = 1 if side == "left" else -1
+        edge = self.centre(side) + out * self.rng.uniform(0.0, 0.04)
+        distance = (self.x - edge) * out - 0.9 * (self.y - 0.42) ** 2 * 2
+        self.density -= 0.17 * self.lung[side] / (1 + np.exp(-distance / 0.006))
+        self.add(0.3, self.lung[side] * np.exp(-((distance / 0.009) ** 2)))
+
+    def draw_consolidation(self, side: str) -> None:
+        cx, cy = self.inside(side, 0.4, 0.6)
+        for _ in range(4):
+            dx, dy = self.rng.normal(0, 0.03, 2)
+            self.add(0.2, self.lung[side] * self.blob(cx + dx, cy + dy, 0.07, 0.06, 0.05))
+
+    def draw_mass(self, side: str) -> None:
+        radius = self.rng.uniform(0.06, 0.075)
+        self.add(0.5, self.blob(*self.inside(side, 0.32, 0.58), radius, radius, 0.008))
+
+    def draw_nodule(self, side: str) -> None:
+        radius = self.rng.uniform(0.024, 0.032)
+        self.add(0.5, self.blob(*self.inside(side, 0.28, 0.6), radius, radius, 0.006))
+
+    def draw_atelectasis(self, side: str) -> None:
+        cy = self.rng.uniform(0.58, 0.64)
+        for offset in (0.0, 0.045):
+            line = self.y - cy - offset - self.rng.normal(0, 0.1) * (self.x - self.centre(side))
+            self.add(0.34, self.lung[side] * np.exp(-((line / 0.012) ** 2)))
+
+    def draw_edema(self, _: str) -> None:
+        for side in ("left", "right"):
+            inner = self.centre(side) + (-0.07 if side == "left" else 0.07)
+            self.add(0.3, self.lung[side] * self.blob(inner, 0.45, 0.13, 0.17, 0.12))
+
+    def draw_fibrosis(self, _: str) -> None:
+        net = np.abs(np.sin(self.x * 95)) * np.abs(np.sin(self.y * 95))
+        for side in ("left", "right"):
+            self.add(0.34, self.lung[side] * net * (self.y > 0.48))
+
+    def draw_hernia(self, _: str) -> None:
+        cx = 0.5 + self.rng.uniform(-0.02, 0.03)
+        self.add(0.5, self.blob(cx, 0.78, 0.085, 0.085, 0.01) - 1.2 * self.blob(cx, 0.79, 0.055, 0.05, 0.01))
