@@ -1,0 +1,115 @@
+"""Questions from what is known of a film: which findings it shows, out of those that were looked for.
+
+The same builder serves the phantoms and imported label sets, so both have the same families:
+`binary` (yes or no), `single_choice` (one of two to seven is right), `multiple_choice` (several may be), and the
+open `diagnosis` (name the findings). Gold reasoning traces are written by the caller's `Describe`,
+or left out where nothing is known beyond the label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .task import NO_FINDING, OPTION_LETTERS, Split, Task
+
+RIGHT, WRONG = "✅", "❌"
+Describe = Callable[[str, bool, np.random.Generator], str]
+"""(finding, present, rng) to the sentence of a think block."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """One image and its truth: `findings` are present, every other name of the vocabulary is absent."""
+
+    id: str
+    image: str
+    findings: tuple[str, ...]
+    split: Split
+    patient: str
+    provenance: dict[str, str] = field(default_factory=dict)  # view, source, licence, attribution of the task
+
+    def task(self, suffix: str, **fields: object) -> Task:
+        return Task(id=f"{self.id}-{suffix}", images=(self.image,), split=self.split, patient=self.patient,
+                    **self.provenance, **fields)
+
+
+class QuestionWriter:
+    """Writes tasks about films.
+
+    Args:
+        prevalence: every finding that was looked for in the films, to how common it is in the set (any unit).
+            Wrong options are drawn by it, so that the name of an option tells nothing about its being right.
+        describe: writes the think sentence of a gold trace; None leaves `reference` empty.
+    """
+
+    def __init__(self, prevalence: Mapping[str, float], describe: Describe | None = None) -> None:
+        self.prevalence = prevalence
+        self.describe = describe
+
+    def binary(self, film: Film, rng: np.random.Generator) -> Task:
+        """Is one finding present? "Yes" is right more often where the film shows any, to make up for healthy films."""
+        ask_present = bool(film.findings) and rng.random() < 0.6
+        finding = str(rng.choice(film.findings)) if ask_present else self.distractors(film, 1, rng)[0]
+        letter = "A" if ask_present else "B"
+        trace = self.trace(
+            [(finding, ask_present, f"A) {RIGHT if ask_present else WRONG}"),
+             (None, not ask_present, f"B) {WRONG if ask_present else RIGHT}")], letter, rng)
+        return film.task(f"binary-{_slug(finding)}", domain="closed", family="binary", question=f"Is there {finding}?",
+                         options={"A": "Yes", "B": "No"}, gold=(letter,), reference=trace)
+
+    def single_choice(self, film: Film, rng: np.random.Generator, n_options: int = 4) -> Task:
+        """Which one of the options does the film show? A healthy film's right option is "No finding"."""
+        gold = str(rng.choice(film.findings)) if film.findings else NO_FINDING
+        wrong = self.distractors(film, n_options - 1, rng)
+        if film.findings and rng.random() < 0.2:
+            wrong[0] = NO_FINDING
+        return self._choice(film, rng, "single_choice", "Which finding is seen?", [gold], wrong)
+
+    def multiple_choice(self, film: Film, rng: np.random.Generator, n_options: int = 4) -> Task:
+        """Which of the options does the film show? One or more are right."""
+        right = list(rng.permutation(film.findings)[: n_options - 1]) or [NO_FINDING]
+        wrong = self.distractors(film, n_options - len(right), rng)
+        return self._choice(film, rng, "multiple_choice", "Which findings are seen?", right, wrong)
+
+    def diagnosis(self, film: Film, rng: np.random.Generator, n_candidates: int = 4) -> Task:
+        """Name the findings. The gold trace weighs `n_candidates` names, the present ones among them."""
+        distractors = self.distractors(film, max(1, n_candidates - len(film.findings)), rng)
+        candidates = [str(c) for c in rng.permutation([*film.findings, *distractors])]
+        trace = None
+        if self.describe:
+            steps = [(c, c in film.findings, f"{c} {RIGHT if c in film.findings else WRONG}") for c in candidates]
+            listing = f"<think>Candidates to weigh.</think><answer>{', '.join(candidates)}</answer>"
+            final = ", ".join(c for c in candidates if c in film.findings) or NO_FINDING
+            trace = listing + self.trace(steps, final, rng)
+        return film.task("diagnosis", domain="open", family="diagnosis", question="Name all findings.",
+                         gold=film.findings, reference=trace)
+
+    def distractors(self, film: Film, count: int, rng: np.random.Generator) -> list[str]:
+        """`count` different findings that the film does not show, drawn by prevalence."""
+        absent = {name: weight for name, weight in self.prevalence.items() if name not in film.findings}
+        weights = np.array(list(absent.values()), float)
+        return [str(name) for name in rng.choice(list(absent), size=count, replace=False, p=weights / weights.sum())]
+
+    def _choice(self, film: Film, rng: np.random.Generator, family: str, question: str,
+                right: list[str], wrong: list[str]) -> Task:
+        order = [str(name) for name in rng.permutation([*right, *wrong])]
+        options = dict(zip(OPTION_LETTERS, order, strict=False))
+        gold = tuple(letter for letter, name in options.items() if name in right)
+        steps = [(name, name in right, f"{letter}) {RIGHT if name in right else WRONG}") for letter, name in options.items()]
+        return film.task(family, domain="closed", family=family, question=question, options=options, gold=gold,
+                         reference=self.trace(steps, ", ".join(gold), rng))
+
+    def trace(self, steps: list[tuple[str | None, bool, str]], final: str, rng: np.random.Generator) -> str | None:
+        """The gold response: a pair per step (finding or None, present, answer), then the summary pair."""
+        if self.describe is None:
+            return None
+        pairs = [(self.describe(name, present, rng) if name else "The other option.", answer) for name, present, answer in steps]
+        pairs.append(("In sum.", final))
+        return "".join(f"<think>{think}</think><answer>{answer}</answer>" for think, answer in pairs)
+
+
+def _slug(name: str) -> str:
+    return name.lower().replace(" ", "-")
