@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from .phantom import FREQUENCY, draw_phantom
+from .phantom import FREQUENCY, NUMBER_OF_FINDINGS, draw_phantom
 from .questions import Film, QuestionWriter
 from .task import NO_FINDING, Split, Task
 
@@ -49,7 +49,7 @@ def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
     """Draws every film into `folder`/images and yields four tasks about each: one of every family."""
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    writer = QuestionWriter(FREQUENCY, describe)
+    writer = QuestionWriter(FREQUENCY, NUMBER_OF_FINDINGS[0], describe)
     counts: dict[Split, int] = {"train": config.train, "val": config.val, "test": config.test}
     index = 0
     for split, count in counts.items():

@@ -42,11 +42,14 @@ class QuestionWriter:
     Args:
         prevalence: every finding that was looked for in the films, to how common it is in the set (any unit).
             Wrong options are drawn by it, so that the name of an option tells nothing about its being right.
+        healthy: share of films without any finding. "No finding" is offered to the others so often that it is
+            right no more often than another option, as far as their number allows.
         describe: writes the think sentence of a gold trace; None leaves `reference` empty.
     """
 
-    def __init__(self, prevalence: Mapping[str, float], describe: Describe | None = None) -> None:
+    def __init__(self, prevalence: Mapping[str, float], healthy: float, describe: Describe | None = None) -> None:
         self.prevalence = prevalence
+        self.healthy = healthy
         self.describe = describe
 
     def binary(self, film: Film, rng: np.random.Generator) -> Task:
@@ -63,15 +66,13 @@ class QuestionWriter:
     def single_choice(self, film: Film, rng: np.random.Generator, n_options: int = 4) -> Task:
         """Which one of the options does the film show? A healthy film's right option is "No finding"."""
         gold = str(rng.choice(film.findings)) if film.findings else NO_FINDING
-        wrong = self.distractors(film, n_options - 1, rng)
-        if film.findings and rng.random() < 0.2:
-            wrong[0] = NO_FINDING
+        wrong = self.wrong_options(film, n_options - 1, n_options, rng)
         return self._choice(film, rng, "single_choice", "Which finding is seen?", [gold], wrong)
 
     def multiple_choice(self, film: Film, rng: np.random.Generator, n_options: int = 4) -> Task:
         """Which of the options does the film show? One or more are right."""
         right = list(rng.permutation(film.findings)[: n_options - 1]) or [NO_FINDING]
-        wrong = self.distractors(film, n_options - len(right), rng)
+        wrong = self.wrong_options(film, n_options - len(right), n_options, rng)
         return self._choice(film, rng, "multiple_choice", "Which findings are seen?", right, wrong)
 
     def diagnosis(self, film: Film, rng: np.random.Generator, n_candidates: int = 4) -> Task:
@@ -93,12 +94,20 @@ class QuestionWriter:
         weights = np.array(list(absent.values()), float)
         return [str(name) for name in rng.choice(list(absent), size=count, replace=False, p=weights / weights.sum())]
 
+    def wrong_options(self, film: Film, count: int, n_options: int, rng: np.random.Generator) -> list[str]:
+        """`count` distractors; for a film with findings "No finding" may be one of them."""
+        wrong = self.distractors(film, count, rng)
+        if film.findings and rng.random() * (1 - self.healthy) < (n_options - 1) * self.healthy:
+            wrong[0] = NO_FINDING
+        return wrong
+
     def _choice(self, film: Film, rng: np.random.Generator, family: str, question: str,
                 right: list[str], wrong: list[str]) -> Task:
         order = [str(name) for name in rng.permutation([*right, *wrong])]
         options = dict(zip(OPTION_LETTERS, order, strict=False))
         gold = tuple(letter for letter, name in options.items() if name in right)
-        steps = [(name, name in right, f"{letter}) {RIGHT if name in right else WRONG}") for letter, name in options.items()]
+        steps = [(name, name in right, f"{letter}) {RIGHT if name in right else WRONG}")
+                 for letter, name in options.items()]
         return film.task(family, domain="closed", family=family, question=question, options=options, gold=gold,
                          reference=self.trace(steps, ", ".join(gold), rng))
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup.sh VENV EXTRA: a virtual environment with curlvpr[EXTRA,dev] in it. Called by `make setup`.
-set -euo pipefail
+set -Eeuo pipefail  # -E: the trap below also holds inside functions
 venv=$1 extra=$2
 python=${PYTHON:-python3}
 cpu_index=https://download.pytorch.org/whl/cpu

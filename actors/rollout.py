@@ -1,0 +1,204 @@
+"""Rollout workers: Ray actors around vLLM's AsyncLLM that turn requests into groups of responses."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from curriculum.images import load_image
+
+from .encode import Encoder, PromptConfig
+from .policy import FORBIDDEN_BIAS
+from .trajectory import Group, Request, Trajectory
+from .waiting import wait_for
+
+
+class RolloutConfig(BaseModel):
+    """How many workers, what each holds, and how they sample."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: PositiveInt = 1
+    cpus: PositiveFloat = 1
+    gpus: float = Field(0, ge=0, description="of one worker; its tensor-parallel size where above 1")
+    dtype: str = "float32"
+    temperature: PositiveFloat = 1.0
+    max_response_tokens: PositiveInt = 128
+    max_model_tokens: PositiveInt = 512
+    max_sequences: PositiveInt = 256
+    max_batched_tokens: PositiveInt = 16384
+    kv_cache_gib: PositiveFloat | None = Field(None, description="on CPU; on a GPU `gpu_memory` rules")
+    gpu_memory: float = Field(0.9, gt=0, le=1)
+    probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
+    timeout_s: PositiveFloat = 600
+
+
+class WeightsMismatch(RuntimeError):
+    """After an update the engine's numbers are not the learner's."""
+
+
+class RolloutWorker:
+    """One engine. The methods are asynchronous; the run calls one at a time.
+
+    Args:
+        rank: its number, for its name.
+        store: the `WeightStore` actor.
+    """
+
+    def __init__(self, rank: int, config: RolloutConfig, model: str, prompt: PromptConfig, store: Any, images: int) -> None:
+        from .quiet import quiet_libraries
+
+        quiet_libraries()
+        self.rank, self.config, self.model, self.store, self.images = rank, config, model, store, images
+        self.version = -1
+        self.encoder = Encoder(model, prompt)
+        self.counter = 0
+
+    def __repr__(self) -> str:
+        return f"rollout-{self.rank} v{self.version}"
+
+    async def start(self) -> None:
+        """Builds the engine on the model folder's weights; it may not generate before `update`."""
+        for name, value in engine_environment(self.config).items():
+            os.environ[name] = value
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        config = self.config
+        on_cpu = config.gpus == 0
+        arguments: dict[str, Any] = dict(
+            model=self.model, dtype=config.dtype, max_model_len=config.max_model_tokens,
+            max_num_seqs=config.max_sequences, max_num_batched_tokens=config.max_batched_tokens,
+            limit_mm_per_prompt={"image": self.images, "video": 0}, logprobs_mode="processed_logprobs",
+            worker_extension_cls="actors.engine_extension.WeightReader", enable_log_requests=False, seed=0,
+            disable_log_stats=True)
+        if on_cpu:  # seeded requests crash the CPU engine when their prefill is chunked
+            arguments |= dict(enforce_eager=True, enable_chunked_prefill=False)
+        else:
+            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory)
+        self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        vocab = self.engine.model_config.get_vocab_size()
+        self.bias = {token: FORBIDDEN_BIAS for token in self.encoder.forbidden(vocab)}
+
+    async def update(self, version: int) -> float:
+        """Takes the weights `version` from the store and proves that the engine holds them.
+
+        Returns:
+            The largest log-probability difference over the probe.
+
+        Raises:
+            WeightsMismatch: the engine's numbers are not the learner's; the worker stays without a version.
+        """
+        reference, probe = await self.store.fetch.remote(version)
+        weights = await reference
+        self.version = -1
+        with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="curlvpr-", suffix=".safetensors") as file:
+            file.write(memoryview(weights))
+            file.flush()
+            await self.engine.pause_generation(mode="keep", clear_cache=False)
+            await self.engine.collective_rpc("read_weights", timeout=self.config.timeout_s, args=(file.name,))
+        # The engine's front holds caches of its own; stale ones give old images or a missing one.
+        await self.engine.reset_prefix_cache()
+        await self.engine.reset_mm_cache()
+        await self.engine.reset_encoder_cache()
+        await self.engine.update_weight_version(str(version))
+        await self.engine.resume_generation()
+        difference = await self._probe(probe)
+        if not difference <= self.config.probe_tolerance:
+            raise WeightsMismatch(f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
+                                  f"differ by {difference:.2g} (at most {self.config.probe_tolerance:g} is allowed)")
+        self.version = version
+        return difference
+
+    async def _probe(self, probe: Sequence[tuple[Any, np.ndarray]]) -> float:
+        """Largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities."""
+        from vllm import SamplingParams
+
+        worst = 0.0
+        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        for sample, expected in probe:
+            ids = [*self._collapse(sample.prompt_ids), *sample.response_ids.tolist()]
+            output = await self._finish(await self._submit(ids, sample.images, parameters))
+            start = len(output.prompt_token_ids) - len(sample.response_ids)
+            got = [output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())]
+            worst = max(worst, float(np.abs(np.array(got) - expected).max()))
+        return worst
+
+    def _collapse(self, ids: np.ndarray) -> list[int]:
+        """One placeholder for each run of them; the engine widens it itself."""
+        image = ids == self.encoder.image_token
+        return ids[~(image & np.concatenate([[False], image[:-1]]))].tolist()
+
+    async def generate(self, requests: Sequence[Request], temperature: float, version: int) -> list[Group]:
+        """The groups of `requests`, in order.
+
+        All requests are in the engine's queue before it starts, so that batches, and with them bits, are repeatable.
+
+        Raises:
+            WeightsMismatch: the worker does not hold `version`.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        if self.version != version:
+            raise WeightsMismatch(f"rollout-{self.rank} holds weights version {self.version}, {version} is wanted")
+        await self.engine.pause_generation(mode="keep", clear_cache=False)
+        queues = []
+        for request in requests:
+            parameters = SamplingParams(
+                n=request.count, temperature=temperature, seed=request.seed if temperature else None, logprobs=0,
+                max_tokens=self.config.max_response_tokens, logit_bias=self.bias, detokenize=False, flat_logprobs=True,
+                output_kind=RequestOutputKind.FINAL_ONLY, stop_token_ids=[self.encoder.eos])
+            queues.append(await self._submit(self.encoder.prompt_ids(request.task), request.task.images, parameters))
+        await self.engine.resume_generation()
+        return [self._group(request, await self._finish(queue)) for request, queue in zip(requests, queues, strict=True)]
+
+    async def _submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
+        self.counter += 1
+        prompt = {"prompt_token_ids": ids, "multi_modal_data": {"image": [load_image(Path(path)) for path in images]}}
+        return await self.engine.add_request(str(self.counter), prompt, parameters)
+
+    @staticmethod
+    async def _finish(queue: Any) -> Any:
+        while not (output := queue.get_nowait() or await queue.get()).finished:
+            pass
+        queue.close()
+        return output
+
+    def _group(self, request: Request, output: Any) -> Group:
+        trajectories = []
+        for index, answer in enumerate(sorted(output.outputs, key=lambda o: o.index)):
+            ids = np.array(answer.token_ids, np.int32)
+            text, char_ends = self.encoder.text_with_offsets(ids)
+            trajectories.append(Trajectory(
+                text=text, ids=ids, logprobs=np.array(answer.logprobs.logprobs, np.float32), versions=_versions(answer, len(ids)),
+                char_ends=char_ends, finish="stop" if answer.finish_reason == "stop" else "length",
+                seed=request.seed + index))
+        return Group(request.group_id, request.task, np.array(output.prompt_token_ids, np.int32), tuple(trajectories))
+
+    async def stop(self) -> None:
+        self.engine.shutdown()
+
+
+def _versions(answer: Any, count: int) -> np.ndarray:
+    """int32 [tokens] from the engine's spans of versions."""
+    versions = np.zeros(count, np.int32)
+    for span in answer.weight_versions:
+        versions[span.start :] = int(span.version)
+    return versions
+
+
+def engine_environment(config: RolloutConfig) -> dict[str, str]:
+    """What vLLM reads from the environment, in the worker and its engine process."""
+    if config.gpus:
+        return {}
+    return {
+        "TORCH_COMPILE_DISABLE": "1",  # else the log-probability gather compiles for seconds at every new shape
+        "VLLM_CPU_KVCACHE_SPACE": f"{config.kv_cache_gib or 1:g}",
+    }

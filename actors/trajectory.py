@@ -1,0 +1,71 @@
+"""What travels between rollout workers, reward workers and the learner."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from curriculum.task import Task
+from rewards.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One response.
+
+    Attributes:
+        ids: int32 [tokens], the end token included where the model wrote it.
+        logprobs: float32 [tokens], the rollout's own, of the distribution that was sampled from.
+        versions: int32 [tokens], the weight version that wrote each token.
+        char_ends: int32 [tokens], characters of `text` that stand once the token is written.
+    """
+
+    text: str
+    ids: np.ndarray
+    logprobs: np.ndarray
+    versions: np.ndarray
+    char_ends: np.ndarray
+    finish: Literal["stop", "length"]
+    seed: int
+
+    @property
+    def truncated(self) -> bool:
+        return self.finish == "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Order for one group: `count` responses to a task, sampled with seeds `seed`, `seed` + 1, …"""
+
+    group_id: str
+    task: Task
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The responses to one request. `prompt_ids`: int32 [tokens] with every image placeholder in place."""
+
+    group_id: str
+    task: Task
+    prompt_ids: np.ndarray
+    trajectories: tuple[Trajectory, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroup:
+    """A group with the verdict of each response and `advantages`, float32 [tokens] for each; the learner's food."""
+
+    group: Group
+    verdicts: tuple[Verdict, ...]
+    advantages: tuple[np.ndarray, ...]
+
+
+def sampling_seed(run_seed: int, task_id: str, pass_number: int) -> int:
+    """The first sampling seed of a group: a function of run, task and pass alone, so that no worker count changes it."""
+    digest = hashlib.sha256(f"{run_seed}/{task_id}/{pass_number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % 2**31

@@ -1,0 +1,50 @@
+"""Reading images: 8-bit RGB out of whatever a film was stored as."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+_DEEP_MODES = ("I", "F")  # and I;16, I;16B, …: grey, more than 8 bits
+_FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)  # Pillow raises all of them
+
+
+class ImageError(ValueError):
+    """An image cannot be read. One line: file and what is wrong."""
+
+
+def load_image(path: str | Path) -> Image.Image:
+    """The whole image, decoded, as RGB.
+
+    A grey film of more than 8 bits is stretched from its own darkest to its own brightest value, since Pillow
+    would clip it at 255. Values that are not finite become black.
+
+    Raises:
+        ImageError: no such file, not an image, or an image that breaks off.
+    """
+    if not Path(path).is_file():
+        raise ImageError(f"{path}: no such image file")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return (_to_8_bits(image) if image.mode.startswith(_DEEP_MODES) else image).convert("RGB")
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not an image that can be read; PNG and JPEG can") from error
+    except _FAULTS as error:
+        raise ImageError(f"{path}: the image cannot be read to its end ({' '.join(str(error).split())})") from error
+
+
+def check_image(path: str | Path) -> None:
+    """Raises ImageError where `load_image` would: only decoding to the end shows a truncated file."""
+    load_image(path)
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.float64)
+    finite = np.isfinite(values)
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    scaled = (np.where(finite, values, low) - low) * (255 / (high - low) if high > low else 0)
+    return Image.fromarray(scaled.round().astype(np.uint8))

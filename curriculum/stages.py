@@ -1,0 +1,144 @@
+"""The curriculum: which stage a run is in, and when it moves on. A deterministic state machine without clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Measure = Literal["closed_accuracy", "open_micro_f1"]
+Reason = Literal["threshold", "plateau", "maximum"]
+
+
+class Plateau(BaseModel):
+    """No gain of `min_gain` over the best before, in the last `evaluations` evaluations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    evaluations: PositiveInt = 3
+    min_gain: float = Field(0.01, ge=0)
+
+
+class Gate(BaseModel):
+    """When a stage ends. Its measure is taken on the validation split, every `every` steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    measure: Measure
+    every: PositiveInt = 10
+    min_steps: int = Field(0, ge=0)
+    max_steps: PositiveInt
+    threshold: float | None = Field(None, gt=0, le=1)
+    plateau: Plateau | None = None
+
+    @model_validator(mode="after")
+    def _order(self) -> "Gate":
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"min_steps {self.min_steps} is above max_steps {self.max_steps}")
+        return self
+
+    def reason(self, step: int, scores: Sequence[float]) -> Reason | None:
+        """Why the stage ends after `step` steps with these scores so far, the newest last; None where it goes on."""
+        if step >= self.min_steps and scores:
+            if self.threshold is not None and scores[-1] >= self.threshold:
+                return "threshold"
+            if self.plateau is not None and len(scores) > self.plateau.evaluations:
+                recent, before = scores[-self.plateau.evaluations :], scores[: -self.plateau.evaluations]
+                if max(recent) < max(before) + self.plateau.min_gain:
+                    return "plateau"
+        return "maximum" if step >= self.max_steps else None
+
+
+class StageConfig(BaseModel):
+    """What a stage asks: families of tasks with their weights, and which share of its tasks rehearses earlier stages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")
+    kind: Literal["sft", "grpo"]
+    tasks: dict[str, float] = Field(min_length=1, description="family of tasks: weight")
+    rehearsal: float = Field(0.0, ge=0, lt=1)
+    rehearse: dict[str, float] = Field({}, description="family of tasks: weight, of the rehearsed share")
+    gate: Gate
+
+    @model_validator(mode="after")
+    def _weights(self) -> "StageConfig":
+        if min(self.tasks.values()) < 0 or sum(self.tasks.values()) <= 0:
+            raise ValueError("the weights of tasks must be at least 0, one of them above")
+        if bool(self.rehearse) != (self.rehearsal > 0):
+            raise ValueError("rehearsal needs both: a share above 0 and the families to rehearse")
+        return self
+
+    @property
+    def mixture(self) -> dict[str, float]:
+        """Family to its share of the stage's tasks; the shares sum to 1."""
+        def shares(weights: dict[str, float], total: float) -> dict[str, float]:
+            return {family: total * weight / sum(weights.values()) for family, weight in weights.items()}
+
+        mixture = shares(self.tasks, 1 - self.rehearsal)
+        for family, share in shares(self.rehearse, self.rehearsal).items():
+            mixture[family] = mixture.get(family, 0) + share
+        return mixture
+
+
+@dataclass
+class StageRecord:
+    """A stage as it went: steps done, scores by step, and why it ended."""
+
+    name: str
+    kind: str
+    steps: int = 0
+    scores: list[tuple[int, float]] = field(default_factory=list)
+    reason: Reason | None = None
+
+
+class Curriculum:
+    """Walks through stages. The run calls `step_done`, evaluates where `evaluation_due`, tells `observe`, and
+    moves on where that gives a reason."""
+
+    def __init__(self, stages: Sequence[StageConfig]) -> None:
+        self.stages = list(stages)
+        self.records = [StageRecord(stage.name, stage.kind) for stage in stages]
+        self.position = 0
+
+    @property
+    def finished(self) -> bool:
+        return self.position == len(self.stages)
+
+    @property
+    def stage(self) -> StageConfig:
+        return self.stages[self.position]
+
+    @property
+    def record(self) -> StageRecord:
+        return self.records[self.position]
+
+    def step_done(self) -> None:
+        self.record.steps += 1
+
+    @property
+    def evaluation_due(self) -> bool:
+        gate, step = self.stage.gate, self.record.steps
+        return step % gate.every == 0 or step >= gate.max_steps
+
+    def observe(self, score: float) -> Reason | None:
+        """Takes a score of the gate's measure and says why the stage ends, if it does; then the next stage stands."""
+        record = self.record
+        record.scores.append((record.steps, score))
+        record.reason = self.stage.gate.reason(record.steps, [s for _, s in record.scores])
+        if record.reason:
+            self.position += 1
+        return record.reason
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position, "records": [asdict(record) for record in self.records]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError where the state is of other stages."""
+        records = [StageRecord(**{**r, "scores": [tuple(s) for s in r["scores"]]}) for r in state["records"]]
+        ours, theirs = [(r.name, r.kind) for r in self.records], [(r.name, r.kind) for r in records]
+        if ours != theirs:
+            raise ValueError(f"the curriculum state is of stages {theirs}, the recipe has {ours}")
+        self.position, self.records = state["position"], records
