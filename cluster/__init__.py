@@ -1,0 +1,1 @@
+"""How a run lives on Ray: recipe, run loop, ledger, evaluation, run folder, command line."""

@@ -1,0 +1,120 @@
+"""Reads the interleaved format: `<think>…</think><answer>…</answer>`, repeated."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+
+TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE | re.ASCII)
+MAX_FAULTS = 20  # what is said of one response; a babbling one has thousands
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One closed think–answer pair: characters `start` to `end` (tags included, end exclusive) and what the tags hold."""
+
+    start: int
+    end: int
+    think: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The closed pairs of a response in order, and its faults in words with their character positions.
+
+    A pair with an empty think or answer is among the pairs and among the faults. At most `MAX_FAULTS` are told.
+    """
+
+    pairs: tuple[Pair, ...]
+    faults: tuple[str, ...]
+
+
+class _State(Enum):
+    OUTSIDE = auto()
+    THINK = auto()
+    BETWEEN = auto()  # after </think>, before <answer>
+    ANSWER = auto()
+    LOST = auto()  # after a fault, until the next <think>: one mistake is told once
+
+
+_NEXT = {
+    (_State.OUTSIDE, "<think>"): _State.THINK,
+    (_State.THINK, "</think>"): _State.BETWEEN,
+    (_State.BETWEEN, "<answer>"): _State.ANSWER,
+    (_State.ANSWER, "</answer>"): _State.OUTSIDE,
+}
+_WANTED = {state: tag for state, tag in _NEXT}
+
+
+def parse(response: str) -> Parsed:
+    """The pairs and faults of a response. Never raises; time is linear in its length.
+
+    White space around pairs and between a think and its answer is allowed, other text there is a fault.
+    Tags are lower case. What follows a fault is read again from the next `<think>` on.
+    """
+    pairs: list[Pair] = []
+    faults: list[str] = []
+    state = _State.OUTSIDE
+    start = body = 0  # of the open pair, and of what its last tag opened
+    think = ""
+    done = 0  # everything before has been read
+
+    def fault(words: str, position: int) -> None:
+        if len(faults) < MAX_FAULTS:
+            faults.append(f"{words} at {position}")
+
+    for match in TAG.finditer(response):
+        tag, position = match.group(), match.start()
+        state = _read_gap(state, response[done:position], done, fault)
+        done = match.end()
+        following = _NEXT.get((state, tag))
+        if following is None:
+            if tag != tag.lower():
+                fault(f"upper-case tag {tag}", position)
+            elif state is not _State.LOST:
+                fault(_misplaced(state, tag), position)
+            # A <think> may begin a sound pair, wherever it stands.
+            following = _State.THINK if tag == "<think>" else _State.LOST
+        if following is _State.THINK:
+            start = position
+        elif following is _State.BETWEEN:
+            think = response[body:position]
+            if not think.strip():
+                fault("empty think", body)
+        elif following is _State.OUTSIDE:
+            answer = response[body:position]
+            if not answer.strip():
+                fault("empty answer", body)
+            pairs.append(Pair(start, done, think, answer))
+        body = done
+        state = following
+
+    state = _read_gap(state, response[done:], done, fault)
+    if state in _WANTED and state is not _State.OUTSIDE:
+        fault(f"unclosed pair: {_WANTED[state]} is missing", len(response))
+    if not pairs:
+        faults.insert(0, "no pair of think and answer")
+    return Parsed(tuple(pairs), tuple(faults))
+
+
+def _read_gap(state: _State, text: str, offset: int, fault) -> _State:
+    """The state after the text between two tags; words where none may stand are a fault."""
+    if state not in (_State.OUTSIDE, _State.BETWEEN) or not text.strip():
+        return state
+    position = offset + len(text) - len(text.lstrip())
+    if state is _State.OUTSIDE:
+        fault("text outside pairs", position)
+        return state
+    fault("text between think and answer", position)
+    return _State.LOST
+
+
+def _misplaced(state: _State, tag: str) -> str:
+    if state is _State.OUTSIDE:
+        return "answer without a think" if tag == "<answer>" else f"{tag} closes nothing"
+    if state is _State.BETWEEN:
+        return f"{tag} where <answer> was expected"
+    kind = "nested" if not tag.startswith("</") else "swapped"
+    return f"{kind} tag: {tag} where {_WANTED[state]} was expected"
