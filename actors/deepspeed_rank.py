@@ -83,7 +83,7 @@ class DeepSpeedRank:
         parts = [_Part(chunk, self.rank, self.world, training.truncated == "mask") for chunk in chunks]
         log: dict[str, list[float]] = {}
         if len(parts) > 1:  # every update but the first is off its own policy: remember what the policy was
-            for part in parts:
+            for part in parts[1:]:
                 part.old = self._logprobs(self.policy, part.samples, temperature)
         for number, part in enumerate(parts):
             if self.reference is not None:

@@ -129,14 +129,13 @@ class Desk:
 class Learner:
     """The run's handle on the ranks. Each method is one order; it waits at most `config.timeout_s`."""
 
-    def __init__(self, config: LearnerConfig, prompt: PromptConfig, model: Path, store: Any, storage: Path, seed: int,
-                 use_learner_resource: bool = True) -> None:
+    def __init__(self, config: LearnerConfig, run: str, prompt: PromptConfig, model: Path, store: Any, storage: Path, seed: int,
+                 use_learner_resource: bool) -> None:
         from ray.train import RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
         self.config = config
-        self.desk = ray.remote(Desk).options(name="learner-desk", num_cpus=0, max_concurrency=1000,
-                                             get_if_exists=False).remote(config.workers)
+        self.desk = ray.remote(Desk).options(name=f"{run}/learner-desk", num_cpus=0, max_concurrency=1000).remote(config.workers)
         resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
         if use_learner_resource:
             resources["learner"] = 1
@@ -212,11 +211,10 @@ class Learner:
         self.order("export", folder=str(folder))
 
     def stop(self) -> None:
-        try:
-            self.order("stop")
-            self.thread.join(timeout=30)
-        finally:
-            ray.kill(self.desk)
+        """Ends the ranks; one that does not listen any more ends with Ray Train's own."""
+        ray.wait([self.desk.place.remote("stop", {})], timeout=20 if self.failure is None and self.thread.is_alive() else 0)
+        self.thread.join(timeout=20)
+        ray.kill(self.desk)
 
 
 def _cause(error: BaseException | None) -> str:

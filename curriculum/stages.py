@@ -69,6 +69,8 @@ class StageConfig(BaseModel):
             raise ValueError("the weights of tasks must be at least 0, one of them above")
         if bool(self.rehearse) != (self.rehearsal > 0):
             raise ValueError("rehearsal needs both: a share above 0 and the families to rehearse")
+        if self.rehearse and (min(self.rehearse.values()) < 0 or sum(self.rehearse.values()) <= 0):
+            raise ValueError("the weights of rehearse must be at least 0, one of them above")
         return self
 
     @property

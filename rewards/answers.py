@@ -10,13 +10,13 @@ from functools import lru_cache
 _RIGHT, _WRONG = "✅✔✓☑", "❌✖✗✘"
 _MARK = re.compile(f"([{_RIGHT}{_WRONG}])\ufe0f?")
 
-# No pattern below begins or ends in a run of white space that a search could try from many places: all are linear.
-_LEAD = (r"(?:[-•*–]\s*)?(?:(?:the\s+)?(?:(?:final|correct|right)\s+)?(?:answer|option|choice)s?\b(?:\s+(?:is|are)\b)?"
-         r"\s*[:=]?\s*)?(?:\\boxed)?[(\[{]?\s*")
+# Runs of white space are possessive (*+) where another may follow: a failed match would try every cut between them.
+_LEAD = (r"(?:[-•*–]\s*+)?(?:(?:the\s++)?(?:(?:final|correct|right)\s++)?(?:answer|option|choice)s?\b(?:\s++(?:is|are)\b)?"
+         r"\s*+[:=]?\s*+)?(?:\\boxed)?[(\[{]?\s*+")
 _BETWEEN_OPTIONS = re.compile(r"[^\S\n]*(?:[,;/&\n]|and\b)(?:[\s,;/&]|and\b)*", re.IGNORECASE)
 
 _BETWEEN_NAMES = re.compile(r"[,;\n/&•·]|(?<!\S)and(?!\S)", re.IGNORECASE)
-_BULLET = re.compile(r"(?:[-*–—]|\d{1,2}[.)])\s+")
+_BULLET = re.compile(r"^(?:[-*–—]|\d{1,2}[.)])\s+")
 _LABEL = re.compile(r"(?:final\s+)?(?:answers?|diagnos[ie]s|findings?|candidates?|differential|impression)\s*:",
                     re.IGNORECASE)
 
@@ -57,13 +57,13 @@ def _option_pattern(options: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     alone = [rf"(?P<t{i}>{_words(text)})" for text, i in sorted(texts, key=lambda t: -len(t[0])) if text]
     lettered = []
     for (text, i), (letter, _) in zip(texts, options, strict=True):
-        own_text = rf"(?:\s*[-–—]?\s*{_words(text)}(?!\w))?" if text else ""
-        lettered.append(rf"(?P<o{i}>{re.escape(letter)}(?!\w)\s*[)\]}}.:]*{own_text})")
+        own_text = rf"(?:\s*+[-–—]?\s*+{_words(text)}(?!\w))?" if text else ""
+        lettered.append(rf"(?P<o{i}>{re.escape(letter)}(?!\w)(?:\s*+[)\]}}.:]+)?{own_text})")
     return re.compile(rf"{_LEAD}(?:{'|'.join(alone + lettered)})(?!\w)[)\]}}.]*", re.IGNORECASE)
 
 
 def _words(text: str) -> str:
-    return r"\s+".join(re.escape(word) for word in text.split())
+    return r"\s++".join(re.escape(word) for word in text.split())
 
 
 def split_names(answer: str) -> list[str]:

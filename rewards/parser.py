@@ -96,7 +96,7 @@ def parse(response: str) -> Parsed:
         fault(f"unclosed pair: {_WANTED[state]} is missing", len(response))
     if not pairs:
         faults.insert(0, "no pair of think and answer")
-    return Parsed(tuple(pairs), tuple(faults))
+    return Parsed(tuple(pairs), tuple(faults[:MAX_FAULTS]))
 
 
 def _read_gap(state: _State, text: str, offset: int, fault) -> _State:

@@ -23,7 +23,8 @@ class RewardConfig(BaseModel):
     format: float = Field(0.1, ge=0)
     outcome: float = Field(0.9, gt=0)
     process: float = Field(0.3, ge=0)
-    max_candidates: int = Field(6, ge=1, description="an open response that announces more earns nothing for its list")
+    max_candidates: int = Field(6, ge=1, description="an open response that announces more, and more than one beyond "
+                                "the gold, earns nothing for its list")
 
     @model_validator(mode="after")
     def _outcome_leads(self) -> "RewardConfig":
@@ -87,9 +88,10 @@ def _judge_open(task: Task, parsed: Parsed, config: RewardConfig) -> _Judged:
     first, *judging, _ = parsed.pairs
     announced = [canonical(name) for name in split_names(read_marks(first.answer)[0])]
     candidates = set(announced)
-    if len(announced) > config.max_candidates or len(candidates) < len(announced):
+    most = max(config.max_candidates, len(gold) + 1)
+    if len(announced) > most or len(candidates) < len(announced):
         listing = StepVerdict(first.start, first.end, None, "fault", 0.0,
-                              f"{len(announced)} candidates, at most {config.max_candidates} different ones may be announced")
+                              f"{len(announced)} candidates, at most {most} different ones may be announced")
     else:
         share = len(gold & candidates) / len(gold) if gold else 1.0
         listing = StepVerdict(first.start, first.end, None, "right" if share == 1 else "wrong", share,

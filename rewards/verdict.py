@@ -46,3 +46,9 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Verdict":
+        """The inverse of `to_dict`, after JSON."""
+        tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **tuples, "steps": tuple(StepVerdict(**step) for step in values["steps"])})

@@ -1,0 +1,115 @@
+"""What a run shows in the terminal: a live table, or one line a step where there is no terminal (a job's log, a pipe)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .measures import Interval
+
+
+class Display(Protocol):
+    def say(self, text: str) -> None: ...
+    def step(self, row: Mapping[str, Any]) -> None: ...
+    def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None: ...
+    def close(self) -> None: ...
+
+
+def open_display(name: str) -> Display:
+    return LiveDisplay(name) if sys.stdout.isatty() else LineDisplay()
+
+
+def step_words(row: Mapping[str, Any]) -> str:
+    """A step in one line: stage, step, what was learnt, speed."""
+    head = f"{row['stage']} {row['stage_step']:>4}/{row['max_steps']}"
+    if row["kind"] == "sft":
+        body = f"loss {row['loss']:.3f}"
+    else:
+        body = (f"reward {row['reward']:.3f}  outcome {row['outcome']:.3f}  format {row['format']:.2f}  "
+                f"process {row['process']:.2f}  tokens {row['response_tokens']:.0f}  entropy {row['entropy']:.2f}  "
+                f"kl {row['kl']:.3f}  logp-diff {row['logp_diff_max']:.0e}")
+    return f"{head}  {body}  {row['tokens_per_s']:,.0f} tok/s"
+
+
+def evaluation_words(stage: str, when: str, measures: Mapping[str, Interval]) -> str:
+    names = {"closed_accuracy": "closed accuracy", "open_micro_f1": "open micro-F1", "format_rate": "format"}
+    parts = [f"{words} {value:.3f} [{low:.3f}, {high:.3f}]"
+             for name, words in names.items() if name in measures for value, low, high in [measures[name]]]
+    return f"{stage} {when}: " + ", ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class LineDisplay:
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(f"[{clock(time.monotonic() - self.start):>5}] {text}", flush=True)
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        self.say(step_words(row) + f"  at most {clock(row['seconds_left'])} left")
+
+    def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
+        self.say(evaluation_words(stage, when, measures))
+
+    def close(self) -> None:
+        pass
+
+
+class LiveDisplay:
+    """The present step below, what has passed above it."""
+
+    def __init__(self, name: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.name, self.start = name, time.monotonic()
+        self.row: Mapping[str, Any] | None = None
+        self.score = ""
+        self.console = Console(highlight=False)
+        self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
+        self.live.start()
+
+    def say(self, text: str) -> None:
+        self.console.print(f"[{clock(time.monotonic() - self.start):>5}] {text}", markup=False)
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        self.row = row
+
+    def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
+        words = evaluation_words(stage, when, measures)
+        self.score = words
+        self.say(words)
+
+    def close(self) -> None:
+        self.live.stop()
+
+    def _table(self) -> Any:
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        row = self.row
+        if row is None:
+            grid.add_row("starting workers …")
+        else:
+            grid.add_row("stage", f"{row['stage']} ({row['kind']})")
+            grid.add_row("step", ProgressBar(row["max_steps"], row["stage_step"], width=40),
+                         f"{row['stage_step']} of at most {row['max_steps']}")
+            for label, key, form in (("loss", "loss", ".3f"), ("reward", "reward", ".3f"), ("outcome", "outcome", ".3f"),
+                                     ("format", "format", ".2f"), ("entropy", "entropy", ".2f"), ("kl", "kl", ".4f"),
+                                     ("tokens/s", "tokens_per_s", ",.0f")):
+                if key in row:
+                    grid.add_row(label, format(row[key], form))
+            grid.add_row("time", f"{clock(time.monotonic() - self.start)} passed",
+                         f"at most {clock(row['seconds_left'])} left in this stage")
+        if self.score:
+            grid.add_row("score", Text(self.score))
+        return Panel(grid, title=self.name, title_align="left", expand=False)

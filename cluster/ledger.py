@@ -1,0 +1,78 @@
+"""The ledger: what became of every group. Pure, with an event line for each change.
+
+Identity, checked at every step: issued = trained + dropped + in flight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from actors.trajectory import Request
+
+
+class LedgerError(RuntimeError):
+    """The books do not balance, or a group was booked twice."""
+
+
+class Ledger:
+    """Books groups as issued, then once as trained or dropped.
+
+    Args:
+        path: the event log, JSON lines; a resumed run goes on behind the lines that its state counts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts: Counter[str] = Counter(issued=0, trained=0, dropped=0)
+        self.in_flight: set[str] = set()
+        self._file = open(path, "a", encoding="utf-8")
+
+    def issue(self, request: Request, stage: str, step: int, pass_number: int) -> None:
+        if request.group_id in self.in_flight:
+            raise LedgerError(f"group {request.group_id} was issued twice")
+        self.in_flight.add(request.group_id)
+        self._write("issued", request.group_id, task=request.task.id, pass_number=pass_number, seed=request.seed,
+                    stage=stage, step=step)
+
+    def train(self, group_id: str, version: int) -> None:
+        """The group went into the update that made `version`."""
+        self._settle("trained", group_id, version=version)
+
+    def drop(self, group_id: str, reason: str) -> None:
+        self._settle("dropped", group_id, reason=reason)
+
+    def check(self) -> None:
+        """Raises LedgerError where the identity does not hold; writes the events through to the file."""
+        counts = self.counts
+        if counts["issued"] != counts["trained"] + counts["dropped"] + len(self.in_flight):
+            raise LedgerError(f"issued {counts['issued']} ≠ trained {counts['trained']} + dropped {counts['dropped']} "
+                              f"+ in flight {len(self.in_flight)}")
+        self._file.flush()
+
+    def totals(self) -> dict[str, int]:
+        return {**self.counts, "in_flight": len(self.in_flight)}
+
+    def close(self) -> None:
+        self._file.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        self._file.flush()
+        return {"counts": dict(self.counts), "in_flight": sorted(self.in_flight), "bytes": self._file.tell()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from `state`; events behind it belong to steps that were lost, and are cut off."""
+        self.counts, self.in_flight = Counter(state["counts"]), set(state["in_flight"])
+        self._file.truncate(state["bytes"])
+
+    def _settle(self, event: str, group_id: str, **fields: Any) -> None:
+        if group_id not in self.in_flight:
+            raise LedgerError(f"group {group_id} is {event} but not in flight")
+        self.in_flight.remove(group_id)
+        self._write(event, group_id, **fields)
+
+    def _write(self, event: str, group_id: str, **fields: Any) -> None:
+        self.counts[event] += 1
+        self._file.write(json.dumps({"event": event, "group": group_id, **fields}) + "\n")

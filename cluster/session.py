@@ -1,0 +1,97 @@
+"""A sitting of a run: from the recipe to the exit code, with every expected fault told in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from actors.waiting import RemoteFailure
+
+from .checkpoint import CheckpointError, Checkpoints
+from .display import Display, clock, open_display
+from .errors import UserError
+from .prepare import prepare
+from .ray_cluster import ray_cluster
+from .recipe import Recipe
+from .run import Run
+from .run_folder import RunFolder
+from .workers import Workers
+
+
+def start(recipe: Recipe, path: Path) -> int:
+    """Trains in the new run folder `path` until the curriculum ends.
+
+    Returns:
+        0, or 1 where the run failed, or 130 where it was interrupted; the summary says what happened.
+
+    Raises:
+        UserError: something the user gave cannot be used; then no run folder is left behind.
+    """
+    try:
+        return _hold(recipe, path, None)
+    except UserError:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def go_on(recipe: Recipe, path: Path) -> int:
+    """Trains on from the newest commit of the run folder `path`; returns as `start` does.
+
+    Raises:
+        UserError: the run is complete, or has no commit that can be used.
+    """
+    summary = path / "summary.json"
+    if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "finished":
+        raise UserError(f"{path}: this run is complete; its model is {path / 'model'}")
+    commits = Checkpoints(path / "checkpoints", recipe.checkpoint.keep).committed()
+    if not commits:
+        raise UserError(f"{path}: no checkpoint was committed before the run stopped; start it again with `curlvpr train`")
+    try:
+        Checkpoints.load(commits[-1])
+    except CheckpointError as error:
+        older = f"; {commits[-2].name} is the one before" if len(commits) > 1 else ""
+        raise UserError(f"{error}{older}. Remove the damaged folder to go on from what is left.") from error
+    return _hold(recipe, path, commits[-1])
+
+
+def _hold(recipe: Recipe, path: Path, commit: Path | None) -> int:
+    display = open_display(path.name)
+    run: Run | None = None
+    try:
+        display.say(f"run folder {path}")
+        with ray_cluster(recipe) as dashboard:
+            if dashboard:
+                display.say(f"Ray dashboard http://{dashboard}")
+            display.say("preparing tasks and model")
+            prepared = prepare(recipe, path)
+            folder = RunFolder(path)
+            folder.write_recipe(recipe)
+            images = max(len(task.images) for tasks in prepared.tasks.values() for task in tasks)
+            display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
+                        f"{recipe.learner.workers} learner workers")
+            with Workers(recipe, path, prepared.model, images) as workers:
+                run = Run(recipe, prepared, folder, workers, display)
+                if commit:
+                    run.restore(commit)
+                summary = run.train()
+            display.say(f"finished in {clock(summary['seconds']['all'])}; model {path / 'model'}, summary {path / 'summary.json'}")
+        return 0
+    except RemoteFailure as error:
+        return _stopped(run, display, "failed", str(error), 1)
+    except KeyboardInterrupt:
+        return _stopped(run, display, "interrupted", f"interrupted; go on with: curlvpr resume {path}", 130)
+    finally:
+        if run:
+            run.close()
+        display.close()
+
+
+def _stopped(run: Run | None, display: Display, status: str, why: str, code: int) -> int:
+    if run:
+        run.end(status, why)
+    display.close()
+    first, *rest = why.splitlines()
+    print(f"curlvpr: {first}", *rest, sep="\n", file=sys.stderr)
+    return code

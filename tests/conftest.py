@@ -1,0 +1,29 @@
+"""What several tests share: a small phantom set, and a tiny model whose tokenizer is trained on its texts."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported, here and in subprocesses
+
+import pytest
+from hypothesis import settings
+
+from actors.quiet import quiet_libraries
+from actors.tiny_model import TinyModelConfig, make_tiny_model
+from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+
+quiet_libraries()
+settings.register_profile("repo", deadline=None, derandomize=True, database=None)
+settings.load_profile("repo")
+
+
+@pytest.fixture(scope="session")
+def phantom_tasks(tmp_path_factory):
+    """24 films, four tasks each."""
+    return list(draw_phantom_set(PhantomConfig(train=16, val=4, test=4), tmp_path_factory.mktemp("phantoms")))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, phantom_tasks):
+    """The folder of a model with random weights."""
+    texts = [" ".join([t.question, *t.options.values(), t.reference]) for t in phantom_tasks]
+    return make_tiny_model(TinyModelConfig(), texts, tmp_path_factory.mktemp("tiny_model"))

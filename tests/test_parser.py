@@ -1,0 +1,75 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.parser import MAX_FAULTS, parse
+
+PAIR = "<think>t</think><answer>a</answer>"
+TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
+BODY = r"(?:(?!</?(?:think|answer)>)[\s\S])*"
+WELL_FORMED = re.compile(rf"(?i:(?:\s*(?-i:<think>)(?=\s*[^\s<])({BODY})(?-i:</think>)\s*(?-i:<answer>)(?=\s*[^\s<]){BODY}"
+                         r"(?-i:</answer>))+\s*)")
+mixed = st.lists(st.sampled_from([*TAGS, "<THINK>", "</Answer>", PAIR, PAIR, PAIR, " ", "\n", "x", "✅", "B)"]), max_size=12)
+
+
+@pytest.mark.parametrize("response, pairs", [
+    (PAIR, [("t", "a")]),
+    (PAIR * 3, [("t", "a")] * 3),
+    ("\n<think> two\nlines </think>\n\t<answer> A) ✅ </answer>\n" + PAIR + "\n ", [(" two\nlines ", " A) ✅ "), ("t", "a")]),
+    ("<think>1 < 2, <b>, </ think></think><answer>a</answer>", [("1 < 2, <b>, </ think>", "a")]),
+])
+def test_well_formed(response, pairs):
+    parsed = parse(response)
+    assert [(p.think, p.answer) for p in parsed.pairs] == pairs and parsed.faults == ()
+
+
+@pytest.mark.parametrize("response, pairs, faults", [
+    ("", 0, ["no pair"]),
+    ("Edema.", 0, ["no pair", "text outside pairs at 0"]),
+    ("<think>t</think>", 0, ["no pair", "unclosed pair: <answer> is missing at 16"]),
+    ("<think>t", 0, ["no pair", "unclosed pair: </think> is missing at 8"]),
+    (PAIR + "<think>t</think><answer>a", 1, ["unclosed pair: </answer> is missing"]),
+    (PAIR + "<thi", 1, ["text outside pairs at 34"]),
+    (f"So {PAIR}", 1, ["text outside pairs at 0"]),
+    (f"{PAIR} and {PAIR}", 2, ["text outside pairs at 35"]),
+    (f"{PAIR}\n end", 1, ["text outside pairs at 36"]),
+    ("<think>t</think> so <answer>a</answer>", 0, ["no pair", "text between think and answer at 17"]),
+    ("<think> </think><answer>a</answer>", 1, ["empty think at 7"]),
+    ("<think>t</think><answer>\n</answer>", 1, ["empty answer at 24"]),
+    ("<answer>a</answer>" + PAIR, 1, ["answer without a think at 0"]),
+    (f"{PAIR}</answer>{PAIR}", 2, ["</answer> closes nothing at 34"]),
+    (f"{PAIR}</think>", 1, ["</think> closes nothing at 34"]),
+    ("<think>t</think></answer>" + PAIR, 1, ["</answer> where <answer> was expected at 16"]),
+    ("<think>t<think>u</think><answer>a</answer>", 1, ["nested tag: <think> where </think> was expected at 8"]),
+    ("<think>t<answer>a</answer>" + PAIR, 1, ["nested tag: <answer> where </think> was expected at 8"]),
+    ("<think>t</answer><answer>a</think>" + PAIR, 1, ["swapped tag: </answer> where </think> was expected at 8"]),
+    ("<think>t</think><answer>a</think>" + PAIR, 1, ["swapped tag: </think> where </answer> was expected at 25"]),
+    ("<think>t</think><answer>a" + PAIR, 1, ["nested tag: <think> where </answer> was expected at 25"]),
+    ("<Think>t</think><answer>a</answer>" + PAIR, 1, ["upper-case tag <Think> at 0"]),
+    ("<think>t</think><answer>a</ANSWER>", 0, ["no pair", "upper-case tag </ANSWER> at 25"]),
+])
+def test_a_fault_is_told_once_with_its_place_and_reading_goes_on(response, pairs, faults):
+    parsed = parse(response)
+    assert len(parsed.pairs) == pairs and len(parsed.faults) == len(faults)
+    assert all(told.startswith(fault) for told, fault in zip(parsed.faults, faults, strict=True)), parsed.faults
+
+
+@given(mixed | st.lists(st.sampled_from(TAGS) | st.text(max_size=5)))
+def test_pairs_are_the_characters_they_name_and_faults_agree_with_a_grammar(pieces):
+    response = "".join(pieces)
+    parsed = parse(response)
+    end = 0
+    for pair in parsed.pairs:
+        assert pair.start >= end
+        end = pair.end
+        inner = re.fullmatch(rf"<think>({BODY})</think>\s*<answer>({BODY})</answer>", response[pair.start:end])
+        assert inner.groups() == (pair.think, pair.answer)
+    assert (parsed.faults == ()) == (WELL_FORMED.fullmatch(response) is not None)
+    assert len(parsed.faults) <= MAX_FAULTS
+
+
+@pytest.mark.parametrize("unit", ["<THINK>", "</answer>x", "<think>", f"x{PAIR}", "<think></think><answer></answer>"])
+def test_a_babbling_response_has_few_faults(unit):
+    assert 1 <= len(parse(unit * 500).faults) <= MAX_FAULTS

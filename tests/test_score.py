@@ -1,0 +1,262 @@
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from curriculum import nih, phantom
+from curriculum.questions import RIGHT, WRONG, Film, QuestionWriter
+from curriculum.task import NO_FINDING, Task
+from curriculum.taskset import read_tasks
+from rewards.findings import canonical
+from rewards.parser import parse
+from rewards.score import RewardConfig, f1, score
+
+REAL = Path(__file__).parents[1] / "../shared/data/cxr"
+CONFIG = RewardConfig()
+BEST = CONFIG.format + CONFIG.outcome + CONFIG.process
+SINGLE = Task(id="s", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",),
+              options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"})
+MULTIPLE = SINGLE.model_copy(update={"family": "multiple_choice", "gold": ("B", "D")})
+OPEN = Task(id="o", domain="open", family="diagnosis", question="?", images=("x.png",), gold=("Edema", "Pleural Thickening"))
+HEALTHY = OPEN.model_copy(update={"gold": ()})
+
+
+def pairs(*answers, think="It is so."):
+    return "".join(f"<think>{think}</think><answer>{answer}</answer>" for answer in answers)
+
+
+def judged(task, *answers, **changes):
+    return score(task, pairs(*answers), CONFIG, **changes)
+
+
+def nih_tasks():
+    """Films with up to nine NIH findings, and questions with every number of options."""
+    rng = np.random.default_rng(0)
+    writer = QuestionWriter(dict.fromkeys(nih.FINDINGS, 1.0), 0.3, nih.describe)
+    for n in range(40):
+        findings = tuple(str(name) for name in rng.permutation(nih.FINDINGS)[: n % 10])
+        film = Film(str(n), "x.png", findings, "train", str(n))
+        size = min(2 + n % 6, len(nih.FINDINGS) - len(findings) + 1)
+        yield from (writer.binary(film, rng), writer.single_choice(film, rng, size), writer.multiple_choice(film, rng, size),
+                    writer.diagnosis(film, rng))
+
+
+def assert_reference_is_best(task):
+    verdict = score(task, task.reference, CONFIG)
+    assert (verdict.format, verdict.outcome, verdict.process) == (1, 1, 1), (task, verdict)
+    assert verdict.total == pytest.approx(BEST) and verdict.base == pytest.approx(BEST - CONFIG.process)
+    assert {step.mark for step in verdict.steps} == {"right"} and not verdict.faults
+    assert verdict.answer == tuple(sorted(task.gold))
+
+
+def test_the_reference_of_a_phantom_question_scores_highest(phantom_tasks):
+    for task in phantom_tasks:
+        assert_reference_is_best(task)
+
+
+def test_the_reference_of_an_nih_question_scores_highest():
+    for task in nih_tasks():
+        assert_reference_is_best(task)
+
+
+def test_the_references_of_the_real_set_score_highest(tmp_path):
+    if not (REAL / "labels.parquet").exists():
+        pytest.skip("the real films are not beside the repository")
+    nih.import_nih(REAL / "images", REAL / "labels.parquet", tmp_path)
+    tasks = read_tasks(tmp_path)
+    crowded = [task for task in tasks if task.domain == "open" and len(task.gold) >= CONFIG.max_candidates]
+    assert crowded  # films with so many findings that the list of candidates passes the limit
+    for task in crowded + tasks[::29]:
+        assert_reference_is_best(task)
+
+
+def test_marking_everything_wrong_earns_no_process(phantom_tasks):
+    sick = [task for task in [*phantom_tasks, *nih_tasks()] if task.gold]
+    assert {task.family for task in sick} == {"binary", "single_choice", "multiple_choice", "diagnosis"}
+    for task in sick:
+        for final in (None, NO_FINDING if task.domain == "open" else "A"):
+            response = task.reference.replace(RIGHT, WRONG)
+            if final is not None:
+                head, last = response[: response.rindex("<answer>")], "<answer>{}</answer>"
+                response = head + last.format(final)
+            verdict = score(task, response, CONFIG)
+            assert verdict.format == 1 and verdict.process == 0 and verdict.total <= BEST - CONFIG.process
+        always_right = score(task, task.reference.replace(WRONG, RIGHT), CONFIG)
+        assert always_right.format == 1 and always_right.process == 0
+
+
+@pytest.mark.parametrize("task, answers, outcome, process", [
+    (SINGLE, ["A ❌", "B ✅", "C ❌", "D ❌", "B"], 1, 1),
+    (SINGLE, ["B ✅", "A ❌", "B"], 1, 1 + 1 / 3 - 1),  # two of three wrong options were not weighed
+    (SINGLE, ["A ❌", "C ❌", "D ❌", "B"], 1, 0),
+    (SINGLE, ["B"], 1, 0),
+    (SINGLE, ["A ✅", "B ❌", "C ❌", "D ❌", "A"], 0, 0),  # 0 + 2/3 − 1
+    (MULTIPLE, ["A ❌", "B ✅", "C ❌", "D ❌", "B"], 0, 1 / 2),
+    (MULTIPLE, ["A ❌", "B ✅", "C ✅", "D ✅", "B, C, D"], 0, 1 / 2),
+    (MULTIPLE, ["A, B, C, D"], 0, 0),
+    (OPEN, ["Edema, Mass, pleural thickening", "Edema ✅", "Mass ❌", "Pleural thickening ✅", "edema, thickened pleura"], 1, 1),
+    (OPEN, ["Edema, Mass", "Edema ✅", "Mass ❌", "Edema"], 2 / 3, 1 / 2),  # a finding never announced was missed
+    (OPEN, ["Mass", "Mass ❌", "Edema, Pleural Thickening"], 1, 0),
+    (OPEN, ["Edema and Pleural Thickening"], 1, 0),
+    (OPEN, ["Edema, Mass", "Edema"], 2 / 3, 0),
+    (OPEN, ["Edema, Mass", "Edema ❌", "Mass ❌", "No finding"], 0, 0),
+    (HEALTHY, ["Edema, Mass", "Edema ❌", "Mass ❌", "No finding"], 1, 1),
+    (HEALTHY, ["Edema, Mass", "Edema ❌", "Mass ✅", "Mass"], 0, 1 / 2),
+    (HEALTHY, ["Edema, No finding"], 0, 0),  # contradicts itself
+])
+def test_outcome_and_process(task, answers, outcome, process):
+    verdict = judged(task, *answers)
+    assert verdict.outcome == pytest.approx(outcome) and verdict.process == pytest.approx(process) and verdict.format == 1
+    assert verdict.total == pytest.approx(CONFIG.format + CONFIG.outcome * outcome + CONFIG.process * process)
+
+
+@pytest.mark.parametrize("bad, mark, why", [
+    ("A ✅", "fault", "contradicts the final answer"), ("A", "fault", "no marks"), ("A ✅❌", "fault", "2 marks"),
+    ("A ❌❌", "fault", "2 marks"), ("E ❌", "fault", "not one of the candidates"), ("❌", "fault", "not one of the candidates"),
+    ("A, C ❌", "fault", "not one of the candidates"), ("B ✅", "fault", "judged before"), ("A ❌", "right", "not in the gold"),
+])
+def test_a_step_is_paid_for_one_mark_on_one_new_option_in_agreement_with_the_answer(bad, mark, why):
+    verdict = judged(SINGLE, "B ✅", bad, "B")
+    step = verdict.steps[1]
+    assert step.mark == mark and why in step.why and step.score == (mark == "right")
+    assert verdict.process == pytest.approx(1 / 3 if mark == "right" else 0)
+
+
+def test_a_step_without_a_thought_is_not_paid_and_breaks_the_format():
+    response = pairs("B ✅") + pairs("A ❌", think=" ") + pairs("B")
+    verdict = score(SINGLE, response, CONFIG)
+    assert verdict.steps[1].mark == "fault" and "nothing was thought" in verdict.steps[1].why and verdict.format == 0
+
+
+@pytest.mark.parametrize("answers, score_of_list, process", [
+    (["Edema, Mass, Edema", "Edema ✅", "Mass ❌", "Edema"], 0, 0),
+    (["Edema, pulmonary oedema", "Edema ✅", "Edema"], 0, 0),
+    ([", ".join(phantom.FINDINGS[:CONFIG.max_candidates]), "Edema"], None, 0),
+    ([", ".join(nih.FINDINGS), *(f"{name} {RIGHT if name in OPEN.gold else WRONG}" for name in nih.FINDINGS), ", ".join(OPEN.gold)],
+     0, 0),
+])
+def test_a_list_with_doubles_or_without_an_end_earns_nothing(answers, score_of_list, process):
+    verdict = judged(OPEN, *answers)
+    assert verdict.process == process and (score_of_list is None or verdict.steps[0].score == score_of_list)
+
+
+def test_naming_everything_does_not_beat_reading(phantom_tasks):
+    for task in phantom_tasks:
+        names = list(task.options) or list(phantom.FINDINGS)
+        steps = [f"{name} {RIGHT}" for name in names]
+        announced = [", ".join(names)] if task.domain == "open" else []
+        verdict = judged(task, *announced, *steps, ", ".join(names))
+        assert verdict.process == 0 and verdict.total < 0.6 * BEST
+        honest_guess = judged(task, names[0])
+        assert verdict.outcome < 1 and (task.domain == "open" or verdict.total <= honest_guess.total)
+
+
+@pytest.mark.parametrize("task", [SINGLE, MULTIPLE, OPEN, HEALTHY])
+def test_a_second_judgement_of_everything_adds_nothing(task):
+    names = list(task.options) or ["Edema", "Mass", "Pleural Thickening"]
+    steps = [f"{name} {RIGHT if name in task.gold else WRONG}" for name in names]
+    head, final = ([", ".join(names)] if task.domain == "open" else []), ", ".join(task.gold) or NO_FINDING
+    once, twice = judged(task, *head, *steps, final), judged(task, *head, *steps, *steps, final)
+    assert once.total == pytest.approx(BEST) and twice.total <= once.total
+    assert [s.mark for s in twice.steps[-len(names) - 1 : -1]] == ["fault"] * len(names)
+
+
+def test_a_response_cut_off_earns_its_outcome_alone():
+    whole, cut = judged(SINGLE, "B ✅", "A ❌", "B"), judged(SINGLE, "B ✅", "A ❌", "B", truncated=True)
+    assert whole.process > 0 and cut.total == pytest.approx(CONFIG.outcome)
+    assert (cut.format, cut.outcome, cut.process) == (0, 1, 0) and "cut off at the length limit" in cut.faults
+    assert not any(step.score for step in cut.steps) and len(cut.steps) == 3
+
+
+def test_broken_format_pays_no_process_and_says_why():
+    verdict = score(SINGLE, "So: " + pairs("B ✅", "A ❌", "B"), CONFIG)
+    assert verdict.total == pytest.approx(CONFIG.outcome) and not any(step.score for step in verdict.steps)
+    assert any("text outside pairs" in reason for reason in verdict.why)
+
+
+def test_nothing_at_all_is_worth_nothing():
+    for task in (SINGLE, OPEN, HEALTHY):
+        verdict = score(task, "", CONFIG)
+        assert (verdict.total, verdict.answer, verdict.steps) == (0, None, ())
+
+
+@pytest.mark.parametrize("size", [2, 4, 7])
+def test_chance_is_what_blind_answers_get(size):
+    letters = "ABCDEFG"[:size]
+    options = {letter: f"Finding {letter}" for letter in letters}
+    for family in ("single_choice", "multiple_choice"):
+        task = SINGLE.model_copy(update={"options": options, "gold": ("A",), "family": family})
+        most = size if family == "multiple_choice" else 1
+        answers = [", ".join(chosen) for n in range(1, most + 1) for chosen in itertools.combinations(letters, n)]
+        assert np.mean([judged(task, answer).outcome for answer in answers]) == pytest.approx(task.chance)
+    assert OPEN.chance == 0
+
+
+answer_of_step = st.tuples(
+    st.sampled_from([*SINGLE.options, "E", "", "Edema", "Mass", "Pleural Thickening", "Nodule", "A, B", "Edema, Mass, Nodule"]),
+    st.sampled_from([RIGHT, WRONG, RIGHT, WRONG, "", RIGHT + WRONG])).map(" ".join)
+finals = st.lists(st.sampled_from([*SINGLE.options, "Edema", "Mass", "Pleural Thickening", NO_FINDING]), min_size=1, max_size=4)
+noise = st.text(max_size=8) | st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "<Think>", " "])
+tasks = st.sampled_from([SINGLE, MULTIPLE, OPEN, HEALTHY])
+
+
+@given(tasks, st.lists(answer_of_step, max_size=6), finals)
+@settings(max_examples=300)
+def test_no_response_beats_the_reference_and_a_wrong_closed_answer_never_a_right_one(task, steps, final):
+    verdict = judged(task, *steps, ", ".join(final))
+    assert verdict.total <= BEST + 1e-9
+    if task.domain == "closed":
+        assert verdict.outcome == float(verdict.answer == task.gold)
+        least_right = CONFIG.format * verdict.format + CONFIG.outcome
+        assert verdict.total >= least_right if verdict.outcome else verdict.total < least_right
+    else:
+        named = {canonical(name) for name in final}
+        named = set() if named == {NO_FINDING} else named
+        assert verdict.outcome == (pytest.approx(slow_f1(named, set(task.gold))) if NO_FINDING not in named else 0)
+
+
+def slow_f1(found, gold):
+    if not found and not gold:
+        return 1
+    hits = sum(name in gold for name in found)
+    precision, recall = (hits / len(s) if s else 0 for s in (found, gold))
+    return 2 * precision * recall / (precision + recall) if hits else 0
+
+
+@given(st.sets(st.integers(0, 8)), st.sets(st.integers(0, 8)))
+def test_f1(found, gold):
+    assert f1(found, gold) == pytest.approx(slow_f1(found, gold)) == f1(gold, found)
+
+
+@given(tasks, st.lists(noise | answer_of_step.map(pairs) | finals.map(", ".join).map(pairs), max_size=8).map("".join) | st.text(),
+       st.booleans())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_any_text_has_a_verdict_with_spans_numbers_and_reasons(task, response, truncated):
+    verdict = score(task, response, CONFIG, truncated)
+    found = parse(response)
+    wanted = [(pair.start, pair.end) for pair in found.pairs]
+    if task.domain == "open" and len(wanted) < 3:
+        wanted = wanted[-1:]  # too few for a list, a candidate and a summary
+    assert [(step.start, step.end) for step in verdict.steps] == wanted
+    assert all(response[s.start : s.end].startswith("<think>") and response[s.start : s.end].endswith("</answer>")
+               for s in verdict.steps)
+    parts = (verdict.format, verdict.outcome, verdict.process, *(step.score for step in verdict.steps))
+    assert all(0 <= part <= 1 for part in parts)
+    assert (verdict.format == 1) == (not verdict.faults) == (not found.faults and not truncated)
+    assert verdict.process == 0 or verdict.format == 1
+    assert verdict.base == pytest.approx(CONFIG.format * verdict.format + CONFIG.outcome * verdict.outcome)
+    assert verdict.total == pytest.approx(verdict.base + CONFIG.process * verdict.process)
+    assert verdict.why and all(step.why for step in verdict.steps) and math.isfinite(verdict.total)
+    assert score(task, response, CONFIG, truncated) == verdict
+
+
+@pytest.mark.parametrize("values", [{"process": 0.9}, {"outcome": 0.2}, {"outcome": 0}, {"format": -1}, {"max_candidates": 0},
+                                    {"weight": 1}])
+def test_weights_that_open_a_hole_are_refused(values):
+    with pytest.raises(ValidationError):
+        RewardConfig(**values)
