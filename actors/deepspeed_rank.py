@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed
+from safetensors.torch import load_file, save_file
 
 from curriculum.task import Task
 
@@ -20,11 +21,14 @@ from .trajectory import ScoredGroup
 from .waiting import wait_for
 from .weights import pack
 
+REFERENCE = "reference.safetensors"
+
 
 class DeepSpeedRank:
     def __init__(self, setup: dict[str, Any], rank: int, world: int) -> None:
         import deepspeed
 
+        self.setup = setup
         self.config: LearnerConfig = setup["config"]
         self.rank, self.world, self.store = rank, world, setup["store"]
         self.device = torch.device("cuda" if self.config.gpus else "cpu")
@@ -55,11 +59,18 @@ class DeepSpeedRank:
 
     def start_stage(self, fresh_optimiser: bool, reference: bool, keep_reference: bool) -> None:
         if fresh_optimiser:
-            self._build_engine()
+            # ZeRO wraps the optimiser; AdamW makes its moments anew at the next step.
+            getattr(self.optimizer, "optimizer", self.optimizer).state.clear()
         if not reference:
             self.reference = None
         elif self.reference is None or not keep_reference:
-            self.reference = copy.deepcopy(self.policy).requires_grad_(False).eval()
+            self._set_reference(self._state())
+
+    def _set_reference(self, state: dict[str, torch.Tensor]) -> None:
+        """The reference is a whole copy on every rank, also where ZeRO shards the policy."""
+        self.reference = Policy(self.setup["model"], self.encoder, getattr(torch, self.config.dtype))
+        self.reference.model.load_state_dict(state)
+        self.reference.to(self.device).requires_grad_(False).eval()
 
     # -- training -------------------------------------------------------------------------------------------------
 
@@ -69,9 +80,9 @@ class DeepSpeedRank:
         tokens = sum(len(s.response_ids) for s in samples)
         mine = samples[self.rank :: self.world]
         total = 0.0
-        for batch, last in self._batches(mine):
+        for batch, last, weight in self._batches(mine):
             logp, _ = self.engine(batch, 1.0)
-            loss = -logp.sum() / tokens
+            loss = -weight * logp.sum() / tokens
             self._backward(loss, last)
             total += loss.item()
         return {"loss": self._sum(total), "grad_norm": self._step(lr), "lr": lr, "tokens": tokens}
@@ -100,32 +111,53 @@ class DeepSpeedRank:
         return result | {"lr": lr}
 
     def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float, on_policy: bool) -> dict[str, float]:
+        """One optimiser step on a part of the batch.
+
+        Where there is no KL term, responses without any advantage have no gradient: they are read without a backward,
+        and still count in the mean.
+        """
         sums = dict.fromkeys(("loss", "kl", "entropy", "clipped"), 0.0)
-        for batch, last in self._batches(part.samples):
-            logp, entropy = self.engine(batch, temperature)
+
+        def read(batch: MicroBatch, weight: float, logp: torch.Tensor, entropy: torch.Tensor) -> torch.Tensor:
             flat = lambda values: torch.as_tensor(  # noqa: E731
                 np.concatenate([values[i] for i in batch.index]), device=self.device)
             old = flat(part.old) if part.old else logp.detach()
-            if on_policy or part.old:
-                part.differences.append((old - flat(part.rollout)).abs().cpu())
             mask, advantages = flat(part.masks), flat(part.advantages)
             loss, clipped = clipped_policy_loss(logp, old, advantages, training.clip_low, training.clip_high,
                                                 training.dual_clip)
-            if part.reference:
-                kl = k3(logp, flat(part.reference))
-                loss = loss + training.kl * kl
-                sums["kl"] += (kl.detach() * mask).sum().item()
-            loss = (loss * mask).sum() / max(part.all_kept, 1)
-            self._backward(loss, last)
-            sums["loss"] += loss.item() * part.all_kept
-            sums["entropy"] += (entropy * mask).sum().item()
-            sums["clipped"] += (clipped * mask).sum().item()
+            kl = k3(logp, flat(part.reference)) if part.reference else torch.zeros_like(logp)
+            loss = ((loss + training.kl * kl) * mask).sum()
+            if weight:
+                if on_policy or part.old:
+                    part.differences.append((old - flat(part.rollout)).abs().cpu())
+                for name, values in (("kl", kl), ("entropy", entropy), ("clipped", clipped)):
+                    sums[name] += (values.detach() * mask).sum().item()
+                sums["loss"] += loss.item()
+            return weight * loss / max(part.all_kept, 1)
+
+        teaching = [i for i in range(len(part.samples)) if part.reference or (part.advantages[i] * part.masks[i]).any()]
+        teaching = teaching or [0]  # every rank takes part in the step
+        with torch.no_grad():
+            silent = sorted(set(range(len(part.samples))) - set(teaching))
+            for batch, _, weight in self._batches(part.samples, silent):
+                read(batch, weight, *self.policy(batch, temperature))
+        for batch, last, weight in self._batches(part.samples, teaching):
+            self._backward(read(batch, weight, *self.engine(batch, temperature)), last)
         values = {name: self._sum(value) / max(part.all_kept, 1) for name, value in sums.items()}
         return values | {"grad_norm": self._step(lr)}
 
-    def _batches(self, samples: Sequence[Sample]) -> list[tuple[MicroBatch, bool]]:
-        batches = list(self.policy.micro_batches(samples, self.config.micro_batch_tokens, self.device))
-        return [(batch, i == len(batches) - 1) for i, batch in enumerate(batches)]
+    def _batches(self, samples: Sequence[Sample], chosen: Sequence[int] | None = None) -> Iterator[tuple[MicroBatch, bool, float]]:
+        """(batch, whether it is the last, weight) over the chosen samples, equally many on every rank.
+
+        A rank that has fewer repeats its last one with weight 0, since ZeRO-2 and 3 talk to the others in every pass.
+        """
+        chosen = range(len(samples)) if chosen is None else chosen
+        cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens)
+        count = int(self._max(len(cuts)))
+        cuts = cuts or [[0]]
+        for number in range(count):
+            index = cuts[min(number, len(cuts) - 1)]
+            yield self.policy.collate(samples, index, self.device), number == count - 1, float(number < len(cuts) and bool(chosen))
 
     def _backward(self, loss: torch.Tensor, last: bool) -> None:
         self.engine.set_gradient_accumulation_boundary(last)
@@ -148,7 +180,7 @@ class DeepSpeedRank:
     def _logprobs(self, policy: Policy, samples: Sequence[Sample], temperature: float, raw: bool = False) -> list[np.ndarray]:
         """float32 [tokens] for each sample, by a forward without gradient."""
         out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(samples)
-        for batch, _ in self._batches(samples):
+        for batch, *_ in self._batches(samples):
             logp, _ = policy(batch, temperature, raw)
             for i, values in zip(batch.index, logp.float().cpu().split(batch.lengths), strict=True):
                 out[i] = values.numpy()
@@ -186,11 +218,15 @@ class DeepSpeedRank:
 
     def save(self, folder: str) -> None:
         self.engine.save_checkpoint(folder, tag="learner", exclude_frozen_parameters=False)
+        if self.reference is not None and self.rank == 0:
+            save_file(self.reference.model.state_dict(), Path(folder) / REFERENCE)
 
     def load(self, folder: str) -> None:
         path, _ = self.engine.load_checkpoint(folder, tag="learner")
         if path is None:
             raise FileNotFoundError(f"no learner checkpoint in {folder}")
+        if (Path(folder) / REFERENCE).is_file():
+            self._set_reference(load_file(Path(folder) / REFERENCE))
 
     def export(self, folder: str) -> None:
         state = self._state()

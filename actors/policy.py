@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,25 +84,26 @@ class Policy(nn.Module):
             entropies = -(log_probabilities.exp() * log_probabilities).sum(-1)
         return log_probabilities.gather(-1, batch.targets[:, None])[:, 0], entropies
 
-    def micro_batches(self, samples: Sequence[Sample], max_tokens: int, device: torch.device) -> Iterator[MicroBatch]:
-        """Cuts samples up, longest first, so that samples × longest stays within `max_tokens` (or is one sample).
+    @staticmethod
+    def cut(samples: Sequence[Sample], chosen: Sequence[int], max_tokens: int) -> list[list[int]]:
+        """Cuts the chosen samples into lists of places, longest first, so that samples × longest stays within
+        `max_tokens` (or is one sample).
 
         Samples of the same images stay together where their lengths allow: an image's features are computed once a batch.
         """
         longest: dict[tuple[str, ...], int] = {}
-        for sample in samples:
-            longest[sample.images] = max(longest.get(sample.images, 0), len(sample))
-        order = sorted(range(len(samples)), key=lambda i: (-longest[samples[i].images], samples[i].images, i))
-        batch: list[int] = []
+        for i in chosen:
+            longest[samples[i].images] = max(longest.get(samples[i].images, 0), len(samples[i]))
+        cuts: list[list[int]] = []
         width = 0
-        for i in order:
-            width = max(width, len(samples[i]))
-            if batch and width * (len(batch) + 1) > max_tokens:
-                yield self.collate(samples, batch, device)
-                batch, width = [], len(samples[i])
-            batch.append(i)
-        if batch:
-            yield self.collate(samples, batch, device)
+        for i in sorted(chosen, key=lambda i: (-longest[samples[i].images], samples[i].images, i)):
+            wider = max(width, len(samples[i]))
+            if not cuts or wider * (len(cuts[-1]) + 1) > max_tokens:
+                cuts.append([])
+                wider = len(samples[i])
+            cuts[-1].append(i)
+            width = wider
+        return cuts
 
     def collate(self, samples: Sequence[Sample], index: Sequence[int], device: torch.device) -> MicroBatch:
         chosen = [samples[i] for i in index]

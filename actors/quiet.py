@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    "OMP_WAIT_POLICY": "PASSIVE",  # rollout workers and learner may share cores: idle threads must not spin
 }
 """For every process of a run."""
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from actors.trajectory import Request
 from curriculum.task import Task
+from curriculum.view_baseline import view_baseline
+from rewards.score import RewardConfig, score
 
 from .measures import Result
 from .pools import RewardPool, RolloutPool
@@ -30,3 +32,12 @@ def answer(tasks: Sequence[Task], rollouts: RolloutPool, rewards: RewardPool, ve
     verdicts = rewards.score(groups, evaluation=True)
     return [Result(group.task, group.trajectories[0].text, verdict[0])
             for group, verdict in zip(groups, verdicts, strict=True)]
+
+
+def answer_by_view(train: Sequence[Task], test: Sequence[Task], rules: RewardConfig) -> list[Result] | None:
+    """What the view alone (PA or AP) answers, by the frequencies of the train tasks; None where no view is known."""
+    if not any(task.view for task in test):
+        return None
+    answers = view_baseline(train, test)
+    texts = [f"<think>{task.view or 'Unknown'} view.</think><answer>{', '.join(answers[task.id])}</answer>" for task in test]
+    return [Result(task, text, score(task, text, rules)) for task, text in zip(test, texts, strict=True)]

@@ -17,7 +17,7 @@ from curriculum.stages import Curriculum, StageRecord
 
 from .checkpoint import Checkpoints
 from .display import Display
-from .evaluation import answer, held_out
+from .evaluation import answer, answer_by_view, held_out
 from .ledger import Ledger
 from .measures import Interval, Scores
 from .prepare import Prepared
@@ -50,9 +50,12 @@ class Run:
         self.seconds_before = 0.0  # in earlier sittings of a resumed run
         self.started = self.committed = time.monotonic()
         self._scores: dict[int, Scores] = {}  # of the test tasks, by version
-        self.families = {task.family: task.domain for task in self.tasks["train"]
-                         if any(task.family in stage.mixture for stage in recipe.stages)}
+        # What RL asks is tested; families that only SFT learns from (reports) are no questions.
+        asked = {f for s in recipe.stages if s.kind == "grpo" for f in s.mixture} or set(recipe.stages[0].mixture)
+        self.families = {task.family: task.domain for task in self.tasks["train"] if task.family in asked}
         self.test = held_out(self.tasks["test"], list(self.families), recipe.evaluation.test_per_family)
+        by_view = answer_by_view(self.tasks["train"], self.test, recipe.reward.rules)
+        self.baseline = Scores(by_view, recipe.evaluation.bootstrap).measures() if by_view else None
 
     def train(self) -> dict[str, Any]:
         """Walks through the curriculum to its end and exports the model.
@@ -63,6 +66,8 @@ class Run:
         Raises:
             RemoteFailure: a worker failed or did not answer.
         """
+        if self.baseline:
+            self.display.evaluation("baseline", "that sees only the view", self.baseline)
         while not self.curriculum.finished:
             stage, record = self.curriculum.stage, self.curriculum.record
             if record.steps == 0:
@@ -200,8 +205,9 @@ class Run:
         """What summary.json holds."""
         stages = [{"name": r.name, "kind": r.kind, "steps": r.steps, "reason": r.reason, "scores": r.scores,
                    "evaluation": self.evaluations[r.name]} for r in self.curriculum.records if r.steps or self.evaluations[r.name]]
+        baseline = {"baseline": {"view": _flat(self.baseline)}} if self.baseline else {}
         return {"status": status, "name": self.folder.path.name, "recipe": self.recipe.name, "seed": self.recipe.seed,
-                "steps": self.step, "version": self.version, "stages": stages, **self.worst, "ledger": self.ledger.totals(),
+                "steps": self.step, "version": self.version, "stages": stages, **baseline, **self.worst, "ledger": self.ledger.totals(),
                 "seconds": {"all": self._seconds(), **self.phases}}
 
     def end(self, status: str, why: str | None = None) -> dict[str, Any]:

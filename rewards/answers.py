@@ -11,8 +11,8 @@ _RIGHT, _WRONG = "✅✔✓☑", "❌✖✗✘"
 _MARK = re.compile(f"([{_RIGHT}{_WRONG}])\ufe0f?")
 
 # Runs of white space are possessive (*+) where another may follow: a failed match would try every cut between them.
-_LEAD = (r"(?:[-•*–]\s*+)?(?:(?:the\s++)?(?:(?:final|correct|right)\s++)?(?:answer|option|choice)s?\b(?:\s++(?:is|are)\b)?"
-         r"\s*+[:=]?\s*+)?(?:\\boxed)?[(\[{]?\s*+")
+_LEAD = (r"(?:[-•*–]\s*+)?(?:(?:the\s++)?(?:(?:final|correct|right)\s++)?(?:answer|option|choice)s?\b"
+         r"(?:\s++(?:is|are)\b)?\s*+[:=]?\s*+)?(?:\\boxed)?[(\[{]?\s*+")
 _BETWEEN_OPTIONS = re.compile(r"[^\S\n]*(?:[,;/&\n]|and\b)(?:[\s,;/&]|and\b)*", re.IGNORECASE)
 
 _BETWEEN_NAMES = re.compile(r"[,;\n/&•·]|(?<!\S)and(?!\S)", re.IGNORECASE)

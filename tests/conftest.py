@@ -2,12 +2,14 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch is imported, here and in subprocesses
+# Before torch is imported, here and in subprocesses. Passive: threads that spin are slow where others want the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 from hypothesis import settings
 
-from actors.quiet import quiet_libraries
+from actors.quiet import ENVIRONMENT, quiet_libraries
 from actors.tiny_model import TinyModelConfig, make_tiny_model
 from curriculum.phantom_set import PhantomConfig, draw_phantom_set
 
@@ -27,3 +29,14 @@ def tiny_model(tmp_path_factory, phantom_tasks):
     """The folder of a model with random weights."""
     texts = [" ".join([t.question, *t.options.values(), t.reference]) for t in phantom_tasks]
     return make_tiny_model(TinyModelConfig(), texts, tmp_path_factory.mktemp("tiny_model"))
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """One local Ray cluster for all tests that need workers."""
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+             runtime_env={"env_vars": dict(ENVIRONMENT)})
+    yield
+    ray.shutdown()

@@ -9,15 +9,18 @@ from rewards.parser import MAX_FAULTS, parse
 PAIR = "<think>t</think><answer>a</answer>"
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 BODY = r"(?:(?!</?(?:think|answer)>)[\s\S])*"
-WELL_FORMED = re.compile(rf"(?i:(?:\s*(?-i:<think>)(?=\s*[^\s<])({BODY})(?-i:</think>)\s*(?-i:<answer>)(?=\s*[^\s<]){BODY}"
+WELL_FORMED = re.compile(rf"(?i:(?:\s*(?-i:<think>)(?=\s*[^\s<])({BODY})(?-i:</think>)"
+                         rf"\s*(?-i:<answer>)(?=\s*[^\s<]){BODY}"
                          r"(?-i:</answer>))+\s*)")
-mixed = st.lists(st.sampled_from([*TAGS, "<THINK>", "</Answer>", PAIR, PAIR, PAIR, " ", "\n", "x", "✅", "B)"]), max_size=12)
+mixed = st.lists(st.sampled_from([*TAGS, "<THINK>", "</Answer>", PAIR, PAIR, PAIR, " ", "\n", "x", "✅", "B)"]),
+                 max_size=12)
 
 
 @pytest.mark.parametrize("response, pairs", [
     (PAIR, [("t", "a")]),
     (PAIR * 3, [("t", "a")] * 3),
-    ("\n<think> two\nlines </think>\n\t<answer> A) ✅ </answer>\n" + PAIR + "\n ", [(" two\nlines ", " A) ✅ "), ("t", "a")]),
+    ("\n<think> two\nlines </think>\n\t<answer> A) ✅ </answer>\n" + PAIR + "\n ",
+     [(" two\nlines ", " A) ✅ "), ("t", "a")]),
     ("<think>1 < 2, <b>, </ think></think><answer>a</answer>", [("1 < 2, <b>, </ think>", "a")]),
 ])
 def test_well_formed(response, pairs):

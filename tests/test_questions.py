@@ -64,7 +64,7 @@ def test_the_place_of_an_option_says_nothing(asked):
 
 
 def rates(tasks):
-    """Option name, or question of a binary task, to how often it is right where it is offered, and how often offered."""
+    """Option name, or question of a binary task, to how often it is right where offered, and how often offered."""
     offered, right = Counter(), Counter()
     for task in tasks:
         for letter, name in task.options.items():
@@ -92,7 +92,8 @@ def test_a_blind_guesser_who_learnt_the_names_stays_near_chance(asked):
     for task in tasks[1250:]:
         hits["name"].append(max(task.options, key=lambda letter: rate[task.options[letter]]) in task.gold)
         hits["place"].append(max(places, key=places.get) in task.gold)
-        hits["never healthy"].append(min(task.options, key=lambda letter: task.options[letter] == NO_FINDING) in task.gold)
+        hits["never healthy"].append(min(task.options,
+                                         key=lambda letter: task.options[letter] == NO_FINDING) in task.gold)
     for guesser, hit in hits.items():
         assert np.mean(hit) == pytest.approx(tasks[0].chance, abs=0.04), guesser
     questions = [task for _, task in asked["binary"]]

@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.advantage import group_advantages, step_advantages, step_of_token, token_advantages
+from curriculum.questions import RIGHT, WRONG
+from curriculum.task import Task
+from rewards.score import RewardConfig, score
+from rewards.verdict import StepVerdict, Verdict
+
+TASK = Task(id="t", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",),
+            options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"})
+OPEN = Task(id="o", domain="open", family="diagnosis", question="?", images=("x.png",), gold=("Edema",))
+EPS = 1e-6
+rewards = st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=2, max_size=10)
+
+
+def step(candidate, value, start=0, end=1):
+    return StepVerdict(start, end, candidate, "right", value, "")
+
+
+def normalised(value, pool):
+    """One value against a pool, by the definition: arithmetic in plain Python."""
+    if len(pool) < 2 or all(other == pool[0] for other in pool):
+        return 0.0
+    mean = sum(pool) / len(pool)
+    return (value - mean) / ((sum((other - mean) ** 2 for other in pool) / (len(pool) - 1)) ** 0.5 + EPS)
+
+
+@given(rewards)
+def test_group_advantages(values):
+    ours = group_advantages(values)
+    assert ours.dtype == np.float64 and ours == pytest.approx([normalised(v, values) for v in values], abs=1e-9)
+    assert ours.sum() == pytest.approx(0, abs=1e-6)
+    assert all((a > b) == (x > y) for a, x in zip(ours, values) for b, y in zip(ours, values))
+
+
+@given(st.floats(-1e6, 1e6), st.integers(1, 16))
+def test_equal_rewards_give_exactly_zero(value, count):
+    assert group_advantages([value] * count).tolist() == [0.0] * count
+    steps = [[step("A", value), step(None, value)] for _ in range(count)]
+    assert all(advantages.tolist() == [0.0, 0.0] for advantages in step_advantages(steps))
+
+
+def test_eight_times_seven_tenths_in_float32():
+    values = [np.float32(0.7)] * 8
+    assert not group_advantages(values).any()
+    verdicts = [Verdict(0.7, 0.7, 1, 1, 0, None, (step("A", np.float32(0.7)),)) for _ in values]
+    for credit in ("response", "step"):
+        assert not np.concatenate(token_advantages(verdicts, [np.array([1, 2])] * 8, credit, 0.3)).any()
+
+
+def test_a_group_of_one_learns_nothing():
+    assert group_advantages([0.9]).tolist() == [0.0]
+    assert step_advantages([[step("A", 1.0)]])[0].tolist() == [0.0]
+
+
+candidates = st.sampled_from(["A", "B", "C"])
+values = st.sampled_from([0.0, 0.5, 1.0])
+responses = st.lists(st.tuples(st.booleans(), st.lists(st.tuples(candidates, values), max_size=4), values), min_size=1,
+                     max_size=6)
+
+
+@given(responses)
+def test_a_step_is_compared_with_its_like_or_with_all(drawn):
+    """Independent: for each step, its pool is collected by walking over all responses again."""
+    steps = [[*([step(None, 1.0)] if listed and judged else []), *(step(c, v) for c, v in judged), step(None, last)]
+             for listed, judged, last in drawn]
+
+    def kind(response, index):
+        if steps[response][index].candidate:
+            return steps[response][index].candidate
+        return "summary" if index + 1 == len(steps[response]) else "list"
+
+    places = [(r, i) for r, response in enumerate(steps) for i in range(len(response))]
+    ours = step_advantages(steps)
+    for r, i in places:
+        alike = [steps[a][b].score for a, b in places if kind(a, b) == kind(r, i)]
+        pool = alike if len(alike) > 1 else [steps[a][b].score for a, b in places]
+        assert ours[r][i] == pytest.approx(normalised(steps[r][i].score, pool), abs=1e-9)
+    assert [len(a) for a in ours] == [len(s) for s in steps]
+
+
+def respond(task, said, final):
+    answers = [", ".join(said)] if task.domain == "open" else []
+    answers += [f"{name} {RIGHT if true else WRONG}" for name, true in said.items()] + [final]
+    response = "".join(f"<think>Look.</think><answer>{answer}</answer>" for answer in answers)
+    return score(task, response, RewardConfig()), response
+
+
+def of_characters(verdict_and_response):
+    return np.arange(1, len(verdict_and_response[1]) + 1)
+
+
+@pytest.mark.parametrize("task, names, final", [(TASK, "ABCD", "C"), (OPEN, ["Edema", "Mass", "Nodule"], "No finding")])
+def test_marking_everything_wrong_earns_nothing_where_all_do(task, names, final):
+    group = [respond(task, dict.fromkeys(names, False), final)] * 8
+    verdicts = [verdict for verdict, _ in group]
+    assert any(s.score for s in verdicts[0].steps[:-1])  # most of the marks are right
+    assert not np.concatenate(step_advantages([v.steps for v in verdicts])).any()
+    assert not np.concatenate(token_advantages(verdicts, list(map(of_characters, group)), "step", 0.5)).any()
+
+
+def test_reading_the_image_beats_marking_everything_wrong():
+    reader = respond(TASK, {letter: letter == "B" for letter in "ABCD"}, "B")
+    lazy = [respond(TASK, dict.fromkeys("ABCD", False), final) for final in "ABCDABC"]
+    verdicts = [verdict for verdict, _ in (reader, *lazy)]
+    own, *others = step_advantages([v.steps for v in verdicts])
+    gold = list("ABCD").index("B")
+    assert own[gold] > 0 and all(other[gold] < 0 for other in others)
+    assert (own >= 0).all() and all((own >= other).all() for other in others)
+    tokens = token_advantages(verdicts, list(map(of_characters, [reader, *lazy])), "step", 0.5)
+    assert all(tokens[0].mean() > other.mean() for other in tokens[1:])
+
+
+@given(st.lists(st.integers(0, 4), max_size=12), st.lists(st.integers(0, 5), max_size=8))
+def test_a_token_belongs_to_the_step_of_its_last_character(lengths, borders):
+    """Independent: an owner is written on every character; a token without any waits for the next one."""
+    ends = np.cumsum(lengths).astype(np.int32) if lengths else np.array([], np.int32)
+    edges = np.cumsum(borders)
+    spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2]) if b > a]
+    owner = dict.fromkeys(range(100), -1)
+    for number, (start, end) in enumerate(spans):
+        owner.update(dict.fromkeys(range(start, end), number))
+    expected = [owner[end - 1] if length else owner[end] for end, length in zip(ends.tolist(), lengths)]
+    assert step_of_token(ends, [step("A", 1.0, *span) for span in spans]).tolist() == expected
+
+
+def test_step_credit_of_tokens_by_hand():
+    #       a  a  ab b  b(half emoji, other half)  outside  end token
+    ends = np.array([1, 2, 4, 5, 5, 6, 8, 8], np.int32)
+    spans = [(0, 3), (3, 6)]
+    scores = [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)]
+    verdicts = [Verdict(9.0 * n, base, 1, 1, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
+                for n, (base, pair) in enumerate(zip([1.0, 0.0, 0.5], scores))]
+    ours = token_advantages(verdicts, [ends] * 3, "step", 0.5)
+    outcome, a, b = ([normalised(v, pool) for v in pool] for pool in ([1.0, 0.0, 0.5], [1.0, 0, 0], [0, 0, 1.0]))
+    for n, tokens in enumerate(ours):
+        first, second = outcome[n] + 0.5 * a[n], outcome[n] + 0.5 * b[n]
+        assert tokens.dtype == np.float32
+        assert tokens == pytest.approx([first, first, second, second, second, second, outcome[n], outcome[n]], abs=1e-5)
+
+
+def test_response_credit_gives_every_token_the_advantage_of_the_total():
+    verdicts = [Verdict(total, 0.0, 1, 1, 0, None, (step("A", total),)) for total in (0.0, 0.4, 1.3)]
+    lengths = [3, 0, 5]
+    ours = token_advantages(verdicts, [np.arange(1, n + 1) for n in lengths], "response", 0.5)
+    for tokens, length, total in zip(ours, lengths, (0.0, 0.4, 1.3)):
+        assert tokens.dtype == np.float32 and len(tokens) == length
+        assert tokens == pytest.approx([normalised(total, [0.0, 0.4, 1.3])] * length, abs=1e-5)
+
+
+def test_step_credit_without_weight_or_steps_is_the_outcome_alone():
+    verdicts = [Verdict(5.0 - n, float(n), 1, 1, 0, None, (step("A", 1.0 - n, 0, 2),) if n else ()) for n in range(2)]
+    ends = [np.array([1, 2, 3])] * 2
+    for weight, chosen in ((0.0, verdicts), (0.5, [Verdict(0, float(n), 0, 0, 0, None) for n in range(2)])):
+        ours = token_advantages(chosen, ends, "step", weight)
+        assert [tokens.tolist() for tokens in ours] == [[np.float32(normalised(float(n), [0.0, 1.0]))] * 3
+                                                        for n in range(2)]

@@ -1,0 +1,126 @@
+"""The rollout worker around a real engine, against the learner's own policy."""
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from actors.encode import Encoder, PromptConfig
+from actors.policy import Policy, Sample
+from actors.rollout import RolloutConfig, RolloutWorker
+from actors.trajectory import Request
+from actors.waiting import RemoteFailure, wait_for
+from actors.weights import WeightStore, pack
+
+CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_model):
+    return Policy(tiny_model, Encoder(tiny_model, PromptConfig()), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def store(ray_session):
+    return ray.remote(WeightStore).options(num_cpus=0).remote()
+
+
+@pytest.fixture(scope="module")
+def worker(ray_session, store, tiny_model):
+    worker = ray.remote(RolloutWorker).options(num_cpus=0.5, max_concurrency=8).remote(
+        0, CONFIG, str(tiny_model), PromptConfig(), store, 1)
+    wait_for(worker.start.remote(), 300, "the worker")
+    yield worker
+    wait_for(worker.stop.remote(), 60, "the worker")
+    ray.kill(worker)
+
+
+def logprobs(policy, samples, raw=False):
+    with torch.no_grad():
+        return [policy(policy.collate(samples, [i], torch.device("cpu")), 1.0, raw)[0].numpy() for i in range(len(samples))]
+
+
+def publish(policy, store, task, version, state=None):
+    """Publishes `state` (the policy's where left out) with a probe that the policy computes."""
+    sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
+    probe = [(sample, logprobs(policy, [sample], raw=True)[0])]
+    state = state or {name: value.contiguous() for name, value in policy.model.state_dict().items()}
+    wait_for(store.publish.remote(version, pack(state), probe), 60, "the store")
+
+
+def generate(worker, requests, version, temperature=1.0):
+    return wait_for(worker.generate.remote(requests, temperature, version), 120, "the worker")
+
+
+@pytest.fixture
+def ready(policy, store, worker, phantom_tasks):
+    """The worker on version 1, which are the policy's weights."""
+    publish(policy, store, phantom_tasks[0], 1)
+    assert wait_for(worker.update.remote(1), 120, "the worker") < 1e-4
+    return worker
+
+
+def test_a_group_carries_what_the_learner_needs(ready, policy, phantom_tasks):
+    requests = [Request(f"g{i}", task, 3, 100 * i) for i, task in enumerate(phantom_tasks[:6])]
+    groups = generate(ready, requests, 1)
+    assert [g.group_id for g in groups] == [r.group_id for r in requests]
+    forbidden = set(policy.encoder.forbidden(policy.bias.numel()))
+    for group in groups:
+        assert (group.prompt_ids == policy.encoder.expand(group.task)).all()
+        samples = [Sample(group.prompt_ids, group.task.images, t.ids) for t in group.trajectories]
+        for trajectory, expected in zip(group.trajectories, logprobs(policy, samples), strict=True):
+            assert len(trajectory.ids) == len(trajectory.logprobs) == len(trajectory.versions) == len(trajectory.char_ends)
+            assert np.abs(trajectory.logprobs - expected).max() < 1e-4
+            assert (trajectory.versions == 1).all() and not forbidden & set(trajectory.ids.tolist())
+            assert trajectory.truncated == (trajectory.ids[-1] != policy.encoder.eos)
+        assert len({t.ids.tobytes() for t in group.trajectories}) == 3  # samples of a group differ
+
+
+def test_the_same_seeds_give_the_same_responses(ready, phantom_tasks):
+    requests = [Request("g", task, 2, 7) for task in phantom_tasks[:3]]
+    first, second = ([t.ids.tolist() for g in generate(ready, requests, 1) for t in g.trajectories] for _ in range(2))
+    assert first == second
+
+
+def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(ready, policy, store, phantom_tasks):
+    state = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    state["lm_head.weight"][policy.encoder.image_token] = 50 * state["lm_head.weight"].mean(0).sign()
+    original = policy.model.lm_head.weight.detach().clone()
+    try:
+        policy.model.load_state_dict(state)
+        publish(policy, store, phantom_tasks[0], 2)
+        wait_for(ready.update.remote(2), 120, "the worker")
+        groups = generate(ready, [Request("g", t, 4, 5) for t in phantom_tasks[:4]], 2)
+    finally:
+        policy.model.lm_head.weight.data.copy_(original)
+    assert not any(policy.encoder.image_token in t.ids for g in groups for t in g.trajectories)
+
+
+@pytest.mark.parametrize("damage", ["one layer zeroed", "one tensor skipped", "old head kept"])
+def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(ready, policy, store, phantom_tasks, damage):
+    """The learner moved on, and what reaches the engine is not what the learner has."""
+    before = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    try:
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        sent = {name: value.clone() for name, value in policy.model.state_dict().items()}
+        name = next(n for n in sent if n.endswith("mlp.down_proj.weight") and "visual" not in n)
+        if damage == "one layer zeroed":
+            sent[name].zero_()
+        elif damage == "one tensor skipped":
+            sent[name] = before[name]
+        else:
+            sent["lm_head.weight"] = before["lm_head.weight"]
+        publish(policy, store, phantom_tasks[0], 3, sent)
+        with pytest.raises(RemoteFailure, match="does not hold weights version 3"):
+            wait_for(ready.update.remote(3), 120, "rollout-0")
+        with pytest.raises(RemoteFailure, match="3 is wanted"):
+            generate(ready, [Request("g", phantom_tasks[0], 1, 0)], 3)
+    finally:
+        policy.model.load_state_dict(before)
+
+
+def test_a_version_that_is_not_kept_is_named(ready):
+    with pytest.raises(RemoteFailure, match="version 99 is not kept"):
+        wait_for(ready.update.remote(99), 60, "rollout-0")
