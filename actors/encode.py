@@ -37,7 +37,6 @@ class Encoder:
         self.tokenizer = self.processor.tokenizer
         self.prompt = prompt
         self._pixels: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._prompts: dict[str, list[int]] = {}
 
     @cached_property
     def image_token(self) -> int:

@@ -97,6 +97,15 @@ class Recipe(_Part):
             raise ValueError(f"two stages have the same name: {names}")
         return self
 
+    @model_validator(mode="after")
+    def _every_rank_has_work(self) -> "Recipe":
+        for stage in self.stages:
+            least = self.learner.workers * getattr(stage.training, "updates_per_step", 1)
+            if stage.training.tasks_per_step < least:
+                raise ValueError(f"stages.{stage.name}.training.tasks_per_step: {stage.training.tasks_per_step} is too few; "
+                                 f"at least {least}, one for each learner worker and update, are needed")
+        return self
+
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a YAML file with `overrides` ("stages.closed.gate.max_steps=50") laid over it.

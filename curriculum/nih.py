@@ -70,7 +70,7 @@ class _Label:
 
 
 def import_nih(images: Path, labels: Path, out: Path, seed: int = 0) -> ImportSummary:
-    """Writes `out`/tasks.parquet: a binary, a single-choice, a multiple-choice and a diagnosis task on every film.
+    """Writes `out`/tasks.parquet: a binary, a single-choice, a multiple-choice, a diagnosis and a report task on every film.
 
     Images are found by file name anywhere below `images`, neither opened nor copied. The labels' own `split` column
     is kept where there is one; a set without val gives an eighth of its train patients to val; without the column,
@@ -115,7 +115,7 @@ def describe(finding: str, present: bool, rng: np.random.Generator) -> str:
     """The think sentence of a gold trace: the label in words, since no more is known of the film."""
     if finding == NO_FINDING:
         return "Nothing is seen." if present else "Something is seen."
-    return f"{finding} is seen." if present else f"No {finding.lower()} is seen."
+    return f"{finding} is seen." if present else f"{finding} is not seen."
 
 
 def _write_questions(films: list[Film], seed: int) -> Iterator[Task]:
@@ -131,6 +131,7 @@ def _write_questions(films: list[Film], seed: int) -> Iterator[Task]:
         yield writer.single_choice(film, rng, few)
         yield writer.multiple_choice(film, rng, many)
         yield writer.diagnosis(film, rng)
+        yield writer.report(film, rng)
 
 
 def _read_csv(path: Path) -> Iterator[_Label | None]:

@@ -7,6 +7,7 @@ finding is drawn on the lung that the truth names. They are shapes, not medicine
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,11 +55,12 @@ class _Canvas:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
-        grid = (np.arange(SIZE) + 0.5) / SIZE
+        grid = ((np.arange(SIZE) + 0.5) / SIZE).astype(np.float32)
         x, y = np.meshgrid(grid, grid)
         turn = rng.normal(0, 0.03)  # a slightly rotated patient
-        self.x = (x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn) + 0.5 + rng.normal(0, 0.015)
-        self.y = (y - 0.5) * np.cos(turn) - (x - 0.5) * np.sin(turn) + 0.5 + rng.normal(0, 0.015)
+        cos, sin = math.cos(turn), math.sin(turn)
+        self.x = (x - 0.5) * cos + (y - 0.5) * sin + 0.5 + rng.normal(0, 0.015)
+        self.y = (y - 0.5) * cos - (x - 0.5) * sin + 0.5 + rng.normal(0, 0.015)
         self.width = rng.uniform(0.145, 0.17)  # lung half-width
         self.height = rng.uniform(0.29, 0.33)  # lung half-height
         self.base = rng.uniform(0.70, 0.75)  # level of the diaphragm
@@ -80,13 +82,13 @@ class _Canvas:
             if finding != "Cardiomegaly":
                 getattr(self, f"draw_{finding.lower()}")(side)
         exposure, contrast = rng.normal(0.04, 0.03), rng.uniform(0.9, 1.1)
-        noise = rng.normal(0, 0.025, (SIZE, SIZE))
+        noise = 0.025 * rng.standard_normal((SIZE, SIZE), np.float32)
         return (np.clip(self.density * contrast + exposure + noise, 0, 1) * 255).astype(np.uint8)
 
     def blob(self, cx: float, cy: float, rx: float, ry: float, edge: float = 0.01) -> np.ndarray:
         """An ellipse, 1 inside and 0 outside, with an edge about `edge` wide."""
         radius = np.sqrt(((self.x - cx) / rx) ** 2 + ((self.y - cy) / ry) ** 2)
-        return 1 / (1 + np.exp(np.clip((radius - 1) * min(rx, ry) / edge * 4, -50, 50)))
+        return _rise((1 - radius) * min(rx, ry) / edge * 4)
 
     def add(self, amount: float, shape: np.ndarray) -> None:
         self.density = np.minimum(self.density + amount * shape, 1.0)
@@ -96,7 +98,7 @@ class _Canvas:
 
     def lung_mask(self, side: str) -> np.ndarray:
         dome = self.base + 0.5 * (self.x - self.centre(side)) ** 2 * 4
-        return self.blob(self.centre(side), 0.47, self.width, self.height, 0.02) / (1 + np.exp((self.y - dome) / 0.008))
+        return self.blob(self.centre(side), 0.47, self.width, self.height, 0.02) * _rise((dome - self.y) / 0.008)
 
     def inside(self, side: str, low: float, high: float) -> tuple[float, float]:
         """A point well inside the lung, between two levels."""
@@ -105,13 +107,13 @@ class _Canvas:
     def draw_effusion(self, side: str) -> None:
         level = self.base - self.rng.uniform(0.12, 0.2)
         meniscus = level - 1.2 * np.abs(self.x - self.centre(side)) ** 1.5
-        self.add(0.42, self.lung[side] / (1 + np.exp(-(self.y - meniscus) / 0.008)))
+        self.add(0.42, self.lung[side] * _rise((self.y - meniscus) / 0.008))
 
     def draw_pneumothorax(self, side: str) -> None:
         out = 1 if side == "left" else -1
         edge = self.centre(side) + out * self.rng.uniform(0.0, 0.04)
         distance = (self.x - edge) * out - 0.9 * (self.y - 0.42) ** 2 * 2
-        self.density -= 0.17 * self.lung[side] / (1 + np.exp(-distance / 0.006))
+        self.density -= 0.17 * self.lung[side] * _rise(distance / 0.006)
         self.add(0.3, self.lung[side] * np.exp(-((distance / 0.009) ** 2)))
 
     def draw_consolidation(self, side: str) -> None:
@@ -147,3 +149,8 @@ class _Canvas:
     def draw_hernia(self, _: str) -> None:
         cx = 0.5 + self.rng.uniform(-0.02, 0.03)
         self.add(0.5, self.blob(cx, 0.78, 0.085, 0.085, 0.01) - 1.2 * self.blob(cx, 0.79, 0.055, 0.05, 0.01))
+
+
+def _rise(x: np.ndarray) -> np.ndarray:
+    """The logistic function: 0 far below 0, 1 far above."""
+    return 1 / (1 + np.exp(np.clip(-x, -50, 50)))

@@ -14,16 +14,16 @@ from .questions import Film, QuestionWriter
 from .task import NO_FINDING, Split, Task
 
 _SIGNS = {  # what is seen where the finding is present, and where it is not
-    "Effusion": ("fluid at the base", "both angles sharp"),
-    "Cardiomegaly": ("the heart is wide", "the heart is narrow"),
-    "Pneumothorax": ("a pleural line", "no pleural line"),
-    "Consolidation": ("a dense cloud", "no dense cloud"),
-    "Mass": ("a large round shadow", "no large shadow"),
-    "Edema": ("haze around the hila", "clear hila"),
-    "Atelectasis": ("bands at the base", "no bands"),
-    "Nodule": ("a small round shadow", "no small shadow"),
-    "Fibrosis": ("a net in the lungs", "no net"),
-    "Hernia": ("a ring below the heart", "no ring"),
+    "Effusion": ("fluid", "sharp angles"),
+    "Cardiomegaly": ("a wide heart", "a narrow heart"),
+    "Pneumothorax": ("a pleural line", "no line"),
+    "Consolidation": ("a dense cloud", "no cloud"),
+    "Mass": ("a large shadow", "no shadow"),
+    "Edema": ("haze", "clear hila"),
+    "Atelectasis": ("bands", "no bands"),
+    "Nodule": ("a small spot", "no spot"),
+    "Fibrosis": ("a net", "no net"),
+    "Hernia": ("a ring", "no ring"),
     NO_FINDING: ("nothing is seen", "something is seen"),
 }
 
@@ -40,13 +40,12 @@ class PhantomConfig(BaseModel):
 
 
 def describe(finding: str, present: bool, rng: np.random.Generator) -> str:
-    """The think sentence of a gold trace; `rng` is unused, there is one way to say each."""
-    text = _SIGNS[finding][0 if present else 1]
-    return text[0].upper() + text[1:] + "."
+    """The think sentence of a gold trace, "Mass: a large shadow."; `rng` is unused, there is one way to say each."""
+    return f"{finding}: {_SIGNS[finding][0 if present else 1]}."
 
 
 def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
-    """Draws every film into `folder`/images and yields four tasks about each: one of every family."""
+    """Draws every film into `folder`/images and yields a task of every family about each."""
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     writer = QuestionWriter(FREQUENCY, NUMBER_OF_FINDINGS[0], describe)
@@ -61,6 +60,6 @@ def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
             film = Film(id=name, image=str(path), findings=tuple(phantom.sides), split=split, patient=f"phantom-{name}",
                         provenance={"source": "phantom", "licence": "CC0-1.0"})
             rng = np.random.default_rng([config.seed, index, 1])
-            for family in (writer.binary, writer.single_choice, writer.multiple_choice, writer.diagnosis):
+            for family in (writer.binary, writer.single_choice, writer.multiple_choice, writer.diagnosis, writer.report):
                 yield family(film, rng)
             index += 1

@@ -1,8 +1,8 @@
 """Questions from what is known of a film: which findings it shows, out of those that were looked for.
 
 The same builder serves the phantoms and imported label sets, so both have the same families:
-`binary` (yes or no), `single_choice` (one of two to seven is right), `multiple_choice` (several may be), and the
-open `diagnosis` (name the findings). Gold reasoning traces are written by the caller's `Describe`,
+`binary` (yes or no), `single_choice` (one of two to seven is right), `multiple_choice` (several may be), the
+open `diagnosis` (name the findings), and the `report` (a sentence about every finding), which SFT learns from. Gold reasoning traces are written by the caller's `Describe`,
 or left out where nothing is known beyond the label.
 """
 
@@ -78,7 +78,8 @@ class QuestionWriter:
     def diagnosis(self, film: Film, rng: np.random.Generator, n_candidates: int = 4) -> Task:
         """Name the findings. The gold trace weighs `n_candidates` names, the present ones among them."""
         distractors = self.distractors(film, max(1, n_candidates - len(film.findings)), rng)
-        candidates = [str(c) for c in rng.permutation([*film.findings, *distractors])]
+        # In one order for all films: a list in random order cannot be learnt, and its greedy reading repeats a name.
+        candidates = sorted((*film.findings, *distractors), key=list(self.prevalence).index)
         trace = None
         if self.describe:
             steps = [(c, c in film.findings, f"{c} {RIGHT if c in film.findings else WRONG}") for c in candidates]
@@ -87,6 +88,14 @@ class QuestionWriter:
             trace = listing + self.trace(steps, final, rng)
         return film.task("diagnosis", domain="open", family="diagnosis", question="Name all findings.",
                          gold=film.findings, reference=trace)
+
+    def report(self, film: Film, rng: np.random.Generator) -> Task:
+        """A sentence about every finding, in random order. No steps, no verdict: text that teaches to see, for SFT."""
+        text = None
+        if self.describe:
+            text = " ".join(self.describe(str(name), name in film.findings, rng) for name in rng.permutation(list(self.prevalence)))
+        return film.task("report", domain="open", family="report", question="Describe the film.", gold=film.findings,
+                         reference=text)
 
     def distractors(self, film: Film, count: int, rng: np.random.Generator) -> list[str]:
         """`count` different findings that the film does not show, drawn by prevalence."""

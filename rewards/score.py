@@ -51,7 +51,9 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
         process = 0.0
         why = (*why, f"format: {faults[0]}; the process earns nothing")
     base = config.format * well_formed + config.outcome * outcome
-    return Verdict(total=base + config.process * process, base=base, format=float(well_formed), outcome=outcome,
+    # An open outcome comes in fractions: sound steps must not lift a worse list above a better one.
+    paid = process if task.domain == "closed" or outcome == 1 else 0.0
+    return Verdict(total=base + config.process * paid, base=base, format=float(well_formed), outcome=outcome,
                    process=process, answer=answer, steps=steps, faults=faults, why=why)
 
 

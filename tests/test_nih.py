@@ -56,7 +56,7 @@ def test_csv_of_nih_becomes_tasks(tmp_path):
     labels = csv_set(tmp_path / "nih")
     summary = import_nih(tmp_path / "nih", labels, tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
-    assert summary.films == 120 and summary.tasks.total() == len(tasks) == 480 and not summary.missing
+    assert summary.films == 120 and summary.tasks.total() == len(tasks) == 600 and not summary.missing
     assert "closed binary: train" in "\n".join(summary.lines())
 
     splits = splits_of_patients(tasks)
@@ -101,7 +101,7 @@ def test_images_inside_out_are_stored_relative(tmp_path):
 def test_given_splits_and_provenance_are_kept(tmp_path):
     summary = import_nih(tmp_path, parquet_set(tmp_path, ["train", "val", "test"]), tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
-    assert [task.split for task in tasks[::4]] == ["train", "val", "test"] and "column 'split'" in summary.splits_from
+    assert [task.split for task in tasks[::5]] == ["train", "val", "test"] and "column 'split'" in summary.splits_from
     assert {(t.view, t.source, t.licence, t.attribution) for t in tasks} == {("AP", "mine", "CC0-1.0", "me")}
 
 
@@ -158,7 +158,7 @@ def test_the_real_set(tmp_path):
     assert summary.films == 1605 and summary.unlabelled == 6 and not summary.missing
     assert [summary.tasks["open", "diagnosis", split] for split in ("train", "val", "test")] == [1157, 157, 291]
     tasks = read_tasks(tmp_path)
-    assert len(tasks) == 4 * 1605 and {name for task in tasks if task.domain == "open" for name in task.gold} == set(FINDINGS)
+    assert len(tasks) == 5 * 1605 and {name for task in tasks if task.domain == "open" for name in task.gold} == set(FINDINGS)
     assert all(len(found) == 1 for found in splits_of_patients(tasks).values())
     for index in np.random.default_rng(0).choice(len(tasks), 8):
         check_image(tasks[index].images[0])
