@@ -33,7 +33,8 @@ class RolloutConfig(BaseModel):
     max_model_tokens: PositiveInt = 512
     max_sequences: PositiveInt = 256
     max_batched_tokens: PositiveInt = 16384
-    kv_cache_gib: PositiveFloat | None = Field(None, description="on CPU; on a GPU `gpu_memory` rules")
+    threads: PositiveInt = Field(1, description="of one worker's engine, on CPU")
+    kv_cache_gib: PositiveInt = Field(1, description="on CPU; on a GPU `gpu_memory` rules")
     gpu_memory: float = Field(0.9, gt=0, le=1)
     probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
     timeout_s: PositiveFloat = 600
@@ -79,7 +80,7 @@ class RolloutWorker:
             worker_extension_cls="actors.engine_extension.WeightReader", enable_log_requests=False, seed=0,
             disable_log_stats=True)
         if on_cpu:  # seeded requests crash the CPU engine when their prefill is chunked
-            arguments |= dict(enforce_eager=True, enable_chunked_prefill=False)
+            arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni")
         else:
             arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory)
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
@@ -200,5 +201,9 @@ def engine_environment(config: RolloutConfig) -> dict[str, str]:
         return {}
     return {
         "TORCH_COMPILE_DISABLE": "1",  # else the log-probability gather compiles for seconds at every new shape
-        "VLLM_CPU_KVCACHE_SPACE": f"{config.kv_cache_gib or 1:g}",
+        "VLLM_CPU_KVCACHE_SPACE": str(config.kv_cache_gib),
+        # By itself every engine binds its threads to the machine's first cores: several would share one core.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(config.threads),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # lets the model run in the engine's process ("uni"), not beside it
     }

@@ -56,7 +56,7 @@ class Scores:
             measured["closed_format_rate"] = self._mean(self.format[self.closed])
         if (~self.closed).any():
             measured["open_format_rate"] = self._mean(self.format[~self.closed])
-            measured["open_micro_f1"] = self._interval(len(self._gold), self.micro_f1)
+            measured["open_micro_f1"] = self._interval(len(self._gold), self._micro_f1)
             measured["open_macro_f1"] = self._interval(len(self._gold), self._macro_f1)
         families = defaultdict(list)
         for result, outcome in zip(self.results, self.outcome, strict=True):
@@ -78,24 +78,26 @@ class Scores:
         if self.closed.any():
             gains["closed_accuracy"] = self._mean((self.outcome - before.outcome)[self.closed])
         if (~self.closed).any():
-            gains["open_micro_f1"] = self._interval(len(self._gold), lambda i: self.micro_f1(i) - before.micro_f1(i))
+            gains["open_micro_f1"] = self._interval(len(self._gold), lambda w: self._micro_f1(w) - before._micro_f1(w))
         return gains
 
-    def micro_f1(self, index: np.ndarray | None = None) -> float:
-        """2 hits / (gold + found), pooled over all open tasks or those of `index`; 0 where both are empty."""
-        chosen = slice(None) if index is None else index
-        total = self._gold[chosen].sum() + self._found[chosen].sum()
-        return float(2 * self._hit[chosen].sum() / total) if total else 0.0
+    # Each measure below takes weights [draws, tasks], how often a draw holds a task, and gives a value for each draw.
 
-    def _macro_f1(self, index: np.ndarray) -> float:
-        gold, found = self._gold[index, :-1].sum(0), self._found[index, :-1].sum(0)
+    def _micro_f1(self, weights: np.ndarray) -> np.ndarray:
+        """2 hits / (gold + found), pooled over tasks; 0 where there is neither."""
+        total = weights @ (self._gold + self._found).sum(1)
+        return 2 * (weights @ self._hit.sum(1)) / np.maximum(total, 1)
+
+    def _macro_f1(self, weights: np.ndarray) -> np.ndarray:
+        """Mean F1 over the findings that occur in the gold of the draw."""
+        hit, gold, found = weights @ self._hit[:, :-1], weights @ self._gold[:, :-1], weights @ self._found[:, :-1]
         occurs = gold > 0
-        return float((2 * self._hit[index, :-1].sum(0)[occurs] / (gold + found)[occurs]).mean()) if occurs.any() else 0.0
+        return (2 * hit / np.maximum(gold + found, 1) * occurs).sum(1) / np.maximum(occurs.sum(1), 1)
 
     def _mean(self, values: np.ndarray) -> Interval:
-        return self._interval(len(values), lambda index: float(values[index].mean()))
+        return self._interval(len(values), lambda weights: weights @ values / len(values))
 
-    def _interval(self, count: int, measure: Callable[[np.ndarray], float]) -> Interval:
-        rng = np.random.default_rng(self.seed)
-        draws = [measure(rng.integers(count, size=count)) for _ in range(self.resamples)]
-        return measure(np.arange(count)), float(np.quantile(draws, 0.025)), float(np.quantile(draws, 0.975))
+    def _interval(self, count: int, measure: Callable[[np.ndarray], np.ndarray]) -> Interval:
+        draws = np.random.default_rng(self.seed).multinomial(count, np.full(count, 1 / count), self.resamples)
+        values = measure(draws.astype(float))
+        return float(measure(np.ones((1, count)))[0]), float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))

@@ -22,7 +22,7 @@ class Plateau(BaseModel):
 
 
 class Gate(BaseModel):
-    """When a stage ends. Its measure is taken on the validation split, every `every` steps."""
+    """When a stage ends. Its measure is taken on the validation split every `every` steps, from `min_steps` on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -123,7 +123,7 @@ class Curriculum:
     @property
     def evaluation_due(self) -> bool:
         gate, step = self.stage.gate, self.record.steps
-        return step % gate.every == 0 or step >= gate.max_steps
+        return (step >= gate.min_steps and step % gate.every == 0) or step >= gate.max_steps
 
     def observe(self, score: float) -> Reason | None:
         """Takes a score of the gate's measure and says why the stage ends, if it does; then the next stage stands."""
