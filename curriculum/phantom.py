@@ -113,8 +113,8 @@ class _Canvas:
         out = 1 if side == "left" else -1
         edge = self.centre(side) + out * self.rng.uniform(0.0, 0.04)
         distance = (self.x - edge) * out - 0.9 * (self.y - 0.42) ** 2 * 2
-        self.density -= 0.17 * self.lung[side] * _rise(distance / 0.006)
-        self.add(0.3, self.lung[side] * np.exp(-((distance / 0.009) ** 2)))
+        self.density -= 0.2 * self.lung[side] * _rise(distance / 0.006)
+        self.add(0.5, self.lung[side] * np.exp(-((distance / 0.013) ** 2)))
 
     def draw_consolidation(self, side: str) -> None:
         cx, cy = self.inside(side, 0.4, 0.6)
@@ -127,8 +127,8 @@ class _Canvas:
         self.add(0.5, self.blob(*self.inside(side, 0.32, 0.58), radius, radius, 0.008))
 
     def draw_nodule(self, side: str) -> None:
-        radius = self.rng.uniform(0.024, 0.032)
-        self.add(0.5, self.blob(*self.inside(side, 0.28, 0.6), radius, radius, 0.006))
+        radius = self.rng.uniform(0.028, 0.036)
+        self.add(0.6, self.blob(*self.inside(side, 0.28, 0.6), radius, radius, 0.006))
 
     def draw_atelectasis(self, side: str) -> None:
         cy = self.rng.uniform(0.58, 0.64)
@@ -139,7 +139,7 @@ class _Canvas:
     def draw_edema(self, _: str) -> None:
         for side in ("left", "right"):
             inner = self.centre(side) + (-0.07 if side == "left" else 0.07)
-            self.add(0.3, self.lung[side] * self.blob(inner, 0.45, 0.13, 0.17, 0.12))
+            self.add(0.4, self.lung[side] * self.blob(inner, 0.45, 0.13, 0.17, 0.11))
 
     def draw_fibrosis(self, _: str) -> None:
         net = np.abs(np.sin(self.x * 95)) * np.abs(np.sin(self.y * 95))

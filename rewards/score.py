@@ -16,7 +16,7 @@ from .verdict import StepVerdict, Verdict
 
 
 class RewardConfig(BaseModel):
-    """Weights of the parts. Process is paid to well-formed responses only, and weighs less than the outcome."""
+    """Weights of the parts. Only a well-formed response is paid at all; process weighs less than the outcome."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,7 +36,7 @@ class RewardConfig(BaseModel):
 def score(task: Task, response: str, config: RewardConfig, truncated: bool = False) -> Verdict:
     """The verdict on one response; a pure function of its arguments. Never raises for any text.
 
-    Format is 1 where the parser finds no fault and the response was not cut off, else 0. The last pair's answer is the
+    Format is 1 where the parser finds no fault and the response was not cut off, else 0, and so is the total. The last pair's answer is the
     final answer. Closed outcome: 1 where the options named are exactly the gold. Open outcome: F1 of the sets of names.
     Process: sensitivity + specificity − 1 of the step marks over options or announced candidates, at least 0
     (Youden's J), so that one mark for all earns nothing; a candidate without a sound step counts as missed.
@@ -49,8 +49,8 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
     if not well_formed:
         steps = tuple(replace(step, score=0.0) for step in steps)
         process = 0.0
-        why = (*why, f"format: {faults[0]}; the process earns nothing")
-    base = config.format * well_formed + config.outcome * outcome
+        why = (*why, f"format: {faults[0]}; the response earns nothing")
+    base = (config.format + config.outcome * outcome) if well_formed else 0.0
     # An open outcome comes in fractions: sound steps must not lift a worse list above a better one.
     paid = process if task.domain == "closed" or outcome == 1 else 0.0
     return Verdict(total=base + config.process * paid, base=base, format=float(well_formed), outcome=outcome,
