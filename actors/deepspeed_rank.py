@@ -17,6 +17,7 @@ from .encode import Encoder
 from .learner import GrpoTraining, LearnerConfig
 from .loss import clipped_policy_loss, k3
 from .policy import MicroBatch, Policy, Sample
+from .title import set_title
 from .trajectory import ScoredGroup
 from .waiting import wait_for
 from .weights import pack
@@ -209,6 +210,7 @@ class DeepSpeedRank:
             return {name: p.detach().cpu().contiguous() for name, p in self.policy.model.state_dict().items()}
 
     def publish(self, version: int, probe: Sequence[Task]) -> None:
+        set_title(f"learner-{self.rank} v{version}")
         samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(probe_text(t))) for t in probe]
         values = self._logprobs(self.policy, samples, 1.0, raw=True)
         state = self._state()

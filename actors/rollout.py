@@ -15,6 +15,7 @@ from curriculum.images import load_image
 
 from .encode import Encoder, PromptConfig
 from .policy import FORBIDDEN_BIAS
+from .title import set_title
 from .trajectory import Group, Request, Trajectory
 from .waiting import wait_for
 
@@ -62,7 +63,7 @@ class RolloutWorker:
         self.counter = 0
 
     def __repr__(self) -> str:
-        return f"rollout-{self.rank} v{self.version}"
+        return f"rollout-{self.rank}" + (f" v{self.version}" if self.version >= 0 else "")
 
     async def start(self) -> None:
         """Builds the engine on the model folder's weights; it may not generate before `update`."""
@@ -115,6 +116,7 @@ class RolloutWorker:
             raise WeightsMismatch(f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
                                   f"differ by {difference:.2g} (at most {self.config.probe_tolerance:g} is allowed)")
         self.version = version
+        set_title(repr(self))
         return difference
 
     async def _probe(self, probe: Sequence[tuple[Any, np.ndarray]]) -> float:

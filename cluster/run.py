@@ -25,6 +25,7 @@ from .recipe import GrpoStage, Recipe, SftStage, Stage
 from .run_folder import RunFolder
 from .workers import Workers
 
+STEP_PHASES = ("generate", "score", "learn", "publish")  # what a step consists of; the rest is evaluation and commits
 PROBE_TASKS = 2  # a worker proves with so many that it holds a version
 
 
@@ -182,8 +183,8 @@ class Run:
     def _log_step(self, stage: Stage, record: StageRecord, row: dict[str, Any]) -> None:
         seconds = {name: total - self._phases_before.get(name, 0.0) for name, total in self.phases.items()}
         self._phases_before = dict(self.phases)
-        busy = sum(seconds.values())
-        self._pace = busy if self._pace is None or record.steps == 1 else 0.8 * self._pace + 0.2 * busy
+        busy = sum(spent for name, spent in seconds.items() if name in STEP_PHASES)
+        self._pace = busy if self._pace is None or record.steps <= 2 else 0.8 * self._pace + 0.2 * busy
         for name in self.worst:
             self.worst[name] = max(self.worst[name], row.get(name, 0.0))
         row = self._place(stage, record, "step") | row | {f"seconds_{n}": s for n, s in seconds.items() if s} | {

@@ -76,6 +76,12 @@ def test_a_group_carries_what_the_learner_needs(ready, policy, phantom_tasks):
         assert len({t.ids.tobytes() for t in group.trajectories}) == 3  # samples of a group differ
 
 
+def test_the_process_is_called_by_role_rank_and_version(ready):
+    pid = wait_for(ready.__ray_call__.remote(lambda worker: __import__("os").getpid()), 60, "the worker")
+    with open(f"/proc/{pid}/cmdline") as file:
+        assert "rollout-0 v1" in file.read()
+
+
 def test_the_same_seeds_give_the_same_responses(ready, phantom_tasks):
     requests = [Request("g", task, 2, 7) for task in phantom_tasks[:3]]
     first, second = ([t.ids.tolist() for g in generate(ready, requests, 1) for t in g.trajectories] for _ in range(2))

@@ -192,16 +192,16 @@ def test_a_second_judgement_of_everything_adds_nothing(task):
     assert [s.mark for s in twice.steps[-len(names) - 1 : -1]] == ["fault"] * len(names)
 
 
-def test_a_response_cut_off_earns_its_outcome_alone():
+def test_a_response_cut_off_earns_nothing():
     whole, cut = judged(SINGLE, "B ✅", "A ❌", "B"), judged(SINGLE, "B ✅", "A ❌", "B", truncated=True)
-    assert whole.process > 0 and cut.total == pytest.approx(CONFIG.outcome)
+    assert whole.process > 0 and cut.total == cut.base == 0
     assert (cut.format, cut.outcome, cut.process) == (0, 1, 0) and "cut off at the length limit" in cut.faults
     assert not any(step.score for step in cut.steps) and len(cut.steps) == 3
 
 
-def test_broken_format_pays_no_process_and_says_why():
+def test_broken_format_pays_nothing_and_says_why():
     verdict = score(SINGLE, "So: " + pairs("B ✅", "A ❌", "B"), CONFIG)
-    assert verdict.total == pytest.approx(CONFIG.outcome) and not any(step.score for step in verdict.steps)
+    assert verdict.total == verdict.base == 0 and not any(step.score for step in verdict.steps)
     assert any("text outside pairs" in reason for reason in verdict.why)
 
 

@@ -1,0 +1,28 @@
+"""Every recipe that is shipped can be read, and says what it means."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster.recipe import Recipe, load_recipe
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_a_recipe_reads_and_survives_the_run_folder(path, tmp_path):
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert [stage.kind for stage in recipe.stages] == ["sft", "grpo", "grpo"]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+    for stage in recipe.stages:
+        assert sum(stage.mixture.values()) == pytest.approx(1)
+
+
+def test_settings_are_laid_over_a_recipe():
+    recipe = load_recipe(RECIPES[0].with_name("smoke.yaml"),
+                         ["stages.closed.training.lr=2e-5", "stages.0.gate.max_steps=7", "seed=3", "model={tiny: {layers: 2}}"])
+    assert isinstance(recipe, Recipe) and recipe.stages[1].training.lr == 2e-5 and recipe.stages[0].gate.max_steps == 7
+    assert recipe.seed == 3 and recipe.model.tiny.layers == 2
