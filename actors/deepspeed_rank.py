@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from curriculum.task import Task
 
 from .encode import Encoder
-from .learner import GrpoTraining, LearnerConfig
 from .loss import clipped_policy_loss, k3
 from .policy import MicroBatch, Policy, Sample
 from .title import set_title
+from .training import GrpoTraining, LearnerConfig
 from .trajectory import ScoredGroup
 from .waiting import wait_for
 from .weights import pack

@@ -12,74 +12,16 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from curriculum.task import Task
 
-from .advantage import Credit
 from .encode import PromptConfig
+from .training import GrpoTraining, LearnerConfig, SftTraining
 from .trajectory import ScoredGroup
 from .waiting import RemoteFailure, wait_for
-
-
-class LearnerConfig(BaseModel):
-    """How the learner is laid out; the same through a whole run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    workers: PositiveInt = 1
-    cpus: PositiveFloat = 1
-    gpus: float = Field(0, ge=0)
-    threads: PositiveInt = 1
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    zero_stage: Literal[0, 1, 2, 3] = 0
-    micro_batch_tokens: PositiveInt = 8192
-    clip_grad: PositiveFloat = 1.0
-    weight_decay: float = Field(0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    timeout_s: PositiveFloat = 600
-
-
-class Optimisation(BaseModel):
-    """Learning rate of a stage: `warmup_steps` up, then flat, or down to zero in a straight line by `decay_steps`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    lr: PositiveFloat = 1e-6
-    warmup_steps: int = Field(0, ge=0)
-    decay_steps: int | None = Field(None, ge=1)
-
-    def rate(self, step: int) -> float:
-        """The rate of update `step`, counted from 0 in the stage."""
-        up = min(1.0, (step + 1) / (self.warmup_steps + 1))
-        down = 1.0 if self.decay_steps is None else max(0.0, 1 - step / self.decay_steps)
-        return self.lr * up * down
-
-
-class SftTraining(Optimisation):
-    """Cold start: next-token loss on the references."""
-
-    tasks_per_step: PositiveInt = 32
-
-
-class GrpoTraining(Optimisation):
-    """GRPO as PEERS and papers define it: see `advantage` and `loss` for the formulas."""
-
-    tasks_per_step: PositiveInt = 64
-    group_size: int = Field(8, ge=2)
-    updates_per_step: PositiveInt = 1
-    credit: Credit = "step"
-    process_weight: float = Field(0.5, ge=0)
-    clip_low: PositiveFloat = 0.2
-    clip_high: PositiveFloat = 0.3
-    dual_clip: PositiveFloat | None = 3.0
-    kl: float = Field(0.0, ge=0)
-    truncated: Literal["penalise", "mask"] = "penalise"
-    optimiser: Literal["fresh", "keep"] = "fresh"
-    reference: Literal["new", "keep"] = "new"
 
 
 class Desk:

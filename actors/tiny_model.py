@@ -53,7 +53,7 @@ class TinyModelConfig(BaseModel):
     layers: int = Field(3, ge=1)
     vision_hidden: int = Field(96, multiple_of=32)
     vision_layers: int = Field(3, ge=1)
-    vision_steps: int = Field(400, ge=0, description="steps of 32 films that the vision tower learns from beforehand")
+    vision_steps: int = Field(300, ge=0, description="steps of 32 films that the vision tower learns from beforehand")
 
 
 def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path) -> Path:

@@ -13,10 +13,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from actors.encode import PromptConfig
-from actors.learner import GrpoTraining, LearnerConfig, SftTraining
 from actors.reward import RewardWorkersConfig
 from actors.rollout import RolloutConfig
 from actors.tiny_model import TinyModelConfig
+from actors.training import GrpoTraining, LearnerConfig, SftTraining
 from curriculum.phantom_set import PhantomConfig
 from curriculum.stages import StageConfig
 

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from actors.deepspeed_rank import DeepSpeedRank
 from actors.encode import Encoder, PromptConfig
-from actors.learner import GrpoTraining, LearnerConfig
 from actors.policy import Policy, Sample
+from actors.training import GrpoTraining, LearnerConfig
 from actors.trajectory import Group, ScoredGroup, Trajectory
 from actors.waiting import wait_for
 
