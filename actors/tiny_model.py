@@ -47,7 +47,7 @@ class TinyModelConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    seed: int = 0
+    seed: int = Field(0, description="added to the run's")
     image_size: int = Field(112, ge=28, multiple_of=28)
     hidden: int = Field(128, multiple_of=32)
     layers: int = Field(3, ge=1)

@@ -8,7 +8,7 @@ or left out where nothing is known beyond the label.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,10 @@ Describe = Callable[[str, bool, np.random.Generator], str]
 
 @dataclass(frozen=True)
 class Film:
-    """One image and its truth: `findings` are present, every other name of the vocabulary is absent."""
+    """One image and its truth: `findings` are present, every other name of the vocabulary is absent.
+
+    `noticed` are those that the writer of the gold traces noticed, where that is not all; the gold is the truth.
+    """
 
     id: str
     image: str
@@ -30,6 +33,12 @@ class Film:
     split: Split
     patient: str
     provenance: dict[str, str] = field(default_factory=dict)  # view, source, licence, attribution of the task
+    noticed: tuple[str, ...] | None = None
+
+    def noticed_of(self, names: Sequence[str]) -> list[str]:
+        """Those of `names` that the writer of the traces took for present."""
+        seen = self.findings if self.noticed is None else self.noticed
+        return [name for name in names if name in seen]
 
     def task(self, suffix: str, **fields: object) -> Task:
         return Task(id=f"{self.id}-{suffix}", images=(self.image,), split=self.split, patient=self.patient,
@@ -57,9 +66,10 @@ class QuestionWriter:
         ask_present = bool(film.findings) and rng.random() < 0.6
         finding = str(rng.choice(film.findings)) if ask_present else self.distractors(film, 1, rng)[0]
         letter = "A" if ask_present else "B"
+        said = bool(film.noticed_of([finding]))
         trace = self.trace(
-            [(finding, ask_present, f"A) {RIGHT if ask_present else WRONG}"),
-             (None, not ask_present, f"B) {WRONG if ask_present else RIGHT}")], letter, rng)
+            [(finding, said, f"A) {RIGHT if said else WRONG}"),
+             (None, not said, f"B) {WRONG if said else RIGHT}")], "A" if said else "B", rng)
         return film.task(f"binary-{_slug(finding)}", domain="closed", family="binary", question=f"Is there {finding}?",
                          options={"A": "Yes", "B": "No"}, gold=(letter,), reference=trace)
 
@@ -82,9 +92,10 @@ class QuestionWriter:
         candidates = sorted((*film.findings, *distractors), key=list(self.prevalence).index)
         trace = None
         if self.describe:
-            steps = [(c, c in film.findings, f"{c} {RIGHT if c in film.findings else WRONG}") for c in candidates]
+            noticed = film.noticed_of(candidates)
+            steps = [(c, c in noticed, f"{c} {RIGHT if c in noticed else WRONG}") for c in candidates]
             listing = f"<think>Candidates to weigh.</think><answer>{', '.join(candidates)}</answer>"
-            final = ", ".join(c for c in candidates if c in film.findings) or NO_FINDING
+            final = ", ".join(noticed) or NO_FINDING
             trace = listing + self.trace(steps, final, rng)
         return film.task("diagnosis", domain="open", family="diagnosis", question="Name all findings.",
                          gold=film.findings, reference=trace)
@@ -93,7 +104,9 @@ class QuestionWriter:
         """A sentence about every finding, in random order. No steps, no verdict: text that teaches to see, for SFT."""
         text = None
         if self.describe:
-            text = " ".join(self.describe(str(name), name in film.findings, rng) for name in rng.permutation(list(self.prevalence)))
+            names = [str(name) for name in rng.permutation(list(self.prevalence))]
+            noticed = film.noticed_of(names)
+            text = " ".join(self.describe(name, name in noticed, rng) for name in names)
         return film.task("report", domain="open", family="report", question="Describe the film.", gold=film.findings,
                          reference=text)
 
@@ -115,10 +128,13 @@ class QuestionWriter:
         order = [str(name) for name in rng.permutation([*right, *wrong])]
         options = dict(zip(OPTION_LETTERS, order, strict=False))
         gold = tuple(letter for letter, name in options.items() if name in right)
-        steps = [(name, name in right, f"{letter}) {RIGHT if name in right else WRONG}")
+        # Told that one of them is right, a writer who noticed none looks again, unless "No finding" is offered.
+        noticed = film.noticed_of(right) or [name for name in order if name == NO_FINDING] or right
+        steps = [(name, name in noticed, f"{letter}) {RIGHT if name in noticed else WRONG}")
                  for letter, name in options.items()]
+        final = ", ".join(letter for letter, name in options.items() if name in noticed)
         return film.task(family, domain="closed", family=family, question=question, options=options, gold=gold,
-                         reference=self.trace(steps, ", ".join(gold), rng))
+                         reference=self.trace(steps, final, rng))
 
     def trace(self, steps: list[tuple[str | None, bool, str]], final: str, rng: np.random.Generator) -> str | None:
         """The gold response: a pair per step (finding or None, present, answer), then the summary pair."""

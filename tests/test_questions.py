@@ -6,6 +6,7 @@ import pytest
 from curriculum.nih import FINDINGS as NIH_FINDINGS
 from curriculum.nih import describe as nih_describe
 from curriculum.phantom import FINDINGS, FREQUENCY, NUMBER_OF_FINDINGS
+from curriculum.phantom_set import describe
 from curriculum.questions import RIGHT, WRONG, Film, QuestionWriter
 from curriculum.task import NO_FINDING
 from rewards.answers import read_marks
@@ -142,3 +143,26 @@ def test_a_trace_weighs_every_option_once(phantom_tasks):
         assert marks[-1] == [] and sum(weighed) == len(task.gold)
         assert len(weighed) == len(task.options) if task.options else len(weighed) > len(task.gold)
         assert task.reference.count(RIGHT) + task.reference.count(WRONG) == len(weighed)
+
+
+def test_traces_tell_what_their_writer_noticed_and_the_gold_stays_true():
+    writer = QuestionWriter(FREQUENCY, 0.2, describe)
+    rng = np.random.default_rng(0)
+    present, overlooked = FINDINGS[:2], FINDINGS[1]
+    film = Film("f", "x.png", present, "train", "p", noticed=present[:1])
+    for _ in range(30):
+        task = writer.diagnosis(film, rng)
+        assert task.gold == present and f"{overlooked} {WRONG}" in task.reference
+        assert task.reference.endswith(f"<answer>{present[0]}</answer>")
+        report = writer.report(film, rng).reference
+        assert describe(present[0], True, rng) in report and describe(overlooked, False, rng) in report
+        task = writer.multiple_choice(film, rng)
+        letters = {name: letter for letter, name in task.options.items()}
+        assert set(task.gold) == {letters[name] for name in present} and f"{letters[overlooked]}) {WRONG}" in task.reference
+        assert task.reference.endswith(f"<answer>{letters[present[0]]}</answer>")
+    blind = Film("g", "x.png", present[:1], "train", "p", noticed=())
+    for _ in range(30):
+        task = writer.single_choice(blind, rng)
+        letters = {name: letter for letter, name in task.options.items()}
+        said = letters.get(NO_FINDING, letters[present[0]])  # told that one is right, the writer looks again
+        assert task.gold == (letters[present[0]],) and task.reference.endswith(f"<answer>{said}</answer>")
