@@ -7,6 +7,7 @@ answers, so that the run can wait for a rank by name, with a limit.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 import traceback
@@ -22,6 +23,9 @@ from .encode import PromptConfig
 from .training import GrpoTraining, LearnerConfig, SftTraining
 from .trajectory import ScoredGroup
 from .waiting import RemoteFailure, wait_for
+
+
+NAMES_AN_ERROR = re.compile(r"\w(Error|Exception|Killed): ")
 
 
 class Desk:
@@ -160,7 +164,9 @@ class Learner:
 
 
 def _cause(error: BaseException | None) -> str:
-    return "it ended without an error" if error is None else str(error).strip().splitlines()[-1]
+    """One line out of Ray Train's many: the newest that names an error, else the last."""
+    lines = str(error).strip().splitlines() if error is not None else ["it ended without an error"]
+    return next((line.strip() for line in reversed(lines) if NAMES_AN_ERROR.search(line)), lines[-1])
 
 
 def learner_rank(setup: dict[str, Any]) -> None:
