@@ -50,7 +50,7 @@ class MicroBatch:
 class Policy(nn.Module):
     """A vision-language model that answers with the log-probability of each response token.
 
-    Tokens that may not be sampled are left out of the distribution here too, by the same bias that the sampler adds,
+    Tokens that may not be sampled are left out of the distribution here too, as the sampler masks them,
     so that both sides mean the same policy.
     """
 
@@ -143,4 +143,4 @@ class Policy(nn.Module):
         return positions[:, 0].numpy()
 
 
-FORBIDDEN_BIAS = -100.0  # vLLM's lowest logit bias
+FORBIDDEN_BIAS = -1e9  # no chance at all, as in the sampler's mask; finite, so that the entropy's 0 × log 0 is 0

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from curriculum.images import load_image
 
 from .encode import Encoder, PromptConfig
-from .policy import FORBIDDEN_BIAS
 from .title import set_title
 from .trajectory import Group, Request, Trajectory
 from .waiting import wait_for
@@ -86,7 +85,8 @@ class RolloutWorker:
             arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory)
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         vocab = self.engine.model_config.get_vocab_size()
-        self.bias = {token: FORBIDDEN_BIAS for token in self.encoder.forbidden(vocab)}
+        forbidden = set(self.encoder.forbidden(vocab))
+        self.allowed = [token for token in range(vocab) if token not in forbidden]
 
     async def update(self, version: int) -> float:
         """Takes the weights `version` from the store and proves that the engine holds them.
@@ -156,7 +156,7 @@ class RolloutWorker:
         for request in requests:
             parameters = SamplingParams(
                 n=request.count, temperature=temperature, seed=request.seed if temperature else None, logprobs=0,
-                max_tokens=self.config.max_response_tokens, logit_bias=self.bias, detokenize=False, flat_logprobs=True,
+                max_tokens=self.config.max_response_tokens, allowed_token_ids=self.allowed, detokenize=False, flat_logprobs=True,
                 output_kind=RequestOutputKind.FINAL_ONLY, stop_token_ids=[self.encoder.eos])
             queues.append(await self._submit(self.encoder.prompt_ids(request.task), request.task.images, parameters))
         await self.engine.resume_generation()
