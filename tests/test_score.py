@@ -279,7 +279,7 @@ def test_any_text_has_a_verdict_with_spans_numbers_and_reasons(task, response, t
     assert all(0 <= part <= 1 for part in parts)
     assert (verdict.format == 1) == (not verdict.faults) == (not found.faults and not truncated)
     assert verdict.process == 0 or verdict.format == 1
-    assert verdict.base == pytest.approx(CONFIG.format * verdict.format + CONFIG.outcome * verdict.outcome)
+    assert verdict.base == pytest.approx(verdict.format * (CONFIG.format + CONFIG.outcome * verdict.outcome))
     assert verdict.total == pytest.approx(verdict.base + CONFIG.process * verdict.process)
     assert verdict.why and all(step.why for step in verdict.steps) and math.isfinite(verdict.total)
     assert score(task, response, CONFIG, truncated) == verdict
