@@ -1,9 +1,35 @@
-"""Runs inside vLLM's worker process: reads new weights. vLLM mixes this class into its worker."""
+"""What runs inside vLLM's engine process: reads new weights, and masks the tokens that no response may hold."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+from vllm.v1.sample.logits_processor import LogitsProcessor
+
+FORBIDDEN_KEY = "forbidden_tokens"  # in vLLM's additional_config: list of token ids
+
+
+class TokenMask(LogitsProcessor):
+    """Gives forbidden tokens no chance, in every request. They are the engine's, so no request carries them."""
+
+    def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
+        self.forbidden = torch.tensor(vllm_config.additional_config[FORBIDDEN_KEY], dtype=torch.long, device=device)
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def update_state(self, batch_update: Any) -> None:
+        pass
+
+    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        """logits [requests, vocabulary], changed in place."""
+        return logits.index_fill_(-1, self.forbidden, -torch.inf)
+
 
 class WeightReader:
+    """vLLM mixes this class into its worker."""
+
     def read_weights(self, path: str) -> None:
         """Loads the safetensors file `path` (the names of a Hugging Face checkpoint) over the present weights."""
         from safetensors.torch import load_file

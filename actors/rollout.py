@@ -16,7 +16,6 @@ from curriculum.images import load_image
 from .encode import Encoder, PromptConfig
 from .title import set_title
 from .trajectory import Group, Request, Trajectory
-from .waiting import wait_for
 
 
 class RolloutConfig(BaseModel):
@@ -68,25 +67,27 @@ class RolloutWorker:
         """Builds the engine on the model folder's weights; it may not generate before `update`."""
         for name, value in engine_environment(self.config).items():
             os.environ[name] = value
+        from transformers import AutoConfig
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        from .engine_extension import FORBIDDEN_KEY, TokenMask
+
         config = self.config
+        vocab = AutoConfig.from_pretrained(self.model).get_text_config().vocab_size
         on_cpu = config.gpus == 0
         arguments: dict[str, Any] = dict(
             model=self.model, dtype=config.dtype, max_model_len=config.max_model_tokens,
             max_num_seqs=config.max_sequences, max_num_batched_tokens=config.max_batched_tokens,
             limit_mm_per_prompt={"image": self.images, "video": 0}, logprobs_mode="processed_logprobs",
             worker_extension_cls="actors.engine_extension.WeightReader", enable_log_requests=False, seed=0,
-            disable_log_stats=True)
+            disable_log_stats=True, logits_processors=[TokenMask],
+            additional_config={FORBIDDEN_KEY: self.encoder.forbidden(vocab)})
         if on_cpu:  # seeded requests crash the CPU engine when their prefill is chunked
             arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni")
         else:
             arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory)
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        vocab = self.engine.model_config.get_vocab_size()
-        forbidden = set(self.encoder.forbidden(vocab))
-        self.allowed = [token for token in range(vocab) if token not in forbidden]
 
     async def update(self, version: int) -> float:
         """Takes the weights `version` from the store and proves that the engine holds them.
@@ -156,7 +157,7 @@ class RolloutWorker:
         for request in requests:
             parameters = SamplingParams(
                 n=request.count, temperature=temperature, seed=request.seed if temperature else None, logprobs=0,
-                max_tokens=self.config.max_response_tokens, allowed_token_ids=self.allowed, detokenize=False, flat_logprobs=True,
+                max_tokens=self.config.max_response_tokens, detokenize=False, flat_logprobs=True,
                 output_kind=RequestOutputKind.FINAL_ONLY, stop_token_ids=[self.encoder.eos])
             queues.append(await self._submit(self.encoder.prompt_ids(request.task), request.task.images, parameters))
         await self.engine.resume_generation()
