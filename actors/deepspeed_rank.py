@@ -94,13 +94,12 @@ class DeepSpeedRank:
         chunks = [scored[i :: training.updates_per_step] for i in range(training.updates_per_step)]
         parts = [_Part(chunk, self.rank, self.world, training.truncated == "mask") for chunk in chunks]
         log: dict[str, list[float]] = {}
-        if len(parts) > 1:  # every update but the first is off its own policy: remember what the policy was
-            for part in parts[1:]:
-                part.old = self._logprobs(self.policy, part.samples, temperature)
-        for number, part in enumerate(parts):
+        for part in parts[1:]:  # every update but the first is off its own policy: remember what the policy was
+            part.old = self._logprobs(self.policy, part.samples, temperature)
+        for part in parts:
             if self.reference is not None:
                 part.reference = self._logprobs(self.reference, part.samples, temperature)
-            values = self._update(part, training, lr, temperature, number == 0)
+            values = self._update(part, training, lr, temperature)
             for name, value in values.items():
                 log.setdefault(name, []).append(value)
         result = {name: float(np.mean(values)) for name, values in log.items()}
@@ -111,7 +110,7 @@ class DeepSpeedRank:
         result["tokens"] = sum(part.all_tokens for part in parts)
         return result | {"lr": lr}
 
-    def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float, on_policy: bool) -> dict[str, float]:
+    def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
         """One optimiser step on a part of the batch.
 
         Where there is no KL term, responses without any advantage have no gradient: they are read without a backward,
@@ -129,8 +128,7 @@ class DeepSpeedRank:
             kl = k3(logp, flat(part.reference)) if part.reference else torch.zeros_like(logp)
             loss = ((loss + training.kl * kl) * mask).sum()
             if weight:
-                if on_policy or part.old:
-                    part.differences.append((old - flat(part.rollout)).abs().cpu())
+                part.differences.append((old - flat(part.rollout)).abs().cpu())
                 for name, values in (("kl", kl), ("entropy", entropy), ("clipped", clipped)):
                     sums[name] += (values.detach() * mask).sum().item()
                 sums["loss"] += loss.item()

@@ -173,7 +173,7 @@ def learner_rank(setup: dict[str, Any]) -> None:
     """One rank, inside Ray Train: takes orders from the desk until it is told to stop."""
     from ray.train import get_context
 
-    from .quiet import quiet_libraries
+    from .environment import quiet_libraries
 
     quiet_libraries()
     rank = get_context().get_world_rank()

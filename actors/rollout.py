@@ -52,7 +52,7 @@ class RolloutWorker:
     """
 
     def __init__(self, rank: int, config: RolloutConfig, model: str, prompt: PromptConfig, store: Any, images: int) -> None:
-        from .quiet import quiet_libraries
+        from .environment import quiet_libraries
 
         quiet_libraries()
         self.rank, self.config, self.model, self.store, self.images = rank, config, model, store, images

@@ -17,7 +17,7 @@ import torch
 
 from actors.encode import Encoder
 from actors.policy import Policy, Sample
-from actors.quiet import quiet_libraries
+from actors.environment import quiet_libraries
 from actors.waiting import wait_for
 from actors.weights import WeightStore, pack
 from cluster.evaluation import answer, held_out
@@ -30,9 +30,8 @@ from cluster.recipe import load_recipe
 
 def main(run: Path) -> dict[str, dict[str, tuple[float, float, float]]]:
     recipe = load_recipe(run / "recipe.yaml")
-    families = list(dict.fromkeys(f for stage in recipe.stages if stage.kind == "grpo" for f in stage.mixture))
     with ray_cluster(recipe):
-        tasks = held_out(prepare(recipe, run).tasks["test"], families, recipe.evaluation.test_per_family)
+        tasks = held_out(prepare(recipe, run).tasks["test"], recipe.asked, recipe.evaluation.test_per_family)
         films = sorted({task.images for task in tasks})
         order = np.random.default_rng(0).permutation(len(films))
         other = {films[i]: films[j] for i, j in zip(order, np.roll(order, 1), strict=True)}  # nobody keeps its own

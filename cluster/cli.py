@@ -38,7 +38,7 @@ def train(
     set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
 ) -> None:
     """Train: supervised cold start, closed and open stages, a model folder at the end."""
-    from actors.quiet import quiet_libraries
+    from actors.environment import quiet_libraries
 
     quiet_libraries()
     from .recipe import load_recipe
@@ -52,7 +52,7 @@ def train(
 @app.command()
 def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")]) -> None:
     """Go on with a run that was stopped, from its newest checkpoint."""
-    from actors.quiet import quiet_libraries
+    from actors.environment import quiet_libraries
 
     quiet_libraries()
     from .errors import UserError

@@ -51,7 +51,7 @@ class RolloutPool:
         return [group for part in wait_for_all(refs, self.config.timeout_s, self.names) for group in part]
 
     def stop(self) -> None:
-        _, late = ray.wait([w.stop.remote() for w in self.workers], num_returns=len(self.workers), timeout=20)
+        ray.wait([w.stop.remote() for w in self.workers], num_returns=len(self.workers), timeout=20)
         for worker in self.workers:
             ray.kill(worker)
 
@@ -80,4 +80,4 @@ class RewardPool:
 def _shares(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
     """`items` cut into `count` contiguous parts whose sizes differ by one at most."""
     edges = [len(items) * i // count for i in range(count + 1)]
-    return [items[a:b] for a, b in zip(edges, edges[1:])]
+    return [items[a:b] for a, b in zip(edges, edges[1:], strict=False)]

@@ -50,7 +50,8 @@ def _tasks(recipe: Recipe, folder: Path) -> list[Task]:
         tasks = read_tasks(recipe.data.tasks)
     except TaskSetError as error:
         raise UserError(f"data.tasks: {error}") from error
-    for path, task in {image: task for task in tasks for image in task.images}.items():
+    asked_of = {image: task for task in tasks for image in task.images}
+    for path, task in asked_of.items():
         try:
             check_image(path)
         except ImageError as error:

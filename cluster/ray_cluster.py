@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import ray
 
-from actors.quiet import ENVIRONMENT
+from actors.environment import ENVIRONMENT
 
 from .errors import UserError
 from .recipe import Recipe

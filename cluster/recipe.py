@@ -90,6 +90,12 @@ class Recipe(_Part):
     checkpoint: CheckpointConfig = CheckpointConfig()
     log_trajectories: int = Field(2, ge=0, description="responses of every RL step that are kept in the run folder")
 
+    @property
+    def asked(self) -> list[str]:
+        """The families that are tested: what RL asks. Those that only SFT learns from (reports) are no questions."""
+        asked = dict.fromkeys(family for stage in self.stages if stage.kind == "grpo" for family in stage.mixture)
+        return list(asked or self.stages[0].mixture)
+
     @model_validator(mode="after")
     def _names_differ(self) -> "Recipe":
         names = [stage.name for stage in self.stages]

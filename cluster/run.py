@@ -51,9 +51,7 @@ class Run:
         self.seconds_before = 0.0  # in earlier sittings of a resumed run
         self.started = self.committed = time.monotonic()
         self._scores: dict[int, Scores] = {}  # of the test tasks, by version
-        # What RL asks is tested; families that only SFT learns from (reports) are no questions.
-        asked = {f for s in recipe.stages if s.kind == "grpo" for f in s.mixture} or set(recipe.stages[0].mixture)
-        self.families = {task.family: task.domain for task in self.tasks["train"] if task.family in asked}
+        self.families = {task.family: task.domain for task in self.tasks["train"] if task.family in recipe.asked}
         self.test = held_out(self.tasks["test"], list(self.families), recipe.evaluation.test_per_family)
         by_view = answer_by_view(self.tasks["train"], self.test, recipe.reward.rules)
         self.baseline = Scores(by_view, recipe.evaluation.bootstrap).measures() if by_view else None
@@ -72,7 +70,7 @@ class Run:
         while not self.curriculum.finished:
             stage, record = self.curriculum.stage, self.curriculum.record
             if record.steps == 0:
-                self._open_stage(stage)
+                self._open_stage(stage, record)
             row = self._sft_step(stage) if stage.kind == "sft" else self._grpo_step(stage)
             self.step += 1
             self.curriculum.step_done()
@@ -133,15 +131,15 @@ class Run:
 
     # -- stages and evaluation ------------------------------------------------------------------------------------
 
-    def _open_stage(self, stage: Stage) -> None:
+    def _open_stage(self, stage: Stage, record: StageRecord) -> None:
         shares = ", ".join(f"{family} {share:.0%}" for family, share in stage.mixture.items())
         self.display.say(f"stage {stage.name} ({stage.kind}): {shares}")
         self.workers.learner.start_stage(stage.training, first=self.step == 0)
-        self._test(stage, "start")
+        self._test(stage, record, "start")
 
     def _close_stage(self, stage: Stage, record: StageRecord) -> None:
         before = self._scores_of(self.evaluations[stage.name]["start"]["version"])
-        gain = self._test(stage, "end").gain_over(before)
+        gain = self._test(stage, record, "end").gain_over(before)
         self.evaluations[stage.name]["gain"] = _flat(gain)
         words = ", ".join(f"{name} {v:+.3f} [{low:+.3f}, {high:+.3f}]" for name, (v, low, high) in gain.items())
         self.display.say(f"stage {stage.name} ends after {record.steps} steps by {record.reason}: {words}")
@@ -158,7 +156,7 @@ class Run:
         self._log_measures(stage, record, "val", measures)
         return measures[measure][0]
 
-    def _test(self, stage: Stage, when: str) -> Scores:
+    def _test(self, stage: Stage, record: StageRecord, when: str) -> Scores:
         """Scores the test tasks, once for each version of the weights."""
         if self.version not in self._scores:
             self._publish()
@@ -169,7 +167,7 @@ class Run:
         scores = self._scores[self.version]
         measures = scores.measures()
         self.evaluations[stage.name][when] = _flat(measures) | {"version": self.version}
-        self._log_measures(stage, self.curriculum.records[self.recipe.stages.index(stage)], f"test {when}", measures)
+        self._log_measures(stage, record, f"test {when}", measures)
         return scores
 
     def _scores_of(self, version: int) -> Scores:
@@ -205,11 +203,12 @@ class Run:
     def summary(self, status: str) -> dict[str, Any]:
         """What summary.json holds."""
         stages = [{"name": r.name, "kind": r.kind, "steps": r.steps, "reason": r.reason, "scores": r.scores,
-                   "evaluation": self.evaluations[r.name]} for r in self.curriculum.records if r.steps or self.evaluations[r.name]]
+                   "evaluation": self.evaluations[r.name]}
+                  for r in self.curriculum.records if r.steps or self.evaluations[r.name]]
         baseline = {"baseline": {"view": _flat(self.baseline)}} if self.baseline else {}
         return {"status": status, "name": self.folder.path.name, "recipe": self.recipe.name, "seed": self.recipe.seed,
-                "steps": self.step, "version": self.version, "stages": stages, **baseline, **self.worst, "ledger": self.ledger.totals(),
-                "seconds": {"all": self._seconds(), **self.phases}}
+                "steps": self.step, "version": self.version, "stages": stages, **baseline, **self.worst,
+                "ledger": self.ledger.totals(), "seconds": {"all": self._seconds(), **self.phases}}
 
     def end(self, status: str, why: str | None = None) -> dict[str, Any]:
         """Writes the last summary: finished, failed or interrupted, and why."""
@@ -235,14 +234,12 @@ class Run:
                 "worst": self.worst, "phases": self.phases, "seconds": self._seconds()})
         self.committed = time.monotonic()
 
-    def restore(self, commit: Path) -> None:
-        """Goes on from a commit.
+    def restore(self, commit: Path, state: dict[str, Any]) -> None:
+        """Goes on from a commit, whose state `Checkpoints.load` gave.
 
         Raises:
-            CheckpointError: it is damaged.
             ValueError: it is of other stages or tasks.
         """
-        state = self.checkpoints.load(commit)
         self.curriculum.load_state_dict(state["curriculum"])
         self.sampler.load_state_dict(state["sampler"])
         self.ledger.load_state_dict(state["ledger"])

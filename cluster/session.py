@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from actors.waiting import RemoteFailure
 
@@ -49,14 +50,14 @@ def go_on(recipe: Recipe, path: Path) -> int:
     if not commits:
         raise UserError(f"{path}: no checkpoint was committed before the run stopped; start it again with `curlvpr train`")
     try:
-        Checkpoints.load(commits[-1])
+        state = Checkpoints.load(commits[-1])
     except CheckpointError as error:
         older = f"; {commits[-2].name} is the one before" if len(commits) > 1 else ""
         raise UserError(f"{error}{older}. Remove the damaged folder to go on from what is left.") from error
-    return _hold(recipe, path, commits[-1])
+    return _hold(recipe, path, (commits[-1], state))
 
 
-def _hold(recipe: Recipe, path: Path, commit: Path | None) -> int:
+def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None) -> int:
     display = open_display(path.name)
     run: Run | None = None
     try:
@@ -74,9 +75,10 @@ def _hold(recipe: Recipe, path: Path, commit: Path | None) -> int:
             with Workers(recipe, path, prepared.model, images) as workers:
                 run = Run(recipe, prepared, folder, workers, display)
                 if commit:
-                    run.restore(commit)
+                    run.restore(*commit)
                 summary = run.train()
-            display.say(f"finished in {clock(summary['seconds']['all'])}; model {path / 'model'}, summary {path / 'summary.json'}")
+            display.say(f"finished in {clock(summary['seconds']['all'])}; "
+                        f"model {path / 'model'}, summary {path / 'summary.json'}")
         return 0
     except RemoteFailure as error:
         return _stopped(run, display, "failed", str(error), 1)

@@ -2,8 +2,8 @@
 
 The same builder serves the phantoms and imported label sets, so both have the same families:
 `binary` (yes or no), `single_choice` (one of two to seven is right), `multiple_choice` (several may be), the
-open `diagnosis` (name the findings), and the `report` (a sentence about every finding), which SFT learns from. Gold reasoning traces are written by the caller's `Describe`,
-or left out where nothing is known beyond the label.
+open `diagnosis` (name the findings), and the `report` (a sentence about every finding), which SFT learns from.
+Gold reasoning traces are written by the caller's `Describe`, or left out where nothing is known beyond the label.
 """
 
 from __future__ import annotations

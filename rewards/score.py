@@ -36,8 +36,8 @@ class RewardConfig(BaseModel):
 def score(task: Task, response: str, config: RewardConfig, truncated: bool = False) -> Verdict:
     """The verdict on one response; a pure function of its arguments. Never raises for any text.
 
-    Format is 1 where the parser finds no fault and the response was not cut off, else 0, and so is the total. The last pair's answer is the
-    final answer. Closed outcome: 1 where the options named are exactly the gold. Open outcome: F1 of the sets of names.
+    Format is 1 where the parser finds no fault and the response was not cut off, else 0, and so is the total.
+    The last pair's answer is the final answer. Closed outcome: 1 where the options named are exactly the gold. Open outcome: F1 of the sets of names.
     Process: sensitivity + specificity − 1 of the step marks over options or announced candidates, at least 0
     (Youden's J), so that one mark for all earns nothing; a candidate without a sound step counts as missed.
     """

@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import pytest
 from hypothesis import settings
 
-from actors.quiet import ENVIRONMENT, quiet_libraries
+from actors.environment import ENVIRONMENT, quiet_libraries
 from actors.tiny_model import TinyModelConfig, make_tiny_model
 from curriculum.phantom_set import PhantomConfig, draw_phantom_set
 
