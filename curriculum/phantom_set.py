@@ -36,8 +36,8 @@ class PhantomConfig(BaseModel):
     train: int = Field(2400, ge=1)
     val: int = Field(400, ge=1)
     test: int = Field(800, ge=1)
-    trace_recall: float = Field(1.0, gt=0, le=1, description="share of the findings that the gold traces and reports mention: "
-                                "their writer overlooks the others, as radiology reports do. The gold is always the truth")
+    trace_recall: float = Field(1.0, gt=0, le=1, description="share of the findings that the gold traces mention; their "
+                                "writer overlooks the others. Gold answers and reports are always the truth")
     seed: int = Field(0, description="added to the run's")
 
 

@@ -24,7 +24,7 @@ Describe = Callable[[str, bool, np.random.Generator], str]
 class Film:
     """One image and its truth: `findings` are present, every other name of the vocabulary is absent.
 
-    `noticed` are those that the writer of the gold traces noticed, where that is not all; the gold is the truth.
+    `noticed` are those that the writer of the gold traces noticed, where that is not all; gold and report are the truth.
     """
 
     id: str
@@ -105,8 +105,7 @@ class QuestionWriter:
         text = None
         if self.describe:
             names = [str(name) for name in rng.permutation(list(self.prevalence))]
-            noticed = film.noticed_of(names)
-            text = " ".join(self.describe(name, name in noticed, rng) for name in names)
+            text = " ".join(self.describe(name, name in film.findings, rng) for name in names)
         return film.task("report", domain="open", family="report", question="Describe the film.", gold=film.findings,
                          reference=text)
 

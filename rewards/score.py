@@ -106,7 +106,10 @@ def _judge_open(task: Task, parsed: Parsed, config: RewardConfig) -> _Judged:
 
 def _judge_steps(pairs: Sequence[Pair], read_candidate, candidates: set[str], gold: set[str],
                  final: Sequence[str] | None) -> tuple[StepVerdict, ...]:
-    """A verdict for each pair that judges one candidate with ✅ or ❌."""
+    """A verdict for each pair that judges one candidate with ✅ or ❌.
+
+    A right step is worth the share of candidates that are judged at all: to pass over the doubtful ones must not pay.
+    """
     seen: set[str] = set()
 
     def judge(pair: Pair) -> StepVerdict:
@@ -130,7 +133,9 @@ def _judge_steps(pairs: Sequence[Pair], read_candidate, candidates: set[str], go
             return verdict("fault", f"{name} {'✅' if said else '❌'} contradicts the final answer")
         return verdict("right" if said == true else "wrong", f"{name} is {'' if true else 'not '}in the gold")
 
-    return tuple(judge(pair) for pair in pairs)
+    steps = tuple(judge(pair) for pair in pairs)
+    covered = sum(step.mark != "fault" for step in steps) / max(1, len(candidates))
+    return tuple(replace(step, score=step.score * covered) for step in steps)
 
 
 def _balanced(steps: Sequence[StepVerdict], candidates: set[str], gold: set[str]) -> float:

@@ -148,8 +148,19 @@ def test_sound_steps_never_lift_a_worse_list_above_a_better_one(hits, more, extr
 def test_a_step_is_paid_for_one_mark_on_one_new_option_in_agreement_with_the_answer(bad, mark, why):
     verdict = judged(SINGLE, "B ✅", bad, "B")
     step = verdict.steps[1]
-    assert step.mark == mark and why in step.why and step.score == (mark == "right")
+    assert step.mark == mark and why in step.why
+    assert step.score == ((2 / 4) if mark == "right" else 0)  # the two right steps cover half of the four options
     assert verdict.process == pytest.approx(1 / 3 if mark == "right" else 0)
+
+
+@pytest.mark.parametrize("task, head, sure, doubtful", [
+    (OPEN, ["Edema, Mass, Nodule"], f"Mass {WRONG}", [f"Edema {WRONG}", f"Nodule {WRONG}"]),
+    (SINGLE, [], f"A {WRONG}", [f"B {WRONG}", f"C {WRONG}", f"D {RIGHT}"]),
+])
+def test_to_pass_over_the_doubtful_ones_does_not_pay(task, head, sure, doubtful):
+    final = "No finding" if task.domain == "open" else "D"
+    dared, shy = judged(task, *head, sure, *doubtful, final), judged(task, *head, sure, final)
+    assert dared.steps[len(head)].score == 1 and shy.steps[len(head)].score == pytest.approx(1 / (1 + len(doubtful)))
 
 
 def test_a_step_without_a_thought_is_not_paid_and_breaks_the_format():
