@@ -77,9 +77,9 @@ class DeepSpeedRank:
 
     def sft(self, tasks: Sequence[Task], lr: float) -> dict[str, float]:
         """One update on the references of `tasks`; the loss is the mean over all response tokens of all ranks."""
-        samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(t.reference)) for t in tasks]
-        tokens = sum(len(s.response_ids) for s in samples)
-        mine = samples[self.rank :: self.world]
+        mine = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(t.reference))
+                for t in tasks[self.rank :: self.world]]
+        tokens = int(self._sum(sum(len(s.response_ids) for s in mine)))
         total = 0.0
         for batch, last, weight in self._batches(mine):
             logp, _ = self.engine(batch, 1.0)
