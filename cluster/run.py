@@ -51,7 +51,8 @@ class Run:
         self.seconds_before = 0.0  # in earlier sittings of a resumed run
         self.started = self.committed = time.monotonic()
         self._scores: dict[int, Scores] = {}  # of the test tasks, by version
-        self.families = {task.family: task.domain for task in self.tasks["train"] if task.family in recipe.asked}
+        asked = recipe.asked
+        self.families = {task.family: task.domain for task in self.tasks["train"] if task.family in asked}
         self.test = held_out(self.tasks["test"], list(self.families), recipe.evaluation.test_per_family)
         by_view = answer_by_view(self.tasks["train"], self.test, recipe.reward.rules)
         self.baseline = Scores(by_view, recipe.evaluation.bootstrap).measures() if by_view else None

@@ -127,7 +127,7 @@ class QuestionWriter:
         order = [str(name) for name in rng.permutation([*right, *wrong])]
         options = dict(zip(OPTION_LETTERS, order, strict=False))
         gold = tuple(letter for letter, name in options.items() if name in right)
-        noticed = film.noticed_of(right) or right  # told that one of them is right, a writer who noticed none looks again
+        noticed = film.noticed_of(right) or right  # told that some are right, a writer who noticed none finds them all
         steps = [(name, name in noticed, f"{letter}) {RIGHT if name in noticed else WRONG}")
                  for letter, name in options.items()]
         final = ", ".join(letter for letter, name in options.items() if name in noticed)

@@ -37,7 +37,8 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
     """The verdict on one response; a pure function of its arguments. Never raises for any text.
 
     Format is 1 where the parser finds no fault and the response was not cut off, else 0, and so is the total.
-    The last pair's answer is the final answer. Closed outcome: 1 where the options named are exactly the gold. Open outcome: F1 of the sets of names.
+    The last pair's answer is the final answer. Closed outcome: 1 where the options named are exactly the gold. Open
+    outcome: F1 of the sets of names.
     Process: sensitivity + specificity − 1 of the step marks over options or announced candidates, at least 0
     (Youden's J), so that one mark for all earns nothing; a candidate without a sound step counts as missed.
     """
@@ -108,7 +109,7 @@ def _judge_steps(pairs: Sequence[Pair], read_candidate, candidates: set[str], go
                  final: Sequence[str] | None) -> tuple[StepVerdict, ...]:
     """A verdict for each pair that judges one candidate with ✅ or ❌.
 
-    A right step is worth the share of candidates that are judged at all: to pass over the doubtful ones must not pay.
+    A right step is worth the share of candidates judged without a fault: to pass over the doubtful ones must not pay.
     """
     seen: set[str] = set()
 
