@@ -35,6 +35,8 @@ class DeepSpeedRank:
         self.device = torch.device("cuda" if self.config.gpus else "cpu")
         torch.manual_seed(setup["seed"])
         torch.set_num_threads(self.config.threads)
+        # Compiling this operator takes a minute or more, and gloo sums a few megabytes as quickly.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(dist_backend="nccl" if self.config.gpus else "gloo")
         self.encoder = Encoder(setup["model"], setup["prompt"])
         self.policy = Policy(setup["model"], self.encoder, getattr(torch, self.config.dtype)).to(self.device)

@@ -53,12 +53,15 @@ class Encoder:
         return sorted(ids | set(range(len(self.tokenizer), vocab_size)))
 
     def prompt_ids(self, task: Task) -> list[int]:
-        """The chat prompt of a task, with one placeholder for each image; vLLM and `expand` widen it."""
+        """The tokens of `prompt_text`; vLLM and `expand` widen the placeholders."""
+        return self.tokenizer(self.prompt_text(task), add_special_tokens=False).input_ids
+
+    def prompt_text(self, task: Task) -> str:
+        """The chat prompt of a task, with one placeholder for each image."""
         options = "".join(f"\n{letter}) {text}" for letter, text in task.options.items())
         content = [{"type": "image"} for _ in task.images] + [{"type": "text", "text": task.question + options}]
         messages = [{"role": "system", "content": self.prompt.system}, {"role": "user", "content": content}]
-        text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return self.tokenizer(text, add_special_tokens=False).input_ids
+        return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
 
     def expand(self, task: Task) -> np.ndarray:
         """int32 [prompt tokens]: the prompt with as many placeholders for an image as it has features."""

@@ -48,7 +48,7 @@ class RolloutWorker:
 
     Args:
         rank: its number, for its name.
-        store: the `WeightStore` actor.
+        store: the `WeightStore` actor; None where nobody trains: then the model folder's own weights are version 0.
     """
 
     def __init__(self, rank: int, config: RolloutConfig, model: str, prompt: PromptConfig, store: Any, images: int) -> None:
@@ -64,7 +64,7 @@ class RolloutWorker:
         return f"rollout-{self.rank}" + (f" v{self.version}" if self.version >= 0 else "")
 
     async def start(self) -> None:
-        """Builds the engine on the model folder's weights; it may not generate before `update`."""
+        """Builds the engine on the model folder's weights; where there is a store, it may not generate before `update`."""
         for name, value in engine_environment(self.config).items():
             os.environ[name] = value
         from transformers import AutoConfig
@@ -88,6 +88,10 @@ class RolloutWorker:
         else:
             arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory)
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        if self.store is None:
+            await self.engine.update_weight_version("0")
+            self.version = 0
+            set_title(repr(self))
 
     async def update(self, version: int) -> float:
         """Takes the weights `version` from the store and proves that the engine holds them.

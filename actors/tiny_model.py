@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,7 +72,7 @@ def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path)
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     bpe.train_from_iterator(
-        (*texts, *["system user assistant"] * 50),  # the chat's own words get a token each as well
+        chain(texts, ["system user assistant"] * 50),  # the chat's own words get a token each as well
         trainers.BpeTrainer(vocab_size=2048, special_tokens=SPECIAL_TOKENS, show_progress=False,
                             initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     bpe.add_tokens([AddedToken(token, normalized=False) for token in PLAIN_TOKENS])

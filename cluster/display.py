@@ -10,6 +10,11 @@ from typing import Any, Protocol
 from .measures import Interval
 
 
+HEADLINES = {"closed_accuracy": "closed accuracy", "open_micro_f1": "open micro-F1", "boxes_iou": "box IoU",
+             "text_rouge_l": "ROUGE-L", "text_clinical_f1": "clinical F1"}
+"""The measures that a line has room for, in words."""
+
+
 class Display(Protocol):
     def say(self, text: str) -> None: ...
     def step(self, row: Mapping[str, Any]) -> None: ...
@@ -34,7 +39,7 @@ def step_words(row: Mapping[str, Any]) -> str:
 
 
 def evaluation_words(stage: str, when: str, measures: Mapping[str, Interval]) -> str:
-    names = {"closed_accuracy": "closed accuracy", "open_micro_f1": "open micro-F1", "format_rate": "format"}
+    names = HEADLINES | {"format_rate": "format"}
     parts = [f"{words} {value:.3f} [{low:.3f}, {high:.3f}]"
              for name, words in names.items() if name in measures for value, low, high in [measures[name]]]
     return f"{stage} {when}: " + ", ".join(parts)

@@ -1,8 +1,8 @@
-"""Evaluation inside a run: greedy answers to held-out tasks, scored by the true rules without gates."""
+"""Greedy answers to held-out tasks, scored by the true rules without gates: in a run, and for `curlvpr eval`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,13 +25,25 @@ def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) ->
     return chosen
 
 
-def answer(tasks: Sequence[Task], rollouts: RolloutPool, rewards: RewardPool, version: int) -> list[Result]:
-    """The model's most likely answer to each task, with its verdict."""
-    requests = [Request(f"evaluation-{i}", task, 1, 0) for i, task in enumerate(tasks)]
-    groups = rollouts.generate(requests, 0.0, version)
-    verdicts = rewards.score(groups, evaluation=True)
-    return [Result(group.task, group.trajectories[0].text, verdict[0])
-            for group, verdict in zip(groups, verdicts, strict=True)]
+def answer(tasks: Sequence[Task], rollouts: RolloutPool, rewards: RewardPool, version: int,
+           progress: Callable[[int], None] = lambda done: None) -> list[Result]:
+    """The model's most likely answer to each task, with its verdict.
+
+    They are asked in parts of twice what the engines hold at once, so that the pool's time limit is that of a part.
+
+    Args:
+        progress: is told how many tasks are answered, after each part.
+    """
+    part = 2 * rollouts.config.max_sequences * rollouts.config.workers
+    results: list[Result] = []
+    for start in range(0, len(tasks), part):
+        requests = [Request(f"evaluation-{start + i}", task, 1, 0) for i, task in enumerate(tasks[start : start + part])]
+        groups = rollouts.generate(requests, 0.0, version)
+        verdicts = rewards.score(groups, evaluation=True)
+        results += [Result(group.task, group.trajectories[0].text, verdict[0])
+                    for group, verdict in zip(groups, verdicts, strict=True)]
+        progress(len(results))
+    return results
 
 
 def answer_by_view(train: Sequence[Task], test: Sequence[Task], rules: RewardConfig) -> list[Result] | None:
@@ -39,5 +51,5 @@ def answer_by_view(train: Sequence[Task], test: Sequence[Task], rules: RewardCon
     if not any(task.view for task in test):
         return None
     answers = view_baseline(train, test)
-    texts = [f"<think>{task.view or 'Unknown'} view.</think><answer>{', '.join(answers[task.id])}</answer>" for task in test]
-    return [Result(task, text, score(task, text, rules)) for task, text in zip(test, texts, strict=True)]
+    texts = {id: f"<think>By the view.</think><answer>{', '.join(answer)}</answer>" for id, answer in answers.items()}
+    return [Result(task, texts[task.id], score(task, texts[task.id], rules)) for task in test if task.id in texts]

@@ -17,7 +17,12 @@ from rewards.verdict import Verdict
 
 
 class RolloutPool:
-    """Every worker takes an equal, contiguous share of the requests, so that who does what never depends on timing."""
+    """Every worker takes an equal, contiguous share of the requests, so that who does what never depends on timing.
+
+    Args:
+        store: the `WeightStore` actor, or None: then every worker holds the model folder's own weights, as version 0.
+        images: most images that a task has.
+    """
 
     def __init__(self, run: str, config: RolloutConfig, model: Path, prompt: PromptConfig, store: Any, images: int) -> None:
         self.config = config

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.check_tokens import TokenBudget, check_tokens
+from actors.encode import Encoder
 from actors.tiny_model import make_tiny_model
-from curriculum.images import ImageError, check_image
+from curriculum.check import check_tasks
 from curriculum.phantom_set import draw_phantom_set
+from curriculum.stages import GATE_FORMS
 from curriculum.task import Split, Task
-from curriculum.taskset import FILE_NAME, TaskSetError, read_tasks, write_tasks
+from curriculum.taskset import FILE_NAME, TaskRow, TaskSetError, read_tasks, write_tasks
 
 from .errors import UserError
 from .recipe import Recipe
@@ -23,40 +28,85 @@ MODEL_FILES = (  # what each part may be called
 
 @dataclass(frozen=True)
 class Prepared:
-    """The tasks of every split and the folder of the model to start from."""
+    """The tasks of every split, the folder of the model to start from, and how many bad rows were dropped, by kind."""
 
     tasks: dict[Split, list[Task]]
     model: Path
+    dropped: Counter[str]
 
 
 def prepare(recipe: Recipe, folder: Path) -> Prepared:
-    """Draws or reads the tasks, makes or checks the model.
+    """Draws the tasks, or reads and checks them; makes or checks the model. What is drawn here is right by construction.
 
     Raises:
-        UserError: the task set or the model folder cannot be used; one line says why.
+        UserError: the task set has a bad row and the recipe does not drop them, or the model folder cannot be used; one
+            line says why.
     """
-    tasks = _tasks(recipe, folder)
-    by_split: dict[Split, list[Task]] = {split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}
-    _check_families(recipe, by_split)
-    return Prepared(by_split, _model(recipe, folder, by_split["train"]))
-
-
-def _tasks(recipe: Recipe, folder: Path) -> list[Task]:
+    dropped: Counter[str] = Counter()
     if recipe.data.phantoms is not None:
-        if not (folder / "data" / FILE_NAME).is_file():  # a resumed run has it
-            write_tasks(draw_phantom_set(_seeded(recipe.data.phantoms, recipe), folder / "data"), folder / "data")
-        return read_tasks(folder / "data")
+        tasks = _by_split(recipe, _phantoms(recipe, folder))
+        return Prepared(tasks, model_folder(recipe, folder, tasks["train"]), dropped)
     try:
-        tasks = read_tasks(recipe.data.tasks)
+        rows = _usable(recipe, check_tasks(recipe.data.tasks), dropped)
     except TaskSetError as error:
         raise UserError(f"data.tasks: {error}") from error
-    asked_of = {image: task for task in tasks for image in task.images}
-    for path, task in asked_of.items():
-        try:
-            check_image(path)
-        except ImageError as error:
-            raise UserError(f"data.tasks: task {task.id!r}: {error}") from error
-    return tasks
+    tasks = _by_split(recipe, [row.task for row in rows])
+    model = model_folder(recipe, folder, tasks["train"])
+    rows = _usable(recipe, check_tokens(rows, load_encoder(recipe, model), token_budget(recipe)), dropped)
+    return Prepared(_by_split(recipe, [row.task for row in rows]), model, dropped)
+
+
+def token_budget(recipe: Recipe) -> TokenBudget:
+    """What the recipe leaves to prompts and gold traces."""
+    taught = frozenset(family for stage in recipe.stages if stage.kind == "sft" for family in stage.mixture)
+    return TokenBudget(recipe.rollout.max_model_tokens, recipe.rollout.max_response_tokens, frozenset(recipe.asked), taught)
+
+
+def load_encoder(recipe: Recipe, model: Path) -> Encoder:
+    """The processor of a model folder, with the recipe's prompt.
+
+    Raises:
+        UserError: the folder holds no processor that can be used.
+    """
+    try:
+        return Encoder(model, recipe.prompt)
+    except (OSError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"model: {model}: its processor cannot be used; one like Qwen2.5-VL's is needed "
+                        f"({reason:.200})") from error
+
+
+def _phantoms(recipe: Recipe, folder: Path) -> list[Task]:
+    if not (folder / "data" / FILE_NAME).is_file():  # a resumed run has it
+        write_tasks(draw_phantom_set(_seeded(recipe.data.phantoms, recipe), folder / "data"), folder / "data")
+    return read_tasks(folder / "data")
+
+
+def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> list[TaskRow]:
+    """The rows without fault. Others are counted in `dropped` by the kind of their first fault, where the recipe says so."""
+    good: list[TaskRow] = []
+    first: TaskRow | None = None
+    bad = 0
+    for row in rows:
+        if not row.faults:
+            good.append(row)
+            continue
+        first = first or row
+        bad += 1
+        dropped[row.faults[0].kind] += 1
+    if first and not recipe.data.drop_bad_rows:
+        more = f" (and {bad - 1:,} more bad rows)" if bad > 1 else ""
+        raise UserError(f"data.tasks: {recipe.data.tasks}: {first.told(first.faults[0])}{more}. All are shown by `curlvpr "
+                        f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them")
+    return good
+
+
+def _by_split(recipe: Recipe, tasks: Iterable[Task]) -> dict[Split, list[Task]]:
+    by_split: dict[Split, list[Task]] = {"train": [], "val": [], "test": []}
+    for task in tasks:
+        by_split[task.split].append(task)
+    _check_families(recipe, by_split)
+    return by_split
 
 
 def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
@@ -67,6 +117,10 @@ def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
                 if family not in families:
                     raise UserError(f"stages.{stage.name}.tasks: the {split} split has no task of family {family!r}; "
                                     f"it has {', '.join(sorted(families)) or 'no tasks'}")
+        measure = stage.gate.measure
+        if not any(task.form == GATE_FORMS[measure] and task.family in recipe.asked for task in tasks["val"]):
+            raise UserError(f"stages.{stage.name}.gate.measure: {measure} is of tasks whose answers are "
+                            f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(recipe.asked)}")
         if stage.kind == "sft":
             bare = next((t for t in tasks["train"] if t.family in stage.mixture and not t.reference), None)
             if bare:
@@ -74,22 +128,37 @@ def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
                                 "has none in its column 'reference'")
 
 
-def _model(recipe: Recipe, folder: Path, train: list[Task]) -> Path:
+def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
+    """The recipe's model folder, or a tiny model made in `folder`/base, whose tokenizer is trained on the train tasks.
+
+    Raises:
+        UserError: the recipe's folder is not there, or a part of the model is missing in it.
+    """
     if recipe.model.tiny is not None:
         if (folder / "base" / "processor_config.json").is_file():  # written last; a resumed run has it
             return folder / "base"
-        texts = [recipe.prompt.system]
-        for task in train:
-            texts += [task.question, *(f"{letter}) {text}" for letter, text in task.options.items()), task.reference or ""]
-        return make_tiny_model(_seeded(recipe.model.tiny, recipe), texts, folder / "base")
+        return make_tiny_model(_seeded(recipe.model.tiny, recipe), _texts(recipe, train), folder / "base")
     path = recipe.model.path.absolute()
+    check_model(path, "model.path")
+    return path
+
+
+def check_model(path: Path, setting: str) -> None:
+    """Raises UserError, which names `setting`, where `path` is no folder of a model with tokenizer and image processor."""
     if not path.is_dir():
-        raise UserError(f"model.path: {path}: no such folder")
+        raise UserError(f"{setting}: {path}: no such folder")
     for names, what in MODEL_FILES:
         if not any((path / name).is_file() for name in names):
-            raise UserError(f"model.path: {path} has no {' or '.join(names)} ({what}); a Hugging Face folder saved with "
+            raise UserError(f"{setting}: {path} has no {' or '.join(names)} ({what}); a Hugging Face folder saved with "
                             "model.save_pretrained and processor.save_pretrained is needed")
-    return path
+
+
+def _texts(recipe: Recipe, tasks: Iterable[Task]) -> Iterator[str]:
+    yield recipe.prompt.system
+    for task in tasks:
+        yield task.question
+        yield from (f"{letter}) {text}" for letter, text in task.options.items())
+        yield task.reference or ""
 
 
 def _seeded(config, recipe: Recipe):

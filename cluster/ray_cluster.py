@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import ray
@@ -13,23 +12,27 @@ import ray
 from actors.environment import ENVIRONMENT
 
 from .errors import UserError
-from .recipe import Recipe
+from .footprint import lacking
+from .recipe import Role
 
 LEARNER_RESOURCE = "learner"
 
 
 @contextmanager
-def ray_cluster(recipe: Recipe) -> Iterator[str]:
+def ray_cluster(roles: Mapping[str, Role]) -> Iterator[str]:
     """Connected to Ray for the time of the block: by RAY_ADDRESS, else to a cluster on this machine, else to one of
     our own that ends with the block. Yields the dashboard's address ("" where there is none).
 
+    Args:
+        roles: the workers that will be started, as `Recipe.roles` gives them.
+
     Raises:
-        UserError: no connection, or the recipe asks for more than the cluster can ever have.
+        UserError: no connection, or they need more than the cluster can ever have.
     """
     warnings.filterwarnings("ignore")
     environment = {"env_vars": dict(ENVIRONMENT)}
     if ray.is_initialized():  # a test, or a notebook, that holds the connection itself
-        check_fits(recipe)
+        check_fits(roles)
         yield ""
         return
     try:
@@ -40,7 +43,7 @@ def ray_cluster(recipe: Recipe) -> Iterator[str]:
         raise UserError(f"no connection to {address}: {reason} A cluster started by `ray start` wants RAY_AUTH_MODE=token; "
                         "RAY_ADDRESS=local starts a cluster for this run alone.") from error
     try:
-        check_fits(recipe)
+        check_fits(roles)
         yield context.dashboard_url or ""
     finally:
         ray.shutdown()
@@ -48,26 +51,17 @@ def ray_cluster(recipe: Recipe) -> Iterator[str]:
 
 def has_learner_resource() -> bool:
     """Whether some node offers the custom resource that keeps Ray Train from counting other actors' CPUs as its own."""
-    return LEARNER_RESOURCE in _limits()
+    return LEARNER_RESOURCE in cluster_limits()
 
 
-def check_fits(recipe: Recipe) -> None:
+def check_fits(roles: Mapping[str, Role]) -> None:
     """Raises UserError where the workers need more than the cluster has or its autoscaler may add."""
-    limits = _limits()
-    parts = [("rollout", recipe.rollout), ("reward", recipe.reward), ("learner", recipe.learner)]
-    for resource, field in (("CPU", "cpus"), ("GPU", "gpus")):
-        needs = {name: part.workers * getattr(part, field, 0) for name, part in parts}
-        total, limit = math.fsum(needs.values()), limits.get(resource, 0.0)
-        if total > limit + 1e-9:
-            worst = max(needs, key=lambda name: needs[name])
-            part = dict(parts)[worst]
-            raise UserError(
-                f"{worst}.workers: {part.workers} × {getattr(part, field):g} {resource} is more than this cluster can have: "
-                f"all workers together need {total:g} {resource}, it has at most {limit:g}; "
-                f"lower {worst}.workers or {worst}.{field}")
+    if fault := lacking(roles, cluster_limits()):
+        raise UserError(fault)
 
 
-def _limits() -> dict[str, float]:
+def cluster_limits() -> dict[str, float]:
+    """Of each resource, what the cluster has or its autoscaler may bring."""
     from ray._private.state import state
 
     now, later = ray.cluster_resources(), state.get_max_resources_from_cluster_config() or {}

@@ -32,6 +32,7 @@ class DataConfig(_Part):
 
     phantoms: PhantomConfig | None = None
     tasks: Path | None = None
+    drop_bad_rows: bool = Field(False, description="train without the rows that `curlvpr data check` finds bad")
 
     @model_validator(mode="after")
     def _one(self) -> "DataConfig":
@@ -75,6 +76,14 @@ class CheckpointConfig(_Part):
     keep: PositiveInt = 2
 
 
+Role = RolloutConfig | RewardWorkersConfig | LearnerConfig
+"""What a recipe says of one kind of workers."""
+
+
+class ReportConfig(_Part):
+    images: bool = Field(True, description="films in report.html; false where patient data must not leave its place")
+
+
 class Recipe(_Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0)
@@ -88,6 +97,7 @@ class Recipe(_Part):
     learner: LearnerConfig = LearnerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    report: ReportConfig = ReportConfig()
     log_trajectories: int = Field(2, ge=0, description="responses of every RL step that are kept in the run folder")
 
     @property
@@ -95,6 +105,11 @@ class Recipe(_Part):
         """The families that are tested: what RL asks. Those that only SFT learns from (reports) are no questions."""
         asked = dict.fromkeys(family for stage in self.stages if stage.kind == "grpo" for family in stage.mixture)
         return list(asked or self.stages[0].mixture)
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """The workers of a run."""
+        return {"rollout": self.rollout, "reward": self.reward, "learner": self.learner}
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Recipe":

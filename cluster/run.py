@@ -13,10 +13,10 @@ import numpy as np
 from actors.advantage import token_advantages
 from actors.trajectory import Request, ScoredGroup, sampling_seed
 from curriculum.sampler import Sampler
-from curriculum.stages import Curriculum, StageRecord
+from curriculum.stages import GATE_FORMS, Curriculum, StageRecord
 
 from .checkpoint import Checkpoints
-from .display import Display
+from .display import HEADLINES, Display
 from .evaluation import answer, answer_by_view, held_out
 from .ledger import Ledger
 from .measures import Interval, Scores
@@ -52,7 +52,7 @@ class Run:
         self.started = self.committed = time.monotonic()
         self._scores: dict[int, Scores] = {}  # of the test tasks, by version
         asked = recipe.asked
-        self.families = {task.family: task.domain for task in self.tasks["train"] if task.family in asked}
+        self.families = {task.family: task.form for task in self.tasks["train"] if task.family in asked}
         self.test = held_out(self.tasks["test"], list(self.families), recipe.evaluation.test_per_family)
         by_view = answer_by_view(self.tasks["train"], self.test, recipe.reward.rules)
         self.baseline = Scores(by_view, recipe.evaluation.bootstrap).measures() if by_view else None
@@ -142,13 +142,14 @@ class Run:
         before = self._scores_of(self.evaluations[stage.name]["start"]["version"])
         gain = self._test(stage, record, "end").gain_over(before)
         self.evaluations[stage.name]["gain"] = _flat(gain)
-        words = ", ".join(f"{name} {v:+.3f} [{low:+.3f}, {high:+.3f}]" for name, (v, low, high) in gain.items())
+        words = ", ".join(f"{name} {v:+.3f} [{low:+.3f}, {high:+.3f}]"
+                          for name, (v, low, high) in gain.items() if name in HEADLINES)
         self.display.say(f"stage {stage.name} ends after {record.steps} steps by {record.reason}: {words}")
 
     def _validate(self, stage: Stage, record: StageRecord) -> float:
-        """The gate's measure on the validation tasks of its domain."""
+        """The gate's measure on the validation tasks of its form."""
         measure = stage.gate.measure
-        families = [f for f, domain in self.families.items() if domain == ("closed" if measure == "closed_accuracy" else "open")]
+        families = [f for f, form in self.families.items() if form == GATE_FORMS[measure]]
         self._publish()
         with self._phase("evaluate"):
             tasks = held_out(self.tasks["val"], families, self.recipe.evaluation.val_per_family)

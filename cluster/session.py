@@ -62,11 +62,14 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None
     run: Run | None = None
     try:
         display.say(f"run folder {path}")
-        with ray_cluster(recipe) as dashboard:
+        with ray_cluster(recipe.roles) as dashboard:
             if dashboard:
                 display.say(f"Ray dashboard http://{dashboard}")
             display.say("preparing tasks and model")
             prepared = prepare(recipe, path)
+            if prepared.dropped:
+                kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
+                display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
             folder = RunFolder(path)
             folder.write_recipe(recipe)
             images = max(len(task.images) for tasks in prepared.tasks.values() for task in tasks)
@@ -87,7 +90,21 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None
     finally:
         if run:
             run.close()
+            write_pages(path, display)
         display.close()
+
+
+def write_pages(path: Path, display: Display) -> None:
+    """The card of the model, where there is one, and the report. A fault in them is told, and fails no run."""
+    from .model_card import write_model_card
+    from .report import write_report
+
+    for what, write in (("model card", write_model_card), ("report", write_report)):
+        try:
+            if written := write(path):
+                display.say(f"{what} {written}")
+        except Exception as error:
+            display.say(f"the {what} was not written: {' '.join(f'{type(error).__name__}: {error}'.split())}")
 
 
 def _stopped(run: Run | None, display: Display, status: str, why: str, code: int) -> int:

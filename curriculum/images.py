@@ -37,9 +37,9 @@ def load_image(path: str | Path) -> Image.Image:
         raise ImageError(f"{path}: the image cannot be read to its end ({' '.join(str(error).split())})") from error
 
 
-def check_image(path: str | Path) -> None:
-    """Raises ImageError where `load_image` would: only decoding to the end shows a truncated file."""
-    load_image(path)
+def check_image(path: str | Path) -> tuple[int, int]:
+    """Width and height in pixels. Raises ImageError where `load_image` would: only decoding to the end shows a cut file."""
+    return load_image(path).size
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

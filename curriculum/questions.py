@@ -1,8 +1,19 @@
 """Questions from what is known of a film: which findings it shows, out of those that were looked for.
 
-The same builder serves the phantoms and imported label sets, so both have the same families:
-`binary` (yes or no), `single_choice` (one of two to seven is right), `multiple_choice` (several may be), the
-open `diagnosis` (name the findings), and the `report` (a sentence about every finding), which SFT learns from.
+The same builder serves the phantoms and imported sets, so all have the same families:
+
+| family | domain, form | asks |
+|---|---|---|
+| `binary` | closed | is one finding present? |
+| `single_choice`, `multiple_choice` | closed | which of two to seven options, one or several? |
+| `view` | closed | PA, AP or lateral? |
+| `image_text_matching` | closed | does a text belong to the film? |
+| `progression` | closed, two films | what became of a finding since the film before? |
+| `diagnosis` | open, names | name the findings |
+| `report` | open, text | a sentence about every finding, from which SFT learns to see |
+| `findings`, `impression`, and either `_with_indication` | open, text | write that section of the report |
+| `grounding` | open, boxes | where is a finding? |
+
 Gold reasoning traces are written by the caller's `Describe`, or left out where nothing is known beyond the label.
 """
 
@@ -16,15 +27,19 @@ import numpy as np
 from .task import NO_FINDING, OPTION_LETTERS, Split, Task
 
 RIGHT, WRONG = "✅", "❌"
+VIEWS = ("PA", "AP", "Lateral")
+CHANGES = {(False, True): "New", (True, False): "Resolved", (True, True): "Still present", (False, False): "Still absent"}
+"""(present before, present now) to what is said of it."""
 Describe = Callable[[str, bool, np.random.Generator], str]
 """(finding, present, rng) to the sentence of a think block."""
 
 
 @dataclass(frozen=True)
 class Film:
-    """One image and its truth: `findings` are present, every other name of the vocabulary is absent.
+    """One image and its truth: `findings` are present, `unsure` may be, every other name of the vocabulary is absent.
 
-    `noticed` are those that the writer of the gold traces noticed, where that is not all; gold and report are the truth.
+    Nothing is asked about what is unsure. `noticed` are those that the writer of the gold traces noticed, where that is
+    not all; gold and report are the truth.
     """
 
     id: str
@@ -32,8 +47,9 @@ class Film:
     findings: tuple[str, ...]
     split: Split
     patient: str
-    provenance: dict[str, str] = field(default_factory=dict)  # view, source, licence, attribution of the task
+    provenance: dict[str, object] = field(default_factory=dict)  # view, sex, age, source, licence, attribution of the task
     noticed: tuple[str, ...] | None = None
+    unsure: tuple[str, ...] = ()
 
     def noticed_of(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that the writer of the traces took for present."""
@@ -101,17 +117,55 @@ class QuestionWriter:
                          gold=film.findings, reference=trace)
 
     def report(self, film: Film, rng: np.random.Generator) -> Task:
-        """A sentence about every finding, in random order. No steps, no verdict: text that teaches to see, for SFT."""
-        text = None
-        if self.describe:
-            names = [str(name) for name in rng.permutation(list(self.prevalence))]
-            text = " ".join(self.describe(name, name in film.findings, rng) for name in names)
-        return film.task("report", domain="open", family="report", question="Describe the film.", gold=film.findings,
+        """A sentence about every finding, in random order: no steps, text that teaches to see, for SFT. Needs `describe`."""
+        names = [str(name) for name in rng.permutation(list(self.prevalence)) if name not in film.unsure]
+        text = " ".join(self.describe(name, name in film.findings, rng) for name in names)
+        return film.task("report", domain="open", form="text", family="report", question="Describe the film.", gold=(text,),
                          reference=text)
+
+    def view(self, film: Film) -> Task:
+        """How was the film taken? Its view must be one of VIEWS."""
+        options = dict(zip(OPTION_LETTERS, VIEWS, strict=False))
+        gold = next(letter for letter, view in options.items() if view == film.provenance["view"])
+        return film.task("view", domain="closed", family="view", question="Which view is the film?", options=options,
+                         gold=(gold,), reference=self.trace([], gold))
+
+    def matching(self, film: Film, text: str, other: str | None, rng: np.random.Generator) -> Task:
+        """Does a text belong to the film? Its own `text` or, every second time where there is one, `other`, of another film."""
+        own = other is None or bool(rng.random() < 0.5)
+        letter = "A" if own else "B"
+        return film.task("matching", domain="closed", family="image_text_matching", options={"A": "Yes", "B": "No"},
+                         question=f"Does this text describe the film? {text if own else other}", gold=(letter,),
+                         reference=self.trace([], letter))
+
+    def progression(self, before: Film, film: Film, finding: str) -> Task:
+        """What became of a finding between two films of a patient, as far as their labels tell."""
+        options = dict(zip(OPTION_LETTERS, CHANGES.values(), strict=False))
+        change = CHANGES[finding in before.findings, finding in film.findings]
+        gold = next(letter for letter, text in options.items() if text == change)
+        task = film.task(f"progression-{_slug(finding)}", domain="closed", family="progression", options=options, gold=(gold,),
+                         question=f"The first film was taken before the second. What became of {finding}?",
+                         reference=self.trace([], gold))
+        return task.model_copy(update={"images": (before.image, film.image)})
+
+    def section(self, film: Film, name: str, text: str, indication: str = "") -> Task:
+        """Write the "findings" or the "impression" of the film's report, told why it was taken or not."""
+        family = f"{name}_with_indication" if indication else name
+        why = f" Indication: {indication}" if indication else ""
+        return film.task(family.replace("_", "-"), domain="open", form="text", family=family,
+                         question=f"Write the {name} section of the report.{why}", gold=(text,),
+                         reference=self.trace([], text))
+
+    def grounding(self, film: Film, finding: str, boxes: Sequence[str]) -> Task:
+        """Where is a finding? `boxes` are texts as `boxes.write_box` gives them."""
+        return film.task(f"grounding-{_slug(finding)}", domain="open", form="boxes", family="grounding", gold=tuple(boxes),
+                         question=f"Where is {finding}? Answer with boxes [left, top, right, bottom] in thousandths of the film.",
+                         reference=self.trace([], ", ".join(boxes)))
 
     def distractors(self, film: Film, count: int, rng: np.random.Generator) -> list[str]:
         """`count` different findings that the film does not show, drawn by prevalence."""
-        absent = {name: weight for name, weight in self.prevalence.items() if name not in film.findings}
+        hidden = {*film.findings, *film.unsure}
+        absent = {name: weight for name, weight in self.prevalence.items() if name not in hidden}
         weights = np.array(list(absent.values()), float)
         return [str(name) for name in rng.choice(list(absent), size=count, replace=False, p=weights / weights.sum())]
 
@@ -134,7 +188,8 @@ class QuestionWriter:
         return film.task(family, domain="closed", family=family, question=question, options=options, gold=gold,
                          reference=self.trace(steps, final, rng))
 
-    def trace(self, steps: list[tuple[str | None, bool, str]], final: str, rng: np.random.Generator) -> str | None:
+    def trace(self, steps: list[tuple[str | None, bool, str]], final: str,
+              rng: np.random.Generator | None = None) -> str | None:
         """The gold response: a pair per step (finding or None, present, answer), then the summary pair."""
         if self.describe is None:
             return None

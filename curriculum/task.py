@@ -3,53 +3,87 @@
 from __future__ import annotations
 
 import string
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from .boxes import read_box
 
 Domain = Literal["closed", "open"]
 Split = Literal["train", "val", "test"]
+Form = Literal["letters", "names", "text", "boxes"]
+Sex = Literal["", "F", "M", "O"]
 OPTION_LETTERS = string.ascii_uppercase[:7]  # A to G, as in CX-Mind
 NO_FINDING = "No finding"
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+Filled = Annotated[str, AfterValidator(_not_blank)]
 
 
 class Task(BaseModel):
     """One question and its gold.
 
-    Closed tasks have `options` (letter to text) and `gold` names the right letters.
-    Open tasks have no options and `gold` names the findings; an empty gold means a healthy film.
+    Closed tasks have `options` (letter to text) and `gold` names the right letters. Open tasks have no options, and
+    `form` says what their gold is: "names" of findings (empty for a healthy film) or of whatever else was asked, one
+    "text" (a section of a report), or "boxes", each as `boxes.write_box` writes it. It is "letters" for closed tasks
+    and "names" for open ones where left out.
     `images` are paths, never pixels: the worker that needs an image loads it. In a file they may be
     relative to the task set's folder; `taskset.read_tasks` makes them absolute.
 
     Raises:
-        pydantic.ValidationError: the gold is not among the options, an option letter is out of order,
-            or an open task has options.
+        pydantic.ValidationError: the gold is not among the options or not of the task's form, an option letter is
+            out of order, or an open task has options.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(min_length=1)
+    id: Filled
     domain: Domain
-    family: str = Field(min_length=1)
-    question: str = Field(min_length=1)
+    family: Filled
+    question: Filled
     options: dict[str, str] = {}
+    form: Form
     gold: tuple[str, ...]
     images: tuple[str, ...] = Field(min_length=1)
     reference: str | None = None
     split: Split = "train"
     patient: str = ""
     view: str = ""
+    sex: Sex = ""
+    age: float | None = Field(None, ge=0, le=120, description="years")
     source: str = ""
     licence: str = ""
     attribution: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _form_of_domain(cls, values: dict) -> dict:
+        if isinstance(values, dict) and not values.get("form"):
+            return values | {"form": "names" if values.get("domain") == "open" else "letters"}
+        return values
+
     @model_validator(mode="after")
-    def _gold_fits_options(self) -> "Task":
+    def _gold_fits(self) -> "Task":
         if len(set(self.gold)) != len(self.gold):
             raise ValueError(f"gold {list(self.gold)} names something twice")
+        if (self.domain == "closed") != (self.form == "letters"):
+            raise ValueError(f"{self.form} is no form of {'a closed' if self.domain == 'closed' else 'an open'} task's answer")
         if self.domain == "open":
             if self.options:
                 raise ValueError("an open task has no options")
+            if blank := [name for name in self.gold if not name.strip()]:
+                raise ValueError(f"gold {blank[0]!r} is empty")
+            if self.form == "text" and len(self.gold) != 1:
+                raise ValueError(f"a text task has one gold text, found {len(self.gold)}")
+            if self.form == "boxes":
+                for text in self.gold or ("",):
+                    read_box(text)
             return self
         if list(self.options) != list(OPTION_LETTERS[: len(self.options)]) or len(self.options) < 2:
             raise ValueError(f"options must be lettered A, B, … (2 to 7 of them), found {list(self.options)}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,15 +15,17 @@ from pydantic import ValidationError
 
 from .task import Split, Task
 
+Size = tuple[int, int]
+"""Width and height of an image in pixels."""
 FILE_NAME = "tasks.parquet"
 SCHEMA = pa.schema([
     ("id", pa.string()), ("domain", pa.string()), ("family", pa.string()), ("question", pa.string()),
     ("options", pa.map_(pa.string(), pa.string())),  # a map keeps the order of the letters
-    ("gold", pa.list_(pa.string())), ("images", pa.list_(pa.string())), ("reference", pa.string()),
-    ("split", pa.string()), ("patient", pa.string()), ("view", pa.string()), ("source", pa.string()),
-    ("licence", pa.string()), ("attribution", pa.string()),
+    ("form", pa.string()), ("gold", pa.list_(pa.string())), ("images", pa.list_(pa.string())), ("reference", pa.string()),
+    ("split", pa.string()), ("patient", pa.string()), ("view", pa.string()), ("sex", pa.string()), ("age", pa.float64()),
+    ("source", pa.string()), ("licence", pa.string()), ("attribution", pa.string()),
 ])
-_REQUIRED = [name for name, field in Task.model_fields.items() if field.is_required()]
+_REQUIRED = [name for name, field in Task.model_fields.items() if field.is_required() and name != "form"]
 _ROWS_AT_ONCE = 8192
 
 
@@ -31,6 +34,37 @@ class TaskSetError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class Fault(NamedTuple):
+    """What is wrong with a row. `kind` is a column's name, "answer" (options, form and gold do not fit), "duplicate id", or
+    one of those that `check` and `actors.check_tokens` add."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(slots=True)
+class TaskRow:
+    """A row of a task set with what is known of it so far.
+
+    `each_row` gives the task, or None where the row is none. `check.check_tasks` adds the sizes of the images (empty
+    where one cannot be read), and what no row before had; `actors.check_tokens` adds the numbers of tokens.
+    """
+
+    number: int  # 0-based
+    id: object  # as it stands in the file
+    task: Task | None
+    faults: list[Fault]
+    sizes: tuple[Size, ...] = ()
+    new_sizes: list[Size] = field(default_factory=list)
+    new_patient: bool = False
+    prompt_tokens: int | None = None  # with those of the images
+    reference_tokens: int | None = None  # with the end token
+
+    def told(self, fault: Fault) -> str:
+        """A fault of this row in one line."""
+        return " ".join(f"row {self.number} (0-based), task {self.id!r}: {fault.reason}".split())
 
 
 def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
@@ -49,7 +83,9 @@ def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
     seen: dict[str, int] = {}
 
     def row(index: int, task: Task) -> dict[str, object]:
-        _check_new(task.id, index, seen, path)
+        first = seen.setdefault(hash(task.id), index)
+        if first != index:
+            raise TaskSetError(f"{path}: {TaskRow(index, task.id, task, []).told(_repeated(first))}")
         return task.model_dump() | {"options": list(task.options.items()), "images": [_inside(i, root) for i in task.images]}
 
     try:
@@ -77,21 +113,46 @@ def read_tasks(path: Path, splits: Collection[Split] | None = None) -> list[Task
     wanted = set(get_args(Split) if splits is None else splits)
     if unknown := wanted - set(get_args(Split)):
         raise ValueError(f"no such split: {sorted(unknown)}; splits are {list(get_args(Split))}")
-    path = Path(os.path.abspath(path))
-    if path.is_dir():
-        path /= FILE_NAME
-    seen: dict[str, int] = {}
     tasks = []
-    for index, row in enumerate(read_rows(path, _REQUIRED, SCHEMA.names)):
-        task = _task(row, index, path)
-        _check_new(task.id, index, seen, path)
-        if task.split in wanted:
-            tasks.append(task)
+    for row, _ in each_row(path):
+        if row.faults:
+            raise TaskSetError(f"{task_file(path)}: {row.told(row.faults[0])}")
+        if row.task.split in wanted:
+            tasks.append(row.task)
     return tasks
 
 
-def read_rows(path: Path, required: Iterable[str], allowed: Collection[str] | None = None) -> Iterator[dict[str, object]]:
-    """The rows of a Parquet file, a few thousand in memory at a time.
+def task_file(path: Path) -> Path:
+    """The absolute path of a task set's file, given that or its folder."""
+    path = Path(os.path.abspath(path))
+    return path / FILE_NAME if path.is_dir() else path
+
+
+def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, object]]]:
+    """Every row of a task set, judged alone and by its id, with the values that it has in the file.
+
+    Rules that concern several columns are judged where each of them is right. Image paths become absolute. Of the rows
+    before only hashes of the ids are kept.
+
+    Raises:
+        TaskSetError: no such file, not Parquet, a column missing or unknown.
+    """
+    path = task_file(path)
+    seen: dict[int, int] = {}
+    for number, values in enumerate(read_rows(path, _REQUIRED, SCHEMA.names)):
+        values = _cleaned(values, str(path.parent))
+        task, faults = _task(values)
+        id = values["id"]
+        if isinstance(id, str) and id.strip():
+            first = seen.setdefault(hash(id), number)
+            if first != number:
+                faults.append(_repeated(first))
+        yield TaskRow(number, id, task, faults), values
+
+
+def read_rows(path: Path, required: Iterable[str], allowed: Collection[str] | None = None,
+              at_once: int = _ROWS_AT_ONCE) -> Iterator[dict[str, object]]:
+    """The rows of a Parquet file, `at_once` in memory at a time.
 
     Args:
         path: the file.
@@ -112,42 +173,48 @@ def read_rows(path: Path, required: Iterable[str], allowed: Collection[str] | No
             raise TaskSetError(f"{path}: column {stray[0]!r} is unknown; the columns may be {list(allowed)}")
     except (pa.ArrowException, OSError) as error:
         raise TaskSetError(f"{path}: not a readable Parquet file ({error})") from error
-    return _rows(file, path)
+    return _rows(file, path, at_once)
 
 
-def _rows(file: pq.ParquetFile, path: Path) -> Iterator[dict[str, object]]:
+def _rows(file: pq.ParquetFile, path: Path, at_once: int) -> Iterator[dict[str, object]]:
     with file:
         try:
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
+            for batch in file.iter_batches(at_once):
                 yield from batch.to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise TaskSetError(f"{path}: the file is damaged ({error})") from error
 
 
-def _task(row: dict[str, object], index: int, path: Path) -> Task:
-    where = f"{path}: row {index} (0-based), task {row['id']!r}"
-    options = row.pop("options", None) or {}
+def _cleaned(values: dict[str, object], root: str) -> dict[str, object]:
+    options = values.pop("options", None) or {}
     if isinstance(options, list) and all(isinstance(pair, tuple) for pair in options):  # a Parquet map
         options = dict(options)
     if isinstance(options, dict):  # pandas writes a dict as a struct, with a null for every letter that is not there
         options = {letter: text for letter, text in options.items() if text is not None}
     # A null counts as left out, except in the split, which would quietly become train.
-    given = {name: value for name, value in row.items() if value is not None or name in (*_REQUIRED, "split")}
+    given = {name: value for name, value in values.items() if value is not None or name in (*_REQUIRED, "split")}
+    if isinstance(images := given["images"], list):
+        given["images"] = [os.path.normpath(os.path.join(root, i)) if isinstance(i, str) else i for i in images]
+    return given | {"options": options}
+
+
+def _task(values: dict[str, object]) -> tuple[Task | None, list[Fault]]:
+    """The task of a row, or one fault for each column that is wrong."""
     try:
-        task = Task(**given, options=options)
+        return Task(**values), []
     except ValidationError as error:
-        fault = error.errors()[0]
-        if not fault["loc"]:  # a rule of Task itself, whose message says what is right
-            raise TaskSetError(f"{where}: {fault['msg'].removeprefix('Value error, ')}") from error
-        field = ".".join(map(str, fault["loc"]))
-        raise TaskSetError(f"{where}: {field}: {fault['msg']}, found {fault['input']!r:.80}") from error
-    return task.model_copy(update={"images": tuple(os.path.normpath(path.parent / image) for image in task.images)})
+        faults: dict[str, Fault] = {}
+        for fault in error.errors():
+            message = fault["msg"].removeprefix("Value error, ")
+            if fault["loc"]:
+                message = f"{'.'.join(map(str, fault['loc']))}: {message}, found {fault['input']!r:.80}"
+            kind = str(fault["loc"][0]) if fault["loc"] else "answer"  # a rule of Task itself says what is right
+            faults.setdefault(kind, Fault(kind, message))
+        return None, list(faults.values())
 
 
-def _check_new(id: str, index: int, seen: dict[str, int], path: Path) -> None:
-    first = seen.setdefault(id, index)
-    if first != index:
-        raise TaskSetError(f"{path}: row {index} (0-based), task {id!r}: row {first} has the same id; ids must differ")
+def _repeated(first: int) -> Fault:
+    return Fault("duplicate id", f"row {first} has the same id; ids must differ")
 
 
 def _inside(image: str, root: str) -> str:

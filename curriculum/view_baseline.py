@@ -13,7 +13,7 @@ from .task import NO_FINDING, Task
 
 
 def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tuple[str, ...]]:
-    """Answers to the test tasks from their view and question, by the frequencies of the train tasks.
+    """Answers to the test tasks that ask for letters or names, from their view and question, by the frequencies of the train tasks.
 
     Closed: the option that was right most often where it was offered, for that family, question and view; of several
     that may be right, every one that was right in more than half. What train never offered there falls back to all
@@ -30,7 +30,7 @@ def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tupl
             for key in _keys(task, text):
                 offered[key] += 1
                 right[key] += letter in task.gold
-    often = _often_in_view([task for task in train if task.domain == "open"])
+    often = _often_in_view([task for task in train if task.form == "names"])
 
     def answer(task: Task) -> tuple[str, ...]:
         if task.domain == "open":
@@ -40,7 +40,7 @@ def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tupl
         several = tuple(letter for letter in rate if rate[letter] > 0.5) if task.family == "multiple_choice" else ()
         return several or (max(rate, key=rate.__getitem__),)
 
-    return {task.id: answer(task) for task in test}
+    return {task.id: answer(task) for task in test if task.form in ("letters", "names")}
 
 
 def _keys(task: Task, text: str) -> Iterator[tuple[str, ...]]:

@@ -7,10 +7,13 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from curriculum.boxes import mean_iou, read_box, read_boxes
 from curriculum.task import NO_FINDING, Task
 
 from .answers import read_marks, read_options, split_names
+from .extract import extract
 from .findings import canonical
+from .overlap import rouge_l
 from .parser import Pair, Parsed, parse
 from .verdict import StepVerdict, Verdict
 
@@ -37,15 +40,17 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
     """The verdict on one response; a pure function of its arguments. Never raises for any text.
 
     Format is 1 where the parser finds no fault and the response was not cut off, else 0, and so is the total.
-    The last pair's answer is the final answer. Closed outcome: 1 where the options named are exactly the gold. Open
-    outcome: F1 of the sets of names.
+    The last pair's answer is the final answer. The outcome goes by the task's form. Letters: 1 where the options named are
+    exactly the gold. Names: F1 of the sets of names. Text: mean of the F1 of the NIH findings that it asserts, against
+    those of the gold text, and of ROUGE-L. Boxes: mean intersection over union (`boxes.mean_iou`).
+    Steps are judged where letters or names are asked; a text or boxes have no process.
     Process: sensitivity + specificity − 1 of the step marks over options or announced candidates, at least 0
     (Youden's J), so that one mark for all earns nothing; a candidate without a sound step counts as missed.
     """
     parsed = parse(response)
     faults = (*parsed.faults, *(("cut off at the length limit",) if truncated else ()))
     well_formed = not faults
-    judge = _judge_closed if task.domain == "closed" else _judge_open
+    judge = {"letters": _judge_closed, "names": _judge_open, "text": _judge_text, "boxes": _judge_boxes}[task.form]
     answer, outcome, steps, process, why = judge(task, parsed, config)
     if not well_formed:
         steps = tuple(replace(step, score=0.0) for step in steps)
@@ -103,6 +108,26 @@ def _judge_open(task: Task, parsed: Parsed, config: RewardConfig) -> _Judged:
     missed = gold - candidates  # a finding that was never announced was not found
     process = _balanced(steps, candidates | missed, gold) if listing.mark != "fault" else 0.0
     return final, outcome, (listing, *steps, summary), process, (why,)
+
+
+def _judge_text(task: Task, parsed: Parsed, _: RewardConfig) -> _Judged:
+    if not parsed.pairs:
+        return None, 0.0, (), 0.0, ("no answer",)
+    final, gold = parsed.pairs[-1].answer.strip(), task.gold[0]
+    found, true = extract(final).present, extract(gold).present
+    clinical, wording = f1(set(found), set(true)), rouge_l(final, gold)
+    outcome = (clinical + wording) / 2
+    why = f"asserted {_words(sorted(found))}, gold {_words(sorted(true))}: F1 {clinical:.2f}; ROUGE-L {wording:.2f}"
+    return (final,), outcome, (_summary(parsed.pairs[-1], outcome, why),), 0.0, (why,)
+
+
+def _judge_boxes(task: Task, parsed: Parsed, _: RewardConfig) -> _Judged:
+    if not parsed.pairs:
+        return None, 0.0, (), 0.0, ("no answer",)
+    found, gold = read_boxes(parsed.pairs[-1].answer), [read_box(text) for text in task.gold]
+    outcome = mean_iou(found, gold)
+    why = f"{len(found)} boxes, gold {len(gold)}: mean IoU {outcome:.2f}"
+    return tuple(str(list(box)) for box in found), outcome, (_summary(parsed.pairs[-1], outcome, why),), 0.0, (why,)
 
 
 def _judge_steps(pairs: Sequence[Pair], read_candidate, candidates: set[str], gold: set[str],

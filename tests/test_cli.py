@@ -46,6 +46,7 @@ def recipe(tmp_path, **changes):
     ("stages.shut.gate.max_steps=3", "stages has no 'shut'; it has ['sft', 'closed', 'open']"),
     ("seed", "a setting is written a.b=c"),
     ("stages.closed.tasks={boxes: 1}", "the train split has no task of family 'boxes'; it has binary"),
+    ("stages.open.tasks={binary: 1}", "stages.open.gate.measure: open_micro_f1 is of tasks whose answers are names; none of"),
     ("rollout.workers=100", "rollout.workers: 100 × 0.5 CPU is more than this cluster can have"),
     ("stages.closed.training.tasks_per_step=1", "stages.closed.training.tasks_per_step: 1"),
 ])

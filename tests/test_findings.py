@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum import nih, phantom
+from curriculum import phantom
+from curriculum.importers import nih
 from curriculum.task import NO_FINDING
 from rewards.findings import canonical
 

@@ -1,4 +1,4 @@
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from curriculum.images import check_image
-from curriculum.nih import FINDINGS, import_nih
+from curriculum.importers.nih import FINDINGS, import_nih
 from curriculum.taskset import TaskSetError, read_tasks
 
 REAL = Path(__file__).parents[1] / "../shared/data/cxr"
@@ -56,7 +56,7 @@ def test_csv_of_nih_becomes_tasks(tmp_path):
     labels = csv_set(tmp_path / "nih")
     summary = import_nih(tmp_path / "nih", labels, tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
-    assert summary.films == 120 and summary.tasks.total() == len(tasks) == 600 and not summary.missing
+    assert summary.films == 120 and summary.tasks.total() == len(tasks) == 120 * 7 + 60 and not summary.missing
     assert "closed binary: train" in "\n".join(summary.lines())
 
     splits = splits_of_patients(tasks)
@@ -64,6 +64,9 @@ def test_csv_of_nih_becomes_tasks(tmp_path):
     assert {s: sum(found == {s} for found in splits.values()) for s in ("train", "val", "test")} == pytest.approx(
         {"train": 42, "val": 6, "test": 12}, abs=8)
 
+    progression = [task for task in tasks if task.family == "progression"]
+    assert all(len(task.images) == 2 and task.images[0] < task.images[1] for task in progression)
+    assert Counter(task.options[task.gold[0]] for task in progression).keys() == {"New", "Resolved", "Still absent"}
     third = {task.family: task for task in tasks if task.id.startswith("00000001_000-")}
     assert third["diagnosis"].gold == ("Cardiomegaly", "Pleural Thickening") and third["diagnosis"].view == "PA"
     assert third["diagnosis"].images == (str(tmp_path / "nih/images_000/images/00000001_000.png"),)
@@ -93,6 +96,24 @@ def test_the_seed_decides_and_a_patient_keeps_its_split(tmp_path):
     assert all(whole[p] == found for p, found in splits_of_patients(read_tasks(tmp_path / "part")).items())
 
 
+def test_boxes_become_grounding_tasks(tmp_path):
+    labels = csv_set(tmp_path, patients=2)
+    (tmp_path / "BBox_List_2017.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+                                                 "00000000_001.png,Effusion,102.4,204.8,512,256,,,\n")
+    import_nih(tmp_path, labels, tmp_path / "out", boxes=tmp_path / "BBox_List_2017.csv")
+    (task,) = (task for task in read_tasks(tmp_path / "out") if task.family == "grounding")
+    assert task.gold == ("[100, 200, 600, 450]",) and task.form == "boxes" and "Effusion" in task.question
+
+
+def test_a_box_outside_its_film_is_named(tmp_path):
+    labels = csv_set(tmp_path, patients=2)
+    (tmp_path / "BBox_List_2017.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+                                                 "00000000_001.png,Effusion,2048,10,20,20,,,\n")
+    with pytest.raises(TaskSetError, match="row 1 .*'00000000_001.png'.*the box .* of Effusion holds nothing") as caught:
+        import_nih(tmp_path, labels, tmp_path / "out", boxes=tmp_path / "BBox_List_2017.csv")
+    assert "\n" not in str(caught.value)
+
+
 def test_images_inside_out_are_stored_relative(tmp_path):
     import_nih(tmp_path, csv_set(tmp_path, patients=2), tmp_path)
     assert pq.read_table(tmp_path / "tasks.parquet")["images"][0].as_py() == ["images_000/images/00000000_000.png"]
@@ -101,7 +122,7 @@ def test_images_inside_out_are_stored_relative(tmp_path):
 def test_given_splits_and_provenance_are_kept(tmp_path):
     summary = import_nih(tmp_path, parquet_set(tmp_path, ["train", "val", "test"]), tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
-    assert [task.split for task in tasks[::5]] == ["train", "val", "test"] and "column 'split'" in summary.splits_from
+    assert [task.split for task in tasks if task.family == "view"] == ["train", "val", "test"] and "given by" in summary.splits_from
     assert {(t.view, t.source, t.licence, t.attribution) for t in tasks} == {("AP", "mine", "CC0-1.0", "me")}
 
 
@@ -114,8 +135,8 @@ def test_val_is_carved_from_train(tmp_path):
 @pytest.mark.parametrize("changes, words", [
     ({"patient_id": "p0"}, "row 1 .*patient 'p0' is in split 'val' here and in 'train' above"),
     ({"split": "dev"}, "row 1 .*split 'dev' must be one of train, val, test"),
-    ({"split": ""}, "'split' is empty for some films"),
-    ({"labels": ["Flu"]}, "row 1 .*'Flu' is no NIH finding; they are No Finding or Atelectasis"),
+    ({"split": ""}, "the split is empty for some films"),
+    ({"labels": ["Flu"]}, "row 1 .*'Flu' is none of the findings; they are No finding or Atelectasis"),
     ({"labels": []}, "either no finding or some of them"),
     ({"image_id": "f0"}, "row 1 .*one row per image"),
     ({"patient_id": None}, "row 1 .*both are needed"),
@@ -129,7 +150,7 @@ def test_bad_labels_are_named_in_one_line(tmp_path, changes, words):
 @pytest.mark.parametrize("name, text, words", [
     ("x.csv", "Image Index,Finding Labels\n", "column 'Patient ID' is missing"),
     ("x.csv", "", "column 'Image Index' is missing"),
-    ("x.csv", HEADER + "a.png,Mass|No Finding,0,1,5,M,PA,1,1,1,1,\n", "row 0 .*'No Finding' is no NIH finding"),
+    ("x.csv", HEADER + "a.png,Mass|No Finding,0,1,5,M,PA,1,1,1,1,\n", "row 0 .*'No Finding' is none of the findings"),
     ("x.csv", HEADER + "a.png\n", "row 0 .*image 'a.png'"),
     ("x.csv", "\udcff\udcfe", "not a readable CSV"),
     ("x.parquet", "a,b\n", "not a readable Parquet"),
@@ -155,10 +176,15 @@ def test_the_real_set(tmp_path):
     if not (REAL / "labels.parquet").exists():
         pytest.skip(f"the real films are not at {REAL}")
     summary = import_nih(REAL / "images", REAL / "labels.parquet", tmp_path)
-    assert summary.films == 1605 and summary.unlabelled == 6 and not summary.missing
+    assert summary.films == 1605 and summary.skipped.total() == 6 and not summary.missing
     assert [summary.tasks["open", "diagnosis", split] for split in ("train", "val", "test")] == [1157, 157, 291]
     tasks = read_tasks(tmp_path)
-    assert len(tasks) == 5 * 1605 and {name for task in tasks if task.domain == "open" for name in task.gold} == set(FINDINGS)
+    assert {name for task in tasks if task.form == "names" for name in task.gold} == set(FINDINGS)
+    families = Counter(task.family for task in tasks)
+    assert all(families[f] == 1605 for f in ("binary", "single_choice", "multiple_choice", "diagnosis", "report", "view",
+                                             "image_text_matching"))
+    assert families["progression"] > 100 and sum(len(t.gold) for t in tasks if t.family == "grounding") == 60
+    assert {task.sex for task in tasks} == {"F", "M"} and all(task.age for task in tasks)
     assert all(len(found) == 1 for found in splits_of_patients(tasks).values())
     for index in np.random.default_rng(0).choice(len(tasks), 8):
         check_image(tasks[index].images[0])

@@ -3,8 +3,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from curriculum.nih import FINDINGS as NIH_FINDINGS
-from curriculum.nih import describe as nih_describe
+from curriculum.importers.nih import FINDINGS as NIH_FINDINGS
+from curriculum.importers.films import describe as nih_describe
 from curriculum.phantom import FINDINGS, FREQUENCY, NUMBER_OF_FINDINGS
 from curriculum.phantom_set import describe
 from curriculum.questions import RIGHT, WRONG, Film, QuestionWriter

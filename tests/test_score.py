@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from curriculum import nih, phantom
+from curriculum import phantom
+from curriculum.importers import nih
+from curriculum.importers.films import describe
 from curriculum.questions import RIGHT, WRONG, Film, QuestionWriter
 from curriculum.task import NO_FINDING, Task
 from curriculum.taskset import read_tasks
@@ -38,7 +40,7 @@ def judged(task, *answers, **changes):
 def nih_tasks():
     """Films with up to nine NIH findings, and questions with every number of options."""
     rng = np.random.default_rng(0)
-    writer = QuestionWriter(dict.fromkeys(nih.FINDINGS, 1.0), 0.3, nih.describe)
+    writer = QuestionWriter(dict.fromkeys(nih.FINDINGS, 1.0), 0.3, describe)
     for n in range(40):
         findings = tuple(str(name) for name in rng.permutation(nih.FINDINGS)[: n % 10])
         film = Film(str(n), "x.png", findings, "train", str(n))
@@ -49,11 +51,14 @@ def nih_tasks():
 
 
 def assert_reference_is_best(task):
+    """A reference with steps earns all there is; one that only answers (a view, a text, boxes) all but the process."""
     verdict = score(task, task.reference, CONFIG)
-    assert (verdict.format, verdict.outcome, verdict.process) == (1, 1, 1), (task, verdict)
-    assert verdict.total == pytest.approx(BEST) and verdict.base == pytest.approx(BEST - CONFIG.process)
+    steps = task.reference.count("<think>") > 1
+    assert (verdict.format, verdict.outcome, verdict.process) == (1, 1, steps), (task, verdict)
+    assert verdict.total == pytest.approx(BEST if steps else BEST - CONFIG.process)
+    assert verdict.base == pytest.approx(BEST - CONFIG.process)
     assert {step.mark for step in verdict.steps} == {"right"} and not verdict.faults
-    assert verdict.answer == tuple(sorted(task.gold))
+    assert sorted(verdict.answer) == sorted(task.gold)
 
 
 def test_the_reference_of_a_phantom_question_scores_highest(phantom_tasks):
@@ -66,11 +71,58 @@ def test_the_reference_of_an_nih_question_scores_highest():
         assert_reference_is_best(task)
 
 
+def new_tasks():
+    """A task of each family whose reference has an answer but no steps."""
+    rng = np.random.default_rng(0)
+    writer = QuestionWriter(dict.fromkeys(nih.FINDINGS, 1.0), 0.3, describe)
+    film = Film("f", "x.png", ("Edema",), "train", "p", {"view": "AP"})
+    before = Film("e", "w.png", (), "train", "p")
+    text = "There is moderate pulmonary edema. No effusion."
+    return (writer.view(film), writer.matching(film, text, "Normal.", rng), writer.progression(before, film, "Edema"),
+            writer.section(film, "findings", text), writer.section(film, "impression", "Clear lungs.", "Cough."),
+            writer.grounding(film, "Edema", ["[100, 100, 400, 500]", "[600, 100, 900, 500]"]))
+
+
+@pytest.mark.parametrize("task", new_tasks(), ids=lambda task: task.family)
+def test_the_reference_without_steps_has_the_right_outcome(task):
+    assert_reference_is_best(task)
+
+
+TEXT, GROUNDING = new_tasks()[3], new_tasks()[5]
+
+
+def test_a_text_is_worth_its_findings_and_its_words():
+    right, paraphrase, negated = (judged(TEXT, answer).outcome for answer in (
+        TEXT.gold[0], "Lungs show oedema, moderate; pleural spaces are free of effusion.",
+        "There is no moderate pulmonary edema. No effusion."))
+    assert right == 1 and paraphrase > 0.5  # other words, the same finding
+    assert negated < 0.5  # nearly the same words, another film
+    assert judged(TEXT, "Edema and pneumothorax").outcome < judged(TEXT, "Edema").outcome
+    healthy = TEXT.model_copy(update={"gold": ("The lungs are clear.",)})
+    assert judged(healthy, "Clear lungs").outcome >= 0.5 > judged(healthy, "Large mass").outcome
+    assert "F1 1.00; ROUGE-L 1.00" in judged(TEXT, TEXT.gold[0]).why[0]
+
+
+@pytest.mark.parametrize("answer, outcome", [
+    ("[100, 100, 400, 500], [600, 100, 900, 500]", 1), ("[600, 100, 900, 500] and [100,100,400,500]", 1),
+    ("[100, 100, 400, 500]", 1 / 2),
+    ("[100, 100, 250, 500], [600, 100, 900, 500]", 3 / 4), ("[0, 0, 1000, 1000]", 0.12 / 2), ("on the left", 0),
+    ("[100, 100, 400, 500], [600, 100, 900, 500], [0, 0, 50, 50]", 2 / 3),
+])
+def test_boxes_are_worth_their_overlap(answer, outcome):
+    assert judged(GROUNDING, answer).outcome == pytest.approx(outcome)
+
+
+@pytest.mark.parametrize("task", [TEXT, GROUNDING])
+def test_a_text_or_boxes_outside_the_format_earn_nothing(task):
+    assert score(task, task.gold[0], CONFIG).total == 0 and judged(task, *task.gold, truncated=True).total == 0
+
+
 def test_the_references_of_the_real_set_score_highest(tmp_path):
     if not (REAL / "labels.parquet").exists():
         pytest.skip("the real films are not beside the repository")
     nih.import_nih(REAL / "images", REAL / "labels.parquet", tmp_path)
-    tasks = [task for task in read_tasks(tmp_path) if task.family != "report"]
+    tasks = [task for task in read_tasks(tmp_path) if task.family != "report"]  # bare text, for SFT alone
     crowded = [task for task in tasks if task.domain == "open" and len(task.gold) >= CONFIG.max_candidates]
     assert crowded  # films with so many findings that the list of candidates passes the limit
     for task in crowded + tasks[::29]:

@@ -1,0 +1,63 @@
+"""How fast `curlvpr data check` goes through a set, and in how much memory. The films are few: decoding counts little.
+
+    python -m bench.data_check [recipes/smoke.yaml]
+
+With a recipe its tokenizer is made and every prompt and gold trace is counted in tokens. Every line is a process of its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from itertools import cycle
+from os import devnull
+from pathlib import Path
+
+from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.task import Task
+from curriculum.taskset import write_tasks
+
+
+def many(folder: Path, number: int) -> Iterator[Task]:
+    """Tasks of unlike ids and patients, five a patient, on 60 films."""
+    tasks = list(draw_phantom_set(PhantomConfig(train=40, val=10, test=10), folder))
+    for index, task in zip(range(number), cycle(tasks)):
+        yield task.model_copy(update={"id": f"{task.id}-{index}", "patient": f"patient-{index // 5}"})
+
+
+def measure(folder: str, recipe: str | None, answer) -> None:
+    from actors.environment import quiet_libraries
+
+    quiet_libraries()
+    from cluster.data_check import check
+    from cluster.recipe import load_recipe
+
+    started, worked = time.monotonic(), time.process_time()
+    with open(devnull, "w") as nowhere, redirect_stdout(nowhere):
+        check(Path(folder), load_recipe(Path(recipe)) if recipe else None)
+    answer.send((time.monotonic() - started, time.process_time() - worked,
+                 resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def main(recipe: str | None) -> None:
+    context = multiprocessing.get_context("spawn")
+    for number in (10_000, 100_000):
+        with tempfile.TemporaryDirectory() as folder:
+            write_tasks(many(Path(folder), number), Path(folder))
+            here, there = context.Pipe()
+            process = context.Process(target=measure, args=(folder, recipe, there))
+            process.start()
+            there.close()
+            seconds, cpu, peak = here.recv()
+            process.join()
+        print(f"{number:>7,} tasks: {seconds:6.1f} s ({number / seconds:,.0f} tasks/s), {cpu:5.1f} s of CPU, "
+              f"{peak:,.0f} MiB at the peak", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -1,0 +1,79 @@
+"""The tables that `curlvpr eval` prints: a row a measure, a column a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+SECTIONS = {"overall": "All tasks", "families": "Families", "frequency": "Findings by frequency", "findings": "Findings",
+            "strata": "Strata"}
+MOST_ROWS = 100  # of a table; a set may name hundreds of findings
+
+
+def print_tables(report: Mapping[str, Any]) -> None:
+    """Prints what `model_eval.report` gave. Below each value of a later model stands its difference to the first."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    models = report["models"]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 60 + 26 * len(models))
+    console.print(f"{report['count']} tasks of {report['patients']} patients; 95 % intervals from {report['resamples']} "
+                  "resamples of patients")
+    for section, title in SECTIONS.items():
+        if section not in models[0]["measures"]:
+            continue
+        table = Table("measure", "tasks", *(model["name"] for model in models), title=title, title_justify="left")
+        before: tuple[str, ...] = ()
+        for path, first in islice(_leaves(models[0]["measures"][section]), MOST_ROWS):
+            if before and path[:-1] != before:
+                table.add_section()
+            before = path[:-1]
+            cells = [_cell(first)] + [_cell(_at(m["measures"][section], path), _at(m["difference"][section], path))
+                                      for m in models[1:]]
+            name = " ".join((*path[:-1], path[-1].replace("_", " ")))
+            table.add_row(escape(name), str(first["tasks"]), *cells)
+        console.print(table)
+        if (count := sum(1 for _ in _leaves(models[0]["measures"][section]))) > MOST_ROWS:
+            console.print(f"and {count - MOST_ROWS} more rows: --json shows all")
+        if section == "frequency":
+            console.print("\n".join(_groups(report["frequency"])))
+
+
+def _groups(frequency: Mapping[str, Any]) -> Iterator[str]:
+    head, tail = frequency["head_above"], frequency["tail_below"]
+    ranges = {"head": f"above {head:.0%}", "medium": f"{tail:.0%} to {head:.0%}", "tail": f"below {tail:.0%}"}
+    shares = sorted(frequency["train_share"].items(), key=lambda item: -item[1])
+    for group, words in ranges.items():
+        listed = ", ".join(f"{name} {share:.1%}" for name, share in shares if frequency["group"][name] == group)
+        yield f"{group}, {words} of train films: {listed or 'none'}"
+
+
+def _cell(leaf: Mapping[str, Any], difference: Mapping[str, Any] | None = None) -> str:
+    lines = [_words(leaf, "")]
+    if difference:
+        sure = difference["low"] is not None and not difference["low"] <= 0 <= difference["high"]
+        lines.append(f"[bold]{_words(difference, '+')}[/bold]" if sure else _words(difference, "+"))
+    return "\n".join(lines)
+
+
+def _words(leaf: Mapping[str, Any], sign: str) -> str:
+    if leaf["low"] is None:
+        return f"{leaf['value']:{sign}.3f}"
+    return f"{leaf['value']:{sign}.3f} \\[{leaf['low']:{sign}.3f}, {leaf['high']:{sign}.3f}]"
+
+
+def _leaves(node: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    for key, child in node.items():
+        if "value" in child:
+            yield (*path, key), child
+        else:
+            yield from _leaves(child, (*path, key))
+
+
+def _at(node: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+    for key in path:
+        node = node[key]
+    return node

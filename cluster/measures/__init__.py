@@ -1,0 +1,6 @@
+"""What held-out answers are worth in sum: a measure for each form of answer, each with a bootstrap interval. No Ray."""
+
+from .result import Result
+from .scores import Interval, Scores
+
+__all__ = ["Interval", "Result", "Scores"]

@@ -1,0 +1,129 @@
+"""Every measure of a list of results with its interval, and its difference to another model's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from .forms import MAIN, PREFIX, findings_of, measures_by_form
+from .measure import Measure, bootstrap, mean
+from .result import Result
+from .strata import frequency_group, strata
+
+Interval = tuple[float, float, float]
+"""(value, low, high): a 95 % interval by the percentile bootstrap over patients."""
+Path = tuple[str, ...]
+"""Where a measure stands: ("overall", "closed_accuracy"), ("families", "binary", "accuracy"),
+("findings", "Mass", "recall"), ("frequency", "tail", "macro_f1"), ("strata", "view", "PA", "closed_accuracy")."""
+
+
+class Scores:
+    """Measures of a list of results.
+
+    Args:
+        results: one answer to each task; those to the same tasks in the same order may be compared.
+        shares: finding to its share of the train films. Where given, single findings, strata, and (unless it is empty)
+            findings by frequency are measured too; a finding that train does not show has the share 0.
+        bertscore: as in `measures_by_form`.
+    """
+
+    def __init__(self, results: Sequence[Result], resamples: int, seed: int = 0, shares: Mapping[str, float] | None = None,
+                 bertscore: Mapping[str, Sequence[float]] = {}) -> None:
+        self.resamples, self.seed = resamples, seed
+        self.ids = [r.task.id for r in results]
+        # A film stands for its patient where the set names none.
+        _, self.units = np.unique([r.task.patient or r.task.images[0] for r in results], return_inverse=True)
+        forms = measures_by_form(results, bertscore)
+        self.paths: dict[Path, Measure] = _overall(results, forms) | _families(results, forms)
+        if shares is not None:
+            self.paths |= _findings(results, shares) | _strata(results, forms)
+
+    def measures(self) -> dict[str, Interval]:
+        """Overall and family measures by name: "closed_accuracy", "binary_accuracy"."""
+        return _named(self.intervals())
+
+    def gain_over(self, before: "Scores") -> dict[str, Interval]:
+        """How much the overall and family measures rose since `before`, on the same tasks (paired bootstrap).
+
+        Raises:
+            ValueError: the tasks differ.
+        """
+        return _named(self.differences(before))
+
+    def intervals(self) -> dict[Path, Interval]:
+        return {path: _interval(values) for path, values in self._values.items()}
+
+    def differences(self, other: "Scores") -> dict[Path, Interval]:
+        """Each measure minus that of `other`, on the same tasks (paired bootstrap). Raises ValueError where they differ."""
+        if self.ids != other.ids:
+            raise ValueError("gains are measured on the same tasks in the same order")
+        return {path: _interval(values - other._values[path])
+                for path, values in self._values.items() if path in other._values}
+
+    @cached_property
+    def _values(self) -> dict[Path, np.ndarray]:
+        return bootstrap(self.paths, self.units, self.resamples, self.seed)
+
+
+Forms = Mapping[str, Mapping[str, Measure]]
+
+
+def _overall(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
+    overall = _format_rate(results)
+    for form, measures in forms.items():
+        overall |= {f"{PREFIX[form]}_{name}": measure for name, measure in measures.items()}
+    return {("overall", name): measure for name, measure in overall.items()}
+
+
+def _families(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
+    of = np.array([r.task.family for r in results])
+    paths: dict[Path, Measure] = {}
+    for measures in (*forms.values(), _format_rate(results)):  # the last, since a family may have two forms
+        for name, measure in measures.items():
+            for family in np.unique(of[measure.tasks]):
+                paths["families", str(family), name] = measure.among(of == family)
+    return paths
+
+
+def _format_rate(results: Sequence[Result]) -> dict[str, Measure]:
+    formats = np.array([r.verdict.format for r in results])
+    return {"format_rate": mean(np.arange(len(results)), formats)} if len(results) else {}
+
+
+def _findings(results: Sequence[Result], shares: Mapping[str, float]) -> dict[Path, Measure]:
+    named = findings_of(results)
+    paths: dict[Path, Measure] = {}
+    groups: dict[str, list[str]] = {"head": [], "medium": [], "tail": []}
+    for name in named.names:
+        groups[frequency_group(shares.get(name, 0.0))].append(name)
+        paths["findings", name, "recall"], paths["findings", name, "f1"] = named.recall([name]), named.micro_f1([name])
+    for group, names in groups.items():
+        if shares and names:
+            paths["frequency", group, "recall"] = named.recall(names)
+            paths["frequency", group, "macro_f1"] = named.macro_f1(names)
+    return paths
+
+
+def _strata(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
+    of = [strata(r.task) for r in results]
+    paths: dict[Path, Measure] = {}
+    for kind in of[0]:
+        labels = np.array([stratum[kind] for stratum in of])
+        for label in np.unique(labels) if (labels != labels[0]).any() else ():  # one stratum alone tells nothing more
+            for form, measures in forms.items():
+                for name in MAIN[form]:
+                    if name in measures and len((measure := measures[name].among(labels == label)).tasks):
+                        paths["strata", kind, str(label), f"{PREFIX[form]}_{name}"] = measure
+    return paths
+
+
+def _named(intervals: Mapping[Path, Interval]) -> dict[str, Interval]:
+    return {"_".join(path[1:]): interval for path, interval in intervals.items() if path[0] in ("overall", "families")}
+
+
+def _interval(values: np.ndarray) -> Interval:
+    draws = values[1:][~np.isnan(values[1:])]
+    low, high = np.quantile(draws, (0.025, 0.975)) if len(draws) else values[[0, 0]]
+    return float(values[0]), float(low), float(high)

@@ -1,0 +1,100 @@
+"""CheXpert: train.csv and valid.csv, with the films in train/ and valid/.
+
+Irvin J. et al., CheXpert, AAAI 2019, https://stanfordmlgroup.github.io/competitions/chexpert/. A label of train.csv was
+mined from the report: 1.0 present, 0.0 absent, -1.0 uncertain, blank not mentioned. The films of valid.csv (and of
+the test set) were read by radiologists.
+
+What a label means here:
+
+* -1.0 is unsure, and never asked.
+* Blank is absent, since radiologists do not list what they do not see. Two findings include others: "Lung Opacity" and
+  "Enlarged Cardiomediastinum". They are often blank where the report names a finding that they include, so there they
+  are unsure unless labelled present.
+* "No Finding" goes with no other finding; devices and doubts may be there. Reports that tell of something beyond the 13
+  findings have neither; of their findings nothing is known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..taskset import TaskSetError
+from .files import read_csv
+from .films import ImportSummary, Label, import_films, read_age
+
+DEVICES = "Support Devices"
+FINDINGS = ("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation",
+            "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", DEVICES)
+COLUMNS = ("No Finding", *FINDINGS)
+INCLUDES = {"Enlarged Cardiomediastinum": ("Cardiomegaly",),
+            "Lung Opacity": ("Atelectasis", "Consolidation", "Edema", "Lung Lesion", "Pneumonia")}
+PROVENANCE = {"source": "chexpert",
+              "licence": "Stanford University Dataset Research Use Agreement: non-commercial research only",
+              "attribution": "Stanford ML Group / Irvin et al., CheXpert, AAAI 2019"}
+_PATH = re.compile(r"(?:^|/)(train|valid|test)/(patient\d+)/study(\d+)/(\w+)\.\w+$")
+_SPLITS = {"train": "train", "valid": "test", "test": "test"}  # what radiologists read is for tests; train gives val
+
+
+def import_chexpert(images: Path, labels: Sequence[Path], out: Path, seed: int = 0) -> ImportSummary:
+    """Writes `out`/tasks.parquet, with every family of question that CheXpert's labels answer.
+
+    With valid.csv, the films of valid/ become the test split; with train.csv alone, patients are split by the seed.
+
+    Args:
+        images: folder with the films, at any depth.
+        labels: train.csv, valid.csv, or both.
+
+    Raises:
+        TaskSetError: a label file cannot be used; see also `films.import_films`.
+    """
+    rows = [row for path in labels for row in _read(path)]
+    if all(row.split == "train" for row in rows):
+        rows = [replace(row, split="") for row in rows]
+    return import_films(rows, images, labels[0], out, FINDINGS, seed)
+
+
+def read_findings(where: str, row: dict[str, str]) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The findings that the 14 label columns of a row tell: present, and unsure.
+
+    Present is None where "No Finding" does not agree with the other labels.
+
+    Raises:
+        TaskSetError: a label is none of 1.0, 0.0, -1.0 and blank.
+    """
+    labels = {name: _label(where, name, row[name]) for name in COLUMNS}
+    present = tuple(name for name in FINDINGS if labels[name] == 1)
+    unsure = tuple(name for name in FINDINGS if labels[name] == -1
+                   or (labels[name] != 1 and any(labels[part] in (1, -1) for part in INCLUDES.get(name, ()))))
+    healthy = labels["No Finding"] == 1
+    agree = set(present) <= {DEVICES} if healthy else present or unsure
+    return (present, unsure) if agree else (None, ())
+
+
+def _label(where: str, name: str, text: str) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = text
+    if value not in (None, 1, 0, -1):
+        raise TaskSetError(f"{where}: {name} is {text!r}; a label is 1.0, 0.0, -1.0 or blank")
+    return value
+
+
+def _read(path: Path) -> Iterator[Label]:
+    for number, row in read_csv(path, ("Path", *COLUMNS), "CheXpert's train.csv or valid.csv"):
+        where = f"{path}: row {number} (0-based, without the header), image {row['Path']!r}"
+        match = _PATH.search(row["Path"])
+        if not match:
+            raise TaskSetError(f"{where}: a path ends like train/patient00001/study1/view1_frontal.jpg")
+        folder, patient, study, view = match.groups()
+        findings, unsure = read_findings(where, row)
+        lateral = view.endswith("lateral")
+        yield Label(where, f"{patient}-study{study}-{view}", match.group().lstrip("/"), patient, findings, unsure,
+                    _SPLITS[folder], PROVENANCE | {
+                        "view": row["AP/PA"] if row.get("AP/PA") in ("AP", "PA") else "Lateral" if lateral else "",
+                        "sex": {"Female": "F", "Male": "M"}.get(row.get("Sex", ""), ""),
+                        "age": read_age(row.get("Age"))},
+                    order=None if lateral else int(study))  # a lateral film is not compared with a frontal one

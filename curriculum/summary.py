@@ -1,0 +1,189 @@
+"""What a task set holds, counted while its rows pass: tables for a terminal or a page, and a few tasks to look at."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple, get_args
+
+from .task import NO_FINDING, Split, Task
+from .taskset import Fault, TaskRow
+
+EXAMPLES = 3  # of each family
+FAULTS_KEPT = 20  # of each kind
+LONGEST_TABLE = 40
+_CHOICE = ("single_choice", "multiple_choice")
+_SPLITS = get_args(Split)
+_NOT_GIVEN = "not given"
+
+
+class Table(NamedTuple):
+    """A title, the heads of the columns, and rows of text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    @property
+    def numbers(self) -> list[bool]:
+        """For each column whether it holds whole numbers, which stand to the right."""
+        return [all(row[place].replace(",", "").isdigit() for row in self.rows) for place in range(len(self.columns))]
+
+
+class Summary:
+    """Counts the rows that pass. It keeps counters, the first faults of each kind and a few tasks, so it stays small.
+
+    Tasks are counted whether or not their row has a fault; examples are drawn from the rows that have none.
+
+    Args:
+        tokens: lengths are in tokens, as `actors.check_tokens` counted them; else in characters.
+    """
+
+    def __init__(self, tokens: bool = False) -> None:
+        self.unit = "tokens" if tokens else "characters"
+        self.rows = self.bad_rows = 0
+        self.kinds: Counter[str] = Counter()
+        self.faults: list[str] = []  # in words: the first FAULTS_KEPT of each kind
+        self.examples: dict[str, list[Task]] = defaultdict(list)  # by family
+        self._good: Counter[str] = Counter()  # rows without fault, by family
+        self._tasks: Counter[tuple[str, str, str]] = Counter()  # by domain, family, split
+        self._findings: Counter[tuple[str, str]] = Counter()  # by name, split
+        self._answers: dict[str, Counter[str]] = defaultdict(Counter)  # family to right options
+        self._strata: Counter[tuple[str, str, str]] = Counter()  # by stratum, value, split
+        self._films: Counter[tuple[str, str]] = Counter()  # by what (films, patients), split
+        self._sizes: Counter[tuple[int, int]] = Counter()
+        self._prompts: dict[str, Counter[int]] = defaultdict(Counter)  # family to lengths
+        self._references: dict[str, Counter[int]] = defaultdict(Counter)
+        self._draw = random.Random(0)
+
+    def add(self, row: TaskRow) -> None:
+        """Counts one row."""
+        self.rows += 1
+        self.bad_rows += bool(row.faults)
+        for fault in row.faults:
+            self._add_fault(row, fault)
+        self._sizes.update(row.new_sizes)
+        task = row.task
+        if task is None:
+            return
+        if not row.faults:
+            self._add_example(task)
+        self._tasks[task.domain, task.family, task.split] += 1
+        for name, value in (("view", task.view), ("sex", task.sex), ("age", age_band(task.age)), ("source", task.source),
+                            ("licence", task.licence)):
+            self._strata[name, value or _NOT_GIVEN, task.split] += 1
+        self._films["films", task.split] += len(row.new_sizes)
+        self._films["patients", task.split] += row.new_patient
+        right = [task.options[letter] for letter in task.gold] if task.domain == "closed" else task.gold or [NO_FINDING]
+        if task.form == "names" or task.family in _CHOICE:
+            self._findings.update((name, task.split) for name in right)
+        elif task.domain == "closed":
+            self._answers[task.family].update(right)
+        self._add_lengths(row, task)
+
+    def tables(self) -> list[Table]:
+        """The whole summary; tables without rows are left out."""
+        tables = [self._task_table(), self._finding_table(), self._answer_table(), self._film_table(), self._strata_table(),
+                  self._size_table()]
+        return [table for table in tables if table.rows]
+
+    def conclusion(self) -> str:
+        """The result in one line."""
+        if not self.bad_rows:
+            return f"no fault in {self.rows:,} rows"
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.kinds.most_common())
+        faults = "1 fault" if self.kinds.total() == 1 else f"{self.kinds.total():,} faults"
+        return f"{faults} in {self.bad_rows:,} of {self.rows:,} rows: {kinds}"
+
+    def _add_fault(self, row: TaskRow, fault: Fault) -> None:
+        self.kinds[fault.kind] += 1
+        if self.kinds[fault.kind] <= FAULTS_KEPT:
+            self.faults.append(row.told(fault))
+
+    def _add_example(self, task: Task) -> None:
+        """Keeps each of a family's tasks with the same chance (reservoir sampling, always the same draw)."""
+        self._good[task.family] += 1
+        kept = self.examples[task.family]
+        if len(kept) < EXAMPLES:
+            kept.append(task)
+        elif (place := self._draw.randrange(self._good[task.family])) < EXAMPLES:
+            kept[place] = task
+
+    def _add_lengths(self, row: TaskRow, task: Task) -> None:
+        if self.unit == "characters":
+            self._prompts[task.family][len(task.question) + sum(map(len, task.options.values()))] += 1
+            if task.reference:
+                self._references[task.family][len(task.reference)] += 1
+            return
+        if row.prompt_tokens is not None:
+            self._prompts[task.family][row.prompt_tokens] += 1
+        if row.reference_tokens is not None:
+            self._references[task.family][row.reference_tokens] += 1
+
+    def _task_table(self) -> Table:
+        asked = "question" if self.unit == "characters" else "prompt"
+        rows = [(domain, family, *self._by_split(self._tasks, domain, family), _spread(self._prompts[family]),
+                 _spread(self._references[family])) for domain, family in sorted({key[:2] for key in self._tasks})]
+        title = f"Tasks, and their lengths in {self.unit} (median, 95 %, longest)"
+        return Table(title, ("domain", "family", *_SPLITS, asked, "gold trace"), rows)
+
+    def _finding_table(self) -> Table:
+        totals: Counter[str] = Counter()
+        for (name, _), count in self._findings.items():
+            totals[name] += count
+        rows = [(name, *self._by_split(self._findings, name)) for name, _ in totals.most_common(LONGEST_TABLE)]
+        if len(totals) > LONGEST_TABLE:
+            rare = [name for name, _ in totals.most_common()[LONGEST_TABLE:]]
+            rest = [sum(self._findings[name, split] for name in rare) for split in _SPLITS]
+            rows.append((f"{len(rare):,} rarer ones", *(f"{count:,}" for count in rest)))
+        return Table("Right answers of choices and lists", ("finding", *_SPLITS), rows)
+
+    def _answer_table(self) -> Table:
+        rows = [(family, ", ".join(f"{text} {count / answers.total():.0%}" for text, count in answers.most_common(8)))
+                for family, answers in sorted(self._answers.items())]
+        return Table("Right answers of other closed questions", ("family", "share"), rows)
+
+    def _strata_table(self) -> Table:
+        # A stratum that no row tells anything of is no news.
+        told = {name for name, value, _ in self._strata if value != _NOT_GIVEN}
+        order = ["view", "sex", "age", "source", "licence"]
+        keys = sorted({key[:2] for key in self._strata if key[0] in told}, key=lambda key: (order.index(key[0]), key[1]))
+        return Table("Tasks by what is known of their films", ("", "", *_SPLITS),
+                     [(*key, *self._by_split(self._strata, *key)) for key in keys])
+
+    def _film_table(self) -> Table:
+        rows = [(name, *self._by_split(self._films, name)) for name in sorted({name for name, _ in self._films})]
+        return Table("Films and named patients", ("", *_SPLITS), rows)
+
+    def _size_table(self) -> Table:
+        common = self._sizes.most_common(8)
+        rows = [(f"{width} × {height}", f"{count:,}") for (width, height), count in common]
+        if len(self._sizes) > len(common):
+            sides = [side for size in self._sizes for side in size]
+            rows.append((f"{len(self._sizes) - len(common):,} other sizes, sides of {min(sides)} to {max(sides)}",
+                         f"{self._sizes.total() - sum(count for _, count in common):,}"))
+        return Table("Image files", ("pixels", "files"), rows)
+
+    @staticmethod
+    def _by_split(counts: Counter, *key: str) -> Iterable[str]:
+        return (f"{counts[*key, split]:,}" for split in _SPLITS)
+
+
+def age_band(age: float | None) -> str:
+    """The stratum of an age in years; empty where it is not known."""
+    if age is None:
+        return ""
+    return "0–17" if age < 18 else "18–39" if age < 40 else "40–59" if age < 60 else "60–79" if age < 80 else "80+"
+
+
+def _spread(lengths: Counter[int]) -> str:
+    """Median, 95th percentile (both nearest-rank) and maximum."""
+    if not lengths:
+        return ""
+    wanted, found, passed = [0.5, 0.95], [], 0
+    for length in sorted(lengths):
+        passed += lengths[length]
+        while len(found) < len(wanted) and passed >= wanted[len(found)] * lengths.total():
+            found.append(length)
+    return ", ".join(f"{length:,}" for length in (*found, max(lengths)))

@@ -1,0 +1,124 @@
+"""What a radiology text says: which findings it asserts, denies or leaves open.
+
+A text becomes words; the ontology's trie finds the phrases among them in one pass; a small state machine reads the phrases
+of a sentence from left to right. Time is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal
+
+from .ontology import END, load_ontology
+from .reader import Event, Mention, Reader
+
+Labels = Literal["nih", "chexpert", "cxr_lt", "all"]
+
+_PARAGRAPH_END = re.compile(r"\n\s*\n")
+# Not the dot of 1.5 or "vs."; a line goes on where the next one begins in lower case.
+_SENTENCE_END = re.compile(r"[;!]|\n(?![^\S\n]*[a-z])|\.(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?:(?!\d)|(?<!\d\.))")
+_WORD = re.compile(r"[hrsw]/[ops]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()]")
+_LONGEST_SENTENCE = 1000  # characters; what is longer is no sentence and is read in pieces
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """All that a text says of findings, in its order.
+
+    `present`, `absent` and `uncertain` are disjoint sets of NIH ChestX-ray14 names; `within` gives other label sets.
+    """
+
+    mentions: tuple[Mention, ...]
+
+    @cached_property
+    def _nih(self) -> dict[str, frozenset[str]]:
+        return self.within("nih")
+
+    @property
+    def present(self) -> frozenset[str]:
+        return self._nih["present"]
+
+    @property
+    def absent(self) -> frozenset[str]:
+        return self._nih["absent"]
+
+    @property
+    def uncertain(self) -> frozenset[str]:
+        return self._nih["uncertain"]
+
+    def within(self, labels: Labels) -> dict[str, frozenset[str]]:
+        """Status to the labels of a set: "nih", "chexpert", "cxr_lt" or "all" canonical names.
+
+        Of two statuses the surer counts: present before uncertain before absent. A finding that is present or uncertain
+        makes what it is a kind of so too; one that is denied denies only itself.
+        """
+        said: dict[str, set[str]] = {"present": set(), "uncertain": set(), "absent": set()}
+        findings = load_ontology().findings
+        for name, status in {(m.finding, m.status) for m in self.mentions}:
+            kinds = findings[name].ancestors if status != "absent" else (name,)
+            said[status].update(kinds if labels == "all" else
+                                (label for kind in kinds if (label := getattr(findings[kind], labels))))
+        said["uncertain"] -= said["present"]
+        said["absent"] -= said["present"] | said["uncertain"]
+        return {status: frozenset(names) for status, names in said.items()}
+
+
+def extract(text: str) -> Mentions:
+    """The findings that a text speaks of. Never raises for any text; linear in its length.
+
+    Sections such as "Indication:" and "Comparison:" are passed over, up to a blank line or a heading such as "Findings:".
+    """
+    mentions: list[Mention] = []
+    for paragraph in _PARAGRAPH_END.split(text.replace("\r\n", "\n").replace("’", "'")):
+        skipping = False
+        for sentence in _SENTENCE_END.split(paragraph):
+            for start in range(0, len(sentence), _LONGEST_SENTENCE):
+                for heading, said in _read(sentence[start : start + _LONGEST_SENTENCE]):
+                    if heading:
+                        skipping = heading == "skipped_sections"
+                    if said and not skipping:
+                        mentions += said
+    return Mentions(tuple(mentions))
+
+
+@lru_cache(maxsize=4096)  # reports repeat their sentences, and so do responses that babble
+def _read(sentence: str) -> tuple[tuple[str, tuple[Mention, ...]], ...]:
+    """Parts of a sentence: the kind of heading that a part begins with, "" for none, and its mentions."""
+    events = _phrases(sentence.lower())
+    kinds = {event[0] for event in events}
+    headings = kinds & {"skipped_sections", "read_sections"}
+    if not headings:
+        return (("", Reader(events).read()),) if kinds & {"finding", "part"} else ()
+    parts, heading, start = [], "", 0
+    for index, (kind, _, word, _) in enumerate(events):
+        if kind in headings or kind == "stop":
+            parts.append((heading, Reader([*events[start:index], ("stop", "", word, word)]).read()))
+            heading, start = kind, index + 1
+    return tuple(parts)
+
+
+def _phrases(sentence: str) -> list[Event]:
+    """The phrases of a sentence, in order, the longest at each place."""
+    ontology = load_ontology()
+    form, trie = ontology.forms.get, ontology.trie
+    words = [form(word, word) for word in _WORD.findall(sentence)]
+    count = len(words)
+    events: list[Event] = []
+    position = 0
+    while position < count:
+        node = trie.get(words[position])
+        if node is None:
+            position += 1
+            continue
+        found, end, ahead = node.get(END), position + 1, position + 1
+        while ahead < count and (node := node.get(words[ahead])) is not None:
+            ahead += 1
+            if END in node:
+                found, end = node[END], ahead
+        if found is not None:
+            events.append((*found, position, end))
+        position = end
+    events.append(("stop", "", count, count))
+    return events

@@ -1,0 +1,61 @@
+"""How much of a reference's wording a text has: BLEU-1 and ROUGE-L."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from .stem import stem
+
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+def rouge_l(text: str, reference: str) -> float:
+    """ROUGE-L F-measure with Porter's stemmer, in [0, 1]; 0 where either has no word.
+
+    The same as `rouge_score.rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)`.
+    """
+    ours, theirs = _stems(text), _stems(reference)
+    if not ours or not theirs:
+        return 0.0
+    shared = longest_common_subsequence(ours, theirs)
+    precision, recall = shared / len(ours), shared / len(theirs)
+    return 2 * precision * recall / (precision + recall) if shared else 0.0
+
+
+def bleu_1(words: Sequence[str], reference: Sequence[str]) -> float:
+    """BLEU of single words against one reference, in [0, 1]; both come as lists of words, split as the caller likes.
+
+    The same as `nltk.translate.bleu_score.sentence_bleu([reference], words, weights=(1,))`.
+    """
+    left: dict[str, int] = {}  # occurrences in the reference that no word has taken
+    for word in reference:
+        left[word] = left.get(word, 0) + 1
+    shared = 0
+    for word in words:
+        if count := left.get(word):
+            left[word] = count - 1
+            shared += 1
+    if not shared:
+        return 0.0
+    brevity = min(1.0, math.exp(1 - len(reference) / len(words)))
+    return brevity * shared / len(words)
+
+
+def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
+    """Its length. One bit of an integer is one word of `a`: O(len(b)) operations on numbers of len(a) bits (Hyyrö 2004)."""
+    where: dict[str, int] = {}
+    for position, word in enumerate(a):
+        where[word] = where.get(word, 0) | 1 << position
+    full = (1 << len(a)) - 1
+    unmatched = full  # a zero bit: the subsequence grows at this word of `a`
+    for word in b:
+        if mask := where.get(word):
+            hit = unmatched & mask
+            unmatched = ((unmatched + hit) | (unmatched - hit)) & full
+    return len(a) - unmatched.bit_count()
+
+
+def _stems(text: str) -> list[str]:
+    return [stem(word) if len(word) > 3 else word for word in _WORD.findall(text.lower())]
