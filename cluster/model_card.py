@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from curriculum.task import Task
+from curriculum.task import AGES, Task, age_band
 
 from .display import HEADLINES
-from .measures.strata import AGES, UNKNOWN, age_band, strata
+from .measures.strata import UNKNOWN, strata
 from .pages import render, write_page
 from .run_record import TASK_SET_FAULTS, RunRecord, Test, measure_words
 

@@ -110,6 +110,7 @@ def _by_split(recipe: Recipe, tasks: Iterable[Task]) -> dict[Split, list[Task]]:
 
 
 def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
+    asked = recipe.asked
     present = {split: {task.family for task in of_split} for split, of_split in tasks.items()}
     for stage in recipe.stages:
         for family in stage.mixture:
@@ -118,9 +119,9 @@ def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
                     raise UserError(f"stages.{stage.name}.tasks: the {split} split has no task of family {family!r}; "
                                     f"it has {', '.join(sorted(families)) or 'no tasks'}")
         measure = stage.gate.measure
-        if not any(task.form == GATE_FORMS[measure] and task.family in recipe.asked for task in tasks["val"]):
+        if not any(task.form == GATE_FORMS[measure] and task.family in asked for task in tasks["val"]):
             raise UserError(f"stages.{stage.name}.gate.measure: {measure} is of tasks whose answers are "
-                            f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(recipe.asked)}")
+                            f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(asked)}")
         if stage.kind == "sft":
             bare = next((t for t in tasks["train"] if t.family in stage.mixture and not t.reference), None)
             if bare:

@@ -16,7 +16,7 @@ import yaml
 
 from curriculum.stages import StageConfig
 from curriculum.task import Task
-from curriculum.taskset import FILE_NAME
+from curriculum.taskset import FILE_NAME, pick_tasks
 
 from .display import HEADLINES
 from .errors import UserError
@@ -219,16 +219,8 @@ class RunRecord:
         return path / FILE_NAME if path.is_dir() or not path.suffix else path
 
     def tasks(self, ids: Collection[str]) -> dict[str, Task]:
-        """The tasks with these ids, with absolute image paths. Only their rows are read. Raises TASK_SET_FAULTS."""
-        rows = pq.read_table(self.task_set, filters=[("id", "in", list(ids))]).to_pylist() if ids else []
-        folder = self.task_set.absolute().parent
-
-        def task(row: dict[str, Any]) -> Task:
-            options = {letter: text for letter, text in dict(row.pop("options", None) or {}).items() if text is not None}
-            images = tuple(str(folder / image) for image in row.pop("images"))
-            return Task(**{name: value for name, value in row.items() if value is not None}, options=options, images=images)
-
-        return {row["id"]: task(row) for row in rows}
+        """The tasks with these ids, as `taskset.pick_tasks` reads them. Raises TASK_SET_FAULTS."""
+        return pick_tasks(self.task_set, ids)
 
     def train_sources(self) -> list[dict[str, Any]]:
         """`source`, `licence`, `attribution`, `tasks` and `images` of the train tasks that the stages ask, largest first.

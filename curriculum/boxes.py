@@ -33,7 +33,8 @@ def read_box(text: str) -> Box:
     """
     boxes = read_boxes(text)
     if len(boxes) != 1 or not _BOX.fullmatch(text.strip()):
-        raise ValueError(f"{text!r:.60} is no box; one is [left, top, right, bottom] in thousandths of the film, as [120, 80, 430, 500]")
+        raise ValueError(f"{text!r:.60} is no box; one is [left, top, right, bottom] in thousandths of the film, "
+                         "as [120, 80, 430, 500]")
     return boxes[0]
 
 
@@ -51,7 +52,7 @@ def iou(a: Box, b: Box) -> float:
 
 
 def mean_iou(found: Sequence[Box], gold: Sequence[Box]) -> float:
-    """IoU summed over pairs of a found and a gold box, the closest pair first, each box once; over the larger number of boxes.
+    """IoU summed over pairs of a found and a gold box, closest pair first, each box once; over the larger number of boxes.
 
     1 where both are empty; a box too many or too few lowers it.
     """

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple, get_args
 
-from .task import NO_FINDING, Split, Task
+from .task import NO_FINDING, Split, Task, age_band
 from .taskset import Fault, TaskRow
 
 EXAMPLES = 3  # of each family
@@ -168,13 +168,6 @@ class Summary:
     @staticmethod
     def _by_split(counts: Counter, *key: str) -> Iterable[str]:
         return (f"{counts[*key, split]:,}" for split in _SPLITS)
-
-
-def age_band(age: float | None) -> str:
-    """The stratum of an age in years; empty where it is not known."""
-    if age is None:
-        return ""
-    return "0–17" if age < 18 else "18–39" if age < 40 else "40–59" if age < 60 else "60–79" if age < 80 else "80+"
 
 
 def _spread(lengths: Counter[int]) -> str:

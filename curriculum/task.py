@@ -15,6 +15,8 @@ Form = Literal["letters", "names", "text", "boxes"]
 Sex = Literal["", "F", "M", "O"]
 OPTION_LETTERS = string.ascii_uppercase[:7]  # A to G, as in CX-Mind
 NO_FINDING = "No finding"
+AGES = (18, 40, 60, 80)
+"""Years at which a new band of ages starts."""
 
 
 def _not_blank(text: str) -> str:
@@ -99,3 +101,12 @@ class Task(BaseModel):
             return 0.0
         n = len(self.options)
         return 1 / (2**n - 1) if self.family == "multiple_choice" else 1 / n
+
+
+def age_band(age: float | None) -> str:
+    """"0–17", "18–39", "40–59", "60–79" or "80+"; "" where the age is not known."""
+    if age is None:
+        return ""
+    start = max(edge for edge in (0, *AGES) if edge <= age)
+    end = next((edge for edge in AGES if edge > age), None)
+    return f"{start}–{end - 1}" if end else f"{start}+"

@@ -122,6 +122,19 @@ def read_tasks(path: Path, splits: Collection[Split] | None = None) -> list[Task
     return tasks
 
 
+def pick_tasks(path: Path, ids: Collection[str]) -> dict[str, Task]:
+    """The tasks of these ids by id, with absolute image paths; ids that the set does not have are left out.
+
+    Only their rows are read from the file, and nothing is said of the others.
+
+    Raises:
+        OSError, ValueError, KeyError: the file is gone, is no task set, or one of the rows is no task.
+    """
+    path = task_file(path)
+    rows = pq.read_table(path, filters=[("id", "in", list(ids))]).to_pylist() if ids else []
+    return {row["id"]: Task(**_cleaned(row, str(path.parent))) for row in rows}
+
+
 def task_file(path: Path) -> Path:
     """The absolute path of a task set's file, given that or its folder."""
     path = Path(os.path.abspath(path))

@@ -51,7 +51,7 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
     faults = (*parsed.faults, *(("cut off at the length limit",) if truncated else ()))
     well_formed = not faults
     judge = {"letters": _judge_closed, "names": _judge_open, "text": _judge_text, "boxes": _judge_boxes}[task.form]
-    answer, outcome, steps, process, why = judge(task, parsed, config)
+    answer, outcome, steps, process, why = judge(task, parsed, config) if parsed.pairs else _NO_ANSWER
     if not well_formed:
         steps = tuple(replace(step, score=0.0) for step in steps)
         process = 0.0
@@ -64,11 +64,11 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
 
 
 _Judged = tuple[tuple[str, ...] | None, float, tuple[StepVerdict, ...], float, tuple[str, ...]]
+"""Answer, outcome, steps, process, why. The judges below are asked only where there is a pair."""
+_NO_ANSWER: _Judged = (None, 0.0, (), 0.0, ("no answer",))
 
 
 def _judge_closed(task: Task, parsed: Parsed, _: RewardConfig) -> _Judged:
-    if not parsed.pairs:
-        return None, 0.0, (), 0.0, ("no answer",)
     *judging, last = parsed.pairs
     final = read_options(read_marks(last.answer)[0], task.options)
     outcome = float(final is not None and set(final) == set(task.gold))
@@ -84,8 +84,6 @@ def _judge_closed(task: Task, parsed: Parsed, _: RewardConfig) -> _Judged:
 
 
 def _judge_open(task: Task, parsed: Parsed, config: RewardConfig) -> _Judged:
-    if not parsed.pairs:
-        return None, 0.0, (), 0.0, ("no answer",)
     gold = {canonical(name) for name in task.gold}
     final = _read_list(parsed.pairs[-1].answer)
     outcome = f1(set(final), gold) if final is not None else 0.0
@@ -111,8 +109,6 @@ def _judge_open(task: Task, parsed: Parsed, config: RewardConfig) -> _Judged:
 
 
 def _judge_text(task: Task, parsed: Parsed, _: RewardConfig) -> _Judged:
-    if not parsed.pairs:
-        return None, 0.0, (), 0.0, ("no answer",)
     final, gold = parsed.pairs[-1].answer.strip(), task.gold[0]
     found, true = extract(final).present, extract(gold).present
     clinical, wording = f1(set(found), set(true)), rouge_l(final, gold)
@@ -122,8 +118,6 @@ def _judge_text(task: Task, parsed: Parsed, _: RewardConfig) -> _Judged:
 
 
 def _judge_boxes(task: Task, parsed: Parsed, _: RewardConfig) -> _Judged:
-    if not parsed.pairs:
-        return None, 0.0, (), 0.0, ("no answer",)
     found, gold = read_boxes(parsed.pairs[-1].answer), [read_box(text) for text in task.gold]
     outcome = mean_iou(found, gold)
     why = f"{len(found)} boxes, gold {len(gold)}: mean IoU {outcome:.2f}"

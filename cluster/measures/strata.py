@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curriculum.task import Task
+from curriculum.task import Task, age_band
 from rewards.findings import canonical
 
 UNKNOWN = "unknown"
-AGES = (18, 40, 60, 80)
-"""Years at which a new band starts."""
 HEAD, TAIL = 0.1, 0.01
 """Shares of the train films, as in CXR-LT (arXiv 2310.16112): head above the first, tail below the second."""
 
@@ -18,15 +16,6 @@ def strata(task: Task) -> dict[str, str]:
     """The stratum of a task for each of view, sex, age and source; "unknown" where the set does not tell."""
     told = {"view": task.view, "sex": task.sex, "age": age_band(task.age), "source": task.source}
     return {kind: label or UNKNOWN for kind, label in told.items()}
-
-
-def age_band(age: float | None) -> str:
-    """"0–17", "18–39", "40–59", "60–79" or "80+"; "" where the age is not known."""
-    if age is None:
-        return ""
-    start = max((edge for edge in (0, *AGES) if edge <= age))
-    end = next((edge for edge in AGES if edge > age), None)
-    return f"{start}–{end - 1}" if end else f"{start}+"
 
 
 def train_shares(train: Sequence[Task]) -> dict[str, float]:

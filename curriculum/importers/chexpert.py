@@ -84,8 +84,8 @@ def _label(where: str, name: str, text: str) -> float | None:
 
 
 def _read(path: Path) -> Iterator[Label]:
-    for number, row in read_csv(path, ("Path", *COLUMNS), "CheXpert's train.csv or valid.csv"):
-        where = f"{path}: row {number} (0-based, without the header), image {row['Path']!r}"
+    for place, row in read_csv(path, ("Path", *COLUMNS), "CheXpert's train.csv or valid.csv"):
+        where = f"{place}, image {row['Path']!r}"
         match = _PATH.search(row["Path"])
         if not match:
             raise TaskSetError(f"{where}: a path ends like train/patient00001/study1/view1_frontal.jpg")

@@ -50,8 +50,9 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
             see also `films.import_films`.
     """
     skipped: Counter[str] = Counter()
-    rows = list(read_csv(labels, COLUMNS, f"a CSV file with the columns {', '.join(COLUMNS)}"))
-    findings = [_findings(row["labels"], _where(labels, number, row)) for number, row in rows]
+    rows = [(f"{place}, image {row['image']!r}", row)
+            for place, row in read_csv(labels, COLUMNS, f"a CSV file with the columns {', '.join(COLUMNS)}")]
+    findings = [_findings(row["labels"], where) for where, row in rows]
     vocabulary = sorted({name for names in findings for name in names})
     if len(vocabulary) < 2:
         raise TaskSetError(f"{labels}: the column labels names the findings {vocabulary}; questions need two or more")
@@ -59,16 +60,12 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
     found = _Films(images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pydicom on odd headers, whose values may be a patient's
-        films = [film for (number, row), names in zip(rows, findings, strict=True)
-                 for film in _film(row, names, _where(labels, number, row), found, out / "images", seed, skipped)]
+        films = [film for (where, row), names in zip(rows, findings, strict=True)
+                 for film in _film(row, names, where, found, out / "images", seed, skipped)]
     if not films:
         raise TaskSetError(f"{labels}: none of its {len(rows)} films could be used: "
                            + "; ".join(f"{count} {why}" for why, count in skipped.items()))
     return import_films(films, out / "images", labels, out, vocabulary, seed, skipped)
-
-
-def _where(labels: Path, number: int, row: dict[str, str]) -> str:
-    return f"{labels}: row {number} (0-based, without the header), image {row['image']!r}"
 
 
 def _findings(cell: str, where: str) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from ..taskset import TaskSetError
 
 
-def read_csv(path: Path, required: Iterable[str], what: str, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file, plain or .gz, with their numbers (0-based, without the header); a missing cell is "".
+def read_csv(path: Path, required: Iterable[str], what: str, delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file, plain or .gz, each with its place in words; a missing cell is "".
 
     Args:
         required: columns that must be there.
@@ -27,6 +27,6 @@ def read_csv(path: Path, required: Iterable[str], what: str, delimiter: str = ",
             if missing := [name for name in required if name not in columns]:
                 raise TaskSetError(f"{path}: column {missing[0]!r} is missing; found {list(columns)}; {what} is needed")
             for number, row in enumerate(reader):
-                yield number, {name: value or "" for name, value in row.items() if name is not None}
+                yield f"{path}: row {number} (0-based, without the header)", {name: value or "" for name, value in row.items() if name is not None}
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise TaskSetError(f"{path}: not a readable CSV file; {what} is needed ({error})") from error

@@ -57,15 +57,15 @@ def _index_reports(folder: Path | None) -> dict[str, list[str]]:
 
 
 def _read(metadata: Path, labels: Path, splits: Path, reports: dict[str, list[str]]) -> Iterator[Label]:
-    findings = {row["study_id"]: read_findings(_where(labels, number, f"study {row['study_id']}"), row)
-                for number, row in read_csv(labels, ("study_id", *COLUMNS), "MIMIC-CXR-JPG's table of CheXpert labels")}
+    findings = {row["study_id"]: read_findings(f"{place}, study {row['study_id']}", row)
+                for place, row in read_csv(labels, ("study_id", *COLUMNS), "MIMIC-CXR-JPG's table of CheXpert labels")}
     split_of = {row["dicom_id"]: row["split"]
                 for _, row in read_csv(splits, ("dicom_id", "split"), "MIMIC-CXR-JPG's table of splits")}
     read: tuple[str, dict[str, str]] = ("", {})  # the newest study and its report, which the study's films share
     columns = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
-    for number, row in read_csv(metadata, columns, "MIMIC-CXR-JPG's metadata"):
+    for place, row in read_csv(metadata, columns, "MIMIC-CXR-JPG's metadata"):
         film, study = row["dicom_id"], row["study_id"]
-        where = _where(metadata, number, f"image {film!r}")
+        where = f"{place}, image {film!r}"
         if split_of.get(film) not in _SPLITS:
             raise TaskSetError(f"{where}: its split in {splits} is {split_of.get(film)!r}; "
                                f"it is one of {', '.join(_SPLITS)}")
@@ -86,7 +86,3 @@ def _read(metadata: Path, labels: Path, splits: Path, reports: dict[str, list[st
 
 def _report(paths: list[str] | None) -> dict[str, str]:
     return sections(Path(paths[0]).read_text(encoding="utf-8", errors="replace")) if paths else {}
-
-
-def _where(path: Path, number: int, what: str) -> str:
-    return f"{path}: row {number} (0-based, without the header), {what}"

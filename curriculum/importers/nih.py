@@ -42,7 +42,8 @@ def import_nih(images: Path, labels: Path, out: Path, seed: int = 0, boxes: Path
     if labels.suffix.lower() == ".csv":
         rows = _read_csv(labels, _read_boxes(boxes) if boxes else {})
     elif boxes:
-        raise TaskSetError(f"{boxes}: a box list goes with Data_Entry_2017.csv; a Parquet label file has its own column 'boxes'")
+        raise TaskSetError(f"{boxes}: a box list goes with Data_Entry_2017.csv; "
+                           "a Parquet label file has its own column 'boxes'")
     else:
         rows = _read_parquet(labels, skipped)
     return import_films(rows, images, labels, out, FINDINGS, seed, skipped)
@@ -50,14 +51,14 @@ def import_nih(images: Path, labels: Path, out: Path, seed: int = 0, boxes: Path
 
 def _read_csv(path: Path, boxes: dict[str, list[tuple]]) -> Iterator[Label]:
     columns = ("Image Index", "Finding Labels", "Patient ID")
-    for number, row in read_csv(path, columns, "NIH's Data_Entry_2017.csv"):
+    for place, row in read_csv(path, columns, "NIH's Data_Entry_2017.csv"):
         image = row["Image Index"]
-        where = f"{path}: row {number} (0-based, without the header), image {image!r}"
+        where = f"{place}, image {image!r}"
         names = [name.strip() for name in row["Finding Labels"].split("|")]
         healthy = names == ["No Finding"]
+        person = _person(row.get("View Position"), row.get("Patient Gender"), row.get("Patient Age"))
         yield _label(where, os.path.splitext(image)[0], image, row["Patient ID"], [] if healthy else names, healthy,
-                     row.get("split", ""), PROVENANCE | _person(row.get("View Position"), row.get("Patient Gender"), row.get("Patient Age")),
-                     row.get("Follow-up #"), tuple(boxes.get(image, ())), CSV_SIZE)
+                     row.get("split", ""), PROVENANCE | person, row.get("Follow-up #"), tuple(boxes.get(image, ())), CSV_SIZE)
 
 
 def _read_boxes(path: Path) -> dict[str, list[tuple]]:
@@ -65,14 +66,19 @@ def _read_boxes(path: Path) -> dict[str, list[tuple]]:
     # Its header names the four numbers "Bbox [x,y,w,h]" with commas inside, so that they spread over four columns.
     found = defaultdict(list)
     columns = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")
-    for number, row in read_csv(path, columns, "NIH's BBox_List_2017.csv"):
+    for place, row in read_csv(path, columns, "NIH's BBox_List_2017.csv"):
         try:
-            x, y, w, h = (float(row[name]) for name in columns[2:])
+            edges = [float(row[name]) for name in columns[2:]]
         except ValueError as error:
-            raise TaskSetError(f"{path}: row {number} (0-based, without the header): {error}; a box is four numbers") from error
-        name = row["Finding Label"].replace("_", " ")
-        found[row["Image Index"]].append((_BOX_NAMES.get(name, name), x, y, x + w, y + h))
+            raise TaskSetError(f"{place}: {error}; a box is four numbers") from error
+        found[row["Image Index"]].append(_box(row["Finding Label"], *edges))
     return found
+
+
+def _box(label: str, x: float, y: float, w: float, h: float) -> tuple[str, float, float, float, float]:
+    """NIH's left, top, width and height as `Label` has boxes."""
+    name = label.replace("_", " ")
+    return _BOX_NAMES.get(name, name), x, y, x + w, y + h
 
 
 def _read_parquet(path: Path, skipped: Counter[str]) -> Iterator[Label]:
@@ -83,8 +89,7 @@ def _read_parquet(path: Path, skipped: Counter[str]) -> Iterator[Label]:
         where = f"{path}: row {number} (0-based), image {row['image_id']!r}"
         provenance = {name: row.get(column) or PROVENANCE[name] for name, column in
                       [("source", "source"), ("licence", "license"), ("attribution", "attribution")]}
-        boxes = tuple((_BOX_NAMES.get(b["label"], b["label"].replace("_", " ")), b["x"], b["y"], b["x"] + b["w"], b["y"] + b["h"])
-                      for b in json.loads(row.get("boxes") or "[]"))
+        boxes = tuple(_box(b["label"], b["x"], b["y"], b["w"], b["h"]) for b in json.loads(row.get("boxes") or "[]"))
         yield _label(where, row["image_id"], row["file"], row["patient_id"], row["labels"] or [], row["no_finding"],
                      row.get("split") or "", provenance | _person(row.get("view"), row.get("sex"), row.get("age")),
                      row.get("follow_up"), boxes, (row.get("width"), row.get("height")))

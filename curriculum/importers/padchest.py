@@ -48,8 +48,8 @@ def import_padchest(images: Path, labels: Path, out: Path, seed: int = 0) -> Imp
 
 
 def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
-    for number, row in read_csv(path, _COLUMNS, "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"):
-        where = f"{path}: row {number} (0-based, without the header), image {row['ImageID']!r}"
+    for place, row in read_csv(path, _COLUMNS, "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"):
+        where = f"{place}, image {row['ImageID']!r}"
         names = _names(where, row["Labels"])
         if why := _fault(names):
             skipped[why] += 1
