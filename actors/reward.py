@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from curriculum.task import Task
-from rewards.score import RewardConfig, score
+from rewards.config import RewardConfig
+from rewards.score import score
 from rewards.verdict import Verdict
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from actors.trajectory import Request
 from curriculum.task import Task
 from curriculum.view_baseline import view_baseline
-from rewards.score import RewardConfig, score
+from rewards.config import RewardConfig
+from rewards.score import score
 
 from .measures import Result
 from .pools import RewardPool, RolloutPool

@@ -96,11 +96,12 @@ def _answer(row: Mapping[str, Any], when: str) -> Answer:
             steps.append(Step(stray, None))
         done = pair.end
         if step := judged.get(pair.start):
-            steps.append(Step(pair.think.strip(), pair.answer.strip(), step["mark"], _MARKS[step["mark"]], step["score"],
+            steps.append(Step(pair.think.strip(), pair.answer.strip(), step["judgement"], _MARKS[step["judgement"]], step["score"],
                               step["why"]))
         else:
             steps.append(Step(pair.think.strip(), pair.answer.strip()))
     if stray := text[done:].strip():
         steps.append(Step(stray, None))
-    why = "; ".join(dict.fromkeys([*verdict["why"], *verdict["faults"]]))
+    faults = [f"{fault['what']} at {fault['position']}" for fault in verdict["faults"]]
+    why = "; ".join(dict.fromkeys([*verdict["why"], *faults]))
     return Answer(when, verdict["outcome"], verdict["total"], verdict["outcome"] == 1, why, steps)

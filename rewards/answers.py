@@ -7,18 +7,38 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
+from curriculum.task import NO_FINDING
+
+from .extract import extract
+from .findings import canonical
+from .ontology import load_ontology
+
 _RIGHT, _WRONG = "✅✔✓☑", "❌✖✗✘"
 _MARK = re.compile(f"([{_RIGHT}{_WRONG}])\ufe0f?")
+_DECORATION = re.compile(r"\*\*|[$`\"“”„]|\\[()\[\]]|\\text(?=\{)")
 
 # Runs of white space are possessive (*+) where another may follow: a failed match would try every cut between them.
-_LEAD = (r"(?:[-•*–]\s*+)?(?:(?:the\s++)?(?:(?:final|correct|right)\s++)?(?:answer|option|choice)s?\b"
-         r"(?:\s++(?:is|are)\b)?\s*+[:=]?\s*+)?(?:\\boxed)?[(\[{]?\s*+")
-_BETWEEN_OPTIONS = re.compile(r"[^\S\n]*(?:[,;/&\n]|and\b)(?:[\s,;/&]|and\b)*", re.IGNORECASE)
+_LEAD = (r"(?:[-•*–]\s*+)?(?:(?:so|thus|hence|therefore)\b,?\s*+)?(?:i\s++(?:choose|pick|select)\s++|it(?:\s++is|['’]s)\s++)?"
+         r"(?:(?:the\s++|my\s++)?(?:(?:final|correct|right|best)\s++)?(?:answer|option|choice)s?\b"
+         r"(?:\s++(?:is|are)\b)?\s*+[:=]?\s*+)?(?:\\boxed)?[(\[{]*\s*+")
+_TAIL = re.compile(r"\s++(?:is|are)(?:\s++the)?\s++(?:correct|right|true|best)(?:\s++(?:answer|option|choice|one)s?)?[.!]?",
+                   re.IGNORECASE)
+_BETWEEN_OPTIONS = re.compile(r"[^\S\n]*(?:[,;/&、\n]|and\b)(?:[\s,;/&、]|and\b)*", re.IGNORECASE)
+_LETTERED = re.compile(r"[(\[]?([A-G])[)\]}.:]*\s++(\S.*)", re.IGNORECASE | re.DOTALL)
+_FIRST_WORDS = re.compile(_LEAD, re.IGNORECASE)
 
-_BETWEEN_NAMES = re.compile(r"[,;\n/&•·]|(?<!\S)and(?!\S)", re.IGNORECASE)
-_BULLET = re.compile(r"^(?:[-*–—]|\d{1,2}[.)])\s+")
-_LABEL = re.compile(r"(?:final\s+)?(?:answers?|diagnos[ie]s|findings?|candidates?|differential|impression)\s*:",
+_YES_NO = {"yes": r"yes|yeah|yep|y|true|positive|affirmative|present",
+           "no": r"nope|not\s+present|no|n|false|negative|absent"}
+_DENIAL = re.compile(r"\b(?:no|not|none|never|without|nope)\b|n['’]t\b", re.IGNORECASE)
+_DOUBT = re.compile(r"\b(?:may|might|maybe|perhaps|possibl[ey]|probabl[ey]|unsure|unclear|uncertain|cannot|but|or)\b",
                     re.IGNORECASE)
+_LONGEST_RESTATEMENT = 200  # characters; a longer one is no answer
+
+_BETWEEN_NAMES = re.compile(r"[,;\n/&•·、+]|(?<!\S)and(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE)
+_BULLET = re.compile(r"^(?:[-*–—]|\d{1,2}[.)])\s+")
+_LABEL = re.compile(r"(?:the\s+)?(?:(?:final|main|most\s+likely|key|radiographic|radiological|differential)\s+)*"
+                    r"(?:answers?|diagnos[ie]s|findings?|candidates?|differentials?|impressions?|conclusions?|abnormalit(?:y|ies))"
+                    r"(?:\s*:|\s+(?:is|are|includes?)\b:?)", re.IGNORECASE)
 
 
 def read_marks(answer: str) -> tuple[str, list[bool]]:
@@ -30,49 +50,129 @@ def read_marks(answer: str) -> tuple[str, list[bool]]:
 def read_options(answer: str, options: Mapping[str, str]) -> tuple[str, ...] | None:
     """The option letters that an answer without marks names, sorted, each once; None where it cannot be read.
 
-    Read are "B", "(b)", "B.", "B) Edema", "Answer: B", "A, C", "A and C", and an option's own text ("Edema", "Yes"),
-    in any case and width. Everything in the answer must belong to such a form: a letter inside a word, an unknown
-    letter, a letter with another option's text or any further word make it unreadable.
+    Read are letters ("B", "(b)", "B) Edema", "Answer: B", "A and C") and the options' own texts or synonyms of them
+    ("edema", "enlarged heart"), in any case and width; where the options are Yes and No, also the usual words for them, with
+    a sentence after them that says the same. Everything in the answer must belong to such a form: a letter inside a word,
+    an unknown letter, a letter with another option's text, a "not" or any further word make it unreadable.
     """
-    text = unicodedata.normalize("NFKC", answer).replace("**", "").strip()
+    text = _DECORATION.sub("", unicodedata.normalize("NFKC", answer)).strip()
     item = _option_pattern(tuple(options.items()))
     letters: set[str] = set()
     position = 0
     while match := item.match(text, position):
-        letters.add(tuple(options)[int(match.lastgroup[1:])])
-        if match.end() == len(text):
+        letters.add(_letter(match, options))
+        if match.end() == len(text) or _TAIL.fullmatch(text, match.end()):
             return tuple(sorted(letters))
         between = _BETWEEN_OPTIONS.match(text, match.end())
         if between is None:
-            return None
+            break
         position = between.end()
-    return None
+    return _restated(text, options, item) if _are_yes_no(options) else _by_synonyms(text, options)
 
 
 @lru_cache(maxsize=1024)  # a group's responses share their options
 def _option_pattern(options: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     """One option at a position: group oN is its letter with or without its text, tN its text alone."""
+    yes_no = _are_yes_no(dict(options))
     # Texts first, the longest first: "No finding" before "No".
     texts = [(unicodedata.normalize("NFKC", text).strip(), index) for index, (_, text) in enumerate(options)]
-    alone = [rf"(?P<t{i}>{_words(text)})" for text, i in sorted(texts, key=lambda t: -len(t[0])) if text]
+
+    def words(text: str) -> str:
+        return rf"(?:{_YES_NO[text.casefold()]})" if yes_no else r"\s++".join(re.escape(word) for word in text.split())
+
+    alone = [rf"(?P<t{i}>{words(text)})" for text, i in sorted(texts, key=lambda t: -len(t[0])) if text]
     lettered = []
     for (text, i), (letter, _) in zip(texts, options, strict=True):
-        own_text = rf"(?:\s*+[-–—]?\s*+{_words(text)}(?!\w))?" if text else ""
+        own_text = rf"(?:\s*+[-–—]?\s*+{words(text)}(?!\w))?" if text else ""
         lettered.append(rf"(?P<o{i}>{re.escape(letter)}(?!\w)(?:\s*+[)\]}}.:]+)?{own_text})")
-    return re.compile(rf"{_LEAD}(?:{'|'.join(alone + lettered)})(?!\w)[)\]}}.]*", re.IGNORECASE)
+    return re.compile(rf"{_LEAD}(?:{'|'.join(alone + lettered)})(?!\w)[)\]}}.!]*", re.IGNORECASE)
 
 
-def _words(text: str) -> str:
-    return r"\s++".join(re.escape(word) for word in text.split())
+def _letter(match: re.Match[str], options: Mapping[str, str]) -> str:
+    return tuple(options)[int(match.lastgroup[1:])]
+
+
+def _are_yes_no(options: Mapping[str, str]) -> bool:
+    return sorted(text.strip().casefold() for text in options.values()) == ["no", "yes"]
+
+
+def _restated(text: str, options: Mapping[str, str], item: re.Pattern[str]) -> tuple[str, ...] | None:
+    """ "Yes, there is an effusion": the option of the first word, unless what follows doubts it or says the opposite."""
+    match = item.match(text)
+    if match is None or len(text) > _LONGEST_RESTATEMENT:
+        return None
+    rest = text[match.end():]
+    if not re.match(r"[\s,.;:–—-]", rest) or _DOUBT.search(rest):
+        return None
+    letter = _letter(match, options)
+    sentence = rest if re.match(r"\s*[,.;:–—-]", rest) else text  # "No evidence of …" is one
+    said = {mention.status for mention in extract(sentence).mentions}
+    if options[letter].strip().casefold() == "yes":
+        contradicted = _DENIAL.search(rest) or said & {"absent", "uncertain"}
+    else:
+        contradicted = re.search(r"\byes\b", rest, re.IGNORECASE) or said & {"present", "uncertain"}
+    return None if contradicted else (letter,)
+
+
+def _by_synonyms(text: str, options: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Options by other names of their findings, each with or without its letter; None unless all of the text is such."""
+    of_name: dict[str, list[str]] = {}
+    for letter, option in options.items():
+        of_name.setdefault(canonical(option), []).append(letter)
+
+    def read(part: str) -> str | None:
+        if part.upper() in options:
+            return part.upper()
+        lettered = _LETTERED.fullmatch(part)
+        if lettered and of_name.get(canonical(lettered[2])) == [lettered[1].upper()]:
+            return lettered[1].upper()
+        found = of_name.get(canonical(part), ())
+        return found[0] if len(found) == 1 else None
+
+    letters = {read(part) for part in split_names(_FIRST_WORDS.sub("", text, count=1))}
+    return None if None in letters or not letters else tuple(sorted(letters))
 
 
 def split_names(answer: str) -> list[str]:
-    """The names of a list without marks, in order: split at , ; / & "and", bullets, numbers and line ends.
+    """The names of a list, in order: split at , ; / & + "and", bullets, numbers and line ends.
 
-    A heading such as "Findings:" and brackets around names are dropped. Names stay as written.
+    A heading such as "Findings:", brackets and quotes around names are dropped. Names stay as written, with their marks.
     """
-    text = unicodedata.normalize("NFKC", answer).replace("**", "").strip()
+    text = _DECORATION.sub("", unicodedata.normalize("NFKC", answer)).replace("\\boxed", "").strip()
     if label := _LABEL.match(text):
         text = text[label.end():]
-    names = (_BULLET.sub("", part.strip(), count=1).strip(" \t\r\f\v.:[](){}") for part in _BETWEEN_NAMES.split(text))
+    names = (_BULLET.sub("", part.strip(), count=1).strip(" \t\r\f\v.:[](){}'’") for part in _BETWEEN_NAMES.split(text))
     return [name for name in names if name]
+
+
+def read_findings(answer: str) -> tuple[str, ...] | None:
+    """The findings that a list asserts, by canonical name, sorted; () for a healthy film.
+
+    A name with ❌, and one that its own words deny ("no effusion"), is not asserted; one that they leave open ("possible
+    pneumonia") counts as not written. A name that is not known stands for itself.
+
+    Returns:
+        None where nothing can be read, and where the list contradicts itself ("Edema, no edema"; "Edema, No finding").
+    """
+    asserted: set[str] = set()
+    denied: set[str] = set()
+    for part in split_names(answer):
+        name, marks = read_marks(part)
+        if not name:
+            continue
+        if len(set(marks)) > 1:
+            return None
+        found = canonical(name)
+        if found in load_ontology().findings or found == NO_FINDING:
+            said = [(found, "present")]
+        else:
+            said = [(mention.finding, mention.status) for mention in extract(name).mentions] or [(found, "present")]
+        for finding, status in said:
+            if status == "absent" or marks[:1] == [False]:
+                denied.add(finding)
+            elif status == "present":
+                asserted.add(finding)
+    healthy = NO_FINDING in asserted or (not asserted and bool(denied - {NO_FINDING}))
+    if asserted & denied or (NO_FINDING in asserted and len(asserted) > 1) or not (asserted or healthy):
+        return None
+    return () if healthy else tuple(sorted(asserted))

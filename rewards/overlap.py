@@ -1,14 +1,27 @@
-"""How much of a reference's wording a text has: BLEU-1 and ROUGE-L."""
+"""How much of a reference a response has: F1 of sets, BLEU-1 and ROUGE-L of texts."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from .stem import stem
 
 _WORD = re.compile(r"[a-z0-9]+")
+
+
+def f1(found: Set[str], gold: Set[str], weights: Mapping[str, float] | None = None) -> float:
+    """F1 of two sets; 1 where both are empty, 0 where one is. A member counts by its weight, 1 where it has none."""
+    if not found and not gold:
+        return 1.0
+    if not weights:
+        return 2 * len(found & gold) / (len(found) + len(gold))
+
+    def weight(names: Set[str]) -> float:
+        return sum(weights.get(name, 1.0) for name in names)
+
+    return 2 * weight(found & gold) / (weight(found) + weight(gold))
 
 
 def rouge_l(text: str, reference: str) -> float:

@@ -8,6 +8,18 @@ from enum import Enum, auto
 
 TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE | re.ASCII)
 MAX_FAULTS = 20  # what is said of one response; a babbling one has thousands
+MAX_PAIRS = 100  # no film needs more steps; what follows is not read
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What breaks the format, in words, and the character at which it does."""
+
+    what: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.what} at {self.position}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +34,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The closed pairs of a response in order, and its faults in words with their character positions.
+    """The closed pairs of a response in order, and its faults.
 
-    A pair with an empty think or answer is among the pairs and among the faults. At most `MAX_FAULTS` are told.
+    A pair with an empty think or answer is among the pairs and among the faults. Reading ends after `MAX_PAIRS` pairs or
+    `MAX_FAULTS` faults.
     """
 
     pairs: tuple[Pair, ...]
-    faults: tuple[str, ...]
+    faults: tuple[Fault, ...]
 
 
 class _State(Enum):
@@ -52,10 +65,10 @@ def parse(response: str) -> Parsed:
     """The pairs and faults of a response. Never raises; time is linear in its length.
 
     White space around pairs and between a think and its answer is allowed, other text there is a fault.
-    Tags are lower case. What follows a fault is read again from the next `<think>` on.
+    Tags may be written in any case. What follows a fault is read again from the next `<think>` on.
     """
     pairs: list[Pair] = []
-    faults: list[str] = []
+    faults: list[Fault] = []
     state = _State.OUTSIDE
     start = body = 0  # of the open pair, and of what its last tag opened
     think = ""
@@ -63,17 +76,17 @@ def parse(response: str) -> Parsed:
 
     def fault(words: str, position: int) -> None:
         if len(faults) < MAX_FAULTS:
-            faults.append(f"{words} at {position}")
+            faults.append(Fault(words, position))
 
     for match in TAG.finditer(response):
-        tag, position = match.group(), match.start()
+        tag, position = match.group().lower(), match.start()
+        if len(faults) >= MAX_FAULTS:
+            break
         state = _read_gap(state, response[done:position], done, fault)
         done = match.end()
         following = _NEXT.get((state, tag))
         if following is None:
-            if tag != tag.lower():
-                fault(f"upper-case tag {tag}", position)
-            elif state is not _State.LOST:
+            if state is not _State.LOST:
                 fault(_misplaced(state, tag), position)
             # A <think> may begin a sound pair, wherever it stands.
             following = _State.THINK if tag == "<think>" else _State.LOST
@@ -88,6 +101,10 @@ def parse(response: str) -> Parsed:
             if not answer.strip():
                 fault("empty answer", body)
             pairs.append(Pair(start, done, think, answer))
+            if len(pairs) == MAX_PAIRS:
+                if response[done:].strip():
+                    fault(f"more than {MAX_PAIRS} pairs", done)
+                return Parsed(tuple(pairs), tuple(faults))
         body = done
         state = following
 
@@ -95,7 +112,7 @@ def parse(response: str) -> Parsed:
     if state in _WANTED and state is not _State.OUTSIDE:
         fault(f"unclosed pair: {_WANTED[state]} is missing", len(response))
     if not pairs:
-        faults.insert(0, "no pair of think and answer")
+        faults.insert(0, Fault("no pair of think and answer", 0))
     return Parsed(tuple(pairs), tuple(faults[:MAX_FAULTS]))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-StepMark = Literal["right", "wrong", "unverifiable", "fault"]
+from .parser import Fault
+
+Judgement = Literal["right", "wrong", "unverifiable", "fault"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,23 +17,25 @@ class StepVerdict:
     `start` and `end` are character offsets in the response, tags included, end exclusive.
     `candidate` is the option letter or finding name that the step judges, None for a summary or a list;
     steps of a group with the same candidate are compared with each other when credit is given by step.
-    `score` is in [0, 1].
+    `score` is in [0, 1]. `grounding` is in [0, 1] too, None where nothing is known to hold the think block against.
     """
 
     start: int
     end: int
     candidate: str | None
-    mark: StepMark
+    judgement: Judgement
     score: float
     why: str
+    grounding: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The score of one response.
 
-    `format`, `outcome` and `process` are in [0, 1]; `total` is their weighted sum after gates.
-    `base` is the total without the process part, which is what step credit adds to.
+    `format`, `outcome`, `process`, `reason` and each of `more` (the recipe's own rules, by name) are in [0, 1]; `total` is
+    their weighted sum after gates. `base` is the total without process and reason, which is what step credit adds to.
+    The preset `paper` gives process and reason as the amounts that are added.
     """
 
     total: float
@@ -39,16 +43,21 @@ class Verdict:
     format: float
     outcome: float
     process: float
+    reason: float
     answer: tuple[str, ...] | None
     steps: tuple[StepVerdict, ...] = ()
-    faults: tuple[str, ...] = ()
-    why: tuple[str, ...] = field(default=())
+    faults: tuple[Fault, ...] = ()
+    why: tuple[str, ...] = ()
+    more: tuple[tuple[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"more": dict(self.more)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Verdict":
         """The inverse of `to_dict`, after JSON."""
-        tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**{**values, **tuples, "steps": tuple(StepVerdict(**step) for step in values["steps"])})
+        answer = values["answer"]
+        return cls(**{**values, "answer": None if answer is None else tuple(answer), "why": tuple(values["why"]),
+                      "steps": tuple(StepVerdict(**step) for step in values["steps"]),
+                      "faults": tuple(Fault(**fault) for fault in values["faults"]),
+                      "more": tuple(values["more"].items())})

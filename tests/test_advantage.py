@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from actors.advantage import group_advantages, step_advantages, step_of_token, token_advantages
 from curriculum.questions import RIGHT, WRONG
 from curriculum.task import Task
-from rewards.score import RewardConfig, score
+from rewards.config import RewardConfig
+from rewards.score import score
 from rewards.verdict import StepVerdict, Verdict
 
 TASK = Task(id="t", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",),
@@ -46,7 +47,7 @@ def test_equal_rewards_give_exactly_zero(value, count):
 def test_eight_times_seven_tenths_in_float32():
     values = [np.float32(0.7)] * 8
     assert not group_advantages(values).any()
-    verdicts = [Verdict(0.7, 0.7, 1, 1, 0, None, (step("A", np.float32(0.7)),)) for _ in values]
+    verdicts = [Verdict(0.7, 0.7, 1, 1, 0, 0, None, (step("A", np.float32(0.7)),)) for _ in values]
     for credit in ("response", "step"):
         assert not np.concatenate(token_advantages(verdicts, [np.array([1, 2])] * 8, credit, 0.3)).any()
 
@@ -132,7 +133,7 @@ def test_step_credit_of_tokens_by_hand():
     ends = np.array([1, 2, 4, 5, 5, 6, 8, 8], np.int32)
     spans = [(0, 3), (3, 6)]
     scores = [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)]
-    verdicts = [Verdict(9.0 * n, base, 1, 1, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
+    verdicts = [Verdict(9.0 * n, base, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
                 for n, (base, pair) in enumerate(zip([1.0, 0.0, 0.5], scores))]
     ours = token_advantages(verdicts, [ends] * 3, "step", 0.5)
     outcome, a, b = ([normalised(v, pool) for v in pool] for pool in ([1.0, 0.0, 0.5], [1.0, 0, 0], [0, 0, 1.0]))
@@ -143,7 +144,7 @@ def test_step_credit_of_tokens_by_hand():
 
 
 def test_response_credit_gives_every_token_the_advantage_of_the_total():
-    verdicts = [Verdict(total, 0.0, 1, 1, 0, None, (step("A", total),)) for total in (0.0, 0.4, 1.3)]
+    verdicts = [Verdict(total, 0.0, 1, 1, 0, 0, None, (step("A", total),)) for total in (0.0, 0.4, 1.3)]
     lengths = [3, 0, 5]
     ours = token_advantages(verdicts, [np.arange(1, n + 1) for n in lengths], "response", 0.5)
     for tokens, length, total in zip(ours, lengths, (0.0, 0.4, 1.3)):
@@ -152,9 +153,9 @@ def test_response_credit_gives_every_token_the_advantage_of_the_total():
 
 
 def test_step_credit_without_weight_or_steps_is_the_outcome_alone():
-    verdicts = [Verdict(5.0 - n, float(n), 1, 1, 0, None, (step("A", 1.0 - n, 0, 2),) if n else ()) for n in range(2)]
+    verdicts = [Verdict(5.0 - n, float(n), 1, 1, 0, 0, None, (step("A", 1.0 - n, 0, 2),) if n else ()) for n in range(2)]
     ends = [np.array([1, 2, 3])] * 2
-    for weight, chosen in ((0.0, verdicts), (0.5, [Verdict(0, float(n), 0, 0, 0, None) for n in range(2)])):
+    for weight, chosen in ((0.0, verdicts), (0.5, [Verdict(0, float(n), 0, 0, 0, 0, None) for n in range(2)])):
         ours = token_advantages(chosen, ends, "step", weight)
         assert [tokens.tolist() for tokens in ours] == [[np.float32(normalised(float(n), [0.0, 1.0]))] * 3
                                                         for n in range(2)]

@@ -10,7 +10,8 @@ from actors.advantage import step_of_token
 from actors.encode import VISION_TOKENS, Encoder, PromptConfig
 from actors.tiny_model import PLAIN_TOKENS
 from curriculum.images import ImageError
-from rewards.score import RewardConfig, score
+from rewards.config import RewardConfig
+from rewards.score import score
 from rewards.verdict import StepVerdict
 
 SYSTEM = "Say what you see."

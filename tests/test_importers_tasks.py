@@ -21,7 +21,8 @@ from curriculum.importers.dicom import import_dicom
 from curriculum.importers.vqa import SLAKE, VQA_RAD, import_vqa
 from curriculum.taskset import TaskSetError, read_tasks
 from rewards.parser import parse
-from rewards.score import RewardConfig, score
+from rewards.config import RewardConfig
+from rewards.score import score
 
 REAL = Path(__file__).parents[1] / "../shared/data/questions"
 NAMES = {"A": "Edema", "B": "Pleural effusion, left", "C": "Mass"}

@@ -9,7 +9,8 @@ from cluster.measures import Result, Scores
 from cluster.measures.measure import bleu, bootstrap, mean
 from cluster.measures.strata import age_band, frequency_group, strata, train_shares
 from curriculum.task import Task
-from rewards.score import RewardConfig, score
+from rewards.config import RewardConfig
+from rewards.score import score
 
 
 def closed(number, right, **known):

@@ -25,7 +25,8 @@ from cluster.run_record import StageHistory
 from cluster.session import write_pages
 from curriculum.stages import Gate, Plateau, StageConfig
 from curriculum.taskset import SCHEMA, write_tasks
-from rewards.score import RewardConfig, score
+from rewards.config import RewardConfig
+from rewards.score import score
 
 SMOKE = Path(__file__).parent.parent / "recipes" / "smoke.yaml"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></pre></style>"

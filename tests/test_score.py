@@ -16,11 +16,15 @@ from curriculum.task import NO_FINDING, Task
 from curriculum.taskset import read_tasks
 from rewards.findings import canonical
 from rewards.parser import parse
-from rewards.score import RewardConfig, f1, score
+from rewards.config import RewardConfig
+from rewards.overlap import f1
+from rewards.score import score
 
 REAL = Path(__file__).parents[1] / "../shared/data/cxr"
 CONFIG = RewardConfig()
-BEST = CONFIG.format + CONFIG.outcome + CONFIG.process
+MARKS_ALONE = RewardConfig(reason=0)  # for responses whose think blocks state no facts
+RIGHT_ALONE = CONFIG.format + CONFIG.outcome  # a right answer without steps
+BEST = RIGHT_ALONE + CONFIG.process  # with right steps, where nothing is known to hold the think blocks against
 SINGLE = Task(id="s", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",),
               options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"})
 MULTIPLE = SINGLE.model_copy(update={"family": "multiple_choice", "gold": ("B", "D")})
@@ -55,9 +59,10 @@ def assert_reference_is_best(task):
     verdict = score(task, task.reference, CONFIG)
     steps = task.reference.count("<think>") > 1
     assert (verdict.format, verdict.outcome, verdict.process) == (1, 1, steps), (task, verdict)
-    assert verdict.total == pytest.approx(BEST if steps else BEST - CONFIG.process)
-    assert verdict.base == pytest.approx(BEST - CONFIG.process)
-    assert {step.mark for step in verdict.steps} == {"right"} and not verdict.faults
+    assert verdict.reason in (0, 1)  # 0 where no think block of it states a fact that is known to be true
+    assert verdict.total == pytest.approx((BEST if steps else RIGHT_ALONE) + CONFIG.reason * verdict.reason)
+    assert verdict.base == pytest.approx(RIGHT_ALONE)
+    assert {step.judgement for step in verdict.steps} == {"right"} and not verdict.faults
     assert sorted(verdict.answer) == sorted(task.gold)
 
 
@@ -97,7 +102,7 @@ def test_a_text_is_worth_its_findings_and_its_words():
         "There is no moderate pulmonary edema. No effusion."))
     assert right == 1 and paraphrase > 0.5  # other words, the same finding
     assert negated < 0.5  # nearly the same words, another film
-    assert judged(TEXT, "Edema and pneumothorax").outcome < judged(TEXT, "Edema").outcome
+    assert judged(TEXT, "There is edema and a pneumothorax.").outcome < judged(TEXT, "There is edema without more.").outcome
     healthy = TEXT.model_copy(update={"gold": ("The lungs are clear.",)})
     assert judged(healthy, "Clear lungs").outcome >= 0.5 > judged(healthy, "Large mass").outcome
     assert "F1 1.00; ROUGE-L 1.00" in judged(TEXT, TEXT.gold[0]).why[0]
@@ -172,7 +177,7 @@ def test_marking_everything_wrong_earns_no_process(phantom_tasks):
 def test_outcome_and_process(task, answers, outcome, process):
     verdict = judged(task, *answers)
     assert (verdict.format, verdict.outcome, verdict.process) == pytest.approx((1, outcome, process))
-    paid = process if task.domain == "closed" or outcome == 1 else 0
+    paid = process if outcome == 1 else 0
     assert verdict.total == pytest.approx(CONFIG.format + CONFIG.outcome * outcome + CONFIG.process * paid)
 
 
@@ -198,9 +203,9 @@ def test_sound_steps_never_lift_a_worse_list_above_a_better_one(hits, more, extr
     ("A ❌", "right", "not in the gold"),
 ])
 def test_a_step_is_paid_for_one_mark_on_one_new_option_in_agreement_with_the_answer(bad, mark, why):
-    verdict = judged(SINGLE, "B ✅", bad, "B")
+    verdict = score(SINGLE, pairs("B ✅", bad, "B"), MARKS_ALONE)
     step = verdict.steps[1]
-    assert step.mark == mark and why in step.why
+    assert step.judgement == mark and why in step.why
     assert step.score == ((2 / 4) if mark == "right" else 0)  # the two right steps cover half of the four options
     assert verdict.process == pytest.approx(1 / 3 if mark == "right" else 0)
 
@@ -211,14 +216,14 @@ def test_a_step_is_paid_for_one_mark_on_one_new_option_in_agreement_with_the_ans
 ])
 def test_to_pass_over_the_doubtful_ones_does_not_pay(task, head, sure, doubtful):
     final = "No finding" if task.domain == "open" else "D"
-    dared, shy = judged(task, *head, sure, *doubtful, final), judged(task, *head, sure, final)
+    dared, shy = (score(task, pairs(*head, sure, *more, final), MARKS_ALONE) for more in (doubtful, ()))
     assert dared.steps[len(head)].score == 1 and shy.steps[len(head)].score == pytest.approx(1 / (1 + len(doubtful)))
 
 
 def test_a_step_without_a_thought_is_not_paid_and_breaks_the_format():
     response = pairs("B ✅") + pairs("A ❌", think=" ") + pairs("B")
     verdict = score(SINGLE, response, CONFIG)
-    assert verdict.steps[1].mark == "fault" and "nothing was thought" in verdict.steps[1].why and verdict.format == 0
+    assert verdict.steps[1].judgement == "fault" and "nothing was thought" in verdict.steps[1].why and verdict.format == 0
 
 
 @pytest.mark.parametrize("answers, score_of_list, process", [
@@ -252,13 +257,13 @@ def test_a_second_judgement_of_everything_adds_nothing(task):
     head, final = ([", ".join(names)] if task.domain == "open" else []), ", ".join(task.gold) or NO_FINDING
     once, twice = judged(task, *head, *steps, final), judged(task, *head, *steps, *steps, final)
     assert once.total == pytest.approx(BEST) and twice.total <= once.total
-    assert [s.mark for s in twice.steps[-len(names) - 1 : -1]] == ["fault"] * len(names)
+    assert [s.judgement for s in twice.steps[-len(names) - 1 : -1]] == ["fault"] * len(names)
 
 
 def test_a_response_cut_off_earns_nothing():
     whole, cut = judged(SINGLE, "B ✅", "A ❌", "B"), judged(SINGLE, "B ✅", "A ❌", "B", truncated=True)
     assert whole.process > 0 and cut.total == cut.base == 0
-    assert (cut.format, cut.outcome, cut.process) == (0, 1, 0) and "cut off at the length limit" in cut.faults
+    assert (cut.format, cut.outcome, cut.process) == (0, 1, 0) and cut.faults[0].what == "cut off at the length limit"
     assert not any(step.score for step in cut.steps) and len(cut.steps) == 3
 
 

@@ -1,0 +1,70 @@
+"""What a recipe says of rewards: a preset, weights, gates, and rules of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Gate = Literal["format", "outcome", "batch"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OwnRule(_Part):
+    """A rule of one's own: `def rule(task: Task, response: str, verdict: Verdict, **options) -> float`, in [0, 1]."""
+
+    rule: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function")
+    weight: float = Field(gt=0)
+    options: dict[str, Any] = Field({}, description="passed to the function by name")
+
+
+class RewardConfig(_Part):
+    """Weights of the parts, and gates before them.
+
+    `strict` is our rules (docs/rewards.md). `paper` gives the numbers of CX-Mind's code, faults included; it takes none of
+    the other settings.
+    """
+
+    preset: Literal["strict", "paper"] = "strict"
+    format: float = Field(0.1, ge=0)
+    outcome: float = Field(0.9, gt=0)
+    process: float = Field(0.3, ge=0)
+    reason: float = Field(0.2, ge=0, description="grounding of the think blocks; 0 also saves its work")
+    gates: tuple[Gate, ...] = Field(("format", "outcome"), description="format: a malformed response earns nothing; outcome: "
+                                    "process and reason are paid to right answers only; batch: and only while the mean "
+                                    "outcome of the batches does not fall")
+    max_candidates: int = Field(6, ge=1, description="a list of more names, and more than one beyond the gold, earns nothing")
+    length: tuple[float, float] = Field((0.5, 2.0), description="words of a text over those of the gold: no loss between")
+    rarity: float = Field(0, ge=0, le=1, description="a finding weighs (share of the commonest / its share of train "
+                          "films) to this power in the F1 of names and texts")
+    finding_weights: dict[str, float] = Field({}, description="weights of findings; `rarity` sets them from the train tasks")
+    own: dict[str, OwnRule] = {}
+
+    @property
+    def batch_gate(self) -> bool:
+        return self.preset == "paper" or "batch" in self.gates
+
+    def weighted_by(self, shares: Mapping[str, float]) -> "RewardConfig":
+        """The same with `finding_weights` from each finding's share of the train films, where `rarity` is set."""
+        seen = {name: share for name, share in shares.items() if share > 0}
+        if not self.rarity or not seen:
+            return self
+        most = max(seen.values())
+        return self.model_copy(update={"finding_weights": {
+            name: (most / share) ** self.rarity for name, share in seen.items()} | self.finding_weights})
+
+    @model_validator(mode="after")
+    def _outcome_leads(self) -> "RewardConfig":
+        if self.process + self.reason >= self.outcome:
+            raise ValueError(f"process {self.process:g} and reason {self.reason:g} together must weigh less than outcome "
+                             f"{self.outcome:g}")
+        if self.preset == "paper" and (extra := sorted(self.model_fields_set - {"preset"})):
+            raise ValueError(f"the preset paper takes no other setting, found {', '.join(extra)}")
+        low, high = self.length
+        if not 0 < low <= 1 <= high:
+            raise ValueError(f"length {list(self.length)} must be a low end up to 1 and a high end from 1 on")
+        return self

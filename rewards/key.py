@@ -1,0 +1,127 @@
+"""The key of a task: what is known of the right answer before any response is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from curriculum.task import Task
+
+from .answers import read_marks, read_options
+from .extract import extract
+from .facts import Facts, known_facts
+from .findings import canonical
+from .ontology import load_ontology
+from .parser import Pair, parse
+
+NOTHING = Facts(frozenset(), frozenset(), frozenset())
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a closed task, or an open one that asks for names, has for judging a response.
+
+    Attributes:
+        gold: right letters, or canonical names of right findings.
+        truth: finding → present, as far as gold and options tell.
+        weighs: whether steps are asked for: there is no reference, or it judges candidates itself.
+        candidates: letters, or the names that the reference weighs.
+        wanted: candidate → facts that its think block should state: those of the reference's think block on it that gold
+            does not contradict. Without a reference, and for a candidate that it does not weigh, that the candidate is
+            present or not.
+        unsure: names of which the gold tells nothing: what a gold finding is a kind of, and its kinds.
+    """
+
+    gold: frozenset[str]
+    truth: Mapping[str, bool]
+    weighs: bool
+    candidates: frozenset[str]
+    wanted: Mapping[str, Facts]
+    unsure: frozenset[str]
+    grounded: bool
+
+    def wanted_of(self, candidate: str) -> Facts:
+        """Nothing where no fact is known of it, or where the reference states none: then grounding is not asked for."""
+        if not self.grounded:
+            return NOTHING
+        if candidate in self.wanted:
+            return self.wanted[candidate]
+        return _label(candidate, candidate in self.gold)
+
+    def verifiable(self, name: str) -> bool:
+        """Whether gold tells if an open candidate is right. A word that no ontology knows proves nothing by its absence."""
+        return name in self.gold or name in self.candidates or (name in load_ontology().findings and name not in self.unsure)
+
+
+def key_of(task: Task) -> Key:
+    """The key of a task of form letters or names. A group's responses share it."""
+    if task.form == "letters":
+        return _closed(task.question, tuple(task.options.items()), task.gold, task.reference)
+    return _open(task.gold, task.reference)
+
+
+@lru_cache(maxsize=256)
+def _closed(question: str, options: tuple[tuple[str, str], ...], gold: tuple[str, ...], reference: str | None) -> Key:
+    texts, right = dict(options), frozenset(gold)
+    of_letter = {letter: canonical(text) for letter, text in options}
+    if sorted(text.casefold() for text in texts.values()) == ["no", "yes"]:
+        asked, (answer,) = _asked(question), gold[:1]
+        of_letter = dict.fromkeys(texts, asked)
+        status = dict.fromkeys(texts, texts[answer].casefold() == "yes")
+    else:
+        status = {letter: letter in right for letter in texts}
+    known = load_ontology().findings
+    truth = {name: status[letter] for letter, name in of_letter.items() if name in known}
+
+    def candidate(answer: str) -> str | None:
+        named = read_options(answer, texts)
+        return named[0] if named and len(named) == 1 else None
+
+    labels = {letter: _label(name, status[letter]) for letter, name in of_letter.items()}
+    return _with_reference(Key(right, truth, True, frozenset(texts), labels, frozenset(), True), reference, candidate)
+
+
+@lru_cache(maxsize=256)
+def _open(gold: tuple[str, ...], reference: str | None) -> Key:
+    findings = load_ontology().findings
+    names = frozenset(canonical(name) for name in gold)
+    kinds = {kind for name in names if name in findings for kind in findings[name].ancestors}
+    children = {name for name, finding in findings.items() if names.intersection(finding.ancestors)}
+    key = Key(names, dict.fromkeys(kinds, True), True, frozenset(), {}, frozenset(kinds | children) - names, True)
+    return _with_reference(key, reference, canonical)
+
+
+def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:
+    if not reference:
+        return key
+    pairs = parse(reference).pairs
+    thinks: dict[str, Pair] = {}
+    for pair in pairs[:-1]:
+        text, marks = read_marks(pair.answer)
+        if marks and (name := read_candidate(text)) is not None:
+            thinks.setdefault(name, pair)
+    candidates = key.candidates or frozenset(thinks)
+    truth = {name: name in key.gold for name in thinks if name not in key.candidates} | dict(key.truth)
+    wanted = {name: _without_errors(known_facts(pair.think), truth) for name, pair in thinks.items()}
+    grounded = any(wanted.values())
+    missing = {name: NOTHING for name in key.candidates if name not in thinks}
+    return Key(key.gold, truth, bool(thinks), candidates, missing | wanted, key.unsure, grounded)
+
+
+def _without_errors(facts: Facts, truth: Mapping[str, bool]) -> Facts:
+    """Gold outranks a reference: what they contradict each other about is not asked for."""
+    return Facts.of(frozenset(name for name in facts.present if truth.get(name) is not False),
+                    frozenset(name for name in facts.absent if truth.get(name) is not True))
+
+
+def _label(name: str | None, present: bool) -> Facts:
+    if name not in load_ontology().findings:
+        return NOTHING
+    return Facts.of(frozenset([name]), frozenset()) if present else Facts.of(frozenset(), frozenset([name]))
+
+
+def _asked(question: str) -> str | None:
+    """The one finding that a yes-or-no question asks about."""
+    names = {mention.finding for mention in extract(question).mentions} if question.rstrip().endswith("?") else set()
+    return names.pop() if len(names) == 1 else None
