@@ -10,7 +10,7 @@ import numpy as np
 
 from rewards.verdict import StepVerdict, Verdict
 
-Credit = Literal["response", "step"]
+Credit = Literal["response", "step", "return"]
 
 
 def group_advantages(rewards: Sequence[float], eps: float = 1e-6) -> np.ndarray:
@@ -47,6 +47,14 @@ def step_advantages(steps: Sequence[Sequence[StepVerdict]], eps: float = 1e-6) -
     return [np.array([advantage(s, i, len(response)) for i, s in enumerate(response)], np.float64) for response in steps]
 
 
+def step_returns(advantages: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """For each response, float64 [steps]: the mean of a step's own advantage and those of the steps after it.
+
+    DeepSeekMath (arXiv 2402.03300 §4.1.3) sums them. The mean does not grow with the number of steps.
+    """
+    return [np.cumsum(a[::-1])[::-1] / np.arange(len(a), 0, -1) for a in advantages]
+
+
 def _key(step: StepVerdict, index: int, count: int) -> object:
     return step.candidate if step.candidate is not None else ("summary" if index == count - 1 else "list",)
 
@@ -72,13 +80,16 @@ def token_advantages(verdicts: Sequence[Verdict], char_ends: Sequence[np.ndarray
     """The advantage of every token of a group: float32 [tokens] for each response.
 
     `response` gives all tokens the group advantage of `total`. `step` gives them the group advantage of `base`, and
-    the tokens of a step `process_weight` times that step's own advantage; tokens outside every step get the first alone.
+    the tokens of a step `process_weight` times that step's own advantage, `return` times that of the step and those after
+    it; tokens outside every step get the first alone.
     """
     if credit == "response":
         outcome = group_advantages([v.total for v in verdicts])
         return tuple(np.full(len(ends), a, np.float32) for a, ends in zip(outcome, char_ends, strict=True))
     outcome = group_advantages([v.base for v in verdicts])
     process = step_advantages([v.steps for v in verdicts])
+    if credit == "return":
+        process = step_returns(process)
     tokens = []
     for a, p, verdict, ends in zip(outcome, process, verdicts, char_ends, strict=True):
         padded = np.append(process_weight * p, 0.0)  # index −1, outside every step, reads the zero

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -22,26 +23,46 @@ class RewardWorkersConfig(BaseModel):
 
     workers: PositiveInt = 1
     cpus: PositiveFloat = Field(0.25, description="what Ray reserves for one worker")
-    timeout_s: PositiveFloat = 120
+    timeout_s: PositiveFloat = Field(120, description="for a worker's share of a batch; one that is late is replaced, and "
+                                     "its share tried again in halves, each with half the time")
+    response_timeout_s: PositiveFloat = Field(5, description="for a single response in the end; it is then recorded as not scored")
     rules: RewardConfig = RewardConfig()
     control: Literal["none", "random"] = Field(
         "none", description="random: a control experiment; training gets random rewards, evaluation true ones")
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response to score: number `index` of its group."""
+
+    task: Task
+    index: int
+    text: str
+    truncated: bool
+
+
 class RewardWorker:
-    def __init__(self, rank: int, config: RewardWorkersConfig) -> None:
+    """
+    Args:
+        path: a folder in which modules of the recipe's own rules are found, beside what is installed.
+    """
+
+    def __init__(self, rank: int, config: RewardWorkersConfig, path: str) -> None:
         self.rank, self.config = rank, config
+        if path not in sys.path:
+            sys.path.append(path)
 
     def __repr__(self) -> str:
         return f"reward-{self.rank}"
 
-    def score(self, work: Sequence[tuple[Task, Sequence[tuple[str, bool]]]], evaluation: bool) -> list[list[Verdict]]:
-        """For each task the verdicts of its responses, given as (text, truncated)."""
-        verdicts = [[score(task, text, self.config.rules, truncated) for text, truncated in responses]
-                    for task, responses in work]
+    def ready(self) -> None:
+        """Answers once the worker stands."""
+
+    def score(self, responses: Sequence[Response], evaluation: bool) -> list[Verdict]:
+        """The verdict on each response."""
+        verdicts = [score(r.task, r.text, self.config.rules, r.truncated) for r in responses]
         if self.config.control == "random" and not evaluation:
-            verdicts = [[_random(v, f"{task.id}/{index}/{responses[index][0]}") for index, v in enumerate(group)]
-                        for (task, responses), group in zip(work, verdicts, strict=True)]
+            verdicts = [_random(v, f"{r.task.id}/{r.index}/{r.text}") for r, v in zip(responses, verdicts, strict=True)]
         return verdicts
 
 

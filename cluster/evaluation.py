@@ -13,7 +13,8 @@ from rewards.config import RewardConfig
 from rewards.score import score
 
 from .measures import Result
-from .pools import RewardPool, RolloutPool
+from .reward_pool import RewardPool
+from .rollout_pool import RolloutPool
 
 
 def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) -> list[Task]:

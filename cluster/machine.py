@@ -61,7 +61,7 @@ class Machine:
     """Bytes, unless said otherwise.
 
     Attributes:
-        tools: compilers and headers that DeepSpeed builds its operators with → whether they are there.
+        tools: what kernels for GPUs are compiled with → whether it is there.
         driver: version of the NVIDIA driver, None where there is none.
         gpu_error: why torch, built for CUDA, cannot use GPUs.
         cpus, memory: what this process may use, container limits included.
@@ -179,7 +179,7 @@ def _wanted() -> dict[str, str]:
 
 def _tools() -> dict[str, bool]:
     headers = Path(sysconfig.get_path("include")) / "Python.h"
-    return {name: shutil.which(name) is not None for name in ("gcc", "g++", "ninja")} | {"Python.h": headers.is_file()}
+    return {"gcc": shutil.which("gcc") is not None, "Python.h": headers.is_file()}
 
 
 def _driver() -> str | None:

@@ -23,7 +23,8 @@ from .evaluation import answer
 from .measures import Interval, Result, Scores
 from .measures.bertscore import BertScorer
 from .measures.strata import HEAD, TAIL, frequency_group, train_shares
-from .pools import RewardPool, RolloutPool
+from .reward_pool import RewardPool
+from .rollout_pool import RolloutPool
 from .prepare import check_model
 from .ray_cluster import check_fits, ray_cluster
 from .recipe import Role, load_recipe

@@ -21,6 +21,7 @@ _WORST = (  # column of metrics.parquet, its worst end, words, what would be goo
     ("ratio_diff_max", max, "largest difference of a token's probability ratio from 1", "near 0"),
     ("format", min, "lowest format rate of a step", "near 1"),
     ("truncated", max, "largest share of truncated responses", "near 0; else raise rollout.max_response_tokens"),
+    ("unscored", max, "largest share of responses that no rule could judge", "0: else a rule crashes or hangs"),
     ("flat_groups", max, "largest share of flat groups", "well below 1: a flat group teaches nothing about the answer"),
     ("entropy", min, "lowest entropy (nats per token)", "above 0: at 0 the model explores no more"),
     ("kl", max, "largest KL to the reference", "small and steady; 0 where the recipe has no KL term"),

@@ -97,8 +97,11 @@ def training_figures(record: RunRecord) -> list[Figure]:
         alt = "; ".join(f"{line.name} from {line.points[0][2]:.3g} to {line.points[-1][2]:.3g}" for line in series)
         return [Figure(title, curves(series, timeline, f"{title} over the steps: {alt}.", **style), caption)]
 
+    own = dict.fromkeys(name for row in record.metrics for name in row if name.startswith("own_"))
+    parts = [name for name in ("reward", "outcome", "format", "process", "reason", *own)
+             if any(value for _, _, value in record.points(name))]
     return [
-        *figure("Reward and its parts", {name: name for name in ("reward", "outcome", "format", "process")},
+        *figure("Reward and its parts", {name: name.removeprefix("own_") for name in parts},
                 "Means over the responses of a step, which are sampled. Reward should rise with outcome; where only process "
                 "or format rises, the model learns the form and not the answer."),
         *figure("Supervised loss", {"loss": "loss"}, "On gold traces. It falls fast, then slowly.", stages=supervised),

@@ -14,6 +14,8 @@ from actors.advantage import token_advantages
 from actors.trajectory import Request, ScoredGroup, sampling_seed
 from curriculum.sampler import Sampler
 from curriculum.stages import GATE_FORMS, Curriculum, StageRecord
+from rewards.gate import BatchGate
+from rewards.verdict import NOT_SCORED
 
 from .checkpoint import Checkpoints
 from .display import HEADLINES, Display
@@ -39,6 +41,7 @@ class Run:
         self.recipe, self.tasks, self.folder, self.workers, self.display = recipe, prepared.tasks, folder, workers, display
         self.curriculum = Curriculum(recipe.stages)
         self.sampler = Sampler(self.tasks["train"], recipe.seed)
+        self.gate = BatchGate()
         self.ledger = Ledger(folder.path / "ledger.jsonl")
         self.checkpoints = Checkpoints(folder.path / "checkpoints", recipe.checkpoint.keep)
         self.step = self.version = 0
@@ -109,6 +112,10 @@ class Run:
             groups = self.workers.rollouts.generate(requests, temperature, self.version)
         with self._phase("score"):
             verdicts = self.workers.rewards.score(groups)
+            gate = {}
+            if self.recipe.reward.rules.batch_gate:
+                verdicts, is_open = self.gate.apply(verdicts)
+                gate = {"batch_gate": float(is_open)}
             scored = [ScoredGroup(group, v, token_advantages(v, [t.char_ends for t in group.trajectories],
                                                              training.credit, training.process_weight))
                       for group, v in zip(groups, verdicts, strict=True)]
@@ -118,7 +125,7 @@ class Run:
         for group in groups:
             self.ledger.train(group.group_id, self.version)
         self.folder.add_trajectories(self.step, stage.name, scored, self.recipe.log_trajectories)
-        return row | _response_numbers(scored)
+        return row | _response_numbers(scored) | gate
 
     def _publish(self) -> None:
         """Brings the present weights to every rollout worker, and has each prove that it holds them."""
@@ -135,6 +142,7 @@ class Run:
     def _open_stage(self, stage: Stage, record: StageRecord) -> None:
         shares = ", ".join(f"{family} {share:.0%}" for family, share in stage.mixture.items())
         self.display.say(f"stage {stage.name} ({stage.kind}): {shares}")
+        self.gate = BatchGate()  # a stage's outcomes are not those of the one before
         self.workers.learner.start_stage(stage.training, first=self.step == 0)
         self._test(stage, record, "start")
 
@@ -232,8 +240,8 @@ class Run:
             self.folder.flush()
             self.checkpoints.commit(folder, {
                 "step": self.step, "version": self.version, "curriculum": self.curriculum.state_dict(),
-                "sampler": self.sampler.state_dict(), "ledger": self.ledger.state_dict(), "evaluations": self.evaluations,
-                "worst": self.worst, "phases": self.phases, "seconds": self._seconds()})
+                "sampler": self.sampler.state_dict(), "gate": self.gate.state_dict(),
+                "ledger": self.ledger.state_dict(), "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases, "seconds": self._seconds()})
         self.committed = time.monotonic()
 
     def restore(self, commit: Path, state: dict[str, Any]) -> None:
@@ -244,6 +252,7 @@ class Run:
         """
         self.curriculum.load_state_dict(state["curriculum"])
         self.sampler.load_state_dict(state["sampler"])
+        self.gate.load_state_dict(state["gate"])
         self.ledger.load_state_dict(state["ledger"])
         self.step, self.version, self.evaluations = state["step"], state["version"], state["evaluations"]
         self.worst, self.phases, self.seconds_before = state["worst"], state["phases"], state["seconds"]
@@ -265,6 +274,7 @@ def _response_numbers(scored: Sequence[ScoredGroup]) -> dict[str, float]:
     """Means over all responses of a step; `flat_groups` is the share of groups whose rewards are all equal."""
     verdicts = [v for group in scored for v in group.verdicts]
     trajectories = [t for group in scored for t in group.group.trajectories]
+    own = sorted({name for v in verdicts for name, _ in v.more})
 
     def mean(values: Sequence[float]) -> float:
         return float(np.mean(values))
@@ -272,6 +282,8 @@ def _response_numbers(scored: Sequence[ScoredGroup]) -> dict[str, float]:
     return {
         "reward": mean([v.total for v in verdicts]), "outcome": mean([v.outcome for v in verdicts]),
         "format": mean([v.format for v in verdicts]), "process": mean([v.process for v in verdicts]),
+        "reason": mean([v.reason for v in verdicts]), "unscored": mean([NOT_SCORED in v.faults for v in verdicts]),
+        **{f"own_{name}": mean([dict(v.more).get(name, 0.0) for v in verdicts]) for name in own},
         "response_tokens": mean([len(t.ids) for t in trajectories]), "truncated": mean([t.truncated for t in trajectories]),
         "flat_groups": mean([len({v.total for v in group.verdicts}) == 1 for group in scored])}
 

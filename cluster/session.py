@@ -72,10 +72,9 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None
                 display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
             folder = RunFolder(path)
             folder.write_recipe(recipe)
-            images = max(len(task.images) for tasks in prepared.tasks.values() for task in tasks)
             display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
                         f"{recipe.learner.workers} learner workers")
-            with Workers(recipe, path, prepared.model, images) as workers:
+            with Workers(recipe, path, prepared) as workers:
                 run = Run(recipe, prepared, folder, workers, display)
                 if commit:
                     run.restore(*commit)

@@ -9,24 +9,25 @@ import ray
 from actors.learner import Learner
 from actors.weights import WeightStore
 
-from .pools import RewardPool, RolloutPool
+from .measures.strata import train_shares
+from .prepare import Prepared
 from .ray_cluster import has_learner_resource
 from .recipe import Recipe
+from .reward_pool import RewardPool
+from .rollout_pool import RolloutPool
 
 
 class Workers:
-    """A context: inside it the workers stand and answer.
+    """A context: inside it the workers stand and answer."""
 
-    Args:
-        images: most images that a task has.
-    """
-
-    def __init__(self, recipe: Recipe, run: Path, model: Path, images: int) -> None:
-        name = run.name
+    def __init__(self, recipe: Recipe, run: Path, prepared: Prepared) -> None:
+        name, model = run.name, prepared.model
+        images = max(len(task.images) for tasks in prepared.tasks.values() for task in tasks)
+        rules = recipe.reward.rules.weighted_by(train_shares(prepared.tasks["train"]))
         self.store = ray.remote(WeightStore).options(name=f"{name}/weight-store", num_cpus=0, max_concurrency=100).remote()
         # All start at once; importing vLLM and DeepSpeed takes longest.
         self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images)
-        self.rewards = RewardPool(name, recipe.reward)
+        self.rewards = RewardPool(name, recipe.reward.model_copy(update={"rules": rules}))
         self.learner = Learner(recipe.learner, name, recipe.prompt, model, self.store, run / "learner", recipe.seed,
                                has_learner_resource())
 

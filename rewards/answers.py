@@ -24,6 +24,7 @@ _LEAD = (r"(?:[-•*–]\s*+)?(?:(?:so|thus|hence|therefore)\b,?\s*+)?(?:i\s++(?
 _TAIL = re.compile(r"\s++(?:is|are)(?:\s++the)?\s++(?:correct|right|true|best)(?:\s++(?:answer|option|choice|one)s?)?[.!]?",
                    re.IGNORECASE)
 _BETWEEN_OPTIONS = re.compile(r"[^\S\n]*(?:[,;/&、\n]|and\b)(?:[\s,;/&、]|and\b)*", re.IGNORECASE)
+_PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
 _LETTERED = re.compile(r"[(\[]?([A-G])[)\]}.:]*\s++(\S.*)", re.IGNORECASE | re.DOTALL)
 _FIRST_WORDS = re.compile(_LEAD, re.IGNORECASE)
 
@@ -44,7 +45,12 @@ _LABEL = re.compile(r"(?:the\s+)?(?:(?:final|main|most\s+likely|key|radiographic
 def read_marks(answer: str) -> tuple[str, list[bool]]:
     """The answer without its marks, stripped, and the marks in order: True for ✅ ✔ ✓ ☑, False for ❌ ✖ ✗ ✘."""
     marks = [mark in _RIGHT for mark in _MARK.findall(answer)]
-    return _MARK.sub("", answer).strip(), marks
+    return (_MARK.sub("", answer) if marks else answer).strip(), marks
+
+
+def _undecorated(answer: str) -> str:
+    """Full-width and circled letters as plain ones, without quotes and marks of Markdown and LaTeX."""
+    return _DECORATION.sub("", answer if answer.isascii() else unicodedata.normalize("NFKC", answer)).strip()
 
 
 def read_options(answer: str, options: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -55,7 +61,11 @@ def read_options(answer: str, options: Mapping[str, str]) -> tuple[str, ...] | N
     a sentence after them that says the same. Everything in the answer must belong to such a form: a letter inside a word,
     an unknown letter, a letter with another option's text, a "not" or any further word make it unreadable.
     """
-    text = _DECORATION.sub("", unicodedata.normalize("NFKC", answer)).strip()
+    text = _undecorated(answer)
+    if plain := _PLAIN.fullmatch(text):  # nearly all answers are: a letter, with its text or alone
+        letter, rest = plain[1].upper(), plain[2]
+        if letter in options and (rest is None or rest.casefold() == options[letter].casefold()):
+            return (letter,)
     item = _option_pattern(tuple(options.items()))
     letters: set[str] = set()
     position = 0
@@ -138,7 +148,7 @@ def split_names(answer: str) -> list[str]:
 
     A heading such as "Findings:", brackets and quotes around names are dropped. Names stay as written, with their marks.
     """
-    text = _DECORATION.sub("", unicodedata.normalize("NFKC", answer)).replace("\\boxed", "").strip()
+    text = _undecorated(answer).replace("\\boxed", "").strip()
     if label := _LABEL.match(text):
         text = text[label.end():]
     names = (_BULLET.sub("", part.strip(), count=1).strip(" \t\r\f\v.:[](){}'’") for part in _BETWEEN_NAMES.split(text))

@@ -53,11 +53,13 @@ def bleu_1(words: Sequence[str], reference: Sequence[str]) -> float:
     if not shared:
         return 0.0
     brevity = min(1.0, math.exp(1 - len(reference) / len(words)))
-    return brevity * shared / len(words)
+    return brevity * math.exp(math.log(shared / len(words)))  # as nltk has it: who rounds sees the last bit
 
 
 def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
     """Its length. One bit of an integer is one word of `a`: O(len(b)) operations on numbers of len(a) bits (Hyyrö 2004)."""
+    if len(a) > len(b):
+        a, b = b, a
     where: dict[str, int] = {}
     for position, word in enumerate(a):
         where[word] = where.get(word, 0) | 1 << position

@@ -1,4 +1,4 @@
-"""Rules of one's own: found by `module:function`, called so that their faults hurt one response alone; and ready-made ones."""
+"""Rules of one's own, found by `module:function` and called so that a fault hurts one response alone; two ready-made ones."""
 
 from __future__ import annotations
 
@@ -38,13 +38,26 @@ def load_rule(name: str) -> Rule:
     try:
         rule = getattr(importlib.import_module(module), function)
     except Exception as error:
-        raise RuleError(f"rule {name}: cannot be loaded ({type(error).__name__}: {error}); it is module:function, the module "
-                        "in the working directory or installed") from error
+        raise RuleError(f"rule {name}: cannot be loaded ({type(error).__name__}: {error}); it is module:function, the "
+                        "module in the working directory or installed") from error
     try:
-        inspect.signature(rule).bind(None, None, None)
+        inspect.signature(rule).bind_partial(None, None, None)
     except (TypeError, ValueError):
         raise RuleError(f"rule {name}: it must take (task, response, verdict) and options by name") from None
     return rule
+
+
+def check_rule(own: OwnRule) -> None:
+    """Finds a rule and holds its options against its parameters, before there is any response.
+
+    Raises:
+        RuleError: as `load_rule`; or an option is unknown or missing.
+    """
+    signature = inspect.signature(load_rule(own.rule))
+    try:
+        signature.bind(None, None, None, **own.options)
+    except TypeError as error:
+        raise RuleError(f"rule {own.rule} with options {own.options}: {error}; it takes {signature}") from error
 
 
 def call_rule(own: OwnRule, task: Task, response: str, verdict: Verdict) -> tuple[float, str]:
@@ -79,4 +92,4 @@ def _place(order: Sequence[str], *texts: str) -> int | None:
 def length_guard(task: Task, response: str, verdict: Verdict, *, least: int, most: int) -> float:
     """1 for a response of `least` to `most` words, falling to 0 at none and at twice `most`."""
     words = len(response.split())
-    return min(1.0, words / least, max(0.0, 2 - words / most))
+    return min(1.0, words / max(1, least), max(0.0, 2 - words / most))

@@ -16,8 +16,8 @@ from .verdict import StepVerdict, Verdict
 
 _THINK, _ANSWER, _END = (re.compile(tag, re.IGNORECASE) for tag in ("<think>", "<answer>", "</answer>"))
 _BORDER = re.compile(r"</think>\s*<answer>", re.IGNORECASE)
-_STRICT_BORDER = re.compile(r"</think>\s*<answer>")
-_AROUND_TAGS = re.compile(r"\s*([<>/])\s*")
+_LOWER_CASE_BORDER = re.compile(_BORDER.pattern)
+_OF_TAGS = re.compile("([<>/])")
 _LETTER = re.compile(r"[A-G]", re.IGNORECASE)
 _BETWEEN_NAMES = re.compile(r"[,;\n]")
 FORMAT, OUTCOME, CLOSED_PROCESS, OPEN_PROCESS = 0.1, 0.9, 0.5, 0.2
@@ -47,7 +47,8 @@ def score_paper(task: Task, response: str) -> Verdict:
         answer = (_letter(last),) if _letter(last) else None
     else:
         gold = {name.strip().lower() for name in task.gold}
-        formed = _well_formed(_AROUND_TAGS.sub(r"\1", response.strip()))
+        # In any case, and without white space around what tags are made of; a pattern for it tries every cut of a long run.
+        formed = _well_formed("".join(part.strip() for part in _OF_TAGS.split(response.lower())))
         named = _names(last)
         outcome = f1(named, gold)
         middle = pairs[1:-1]
@@ -56,13 +57,13 @@ def score_paper(task: Task, response: str) -> Verdict:
         reason = _open_reason(middle, reference, gold)
         right = [None, *right, None][: len(pairs)] if len(pairs) > 2 else [None] * len(pairs)
         answer = tuple(sorted(named))
-    base = round(FORMAT * formed + OUTCOME * outcome, DIGITS)
+    base = FORMAT * formed + OUTCOME * outcome
     steps = tuple(
         StepVerdict(start, end, None, "unverifiable" if ok is None else "right" if ok else "wrong", float(bool(ok)),
                     "not judged by the paper's rule" if ok is None else "the paper's rule")
         for (start, end, _, _), ok in zip(pairs, right, strict=True))
     why = (f"format {formed:g}, outcome {outcome:.4f}: base {base:.4f}", f"process {process:g}, reason {reason:.4f}")
-    return Verdict(total=round(base + process + reason, DIGITS), base=base, format=float(formed), outcome=outcome,
+    return Verdict(total=round(base + process + reason, DIGITS), base=round(base, DIGITS), format=float(formed), outcome=outcome,
                    process=process, reason=reason, answer=answer, steps=steps, why=why)
 
 
@@ -86,10 +87,11 @@ def _last_answer(text: str) -> str:
 def _well_formed(text: str) -> bool:
     """Whether `(<think>.*?</think>\\s*<answer>.*?</answer>\\s*)+` matches all of the text: its dots take tags, too, so one
     border between think and answer is enough."""
-    if not text.startswith("<think>") or not text.rstrip().endswith("</answer>"):
+    text = text.rstrip()
+    if not text.startswith("<think>") or not text.endswith("</answer>"):
         return False
-    border = _STRICT_BORDER.search(text, len("<think>"))
-    return border is not None and border.end() <= len(text.rstrip()) - len("</answer>")
+    border = _LOWER_CASE_BORDER.search(text, len("<think>"))
+    return border is not None and border.end() <= len(text) - len("</answer>")
 
 
 def _letter(answer: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .answers import read_marks
 from .config import RewardConfig
@@ -36,12 +36,11 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
     sure = {name for name in candidates if key.verifiable(name)}
     covered = sum(step.judgement in ("right", "wrong") for step in steps) / max(1, len(sure))
     sure |= key.gold  # what was never weighed was missed
+    if not key.weighs:
+        return Judged(tuple(steps), 0.0, 0.0)
     share = config.reason / (config.process + config.reason) if config.reason else 0.0
     right = {step.candidate: step for step in steps if step.judgement == "right"}
-    judged = tuple(replace(step, score=covered * (1 - share + share * (1.0 if step.grounding is None else step.grounding)))
-                   if step.judgement == "right" else step for step in steps)
-    if not key.weighs:
-        return Judged(judged, 0.0, 0.0)
+    judged = tuple(_paid(step, covered, share) if step.judgement == "right" else step for step in steps)
     groups = [group for group in (sure & key.gold, sure - key.gold) if group]
     rates = [sum(name in right for name in group) / len(group) for group in groups]
     process = max(0.0, sum(rates) - (len(rates) - 1)) if rates else 0.0
@@ -50,13 +49,20 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
     return Judged(judged, process, reason)
 
 
+def _paid(step: StepVerdict, covered: float, share: float) -> StepVerdict:
+    """A right step with its score; `share` of it is for the grounding, where any can be told."""
+    grounding = 1.0 if step.grounding is None else step.grounding
+    return StepVerdict(step.start, step.end, step.candidate, step.judgement, covered * (1 - share + share * grounding), step.why,
+                       step.grounding)
+
+
 def _judge(pair: Pair, read_candidate: Callable[[str], str | None], candidates: frozenset[str], key: Key,
            final: Sequence[str] | None, seen: set[str], ground: bool) -> StepVerdict:
     text, marks = read_marks(pair.answer)
     name = read_candidate(text) if text else None
 
     def verdict(judgement: Judgement, why: str, grounding: float | None = None) -> StepVerdict:
-        return StepVerdict(pair.start, pair.end, name, judgement, float(judgement == "right"), why, grounding)
+        return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why, grounding)
 
     if name not in candidates:
         name = None

@@ -61,3 +61,11 @@ class Verdict:
                       "steps": tuple(StepVerdict(**step) for step in values["steps"]),
                       "faults": tuple(Fault(**fault) for fault in values["faults"]),
                       "more": tuple(values["more"].items())})
+
+
+NOT_SCORED = Fault("not scored", 0)
+
+
+def unscored(why: str) -> Verdict:
+    """The verdict on a response that no rule could judge: it is worth nothing, and `why` tells what happened."""
+    return Verdict(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, None, faults=(NOT_SCORED,), why=(why,))

@@ -8,7 +8,6 @@ log=$venv/setup.log
 
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' ||
     { echo "setup: python 3.11 or 3.12 is needed, $python is $("$python" -V 2>&1). Try: make PYTHON=python3.11 …" >&2; exit 1; }
-command -v gcc >/dev/null || { echo "setup: gcc is needed (DeepSpeed compiles a small operator)." >&2; exit 1; }
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 : >"$log"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.advantage import group_advantages, step_advantages, step_of_token, token_advantages
+from actors.advantage import group_advantages, step_advantages, step_of_token, step_returns, token_advantages
 from curriculum.questions import RIGHT, WRONG
 from curriculum.task import Task
 from rewards.config import RewardConfig
@@ -141,6 +141,39 @@ def test_step_credit_of_tokens_by_hand():
         first, second = outcome[n] + 0.5 * a[n], outcome[n] + 0.5 * b[n]
         assert tokens.dtype == np.float32
         assert tokens == pytest.approx([first, first, second, second, second, second, outcome[n], outcome[n]], abs=1e-5)
+
+
+@given(st.lists(st.lists(st.floats(-3, 3), max_size=6), max_size=4))
+def test_a_return_is_the_mean_of_what_is_still_to_come(advantages):
+    """Independent: each suffix is summed by itself."""
+    ours = step_returns([np.array(a, np.float64) for a in advantages])
+    for returns, own in zip(ours, advantages, strict=True):
+        assert returns == pytest.approx([sum(own[i:]) / (len(own) - i) for i in range(len(own))], abs=1e-9)
+
+
+def test_return_credit_of_tokens_by_hand():
+    ends, spans, scores = np.array([1, 2, 3, 4], np.int32), [(0, 2), (2, 3)], [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)]
+    verdicts = [Verdict(0, 0.5, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
+                for pair in scores]
+    first, second = ([normalised(v, pool) for v in pool] for pool in ([1.0, 0, 0], [0, 1.0, 0]))
+    for n, tokens in enumerate(token_advantages(verdicts, [ends] * 3, "return", 2.0)):
+        whole = first[n] + second[n]  # twice the mean of both
+        assert tokens == pytest.approx([whole, whole, 2 * second[n], 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("credit", ["response", "step", "return"])
+@pytest.mark.parametrize("extra", ["A ❌", "B ✅", "E ❌", "B", "A ✅❌"])
+def test_no_credit_pays_for_more_steps(credit, extra):
+    """One response of a group says a step more, which is a fault: its tokens are worth no more than without it."""
+    plain = ["A ❌", "B ✅", "C ❌", "D ❌", "B"]
+    others = [["A ❌", "B ❌", "C ✅", "D ❌", "C"], ["A ✅", "B ❌", "C ❌", "D ❌", "A"], plain]
+    means = []
+    for own in (plain, [*plain[:4], extra, "B"]):
+        texts = ["".join(f"<think>Look.</think><answer>{a}</answer>" for a in answers) for answers in (own, *others)]
+        verdicts = [score(TASK, text, RewardConfig()) for text in texts]
+        tokens = token_advantages(verdicts, [np.arange(1, len(text) + 1) for text in texts], credit, 1.0)
+        means.append(tokens[0].mean())
+    assert means[1] <= means[0] + 1e-6
 
 
 def test_response_credit_gives_every_token_the_advantage_of_the_total():

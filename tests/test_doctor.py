@@ -25,7 +25,7 @@ def machine(**changes):
                  "vllm": Package("1.0", "==1.0", build="cpu")}
     plain = Machine(
         python=(3, 12), packages=packages | changes.pop("packages", {}),
-        tools={"gcc": True, "g++": True, "ninja": True, "Python.h": True}, driver=None, gpus=(), gpu_error=None, cpus=8.0,
+        tools={"gcc": True, "Python.h": True}, driver=None, gpus=(), gpu_error=None, cpus=8.0,
         memory=64 * GIB, shm=Disk(Path("/dev/shm"), 32 * GIB, 32 * GIB, 1), open_files=65536,
         run_disk=Disk(Path("/runs"), 500 * GIB, 900 * GIB, 2), ray_disk=Disk(Path("/tmp/ray"), 500 * GIB, 900 * GIB, 3),
         cluster=None, cluster_error=None)
@@ -82,7 +82,6 @@ def test_nothing_is_found_where_all_is_well(seven_billion):
     (dict(packages={"ray": Package("0.9", "==1.0")}), "ray", "warning", "0.9; ==1.0 is what was tested"),
     (dict(packages={"vllm": Package("1.0", error="no end within 300 s", late=True)}), "vllm", "warning", "takes too long"),
     (dict(packages={"vllm": Package("1.0", build="cuda")}), "vllm", "warning", "this machine wants the build for cpu"),
-    (dict(tools={"gcc": True, "g++": False, "ninja": False}), "compiler", "fault", "no g++, ninja"),
     (dict(driver="580.1"), "GPU", "warning", "torch is built for cpu and cannot use it"),
     (dict(shm=Disk(Path("/dev/shm"), GIB // 16, GIB // 16, 1)), "shared memory", "warning", "/dev/shm has 64 MiB free"),
     (dict(open_files=1024), "open files", "warning", "at most 1024"),
@@ -94,6 +93,13 @@ def test_a_fault_of_the_machine_is_found_alone(change, name, level, words):
     if name == "GPU":
         change["packages"] = {"vllm": Package("1.0", build="cuda")}
     assert words in one(machine(**change), None, name, level).seen
+
+
+def test_a_compiler_is_needed_for_gpus_alone(seven_billion):
+    bare = {"gcc": False, "Python.h": True}
+    assert not_ok(machine(tools=bare)) == not_ok(machine(tools=bare), needs()) == {}
+    assert "no gcc" in one(gpu_machine(tools=bare), seven_billion, "compiler", "fault").seen
+    assert "no gcc" in one(gpu_machine(tools=bare), None, "compiler", "fault").seen
 
 
 def test_torchvision_of_another_build():

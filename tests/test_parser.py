@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.parser import MAX_FAULTS, MAX_PAIRS, parse
+from rewards.parser import MAX_FAULTS, MAX_PAIRS, _parse_any, _parse_sound, parse
 
 PAIR = "<think>t</think><answer>a</answer>"
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
@@ -82,3 +82,10 @@ def test_no_more_pairs_are_read_than_any_film_needs():
     parsed = parse(PAIR * (MAX_PAIRS + 1))
     assert len(parsed.pairs) == MAX_PAIRS and [f.what for f in parsed.faults] == [f"more than {MAX_PAIRS} pairs"]
     assert parsed.faults[0].position == len(PAIR) * MAX_PAIRS
+
+
+@given(mixed | st.lists(st.sampled_from([PAIR, PAIR, " ", "\n", "<think>1 < 2</think><answer>b</answer>", "<think> </think>"])))
+def test_the_quick_way_finds_what_the_long_way_finds(pieces):
+    response = "".join(pieces)
+    quick = _parse_sound(response)
+    assert quick is None or quick == _parse_any(response)

@@ -71,6 +71,8 @@ def test_run_folder_holds_what_is_promised(run):
     assert row["verdict"]["why"] and row["response"] and row["version"] >= 12
     assert load_recipe(run / "recipe.yaml") == load_recipe(SMOKE, SHORT)
     assert len(list((run / "checkpoints").iterdir())) == 2
+    assert "Reward and its parts" in (run / "report.html").read_text(encoding="utf-8")
+    assert "license_name" in (run / "model" / "README.md").read_text(encoding="utf-8")
 
 
 def test_model_answers_under_transformers(run):

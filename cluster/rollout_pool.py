@@ -1,4 +1,4 @@
-"""The run's handles on its rollout and reward workers: start them, split work among them, gather it in order."""
+"""The run's handle on its rollout workers: starts them, splits work among them, gathers it in order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Any
 import ray
 
 from actors.encode import PromptConfig
-from actors.reward import RewardWorker, RewardWorkersConfig
 from actors.rollout import RolloutConfig, RolloutWorker
 from actors.trajectory import Group, Request
 from actors.waiting import wait_for_all
-from rewards.verdict import Verdict
 
 
 class RolloutPool:
@@ -51,8 +49,8 @@ class RolloutPool:
 
     def generate(self, requests: Sequence[Request], temperature: float, version: int) -> list[Group]:
         """A group for each request, in order. Raises RemoteFailure."""
-        shares = _shares(requests, len(self.workers))
-        refs = [worker.generate.remote(share, temperature, version) for worker, share in zip(self.workers, shares, strict=True)]
+        parts = shares(requests, len(self.workers))
+        refs = [worker.generate.remote(share, temperature, version) for worker, share in zip(self.workers, parts, strict=True)]
         return [group for part in wait_for_all(refs, self.config.timeout_s, self.names) for group in part]
 
     def stop(self) -> None:
@@ -61,28 +59,7 @@ class RolloutPool:
             ray.kill(worker)
 
 
-class RewardPool:
-    def __init__(self, run: str, config: RewardWorkersConfig) -> None:
-        self.config = config
-        self.names = [f"reward-{rank}" for rank in range(config.workers)]
-        actor = ray.remote(RewardWorker)
-        self.workers = [actor.options(name=f"{run}/{name}", num_cpus=config.cpus).remote(rank, config)
-                        for rank, name in enumerate(self.names)]
-
-    def score(self, groups: Sequence[Group], evaluation: bool = False) -> list[tuple[Verdict, ...]]:
-        """The verdicts of each group's responses, in order. Raises RemoteFailure."""
-        work = [(group.task, [(t.text, t.truncated) for t in group.trajectories]) for group in groups]
-        refs = [worker.score.remote(share, evaluation)
-                for worker, share in zip(self.workers, _shares(work, len(self.workers)), strict=True)]
-        scored = wait_for_all(refs, self.config.timeout_s, self.names)
-        return [tuple(verdicts) for part in scored for verdicts in part]
-
-    def stop(self) -> None:
-        for worker in self.workers:
-            ray.kill(worker)
-
-
-def _shares(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
+def shares(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
     """`items` cut into `count` contiguous parts whose sizes differ by one at most."""
     edges = [len(items) * i // count for i in range(count + 1)]
     return [items[a:b] for a, b in zip(edges, edges[1:], strict=False)]

@@ -1,0 +1,134 @@
+"""Responses scored in a second on one core, by `strict` and by the packages that CX-Mind's code uses for its reason.
+
+    python -m bench.rewards [--json] [--count 4000] [--passes 3]
+
+Transcripts have five steps and a reference; groups of ten share a task and its reference; every think block is different
+from all others, and every pass has new ones. The peer computes what `paper` needs: pairs by regular expression, BLEU-1 by
+nltk and ROUGE-L by rouge-score. Needs the extra `dev`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from nltk.translate.bleu_score import sentence_bleu
+from rouge_score.rouge_scorer import RougeScorer
+
+from curriculum.questions import RIGHT, WRONG
+from curriculum.task import NO_FINDING, OPTION_LETTERS, Task
+from rewards.config import RewardConfig
+from rewards.score import score
+
+NAMES = ("Effusion", "Cardiomegaly", "Pneumothorax", "Consolidation", "Mass", "Edema", "Atelectasis", "Nodule", "Fibrosis", "Hernia")
+SIGNS = ("The {side} {zone} shows {size} {name}, {mm} mm across, unlike on the film of day {day}.",
+         "There is {size} {name} in the {side} {zone} ({mm} mm), stable since day {day}.",
+         "No {name} is seen in the {side} {zone}; a line of {mm} mm there is a vessel, as on day {day}.",
+         "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone.")
+GROUP = 10
+_PAIR = re.compile(r"<think>(.*?)</think>\s*<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+
+
+def think(name: str, rng: np.random.Generator) -> str:
+    return str(rng.choice(SIGNS)).format(name=name.lower(), side=rng.choice(["left", "right"]), mm=rng.integers(1, 10**6),
+                                         zone=rng.choice(["upper lobe", "base", "hilum", "lower zone"]),
+                                         size=rng.choice(["a small", "a large", "subtle"]), day=rng.integers(1, 10**6))
+
+
+def transcript(names: Sequence[str], labels: Sequence[str], right: set[str], final: str, head: str, rng: np.random.Generator) -> str:
+    pairs = [("The candidates.", head)] if head else []
+    pairs += [(think(name, rng), f"{label} {RIGHT if name in right else WRONG}") for name, label in zip(names, labels, strict=True)]
+    pairs.append((f"In sum, on day {rng.integers(1, 10**6)}.", final))
+    return "".join(f"<think>{t}</think><answer>{a}</answer>" for t, a in pairs)
+
+
+def closed_groups(count: int, rng: np.random.Generator) -> Iterator[tuple[Task, list[str]]]:
+    for _ in range(count // GROUP):
+        names = [str(name) for name in rng.choice(NAMES, 4, replace=False)]
+        options = dict(zip(OPTION_LETTERS, names, strict=False))
+        labels = [f"{letter})" for letter in options]
+
+        def write(gold: int) -> str:
+            return transcript(names, labels, {names[gold]}, labels[gold], "", rng)
+
+        gold = int(rng.integers(4))
+        task = Task(id="c", domain="closed", family="single_choice", question="Which finding is seen?", options=options,
+                    gold=(OPTION_LETTERS[gold],), images=("x.png",), reference=write(gold))
+        yield task, [write(gold if rng.random() < 0.7 else int(rng.integers(4))) for _ in range(GROUP)]
+
+
+def open_groups(count: int, rng: np.random.Generator) -> Iterator[tuple[Task, list[str]]]:
+    for _ in range(count // GROUP):
+        names = [str(name) for name in rng.choice(NAMES, 3, replace=False)]
+
+        def write(right: set[str]) -> str:
+            return transcript(names, names, right, ", ".join(sorted(right)) or NO_FINDING, ", ".join(names), rng)
+
+        gold = set(names[: int(rng.integers(1, 4))])
+        task = Task(id="o", domain="open", family="diagnosis", question="Name all findings.", gold=tuple(sorted(gold)),
+                    images=("x.png",), reference=write(gold))
+        yield task, [write(gold if rng.random() < 0.7 else {names[0]}) for _ in range(GROUP)]
+
+
+def ours(groups: Sequence[tuple[Task, list[str]]]) -> None:
+    config = RewardConfig()
+    for task, responses in groups:
+        for response in responses:
+            score(task, response, config)
+
+
+def peer(groups: Sequence[tuple[Task, list[str]]]) -> None:
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+
+    def reason(text: str, reference: str) -> float:
+        words, theirs = (t.lower().replace(".", " .").split() for t in (text, reference))
+        return 0.3 * sentence_bleu([theirs], words, weights=(1,)) + 0.7 * scorer.score(reference, text)["rougeL"].fmeasure
+
+    for task, responses in groups:
+        gold = {name.lower() for name in task.gold}
+        for response in responses:
+            found, reference = _PAIR.findall(response), _PAIR.findall(task.reference)
+            if task.form == "letters":
+                if found[-1][1][0] == task.gold[0]:
+                    ours, theirs = (next(t for t, a in of if a[0] == task.gold[0]) for of in (found, reference))
+                    reason(ours, theirs)
+            else:
+                for text, answer in found[1:-1]:
+                    name = answer.replace(RIGHT, "").replace(WRONG, "").strip().lower()
+                    if RIGHT in answer and name in gold:
+                        reason(text, next((t for t, a in reference if name in a.lower()), ""))
+
+
+def rate(work: Callable[[Sequence], None], groups: Sequence[tuple[Task, list[str]]]) -> float:
+    start = time.perf_counter()
+    work(groups)
+    return len(groups) * GROUP / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
+    parser.add_argument("--count", type=int, default=4000, help="responses of a kind in a pass")
+    parser.add_argument("--passes", type=int, default=3, help="the best of so many counts, of ours and the peer's in turn")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore", module="nltk")
+    result: dict[str, float] = {}
+    for kind, draw in (("closed", closed_groups), ("open", open_groups)):
+        rates = []
+        for number in range(given.passes):
+            groups = list(draw(given.count, np.random.default_rng([number, kind == "open"])))
+            rates.append((rate(ours, groups), rate(peer, groups)))
+            if not given.json:
+                print(f"{kind}, pass {number + 1}: strict {rates[-1][0]:,.0f}/s, nltk and rouge-score {rates[-1][1]:,.0f}/s")
+        best, theirs = max(r[0] for r in rates), max(r[1] for r in rates)
+        result |= {f"{kind}_per_s": round(best), f"{kind}_peer_per_s": round(theirs), f"{kind}_ratio": round(best / theirs, 2)}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
