@@ -15,7 +15,7 @@ from curriculum.phantom_set import draw_phantom_set
 from curriculum.stages import GATE_FORMS
 from curriculum.task import Split, Task
 from curriculum.taskset import FILE_NAME, TaskRow, TaskSetError, read_tasks, write_tasks
-from rewards.own import RuleError, load_rule
+from rewards.own import RuleError, check_rule
 
 from .errors import UserError
 from .recipe import Recipe
@@ -61,7 +61,7 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
 def _check_rules(recipe: Recipe) -> None:
     for name, own in recipe.reward.rules.own.items():
         try:
-            load_rule(own.rule)
+            check_rule(own)
         except RuleError as error:
             raise UserError(f"reward.rules.own.{name}: {error}") from error
 

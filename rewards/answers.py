@@ -12,18 +12,21 @@ from curriculum.task import NO_FINDING
 from .extract import extract
 from .findings import canonical
 from .ontology import load_ontology
+from .reader import Status
 
 _RIGHT, _WRONG = "✅✔✓☑", "❌✖✗✘"
 _MARK = re.compile(f"([{_RIGHT}{_WRONG}])\ufe0f?")
-_DECORATION = re.compile(r"\*\*|[$`\"“”„]|\\[()\[\]]|\\text(?=\{)")
+_DECORATION = re.compile(r"\*+(?=\S)|(?<=\S)\*+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|[$`\"“”„«»\ufe0f]|(?<!\w)['‘’]|['‘’](?!\w)"
+                         r"|\\[()\[\]]|\\(?:text|math)(?:bf|it|rm)?(?=\{)")
+_DARK_LETTERS = {base + n: chr(ord("A") + n) for base in (0x1F150, 0x1F170) for n in range(26)}  # 🅐 🅰; NFKC leaves them
 
 # Runs of white space are possessive (*+) where another may follow: a failed match would try every cut between them.
 _LEAD = (r"(?:[-•*–]\s*+)?(?:(?:so|thus|hence|therefore)\b,?\s*+)?(?:i\s++(?:choose|pick|select)\s++|it(?:\s++is|['’]s)\s++)?"
-         r"(?:(?:the\s++|my\s++)?(?:(?:final|correct|right|best)\s++)?(?:answer|option|choice)s?\b"
-         r"(?:\s++(?:is|are)\b)?\s*+[:=]?\s*+)?(?:\\boxed)?[(\[{]*\s*+")
+         r"(?:(?:the\s++|my\s++)?(?:(?:final|correct|right|best)\s++)?(?:answer|option|choice|letter)s?\b"
+         r"(?:\s++(?:is|are)\b)?\s*+[:=]?\s*+)?(?:both\s++)?(?:\\boxed)?[(\[{]*\s*+")
 _TAIL = re.compile(r"\s++(?:is|are)(?:\s++the)?\s++(?:correct|right|true|best)(?:\s++(?:answer|option|choice|one)s?)?[.!]?",
                    re.IGNORECASE)
-_BETWEEN_OPTIONS = re.compile(r"[^\S\n]*(?:[,;/&、\n]|and\b)(?:[\s,;/&、]|and\b)*", re.IGNORECASE)
+_BETWEEN_OPTIONS = re.compile(r"[^\S\n]*(?:[,;/&+|、\n]|and\b)(?:[\s,;/&+|、]|and\b)*", re.IGNORECASE)
 _PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
 _LETTERED = re.compile(r"[(\[]?([A-G])[)\]}.:]*\s++(\S.*)", re.IGNORECASE | re.DOTALL)
 _FIRST_WORDS = re.compile(_LEAD, re.IGNORECASE)
@@ -33,9 +36,10 @@ _YES_NO = {"yes": r"yes|yeah|yep|y|true|positive|affirmative|present",
 _DENIAL = re.compile(r"\b(?:no|not|none|never|without|nope)\b|n['’]t\b", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:may|might|maybe|perhaps|possibl[ey]|probabl[ey]|unsure|unclear|uncertain|cannot|but|or)\b",
                     re.IGNORECASE)
+_SENTENCE = re.compile(r"[\s,.;:–—-](?!.*\b[B-G]\b)\W*\w\w", re.DOTALL)  # a word or more, no other letter
 _LONGEST_RESTATEMENT = 200  # characters; a longer one is no answer
 
-_BETWEEN_NAMES = re.compile(r"[,;\n/&•·、+]|(?<!\S)and(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE)
+_BETWEEN_NAMES = re.compile(r"[,;\n/&•·、+|]|(?<!\S)and(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*–—]|\d{1,2}[.)])\s+")
 _LABEL = re.compile(r"(?:the\s+)?(?:(?:final|main|most\s+likely|key|radiographic|radiological|differential)\s+)*"
                     r"(?:answers?|diagnos[ie]s|findings?|candidates?|differentials?|impressions?|conclusions?|abnormalit(?:y|ies))"
@@ -50,7 +54,9 @@ def read_marks(answer: str) -> tuple[str, list[bool]]:
 
 def _undecorated(answer: str) -> str:
     """Full-width and circled letters as plain ones, without quotes and marks of Markdown and LaTeX."""
-    return _DECORATION.sub("", answer if answer.isascii() else unicodedata.normalize("NFKC", answer)).strip()
+    if not answer.isascii():
+        answer = unicodedata.normalize("NFKC", answer.translate(_DARK_LETTERS))
+    return _DECORATION.sub("", answer).strip()
 
 
 def read_options(answer: str, options: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -90,10 +96,12 @@ def _option_pattern(options: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     def words(text: str) -> str:
         return rf"(?:{_YES_NO[text.casefold()]})" if yes_no else r"\s++".join(re.escape(word) for word in text.split())
 
-    alone = [rf"(?P<t{i}>{words(text)})" for text, i in sorted(texts, key=lambda t: -len(t[0])) if text]
+    letter_of = list(dict(options))
+    alone = [rf"(?P<t{i}>{words(text)}(?:\s*+[(\[](?:option\s++)?{letter_of[i]}[)\]])?)"
+             for text, i in sorted(texts, key=lambda t: -len(t[0])) if text]
     lettered = []
     for (text, i), (letter, _) in zip(texts, options, strict=True):
-        own_text = rf"(?:\s*+[-–—]?\s*+{words(text)}(?!\w))?" if text else ""
+        own_text = rf"(?:\s*+[-–—=]?\s*+[(\[]?{words(text)}(?!\w))?" if text else ""
         lettered.append(rf"(?P<o{i}>{re.escape(letter)}(?!\w)(?:\s*+[)\]}}.:]+)?{own_text})")
     return re.compile(rf"{_LEAD}(?:{'|'.join(alone + lettered)})(?!\w)[)\]}}.!]*", re.IGNORECASE)
 
@@ -112,8 +120,10 @@ def _restated(text: str, options: Mapping[str, str], item: re.Pattern[str]) -> t
     if match is None or len(text) > _LONGEST_RESTATEMENT:
         return None
     rest = text[match.end():]
-    if not re.match(r"[\s,.;:–—-]", rest) or _DOUBT.search(rest):
+    if not _SENTENCE.match(rest) or _DOUBT.search(rest):
         return None
+    if len(match[match.lastgroup]) == 1 and rest[0].isspace() and text[match.end() - 1].isalpha():
+        return None  # "A normal film": an article
     letter = _letter(match, options)
     sentence = rest if re.match(r"\s*[,.;:–—-]", rest) else text  # "No evidence of …" is one
     said = {mention.status for mention in extract(sentence).mentions}
@@ -166,18 +176,11 @@ def read_findings(answer: str) -> tuple[str, ...] | None:
     """
     asserted: set[str] = set()
     denied: set[str] = set()
-    for part in split_names(answer):
-        name, marks = read_marks(part)
-        if not name:
-            continue
-        if len(set(marks)) > 1:
+    parts = (piece for part in split_names(answer) for piece in _between_marks(part))
+    for name, marks in map(read_marks, parts):
+        if not name or len(set(marks)) > 1:
             return None
-        found = canonical(name)
-        if found in load_ontology().findings or found == NO_FINDING:
-            said = [(found, "present")]
-        else:
-            said = [(mention.finding, mention.status) for mention in extract(name).mentions] or [(found, "present")]
-        for finding, status in said:
+        for finding, status in said_by(name):
             if status == "absent" or marks[:1] == [False]:
                 denied.add(finding)
             elif status == "present":
@@ -186,3 +189,32 @@ def read_findings(answer: str) -> tuple[str, ...] | None:
     if asserted & denied or (NO_FINDING in asserted and len(asserted) > 1) or not (asserted or healthy):
         return None
     return () if healthy else tuple(sorted(asserted))
+
+
+def _between_marks(part: str) -> list[str]:
+    """ "Edema ✅ Mass ❌" and "✅ Edema ❌ Mass" as two names each, with their marks."""
+    marks = list(_MARK.finditer(part))
+    if len(marks) < 2:
+        return [part]
+    cuts = [0, *(mark.start() if marks[0].start() == 0 else mark.end() for mark in marks), len(part)]
+    return [piece for a, b in zip(cuts, cuts[1:], strict=False) if (piece := part[a:b].strip())]
+
+
+@lru_cache(maxsize=4096)  # as `canonical`
+def said_by(name: str) -> tuple[tuple[str, Status], ...]:
+    """The findings that a name of a list speaks of, and what it says of each: "no effusion", "small left effusion".
+
+    A name that is not known stands for itself, as present. Of "edema or mass" both are left open.
+    """
+    found = canonical(name)
+    mentions = () if found in load_ontology().findings or found == NO_FINDING else extract(name).mentions
+    open_choice = re.search(r"\bor\b", name, re.IGNORECASE)
+    return tuple((m.finding, "uncertain" if open_choice and m.status == "present" else m.status) for m in mentions) or (
+        (found, "present"),)
+
+
+def read_finding(name: str) -> str:
+    """The one finding that a name asserts, by canonical name; the name itself, as `canonical` gives it, where it is not one."""
+    said = set(said_by(name))
+    (finding, status), *others = said
+    return finding if status == "present" and not others else canonical(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from curriculum.task import Task
@@ -25,11 +25,11 @@ class Key:
     Attributes:
         gold: right letters, or canonical names of right findings.
         truth: finding → present, as far as gold and options tell.
-        weighs: whether steps are asked for: there is no reference, or it judges candidates itself.
+        weighs: whether steps are asked for: there is no reference trace, or it judges candidates itself.
         candidates: letters, or the names that the reference weighs.
         wanted: candidate → facts that its think block should state: those of the reference's think block on it that gold
-            does not contradict. Without a reference, and for a candidate that it does not weigh, that the candidate is
-            present or not.
+            does not contradict. Without a reference, with a report as reference, and for a candidate that a trace does not
+            weigh, that the candidate is present or not.
         unsure: names of which the gold tells nothing: what a gold finding is a kind of, and its kinds.
     """
 
@@ -96,6 +96,10 @@ def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:
     if not reference:
         return key
     pairs = parse(reference).pairs
+    if not pairs:  # a report: it tells more of the film than the gold does
+        facts = known_facts(reference)
+        told = dict.fromkeys(facts.kinds, True) | dict.fromkeys(facts.absent, False)
+        return replace(key, truth=told | dict(key.truth))
     thinks: dict[str, Pair] = {}
     for pair in pairs[:-1]:
         text, marks = read_marks(pair.answer)
@@ -106,7 +110,7 @@ def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:
     wanted = {name: _without_errors(known_facts(pair.think), truth) for name, pair in thinks.items()}
     grounded = any(wanted.values())
     missing = {name: NOTHING for name in key.candidates if name not in thinks}
-    return Key(key.gold, truth, bool(thinks), candidates, missing | wanted, key.unsure, grounded)
+    return replace(key, truth=truth, weighs=bool(thinks), candidates=candidates, wanted=missing | wanted, grounded=grounded)
 
 
 def _without_errors(facts: Facts, truth: Mapping[str, bool]) -> Facts:

@@ -84,7 +84,8 @@ def load_ontology() -> Ontology:
     findings = {name: Finding(name, name if row.get("nih") else None, row.get("chexpert"), row.get("cxr_lt"),
                               _ancestors(name, rows), tuple(row.get("synonyms", ()))) for name, row in rows.items()}
     of_part = {part: tuple(dict.fromkeys(name for (p, _), name in pairs.items() if p == part)) for part in data["parts"]}
-    return Ontology(findings, tuple(data["no_finding"]), trie,
+    healthy = tuple(" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words))
+    return Ontology(findings, healthy, trie,
                     {form: word for form, word in forms.items() if form not in own_words}, pairs, of_part)
 
 

@@ -35,6 +35,7 @@ class _Judged:
     process: float
     reason: float
     why: tuple[str, ...]
+    right: bool = False  # whatever the outcome: a text that has all its findings, in other words
 
 
 def score(task: Task, response: str, config: RewardConfig, truncated: bool = False) -> Verdict:
@@ -60,7 +61,7 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
     if faults and "format" in config.gates:
         base, why = 0.0, (*why, f"format: {faults[0]}; the response earns nothing")
     paid = config.process * process + config.reason * reason
-    if "outcome" in config.gates and judged.outcome < 1:
+    if "outcome" in config.gates and judged.outcome < 1 and not judged.right:
         why = (*why, "process and reason are paid to a right answer only") if paid else why
         paid = 0.0
     verdict = Verdict(total=base + paid, base=base, format=float(not faults), outcome=judged.outcome, process=process,
@@ -158,7 +159,7 @@ def _judge_text(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Jud
     parts = (agree / (agree + contradict) if agree else 0.0, len(stated & wanted) / len(wanted),
              sum(step.score > 0 for step in steps) / len(steps))
     told = "factuality {:.2f}, completeness {:.2f}, effectiveness {:.2f}".format(*parts)
-    return _Judged((final,), outcome, (*steps, summary), sum(parts) / 3, 0.0, (why, told))
+    return _Judged((final,), outcome, (*steps, summary), sum(parts) / 3, 0.0, (why, told), right=clinical == 1)
 
 
 def _judge_boxes(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Judged:

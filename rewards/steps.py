@@ -75,7 +75,9 @@ def _judge(pair: Pair, read_candidate: Callable[[str], str | None], candidates: 
     if not pair.think.strip():
         return verdict("fault", f"nothing was thought about {name}")
     said, true = marks[0], name in key.gold
-    if final is not None and said != (name in final):
+    if final is None:
+        return verdict("fault", f"no final answer can be read that {name} {'✅' if said else '❌'} would agree with")
+    if said != (name in final):
         return verdict("fault", f"{name} {'✅' if said else '❌'} contradicts the final answer")
     if not key.verifiable(name):
         return verdict("unverifiable", f"the gold does not tell whether {name} is there")

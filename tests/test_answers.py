@@ -51,7 +51,7 @@ def test_what_cannot_be_read_surely_is_not_guessed(answer):
                                              ("No evidence of effusion", "B"), ("No, there is no effusion", "B"),
                                              ("Yes, there is no effusion", None), ("No, the effusion is present", None),
                                              ("Yes, possibly", None), ("Yes, it is not", None), ("Effusion", None),
-                                             ("B) Nope", "B"), ("Yesterday", None), ("None", None)])
+                                             ("B) Nope", "B"), ("A, D", None), ("A, C and D", None), ("A, so", None), ("Yesterday", None), ("None", None)])
 def test_yes_and_no(answer, letters):
     assert read_options(answer, YES_NO) == (letters and tuple(letters))
 
