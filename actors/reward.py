@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -71,5 +71,5 @@ def _random(verdict: Verdict, key: str) -> Verdict:
     def number(name: object) -> float:
         return int.from_bytes(hashlib.sha256(f"{key}/{name}".encode()).digest()[:6], "big") / 2**48
 
-    steps = tuple(replace(step, score=float(number(i) < 0.5)) for i, step in enumerate(verdict.steps))
-    return replace(verdict, base=number("base"), total=number("base"), steps=steps, why=("random control",))
+    steps = tuple(step._replace(score=float(number(i) < 0.5)) for i, step in enumerate(verdict.steps))
+    return verdict._replace(base=number("base"), total=number("base"), steps=steps, why=("random control",))

@@ -16,6 +16,8 @@ from .reader import Status
 
 _RIGHT, _WRONG = "✅✔✓☑", "❌✖✗✘"
 _MARK = re.compile(f"([{_RIGHT}{_WRONG}])\ufe0f?")
+_AFTER_MARK = re.compile(rf"(?<=[{_RIGHT}{_WRONG}])\s*(?=[^\s{_RIGHT}{_WRONG}])")
+_BEFORE_MARK = re.compile(rf"(?<=[^\s{_RIGHT}{_WRONG}])\s*(?=[{_RIGHT}{_WRONG}])")
 _DECORATION = re.compile(r"\*+(?=\S)|(?<=\S)\*+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|[$`\"“”„«»\ufe0f]|(?<!\w)['‘’]|['‘’](?!\w)"
                          r"|\\[()\[\]]|\\(?:text|math)(?:bf|it|rm)?(?=\{)")
 _DARK_LETTERS = {base + n: chr(ord("A") + n) for base in (0x1F150, 0x1F170) for n in range(26)}  # 🅐 🅰; NFKC leaves them
@@ -122,8 +124,8 @@ def _restated(text: str, options: Mapping[str, str], item: re.Pattern[str]) -> t
     rest = text[match.end():]
     if not _SENTENCE.match(rest) or _DOUBT.search(rest):
         return None
-    if len(match[match.lastgroup]) == 1 and rest[0].isspace() and text[match.end() - 1].isalpha():
-        return None  # "A normal film": an article
+    if len(match[match.lastgroup]) == 1 and text[match.end() - 1].isalpha():
+        return None  # "A normal film": an article, not an option
     letter = _letter(match, options)
     sentence = rest if re.match(r"\s*[,.;:–—-]", rest) else text  # "No evidence of …" is one
     said = {mention.status for mention in extract(sentence).mentions}
@@ -176,9 +178,10 @@ def read_findings(answer: str) -> tuple[str, ...] | None:
     """
     asserted: set[str] = set()
     denied: set[str] = set()
-    parts = (piece for part in split_names(answer) for piece in _between_marks(part))
-    for name, marks in map(read_marks, parts):
-        if not name or len(set(marks)) > 1:
+    for name, marks in (read_marks(piece) for part in split_names(answer) for piece in _at_marks(part)):
+        if not name:
+            continue
+        if len(set(marks)) > 1:
             return None
         for finding, status in said_by(name):
             if status == "absent" or marks[:1] == [False]:
@@ -191,13 +194,9 @@ def read_findings(answer: str) -> tuple[str, ...] | None:
     return () if healthy else tuple(sorted(asserted))
 
 
-def _between_marks(part: str) -> list[str]:
+def _at_marks(part: str) -> list[str]:
     """ "Edema ✅ Mass ❌" and "✅ Edema ❌ Mass" as two names each, with their marks."""
-    marks = list(_MARK.finditer(part))
-    if len(marks) < 2:
-        return [part]
-    cuts = [0, *(mark.start() if marks[0].start() == 0 else mark.end() for mark in marks), len(part)]
-    return [piece for a, b in zip(cuts, cuts[1:], strict=False) if (piece := part[a:b].strip())]
+    return (_BEFORE_MARK if _MARK.match(part) else _AFTER_MARK).split(part)
 
 
 @lru_cache(maxsize=4096)  # as `canonical`

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from .extract import extract
 from .ontology import load_ontology
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """Findings that a text asserts and denies, each by canonical name, and `kinds`: what the asserted ones are kinds of.
 
     What a text leaves open is no fact. What it both asserts and denies stands in both sets, and agrees with nothing.
@@ -46,8 +45,7 @@ def facts_of(text: str) -> Facts:
     return Facts.of(frozenset(present), frozenset(absent))
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(NamedTuple):
     """Facts held against others: how many agree, how many contradict, and how many that were wanted are missing."""
 
     agree: int
@@ -68,7 +66,8 @@ class Agreement:
 def agreement(said: Facts, wanted: Facts, truth: Mapping[str, bool]) -> Agreement:
     """`said` against the facts that are `wanted`, and against what else is known: finding → present.
 
-    Facts that are neither wanted nor known count for nothing: more words earn no more.
+    Facts that are neither wanted nor known count for nothing: more words earn no more. What `said` both asserts and denies
+    agrees with nothing and contradicts nothing.
     """
     agree = missing = contradict = 0
     for finding, status in (*((f, True) for f in wanted.present), *((f, False) for f in wanted.absent)):
@@ -80,7 +79,7 @@ def agreement(said: Facts, wanted: Facts, truth: Mapping[str, bool]) -> Agreemen
         true = wanted.says(finding)
         if true is None:
             true = truth.get(finding)
-        if true is not None and said.says(finding) is not true:
+        if true is not None and said.says(finding) is (not true):
             contradict += 1
     return Agreement(agree, contradict, missing)
 

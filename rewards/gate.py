@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -36,6 +35,6 @@ class BatchGate:
 
 
 def _shut(verdict: Verdict) -> Verdict:
-    steps = tuple(replace(step, score=0.0) for step in verdict.steps)
-    return replace(verdict, total=verdict.base, steps=steps,
+    steps = tuple(step._replace(score=0.0) for step in verdict.steps)
+    return verdict._replace(total=verdict.base, steps=steps,
                    why=(*verdict.why, "batch gate shut: process and reason are not paid"))

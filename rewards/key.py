@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from curriculum.task import Task
+from curriculum.task import NO_FINDING, Task
 
-from .answers import read_marks, read_options
+from .answers import read_finding, read_marks, read_options, said_by
 from .extract import extract
 from .facts import Facts, known_facts
 from .findings import canonical
 from .ontology import load_ontology
 from .parser import Pair, parse
 
-NOTHING = Facts(frozenset(), frozenset(), frozenset())
+NONE: frozenset[str] = frozenset()
+NOTHING = Facts(NONE, NONE, NONE)
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,23 @@ class Key:
         truth: finding → present, as far as gold and options tell.
         weighs: whether steps are asked for: there is no reference trace, or it judges candidates itself.
         candidates: letters, or the names that the reference weighs.
+        asked: those of them that a response must judge: the ones that the reference judges, all without one.
         wanted: candidate → facts that its think block should state: those of the reference's think block on it that gold
             does not contradict. Without a reference, with a report as reference, and for a candidate that a trace does not
             weigh, that the candidate is present or not.
+        lenient: candidate → truth for its think block, where that of the reference contradicts the truth: without what it
+            gets wrong, so that nobody is told better than the reference.
         unsure: names of which the gold tells nothing: what a gold finding is a kind of, and its kinds.
+        grounded: whether think blocks are held against facts: there is no reference trace, or it states some.
     """
 
     gold: frozenset[str]
     truth: Mapping[str, bool]
     weighs: bool
     candidates: frozenset[str]
+    asked: frozenset[str]
     wanted: Mapping[str, Facts]
+    lenient: Mapping[str, Mapping[str, bool]]
     unsure: frozenset[str]
     grounded: bool
 
@@ -49,9 +56,17 @@ class Key:
             return self.wanted[candidate]
         return _label(candidate, candidate in self.gold)
 
+    def truth_for(self, candidate: str) -> Mapping[str, bool]:
+        """What a think block on the candidate must not contradict."""
+        return self.lenient.get(candidate, self.truth)
+
+    def is_right(self, name: str) -> bool:
+        return name in self.gold or (name == NO_FINDING and not self.gold)
+
     def verifiable(self, name: str) -> bool:
         """Whether gold tells if an open candidate is right. A word that no ontology knows proves nothing by its absence."""
-        return name in self.gold or name in self.candidates or (name in load_ontology().findings and name not in self.unsure)
+        return (name in self.gold or name in self.candidates or name == NO_FINDING
+                or (name in load_ontology().findings and name not in self.unsure))
 
 
 def key_of(task: Task) -> Key:
@@ -79,17 +94,18 @@ def _closed(question: str, options: tuple[tuple[str, str], ...], gold: tuple[str
         return named[0] if named and len(named) == 1 else None
 
     labels = {letter: _label(name, status[letter]) for letter, name in of_letter.items()}
-    return _with_reference(Key(right, truth, True, frozenset(texts), labels, frozenset(), True), reference, candidate)
+    letters = frozenset(texts)
+    return _with_reference(Key(right, truth, True, letters, letters, labels, {}, frozenset(), True), reference, candidate)
 
 
 @lru_cache(maxsize=256)
 def _open(gold: tuple[str, ...], reference: str | None) -> Key:
     findings = load_ontology().findings
-    names = frozenset(canonical(name) for name in gold)
+    names = frozenset(finding for name in gold for finding, status in said_by(name) if status == "present") - {NO_FINDING}
     kinds = {kind for name in names if name in findings for kind in findings[name].ancestors}
     children = {name for name, finding in findings.items() if names.intersection(finding.ancestors)}
-    key = Key(names, dict.fromkeys(kinds, True), True, frozenset(), {}, frozenset(kinds | children) - names, True)
-    return _with_reference(key, reference, canonical)
+    key = Key(names, dict.fromkeys(kinds, True), True, NONE, NONE, {}, {}, frozenset(kinds | children) - names, True)
+    return _with_reference(key, reference, read_finding)
 
 
 def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:
@@ -106,17 +122,28 @@ def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:
         if marks and (name := read_candidate(text)) is not None:
             thinks.setdefault(name, pair)
     candidates = key.candidates or frozenset(thinks)
-    truth = {name: name in key.gold for name in thinks if name not in key.candidates} | dict(key.truth)
-    wanted = {name: _without_errors(known_facts(pair.think), truth) for name, pair in thinks.items()}
-    grounded = any(wanted.values())
+    truth = {name: key.is_right(name) for name in thinks if name not in key.candidates} | dict(key.truth)
+    wanted, lenient = {}, {}
+    for name, pair in thinks.items():
+        facts = NOTHING if repeats(pair, pairs[-1]) else known_facts(pair.think)
+        wanted[name] = _without_errors(facts, truth)
+        if errors := {finding for finding in truth.keys() & (facts.present | facts.absent)
+                      if facts.says(finding) is (not truth[finding])}:
+            lenient[name] = {finding: true for finding, true in truth.items() if finding not in errors}
     missing = {name: NOTHING for name in key.candidates if name not in thinks}
-    return replace(key, truth=truth, weighs=bool(thinks), candidates=candidates, wanted=missing | wanted, grounded=grounded)
+    return replace(key, truth=truth, weighs=bool(thinks), candidates=candidates, asked=frozenset(thinks),
+                   wanted=missing | wanted, lenient=lenient, grounded=any(wanted.values()))
+
+
+def repeats(step: Pair, summary: Pair) -> bool:
+    """Whether a step is the summary once more, word for word: its think block is not held against facts."""
+    return step.think.strip() == summary.think.strip() and step.answer.strip() == summary.answer.strip()
 
 
 def _without_errors(facts: Facts, truth: Mapping[str, bool]) -> Facts:
-    """Gold outranks a reference: what they contradict each other about is not asked for."""
-    return Facts.of(frozenset(name for name in facts.present if truth.get(name) is not False),
-                    frozenset(name for name in facts.absent if truth.get(name) is not True))
+    """What is clearly said and right. Gold outranks a reference: what they contradict each other about is not asked for."""
+    return Facts.of(frozenset(name for name in facts.present if facts.says(name) and truth.get(name) is not False),
+                    frozenset(name for name in facts.absent if facts.says(name) is False and truth.get(name) is not True))
 
 
 def _label(name: str | None, present: bool) -> Facts:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE | re.ASCII)
 _PAIR = re.compile(r"\s*+(<think>)([^<]*)</think>\s*+<answer>([^<]*)</answer>\s*+", re.IGNORECASE | re.ASCII)
@@ -12,8 +12,7 @@ MAX_FAULTS = 20  # what is said of one response; a babbling one has thousands
 MAX_PAIRS = 100  # no film needs more steps; what follows is not read
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What breaks the format, in words, and the character at which it does."""
 
     what: str
@@ -23,8 +22,7 @@ class Fault:
         return f"{self.what} at {self.position}"
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """One closed think–answer pair: characters `start` to `end` (tags included, end exclusive) and what the tags hold."""
 
     start: int
@@ -33,8 +31,7 @@ class Pair:
     answer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """The closed pairs of a response in order, and its faults.
 
     A pair with an empty think or answer is among the pairs and among the faults. Reading ends after `MAX_PAIRS` pairs or

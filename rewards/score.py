@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from curriculum.boxes import mean_iou, read_box, read_boxes
 from curriculum.task import NO_FINDING, Task
 
-from .answers import read_findings, read_marks, read_options, split_names
+from .answers import read_finding, read_findings, read_marks, read_options, split_names
 from .config import RewardConfig
 from .facts import agreement, facts_of, known_facts
-from .findings import canonical
-from .key import key_of
+from .key import Key, key_of
 from .overlap import f1, rouge_l
 from .own import call_rule
 from .paper import score_paper
@@ -25,8 +24,7 @@ LONGEST_LIST = 1000  # characters; a longer answer is no list
 CUT_OFF = "cut off at the length limit"
 
 
-@dataclass(frozen=True)
-class _Judged:
+class _Judged(NamedTuple):
     """What a task's judge says of the pairs, before gates: the parts in [0, 1]."""
 
     answer: tuple[str, ...] | None
@@ -55,7 +53,7 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
     judged = judge(task, parsed.pairs, config) if parsed.pairs else _Judged(None, 0.0, (), 0.0, 0.0, ("no answer",))
     steps, process, reason, why = judged.steps, judged.process, judged.reason, judged.why
     if faults:
-        steps = tuple(replace(step, score=0.0) for step in steps)
+        steps = tuple(step._replace(score=0.0) for step in steps)
         process = reason = 0.0
     base = config.format * (not faults) + config.outcome * judged.outcome
     if faults and "format" in config.gates:
@@ -79,12 +77,11 @@ def _with_own_rules(verdict: Verdict, task: Task, response: str, config: RewardC
         why += [f"{name}: {fault}"] if fault else []
     if verdict.faults and "format" in config.gates:
         total = 0.0
-    return replace(verdict, total=verdict.total + total, base=verdict.base + total, more=tuple(more), why=tuple(why))
+    return verdict._replace(total=verdict.total + total, base=verdict.base + total, more=tuple(more), why=tuple(why))
 
 
 def _judge_closed(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Judged:
-    *judging, last = pairs
-    key = key_of(task)
+    last, key = pairs[-1], key_of(task)
     text, marks = read_marks(last.answer)
     final = read_options(text, task.options) if all(marks) else None  # "B ❌" is no answer
     outcome = float(final is not None and key.gold == set(final))
@@ -93,7 +90,8 @@ def _judge_closed(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _J
         named = read_options(answer, task.options)
         return named[0] if named and len(named) == 1 else None
 
-    judged = judge_steps(judging, candidate, key.candidates, key, final, config)
+    accepted = final[0] if final and len(final) == len(marks) == 1 else None
+    judged = judge_steps(pairs, candidate, key.candidates, key.asked, key, final, config, accepted)
     why = f"final answer {_words(final)}, gold {_words(task.gold)}"
     return _Judged(final, outcome, (*judged.steps, _summary(last, outcome, why)), judged.process, judged.reason, (why,))
 
@@ -112,19 +110,27 @@ def _judge_open(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Jud
     summary = _summary(pairs[-1], outcome, why)
     if len(pairs) < 3:
         return _Judged(final, outcome, (summary,), 0.0, 0.0, (why, "no candidate was weighed"))
-    first, *judging, _ = pairs
-    announced = [canonical(read_marks(name)[0]) for name in split_names(first.answer[:LONGEST_LIST])]
-    candidates = frozenset(announced)
-    if len(announced) > most or len(candidates) < len(announced):
-        listing = StepVerdict(first.start, first.end, None, "fault", 0.0,
-                              f"{len(announced)} candidates, at most {most} different ones may be announced")
-    else:
-        share = len(key.gold & candidates) / len(key.gold) if key.gold else 1.0
-        listing = StepVerdict(first.start, first.end, None, "right" if share == 1 else "wrong", share,
-                              f"{len(key.gold & candidates)} of {len(key.gold)} gold findings are announced")
-    judged = judge_steps(judging, canonical, candidates, key, final, config)
+    listing, candidates = _listing(pairs[0], key, max(most, len(key.candidates)))
+    judged = judge_steps(pairs[1:], read_finding, candidates, candidates | key.gold, key, final, config)
     sound = listing.judgement != "fault"
     return _Judged(final, outcome, (listing, *judged.steps, summary), judged.process * sound, judged.reason * sound, (why,))
+
+
+def _listing(pair: Pair, key: Key, most: int) -> tuple[StepVerdict, frozenset[str]]:
+    """The verdict on the opening list of an open response, and the candidates that it announces."""
+    names, marks = read_marks(pair.answer[:LONGEST_LIST])
+    announced = [read_finding(name) for name in split_names(names)]
+    candidates = frozenset(announced)
+    found = len(key.gold & candidates)
+    if marks:
+        judgement, share, why = "fault", 0.0, "candidates are announced without marks, before they are weighed"
+    elif len(announced) > most or len(candidates) < len(announced):
+        judgement, share = "fault", 0.0
+        why = f"{len(announced)} candidates, at most {most} different ones may be announced"
+    else:
+        share = found / len(key.gold) if key.gold else 1.0
+        judgement, why = "right" if share == 1 else "wrong", f"{found} of {len(key.gold)} gold findings are announced"
+    return StepVerdict(pair.start, pair.end, None, judgement, share, why), candidates
 
 
 def _judge_text(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Judged:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Set, Sequence
+from typing import NamedTuple
+
+from curriculum.task import NO_FINDING
 
 from .answers import read_marks
 from .config import RewardConfig
 from .facts import agreement, facts_of
-from .key import Key
+from .key import Key, repeats
 from .parser import Pair
 from .verdict import Judgement, StepVerdict
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """Verdicts on steps, and their process and reason in [0, 1]."""
 
     steps: tuple[StepVerdict, ...]
@@ -22,31 +24,95 @@ class Judged:
     reason: float
 
 
-def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | None], candidates: frozenset[str], key: Key,
-                final: Sequence[str] | None, config: RewardConfig) -> Judged:
-    """A verdict for each pair that judges one candidate with ✅ or ❌.
+def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | None], candidates: Set[str], asked: Set[str], key: Key,
+                final: Sequence[str] | None, config: RewardConfig, accepted: str | None = None) -> Judged:
+    """A verdict for each pair before the last, the summary: it judges one of the candidates with ✅ or ❌.
 
     A right step is worth the share of candidates judged without a fault: to pass over the doubtful ones must not pay.
-    Process is sensitivity + specificity − 1 over the candidates (Youden's J), at least 0, so that one mark for all earns
-    nothing; a candidate without a sound step counts as missed. Reason is process times the mean grounding of the right
-    steps over all candidates of which facts are known.
+    Process is sensitivity + specificity − 1 over what is asked for (Youden's J), at least 0, so that one mark for all earns
+    nothing; one without a sound step counts as missed. Reason is process times the mean grounding of the right steps over
+    all of which facts are known. Neither depends on the order of the steps.
+
+    Args:
+        candidates: what a step may judge.
+        asked: what must be judged.
+        accepted: the candidate that a marked summary accepts; it counts as judged where no step judges it.
     """
-    seen: set[str] = set()
-    steps = [_judge(pair, read_candidate, candidates, key, final, seen, config.reason > 0) for pair in pairs]
-    sure = {name for name in candidates if key.verifiable(name)}
-    covered = sum(step.judgement in ("right", "wrong") for step in steps) / max(1, len(sure))
-    sure |= key.gold  # what was never weighed was missed
+    *judging, summary = pairs
+    read = [_read(pair, read_candidate, candidates) for pair in judging]
+    ways: dict[str | None, set] = defaultdict(set)
+    for pair, (name, marks) in zip(judging, read, strict=True):
+        ways[name].add((pair.think.strip(), marks))
+    seen: set[str | None] = set()
+    steps = []
+    for pair, (name, marks) in zip(judging, read, strict=True):
+        again = repeats(pair, summary)
+        if name is None:
+            fault = f"{read_marks(pair.answer)[0]!r:.40} is not one of the candidates"
+        elif len(ways[name]) > 1:
+            fault = f"{name} is judged more than once, in different ways"
+        elif name in seen:
+            fault = f"{name} was judged before"
+        elif again and accepted is None:
+            fault = "it is the final answer, given before"
+        else:
+            fault = _fault(pair, name, marks, final)
+        seen.add(name)
+        steps.append(StepVerdict(pair.start, pair.end, name, "fault", 0.0, fault) if fault else
+                     _judge(pair, name, marks[0], key, ground=config.reason > 0 and not again))
     if not key.weighs:
         return Judged(tuple(steps), 0.0, 0.0)
+    sure = {name for name in asked if key.verifiable(name)}
+    covered = sum(step.judgement in ("right", "wrong") and step.candidate in asked for step in steps) / max(
+        1, len(sure & candidates))
     share = config.reason / (config.process + config.reason) if config.reason else 0.0
-    right = {step.candidate: step for step in steps if step.judgement == "right"}
-    judged = tuple(_paid(step, covered, share) if step.judgement == "right" else step for step in steps)
-    groups = [group for group in (sure & key.gold, sure - key.gold) if group]
+    right = {step.candidate: step.grounding or 0.0 for step in steps if step.judgement == "right"}
+    steps = [_paid(step, covered, share) if step.judgement == "right" else step for step in steps]
+    if accepted not in ways and key.is_right(accepted):
+        right[accepted] = 0.0
+    groups = [group for kind in (True, False) if (group := [name for name in sure if key.is_right(name) is kind])]
     rates = [sum(name in right for name in group) / len(group) for group in groups]
     process = max(0.0, sum(rates) - (len(rates) - 1)) if rates else 0.0
     known = [name for name in sure if key.wanted_of(name)] if config.reason else []
-    reason = process * sum(right[name].grounding or 0.0 for name in known if name in right) / len(known) if known else 0.0
-    return Judged(judged, process, reason)
+    reason = process * sum(right.get(name, 0.0) for name in known) / len(known) if known else 0.0
+    return Judged(tuple(steps), process, reason)
+
+
+def _read(pair: Pair, read_candidate: Callable[[str], str | None], candidates: Set[str]) -> tuple[str | None, tuple[bool, ...]]:
+    """The candidate that a step judges, None where it is none of them, and its marks."""
+    text, marks = read_marks(pair.answer)
+    name = read_candidate(text) if text else None
+    return name if name in candidates else None, tuple(marks)
+
+
+def _fault(pair: Pair, name: str, marks: tuple[bool, ...], final: Sequence[str] | None) -> str:
+    """Why a step on a candidate is not sound, "" where it is."""
+    if len(marks) != 1:
+        return f"{len(marks) or 'no'} marks on {name}; one is needed"
+    if not pair.think.strip():
+        return f"nothing was thought about {name}"
+    mark = "✅" if marks[0] else "❌"
+    if final is None:
+        return f"no final answer can be read that {name} {mark} would agree with"
+    if marks[0] != (name in final or (name == NO_FINDING and not final)):
+        return f"{name} {mark} contradicts the final answer"
+    return ""
+
+
+def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool) -> StepVerdict:
+    """The verdict on a sound step."""
+    if not key.verifiable(name):
+        why = f"the gold does not tell whether {name} is there"
+        return StepVerdict(pair.start, pair.end, name, "unverifiable", 0.0, why)
+    true = key.is_right(name)
+    judgement: Judgement = "right" if said == true else "wrong"
+    why = f"{name} is {'' if true else 'not '}in the gold"
+    wanted = key.wanted_of(name) if ground else None
+    if not wanted:
+        return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why)
+    grounding = agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
+    why += f"; facts of its think block {grounding:.2f}"
+    return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why, grounding)
 
 
 def _paid(step: StepVerdict, covered: float, share: float) -> StepVerdict:
@@ -54,36 +120,3 @@ def _paid(step: StepVerdict, covered: float, share: float) -> StepVerdict:
     grounding = 1.0 if step.grounding is None else step.grounding
     return StepVerdict(step.start, step.end, step.candidate, step.judgement, covered * (1 - share + share * grounding), step.why,
                        step.grounding)
-
-
-def _judge(pair: Pair, read_candidate: Callable[[str], str | None], candidates: frozenset[str], key: Key,
-           final: Sequence[str] | None, seen: set[str], ground: bool) -> StepVerdict:
-    text, marks = read_marks(pair.answer)
-    name = read_candidate(text) if text else None
-
-    def verdict(judgement: Judgement, why: str, grounding: float | None = None) -> StepVerdict:
-        return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why, grounding)
-
-    if name not in candidates:
-        name = None
-        return verdict("fault", f"{text!r:.40} is not one of the candidates")
-    if name in seen:
-        return verdict("fault", f"{name} was judged before")
-    seen.add(name)
-    if len(marks) != 1:
-        return verdict("fault", f"{len(marks) or 'no'} marks on {name}; one is needed")
-    if not pair.think.strip():
-        return verdict("fault", f"nothing was thought about {name}")
-    said, true = marks[0], name in key.gold
-    if final is None:
-        return verdict("fault", f"no final answer can be read that {name} {'✅' if said else '❌'} would agree with")
-    if said != (name in final):
-        return verdict("fault", f"{name} {'✅' if said else '❌'} contradicts the final answer")
-    if not key.verifiable(name):
-        return verdict("unverifiable", f"the gold does not tell whether {name} is there")
-    wanted = key.wanted_of(name) if ground else None
-    if not wanted:
-        return verdict("right" if said == true else "wrong", f"{name} is {'' if true else 'not '}in the gold")
-    grounding = agreement(facts_of(pair.think), wanted, key.truth).f1
-    return verdict("right" if said == true else "wrong",
-                   f"{name} is {'' if true else 'not '}in the gold; facts of its think block {grounding:.2f}", grounding)

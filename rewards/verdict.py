@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .parser import Fault
 
 Judgement = Literal["right", "wrong", "unverifiable", "fault"]
 
 
-@dataclass(frozen=True, slots=True)
-class StepVerdict:
+class StepVerdict(NamedTuple):
     """The judgement of one think–answer pair.
 
     `start` and `end` are character offsets in the response, tags included, end exclusive.
@@ -29,8 +27,7 @@ class StepVerdict:
     grounding: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The score of one response.
 
     `format`, `outcome`, `process`, `reason` and each of `more` (the recipe's own rules, by name) are in [0, 1]; `total` is
@@ -51,7 +48,9 @@ class Verdict:
     more: tuple[tuple[str, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"more": dict(self.more)}
+        """Plain dicts and tuples, for JSON."""
+        return self._asdict() | {"steps": tuple(step._asdict() for step in self.steps),
+                                 "faults": tuple(fault._asdict() for fault in self.faults), "more": dict(self.more)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Verdict":

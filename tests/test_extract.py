@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculum.importers import nih
-from rewards.extract import extract
+from rewards.extract import _WORD, _words, extract
 from rewards.ontology import expand, load_ontology
 
 GOLD = Path(__file__).parents[1] / "../shared/data/report_labels/openi_dev14.csv"
@@ -240,3 +240,9 @@ def test_open_i_gold():
     precision, recall, f1 = right / named, right / gold, 2 * right / (named + gold)
     print(f"precision {precision:.3f} recall {recall:.3f} micro-F1 {f1:.3f}")
     assert precision >= 0.87 and recall >= 0.87 and f1 >= 0.90
+
+
+@given(st.text(st.characters(max_codepoint=300)) | st.lists(st.sampled_from(
+    ["mass", " ", "1.5", "12:30", ",", "(", ")", ":", "?", "/", "w/o", "don't", "-", "_", "é", "\n", "3:"])).map("".join))
+def test_the_quick_way_finds_the_same_words(sentence):
+    assert _words(sentence) == _WORD.findall(sentence)
