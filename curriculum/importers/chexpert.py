@@ -91,10 +91,10 @@ def _read(path: Path) -> Iterator[Label]:
             raise TaskSetError(f"{where}: a path ends like train/patient00001/study1/view1_frontal.jpg")
         folder, patient, study, view = match.groups()
         findings, unsure = read_findings(where, row)
-        lateral = view.endswith("lateral")
+        frontal = row["AP/PA"] if row.get("AP/PA") in ("AP", "PA") else ""
         yield Label(where, f"{patient}-study{study}-{view}", match.group().lstrip("/"), patient, findings, unsure,
                     _SPLITS[folder], PROVENANCE | {
-                        "view": row["AP/PA"] if row.get("AP/PA") in ("AP", "PA") else "Lateral" if lateral else "",
+                        "view": "Lateral" if view.endswith("lateral") else frontal,
                         "sex": {"Female": "F", "Male": "M"}.get(row.get("Sex", ""), ""),
                         "age": read_age(row.get("Age"))},
-                    order=None if lateral else int(study))  # a lateral film is not compared with a frontal one
+                    order=int(study))

@@ -271,10 +271,10 @@ def _of_another(film: Film, texts: dict[str, str], films: Sequence[tuple[Label, 
 
 
 def _films_before(films: Sequence[tuple[Label, Film]]) -> dict[str, Film]:
-    """Film to the labelled one before it of the same patient."""
+    """Film to the labelled one before it of the same patient. A lateral film is not compared with a frontal one."""
     of_patient = defaultdict(list)
     for row, film in films:
-        if row.order is not None and row.findings is not None:
+        if row.order is not None and row.findings is not None and film.provenance.get("view") != "Lateral":
             of_patient[film.patient].append((row.order, film))
     before = {}
     for dated in of_patient.values():

@@ -81,7 +81,7 @@ def _read(metadata: Path, labels: Path, splits: Path, reports: dict[str, list[st
         yield Label(where, film, f"{film}.jpg", f"p{row['subject_id']}", present, unsure, _SPLITS[split_of[film]],
                     PROVENANCE | {"view": view}, indication=read[1].get("indication", ""),
                     sections={name: read[1][name] for name in ("findings", "impression") if name in read[1]},
-                    order=None if view == "Lateral" else order)  # a lateral film is not compared with a frontal one
+                    order=order)
 
 
 def _report(paths: list[str] | None) -> dict[str, str]:

@@ -64,7 +64,7 @@ def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
                     tuple(name for name in names if name != NORMAL), provenance=PROVENANCE | {
                         "view": view, "sex": row["PatientSex_DICOM"] if row["PatientSex_DICOM"] in ("F", "M", "O") else "",
                         "age": read_age(int(date[:4]) - int(born)) if born.isdigit() else None},
-                    order=None if view == "Lateral" else float(date))  # a lateral film is not compared with a frontal one
+                    order=float(date))
 
 
 def _names(where: str, text: str) -> list[str]:
