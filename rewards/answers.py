@@ -39,6 +39,7 @@ _DENIAL = re.compile(r"\b(?:no|not|none|never|without|nope)\b|n['’]t\b", re.IG
 _DOUBT = re.compile(r"\b(?:may|might|maybe|perhaps|possibl[ey]|probabl[ey]|unsure|unclear|uncertain|cannot|but|or)\b",
                     re.IGNORECASE)
 _SENTENCE = re.compile(r"[\s,.;:–—-](?!.*\b[B-G]\b)\W*\w\w", re.DOTALL)  # a word or more, no other letter
+LONGEST = 1000  # characters of an answer that names options or findings; a longer one is no answer
 _LONGEST_RESTATEMENT = 200  # characters; a longer one is no answer
 
 _BETWEEN_NAMES = re.compile(r"[,;\n/&•·、+|]|(?<!\S)and(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE)
@@ -69,6 +70,8 @@ def read_options(answer: str, options: Mapping[str, str]) -> tuple[str, ...] | N
     a sentence after them that says the same. Everything in the answer must belong to such a form: a letter inside a word,
     an unknown letter, a letter with another option's text, a "not" or any further word make it unreadable.
     """
+    if len(answer) > LONGEST:
+        return None
     text = _undecorated(answer)
     if plain := _PLAIN.fullmatch(text):  # nearly all answers are: a letter, with its text or alone
         letter, rest = plain[1].upper(), plain[2]

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE | re.ASCII)
+_OPEN = re.compile("<think>", re.IGNORECASE | re.ASCII)
 _PAIR = re.compile(r"\s*+(<think>)([^<]*)</think>\s*+<answer>([^<]*)</answer>\s*+", re.IGNORECASE | re.ASCII)
 MAX_FAULTS = 20  # what is said of one response; a babbling one has thousands
 MAX_PAIRS = 100  # no film needs more steps; what follows is not read
@@ -93,10 +94,8 @@ def _parse_any(response: str) -> Parsed:
         if len(faults) < MAX_FAULTS:
             faults.append(Fault(words, position))
 
-    for match in TAG.finditer(response):
+    while len(faults) < MAX_FAULTS and (match := (_OPEN if state is _State.LOST else TAG).search(response, done)):
         tag, position = match.group().lower(), match.start()
-        if len(faults) >= MAX_FAULTS:
-            break
         state = _read_gap(state, response[done:position], done, fault)
         done = match.end()
         following = _NEXT.get((state, tag))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from curriculum.boxes import mean_iou, read_box, read_boxes
 from curriculum.task import NO_FINDING, Task
 
-from .answers import read_finding, read_findings, read_marks, read_options, split_names
+from .answers import LONGEST, read_finding, read_findings, read_marks, read_options, split_names
 from .config import RewardConfig
 from .facts import agreement, facts_of, known_facts
 from .key import Key, key_of
@@ -20,7 +20,6 @@ from .steps import judge_steps
 from .verdict import StepVerdict, Verdict
 
 MOST_WRONG = 2  # wrong names for each right one in a list; more is guessing
-LONGEST_LIST = 1000  # characters; a longer answer is no list
 CUT_OFF = "cut off at the length limit"
 
 
@@ -99,7 +98,7 @@ def _judge_closed(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _J
 def _judge_open(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Judged:
     key = key_of(task)
     most = max(config.max_candidates, len(key.gold) + 1)
-    final = read_findings(pairs[-1].answer) if len(pairs[-1].answer) <= LONGEST_LIST else None
+    final = read_findings(pairs[-1].answer) if len(pairs[-1].answer) <= LONGEST else None
     outcome, guessed = 0.0, ""
     if final is not None:
         hits = len(key.gold.intersection(final))
@@ -118,7 +117,7 @@ def _judge_open(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Jud
 
 def _listing(pair: Pair, key: Key, most: int) -> tuple[StepVerdict, frozenset[str]]:
     """The verdict on the opening list of an open response, and the candidates that it announces."""
-    names, marks = read_marks(pair.answer[:LONGEST_LIST])
+    names, marks = read_marks(pair.answer[:LONGEST])
     announced = [read_finding(name) for name in split_names(names)]
     candidates = frozenset(announced)
     found = len(key.gold & candidates)
@@ -142,8 +141,8 @@ def _judge_text(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Jud
     final, gold = pairs[-1].answer.strip(), task.gold[0]
     found, true = facts_of(final), known_facts(gold)
     clinical = f1(_nih(found.kinds), _nih(true.kinds), config.finding_weights)
-    wording = rouge_l(final, gold)
     length = _length_factor(len(final.split()), len(gold.split()), config.length)
+    wording = rouge_l(final, gold) if length else 0.0
     outcome = (clinical + wording) / 2 * length
     why = (f"asserted {_words(sorted(_nih(found.kinds)))}, gold {_words(sorted(_nih(true.kinds)))}: F1 {clinical:.2f}; "
            f"ROUGE-L {wording:.2f}" + (f"; {length:.2f} of it for its length" if length < 1 else ""))
@@ -169,7 +168,7 @@ def _judge_text(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Jud
 
 
 def _judge_boxes(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Judged:
-    found, gold = read_boxes(pairs[-1].answer), [read_box(text) for text in task.gold]
+    found, gold = read_boxes(pairs[-1].answer[:LONGEST]), [read_box(text) for text in task.gold]
     outcome = mean_iou(found, gold)
     why = f"{len(found)} boxes, gold {len(gold)}: mean IoU {outcome:.2f}"
     return _Judged(tuple(str(list(box)) for box in found), outcome, (_summary(pairs[-1], outcome, why),), 0.0, 0.0, (why,))

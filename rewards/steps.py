@@ -59,7 +59,7 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
             fault = _fault(pair, name, marks, final)
         seen.add(name)
         steps.append(StepVerdict(pair.start, pair.end, name, "fault", 0.0, fault) if fault else
-                     _judge(pair, name, marks[0], key, ground=config.reason > 0 and not again))
+                     _judge(pair, name, marks[0], key, config.reason > 0, again))
     if not key.weighs:
         return Judged(tuple(steps), 0.0, 0.0)
     sure = {name for name in asked if key.verifiable(name)}
@@ -99,8 +99,8 @@ def _fault(pair: Pair, name: str, marks: tuple[bool, ...], final: Sequence[str] 
     return ""
 
 
-def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool) -> StepVerdict:
-    """The verdict on a sound step."""
+def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool, again: bool) -> StepVerdict:
+    """The verdict on a sound step. One that is the summary `again` has no thought of its own."""
     if not key.verifiable(name):
         why = f"the gold does not tell whether {name} is there"
         return StepVerdict(pair.start, pair.end, name, "unverifiable", 0.0, why)
@@ -110,7 +110,7 @@ def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool) -> StepVer
     wanted = key.wanted_of(name) if ground else None
     if not wanted:
         return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why)
-    grounding = agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
+    grounding = 0.0 if again else agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
     why += f"; facts of its think block {grounding:.2f}"
     return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why, grounding)
 

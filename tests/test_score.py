@@ -359,3 +359,16 @@ def test_any_text_has_a_verdict_with_spans_numbers_and_reasons(task, response, t
 def test_weights_that_open_a_hole_are_refused(values):
     with pytest.raises(ValidationError):
         RewardConfig(**values)
+
+
+@pytest.mark.parametrize("response", [
+    "<think>" * 100_000, "</answer>" * 100_000, "<think>a" + "</think> " * 100_000, pairs("A ❌") * 10_000 + pairs("B"),
+    pairs("B", think="no mass, edema, " * 60_000), pairs("A, " * 300_000), pairs("Edema, " * 150_000), pairs("✅" * 300_000),
+    pairs("B" + " " * 1_000_000 + "x"), pairs("yes " * 250_000), pairs("[1, 2, 3, 4] " * 80_000), "<" * 1_000_000,
+    pairs("Edema, Mass", "Edema ✅", "Mass ❌", "Edema", think="no edema, mass, " * 20_000),
+], ids=lambda response: response[:30])
+def test_a_megabyte_of_anything_has_a_verdict(response):
+    """A pattern that is not linear would not come back."""
+    for task in (SINGLE, OPEN, TEXT, GROUNDING):
+        assert 0 <= score(task, response, CONFIG).total <= 1.5
+        score(task, response, RewardConfig(preset="paper"))
