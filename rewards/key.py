@@ -34,6 +34,7 @@ class Key:
             weigh, that the candidate is present or not.
         lenient: candidate → truth for its think block, where that of the reference contradicts the truth: without what it
             gets wrong, so that nobody is told better than the reference.
+        thinks: candidate → the reference's think block on it.
         unsure: names of which the gold tells nothing: what a gold finding is a kind of, and its kinds.
         grounded: whether think blocks are held against facts: there is no reference trace, or it states some.
     """
@@ -45,6 +46,7 @@ class Key:
     asked: frozenset[str]
     wanted: Mapping[str, Facts]
     lenient: Mapping[str, Mapping[str, bool]]
+    thinks: Mapping[str, str]
     unsure: frozenset[str]
     grounded: bool
 
@@ -95,7 +97,8 @@ def _closed(question: str, options: tuple[tuple[str, str], ...], gold: tuple[str
 
     labels = {letter: _label(name, status[letter]) for letter, name in of_letter.items()}
     letters = frozenset(texts)
-    return _with_reference(Key(right, truth, True, letters, letters, labels, {}, frozenset(), True), reference, candidate)
+    return _with_reference(Key(right, truth, True, letters, letters, labels, {}, {}, frozenset(), True),
+                           reference, candidate)
 
 
 @lru_cache(maxsize=256)
@@ -104,7 +107,7 @@ def _open(gold: tuple[str, ...], reference: str | None) -> Key:
     names = frozenset(finding for name in gold for finding, status in said_by(name) if status == "present") - {NO_FINDING}
     kinds = {kind for name in names if name in findings for kind in findings[name].ancestors}
     children = {name for name, finding in findings.items() if names.intersection(finding.ancestors)}
-    key = Key(names, dict.fromkeys(kinds, True), True, NONE, NONE, {}, {}, frozenset(kinds | children) - names, True)
+    key = Key(names, dict.fromkeys(kinds, True), True, NONE, NONE, {}, {}, {}, frozenset(kinds | children) - names, True)
     return _with_reference(key, reference, read_finding)
 
 
@@ -132,7 +135,8 @@ def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:
             lenient[name] = {finding: true for finding, true in truth.items() if finding not in errors}
     missing = {name: NOTHING for name in key.candidates if name not in thinks}
     return replace(key, truth=truth, weighs=bool(thinks), candidates=candidates, asked=frozenset(thinks),
-                   wanted=missing | wanted, lenient=lenient, grounded=any(wanted.values()))
+                   wanted=missing | wanted, lenient=lenient, thinks={name: pair.think for name, pair in thinks.items()},
+                   grounded=any(wanted.values()))
 
 
 def repeats(step: Pair, summary: Pair) -> bool:

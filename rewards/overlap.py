@@ -37,6 +37,16 @@ def rouge_l(text: str, reference: str) -> float:
     return 2 * precision * recall / (precision + recall) if shared else 0.0
 
 
+def order_kept(text: str, reference: str) -> float:
+    """1, but for a text that is just the reference's words in another order: the share of them that still stand in order."""
+    if text == reference:
+        return 1.0
+    ours, theirs = _WORD.findall(text.lower()), _WORD.findall(reference.lower())
+    if len(ours) != len(theirs) or ours == theirs or sorted(ours) != sorted(theirs):
+        return 1.0
+    return longest_common_subsequence(ours, theirs) / len(theirs)
+
+
 def bleu_1(words: Sequence[str], reference: Sequence[str]) -> float:
     """BLEU of single words against one reference, in [0, 1]; both come as lists of words, split as the caller likes.
 

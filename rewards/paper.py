@@ -42,7 +42,8 @@ def score_paper(task: Task, response: str) -> Verdict:
         outcome = float(_letter(last) == gold)
         right = [_closed_step(answer, gold) for _, _, _, answer in pairs]
         process = CLOSED_PROCESS if right and all(right) else 0.0
-        ours, theirs = (next((think for _, _, think, answer in of if _letter(answer) == gold), None) for of in (pairs, reference))
+        ours, theirs = (next((think for _, _, think, answer in trace if _letter(answer) == gold), None)
+                        for trace in (pairs, reference))
         reason = _closed_reason(ours, theirs) if outcome and ours is not None and theirs is not None else 0.0
         answer = (_letter(last),) if _letter(last) else None
     else:
@@ -63,8 +64,8 @@ def score_paper(task: Task, response: str) -> Verdict:
                     "not judged by the paper's rule" if ok is None else "the paper's rule")
         for (start, end, _, _), ok in zip(pairs, right, strict=True))
     why = (f"format {formed:g}, outcome {outcome:.4f}: base {base:.4f}", f"process {process:g}, reason {reason:.4f}")
-    return Verdict(total=round(base + process + reason, DIGITS), base=round(base, DIGITS), format=float(formed), outcome=outcome,
-                   process=process, reason=reason, answer=answer, steps=steps, why=why)
+    return Verdict(total=round(base + process + reason, DIGITS), base=round(base, DIGITS), format=float(formed),
+                   outcome=outcome, process=process, reason=reason, answer=answer, steps=steps, why=why)
 
 
 def _pairs(text: str) -> Iterator[_Pair]:

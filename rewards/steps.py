@@ -12,6 +12,7 @@ from .answers import read_marks
 from .config import RewardConfig
 from .facts import agreement, facts_of
 from .key import Key, repeats
+from .overlap import order_kept
 from .parser import Pair
 from .verdict import Judgement, StepVerdict
 
@@ -24,8 +25,8 @@ class Judged(NamedTuple):
     reason: float
 
 
-def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | None], candidates: Set[str], asked: Set[str], key: Key,
-                final: Sequence[str] | None, config: RewardConfig, accepted: str | None = None) -> Judged:
+def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | None], candidates: Set[str], asked: Set[str],
+                key: Key, final: Sequence[str] | None, config: RewardConfig, accepted: str | None = None) -> Judged:
     """A verdict for each pair before the last, the summary: it judges one of the candidates with ✅ or ❌.
 
     A right step is worth the share of candidates judged without a fault: to pass over the doubtful ones must not pay.
@@ -53,10 +54,10 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
             fault = f"{name} is judged more than once, in different ways"
         elif name in seen:
             fault = f"{name} was judged before"
-        elif again and accepted is None:
-            fault = "it is the final answer, given before"
         else:
             fault = _fault(pair, name, marks, final)
+            if not fault and again and accepted is None:
+                fault = "it is the final answer, given before"
         seen.add(name)
         steps.append(StepVerdict(pair.start, pair.end, name, "fault", 0.0, fault) if fault else
                      _judge(pair, name, marks[0], key, config.reason > 0, again))
@@ -78,7 +79,8 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
     return Judged(tuple(steps), process, reason)
 
 
-def _read(pair: Pair, read_candidate: Callable[[str], str | None], candidates: Set[str]) -> tuple[str | None, tuple[bool, ...]]:
+def _read(pair: Pair, read_candidate: Callable[[str], str | None],
+          candidates: Set[str]) -> tuple[str | None, tuple[bool, ...]]:
     """The candidate that a step judges, None where it is none of them, and its marks."""
     text, marks = read_marks(pair.answer)
     name = read_candidate(text) if text else None
@@ -110,7 +112,8 @@ def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool, again: boo
     wanted = key.wanted_of(name) if ground else None
     if not wanted:
         return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why)
-    grounding = 0.0 if again else agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
+    facts = agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
+    grounding = 0.0 if again else facts * order_kept(pair.think, key.thinks.get(name, ""))
     why += f"; facts of its think block {grounding:.2f}"
     return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why, grounding)
 
@@ -118,5 +121,5 @@ def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool, again: boo
 def _paid(step: StepVerdict, covered: float, share: float) -> StepVerdict:
     """A right step with its score; `share` of it is for the grounding, where any can be told."""
     grounding = 1.0 if step.grounding is None else step.grounding
-    return StepVerdict(step.start, step.end, step.candidate, step.judgement, covered * (1 - share + share * grounding), step.why,
-                       step.grounding)
+    score = covered * (1 - share + share * grounding)
+    return StepVerdict(step.start, step.end, step.candidate, step.judgement, score, step.why, step.grounding)

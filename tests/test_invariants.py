@@ -13,7 +13,7 @@ from rewards.score import score
 
 CONFIG = RewardConfig()
 RIGHT, WRONG = "✅", "❌"
-MANY = settings(max_examples=2000)
+MANY = settings(max_examples=80)
 PRESENT = ["There is {0}.", "{0} is seen on the left.", "Small {0}, unchanged.", "Findings consistent with {0}."]
 ABSENT = ["No {0}.", "There is no evidence of {0}.", "The film is without {0}.", "{0} is not seen."]
 OWN_WORDS = {  # what radiologists say instead of the name
@@ -27,8 +27,8 @@ NO_FACT = ["The film was read with care.", "Look again.", "It is the other optio
 
 def sentences(finding, present):
     """What a think block may say of a finding."""
-    own = OWN_WORDS.get(finding, ())
-    return st.sampled_from([text.format(finding.lower()) for text in (PRESENT if present else ABSENT)] + list(own[1 - present:][:1]))
+    by_name = [text.format(finding.lower()) for text in (PRESENT if present else ABSENT)]
+    return st.sampled_from(by_name + ([OWN_WORDS[finding][not present]] if finding in OWN_WORDS else []))
 
 
 some_sentence = st.one_of(st.sampled_from(NO_FACT),
@@ -64,7 +64,8 @@ def closed(draw, with_reference=True):
     else:
         names = draw(st.lists(st.sampled_from([*FINDINGS, NO_FINDING]), min_size=2, max_size=7, unique=True))
         options = dict(zip("ABCDEFG", names))
-        gold = tuple(sorted(draw(st.sets(st.sampled_from(sorted(options)), min_size=1, max_size=1 if kind == "single" else 7))))
+        gold = tuple(sorted(draw(st.sets(st.sampled_from(sorted(options)), min_size=1,
+                                         max_size=1 if kind == "single" else 7))))
         about = {letter: (name, letter in gold) for letter, name in options.items()}
         question = "Which of these?"
     form = draw(st.sampled_from(["{0}", "{0})", "{0}) {1}", "{1}"]))
@@ -77,7 +78,8 @@ def closed(draw, with_reference=True):
 @st.composite
 def opened(draw, with_reference=True):
     gold = tuple(draw(st.lists(st.sampled_from(FINDINGS), max_size=4, unique=True)))
-    others = draw(st.lists(st.sampled_from([name for name in FINDINGS if name not in gold]), min_size=1, max_size=3, unique=True))
+    others = draw(st.lists(st.sampled_from([name for name in FINDINGS if name not in gold]), min_size=1, max_size=3,
+                           unique=True))
     candidates = draw(st.permutations([*gold, *others]))
     pairs = [(draw(st.sampled_from(NO_FACT)), ", ".join(candidates))]
     pairs += [(draw(thoughts(name, name in gold)), f"{name} {RIGHT if name in gold else WRONG}") for name in candidates]
@@ -145,7 +147,7 @@ def right_steps(task, pairs):
     """Places of the right steps before the summary."""
     verdict = verdict_on(task, pairs)
     offset = len(pairs) - len(verdict.steps)  # an open response of two pairs has no verdict on its list
-    return [offset + n for n, step in enumerate(verdict.steps[:-1]) if step.judgement == "right" and step.candidate is not None]
+    return [offset + n for n, step in enumerate(verdict.steps[:-1]) if step.judgement == "right" and step.candidate]
 
 
 @st.composite
@@ -184,9 +186,12 @@ def test_the_order_of_steps_never_pays(drawn, data):
 
 def negated(think):
     """The opposite of each sentence, as a copy with "no" and "not" put in or taken out has it."""
-    flips = {"is enlarged": "is not enlarged", "is normal in size": "is enlarged", "is seen": "is not seen", "is not seen": "is seen",
-             "There is no": "There is", "There is": "There is no", "No ": "There is ", "without": "with", "Small": "No small",
-             "Findings consistent": "Findings not consistent", "Pleural fluid": "No pleural fluid", "Pulmonary": "No pulmonary"}
+    flips = {"is enlarged": "is not enlarged", "is normal in size": "is enlarged", "is seen": "is not seen",
+             "is not seen": "is seen",
+             "There is no": "There is", "There is": "There is no", "No ": "There is ", "without": "with",
+             "Small": "No small",
+             "Findings consistent": "Findings not consistent", "Pleural fluid": "No pleural fluid",
+             "Pulmonary": "No pulmonary"}
     def flip(sentence):
         for old, new in flips.items():
             if old in sentence:
@@ -196,7 +201,8 @@ def negated(think):
 
 
 def replaced(pairs, at, think=None, answer=None):
-    return [*pairs[:at], (pairs[at][0] if think is None else think, pairs[at][1] if answer is None else answer), *pairs[at + 1 :]]
+    return [*pairs[:at], (pairs[at][0] if think is None else think, pairs[at][1] if answer is None else answer),
+            *pairs[at + 1 :]]
 
 
 @MANY
@@ -226,7 +232,8 @@ def test_negating_a_think_block_of_the_reference_never_pays(drawn, data):
 
 
 BOILERPLATE = ["The film was read with care. ", "Systematic review of the lungs, heart, pleura and bones. ", "So, then: ",
-               "As every radiologist knows, ", "Step by step, I look at all regions again and again. " * 20, "\n", "Hmm. " * 50]
+               "As every radiologist knows, ", "Step by step, I look at all regions again and again. " * 20, "\n",
+               "Hmm. " * 50]
 
 
 @MANY
@@ -239,7 +246,8 @@ def test_padding_never_pays(drawn, data):
     words = data.draw(st.sampled_from(BOILERPLATE))
     for think in (words + pairs[at][0], f"{pairs[at][0]} {words}"):
         assert at_most(total(task, replaced(pairs, at, think=think)), before)
-    filler = (words, data.draw(st.sampled_from(["Look.", "H ❌", "Unicorn ❌", "Unicorn ✅", "✅", "❌", "Heart: normal", "The lungs ✅"])))
+    filler = (words, data.draw(st.sampled_from(["Look.", "H ❌", "Unicorn ❌", "Unicorn ✅", "✅", "❌", "Heart: normal",
+                                                "The lungs ✅"])))
     to = data.draw(st.integers(min(1, len(pairs) - 1) if task.domain == "open" else 0, len(pairs) - 1))
     assert at_most(total(task, [*pairs[:to], *[filler] * data.draw(st.integers(1, 3)), *pairs[to:]]), before)
 
@@ -250,13 +258,15 @@ def test_more_options_or_labels_never_beat_the_honest_answer(drawn, data):
     """Honest: the right ones alone, with or without steps. More of them is worth less, however well the steps are done."""
     task, reference = drawn
     names = list(task.options) if task.domain == "closed" else list(FINDINGS)
-    more = data.draw(st.lists(st.sampled_from([name for name in names if name not in task.gold] or ["H"]), min_size=1, unique=True))
+    more = data.draw(st.lists(st.sampled_from([name for name in names if name not in task.gold] or ["H"]), min_size=1,
+                              unique=True))
     final = ", ".join(data.draw(st.permutations([*task.gold, *more])))
     honest = total(task, [("So.", reference[-1][1])])
     answers = {name: name in task.gold or name in more for name in names}
     steps = [("Look.", f"{name} {RIGHT if said else WRONG}") for name, said in answers.items()]
     head = [("List.", ", ".join(names))] if task.domain == "open" else []
-    for pairs in ([("So.", final)], replaced(reference, -1, answer=final)[:-1] + [("So.", final)], [*head, *steps, ("So.", final)]):
+    for pairs in ([("So.", final)], replaced(reference, -1, answer=final)[:-1] + [("So.", final)],
+                  [*head, *steps, ("So.", final)]):
         assert total(task, pairs) < honest
 
 
@@ -286,6 +296,10 @@ def everything_rejected(task, final):
     return [("Look.", f"{letter} {WRONG}") for letter in task.options] + [("So.", final)]
 
 
+def marked_by(task, final):
+    return [("Look.", f"{letter} {RIGHT if letter == final else WRONG}") for letter in task.options] + [("So.", final)]
+
+
 @MANY
 @given(closed(), st.data())
 def test_marking_everything_wrong_earns_no_more_than_guessing(drawn, data):
@@ -293,9 +307,9 @@ def test_marking_everything_wrong_earns_no_more_than_guessing(drawn, data):
     task, _ = drawn
     for final in task.options:
         lazy = total(task, everything_rejected(task, final))
-        guess = total(task, [("Look.", f"{o} {RIGHT if o == final else WRONG}") for o in task.options] + [("So.", final)])
-        assert at_most(lazy, total(task, [("So.", final)])) and at_most(lazy, guess)
-    assert total(task, everything_rejected(task, NO_FINDING)) <= max(total(task, [("So.", o)]) for o in [*task.options, NO_FINDING])
+        assert at_most(lazy, total(task, [("So.", final)])) and at_most(lazy, total(task, marked_by(task, final)))
+    assert total(task, everything_rejected(task, NO_FINDING)) <= max(total(task, [("So.", o)]) for o in [*task.options,
+                                                                                                         NO_FINDING])
 
 
 @MANY
@@ -323,7 +337,8 @@ def groups(draw):
     """A task and responses to it: the reference first, then transcripts, some of them bare answers."""
     task, reference = draw(tasks())
     bare = st.just(reference[-1:])
-    return task, [reference, *draw(st.lists(transcripts(task, reference) | transcripts(task, reference) | bare, min_size=1, max_size=7))]
+    return task, [reference, *draw(st.lists(transcripts(task, reference) | transcripts(task, reference) | bare, min_size=1,
+                                            max_size=7))]
 
 
 @MANY
@@ -357,10 +372,10 @@ def test_equal_responses_get_exactly_nothing(credit, drawn, copies):
 @MANY
 @given(drawn=closed(), weight=st.sampled_from([0.3, 1.0]))
 def test_marking_everything_wrong_has_no_more_advantage_than_guessing(credit, drawn, weight):
-    """A group of both kinds, each with every final answer, and one who reads: the texts of a final answer are equally long."""
+    """A group of both kinds, each with every final answer, and one who reads. The texts of an answer are equally long."""
     task, reference = drawn
     lazy = [everything_rejected(task, final) for final in task.options]
-    guesses = [[("Look.", f"{o} {RIGHT if o == final else WRONG}") for o in task.options] + [("So.", final)] for final in task.options]
+    guesses = [marked_by(task, final) for final in task.options]
     texts = [written(pairs) for pairs in (reference, *lazy, *guesses)]
     verdicts = [score(task, text, CONFIG) for text in texts]
     tokens = token_advantages(verdicts, [np.arange(1, len(text) + 1) for text in texts], credit, weight)
