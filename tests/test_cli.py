@@ -42,7 +42,7 @@ def recipe(tmp_path, **changes):
     ("reward.rules.proces=0.1", "reward.rules.proces: unknown key; did you mean 'process'?"),
     ("rollout.workers=many", "rollout.workers: input should be a valid integer"),
     ("stages.closed.kind=ppo", "stages.1"),
-    ("reward.rules.process=2", "reward.rules: process 2 must weigh less than outcome 0.9"),
+    ("reward.rules.process=2", "reward.rules: process 2 and reason 0.2 together must weigh less than outcome 0.9"),
     ("stages.shut.gate.max_steps=3", "stages has no 'shut'; it has ['sft', 'closed', 'open']"),
     ("seed", "a setting is written a.b=c"),
     ("stages.closed.tasks={boxes: 1}", "the train split has no task of family 'boxes'; it has binary"),
