@@ -12,6 +12,7 @@ log=$venv/setup.log
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 : >"$log"
 pip() { "$venv/bin/python" -m pip "$@" >>"$log" 2>&1; }
+export PIP_NO_COMPILE=1  # Python compiles what is imported; all of torch and vllm would take a minute more
 step() { echo "setup: $*"; echo "== $*" >>"$log"; }
 trap 'echo "setup: failed; the end of $log:" >&2; tail -n 15 "$log" >&2' ERR
 

@@ -143,6 +143,46 @@ def test_no_transcript_beats_the_reference(drawn, data):
     assert at_most(total(task, data.draw(transcripts(task, reference))), best.total)
 
 
+OPTIONS = {"A": "Mass", "B": "Edema", "C": "Effusion"}
+STEPS = [("No mass.", f"A {WRONG}"), ("Edema.", f"B {RIGHT}"), ("No effusion.", f"C {WRONG}"), ("So.", "B")]
+NAMED = [("Look.", "Edema, Mass"), ("Edema.", f"Edema {RIGHT}"), ("No mass.", f"Mass {WRONG}"), ("So.", "Edema")]
+SICK = ("Edema",)
+
+
+@pytest.mark.parametrize("gold, reference, better", [
+    # a reference that errs in a think block, or takes back what it said
+    (None, [STEPS[0], ("Edema and a mass.", f"B {RIGHT}"), *STEPS[2:]], STEPS),
+    (None, [STEPS[0], ("Edema. No edema. No effusion.", f"B {RIGHT}"), *STEPS[2:]], STEPS),
+    (None, [("No mass, no edema.", f"A {WRONG}"), *STEPS[1:]], STEPS),
+    (SICK, [NAMED[0], ("Edema and a mass.", f"Edema {RIGHT}"), *NAMED[2:]], NAMED),
+    # one that judges some options alone, or none, or repeats itself in the end
+    (None, [STEPS[0], STEPS[1], STEPS[3]], STEPS), (None, [STEPS[1], STEPS[3]], STEPS), (None, STEPS[3:], STEPS),
+    (None, [*STEPS[:3], STEPS[1]], STEPS), (None, [("Look.", answer) for _, answer in STEPS], STEPS),
+    # one that weighs many candidates
+    (SICK, [("Look.", ", ".join(FINDINGS)), *(("Look.", f"{name} {RIGHT if name in SICK else WRONG}") for name in FINDINGS),
+            ("So.", "Edema")], NAMED),
+    # a gold in other words
+    (("Small left pulmonary edema",), [("Look.", "Pulmonary edema, Mass"), ("Edema.", f"Pulmonary oedema {RIGHT}"),
+                                       *NAMED[2:]], NAMED),
+    (("Left lower lobe pneumonia",), [("Look.", "Left lower lobe pneumonia"),
+                                      ("Look.", f"Left lower lobe pneumonia {RIGHT}"),
+                                      ("So.", "Left lower lobe pneumonia")], [("So.", "Pneumonia")]),
+    (("Bent rib sign",), [("Look.", "Bent rib sign"), ("Look.", f"Bent rib sign {RIGHT}"), ("So.", "Bent rib sign")], NAMED),
+    # a healthy film
+    ((NO_FINDING,), [NAMED[0], ("No edema.", f"Edema {WRONG}"), NAMED[2], ("So.", NO_FINDING)], [("So.", "normal")]),
+    ((), [("Look.", f"{NO_FINDING}, Mass"), ("Clear.", f"{NO_FINDING} {RIGHT}"), NAMED[2], ("So.", NO_FINDING)],
+     [("So.", "normal")]),
+    (SICK, [("Look.", f"{NO_FINDING}, Edema"), ("Not clear.", f"{NO_FINDING} {WRONG}"), NAMED[1], NAMED[3]], NAMED),
+])
+def test_an_odd_reference_is_not_beaten(gold, reference, better):
+    fields = {"options": OPTIONS, "gold": ("B",)} if gold is None else {"gold": gold}
+    task = task_of("closed" if gold is None else "open", reference, **fields)
+    best = verdict_on(task, reference)
+    assert best.outcome == 1 and best.process == (len(reference) > 1)
+    assert {step.judgement for step in best.steps} == {"right"}
+    assert at_most(total(task, better), best.total)
+
+
 def right_steps(task, pairs):
     """Places of the right steps before the summary."""
     verdict = verdict_on(task, pairs)
@@ -172,6 +212,19 @@ def test_doubling_a_pair_never_pays(drawn, data):
     at = data.draw(st.integers(0, len(pairs) - 1))
     to = data.draw(st.integers(at, len(pairs) - 1))  # behind itself, before the summary
     assert at_most(total(task, [*pairs[:to], pairs[at], *pairs[to:]]), total(task, pairs))
+
+
+@pytest.mark.parametrize("task, pairs", [
+    (task_of("closed", None, options={"A": "Mass", "B": "Edema"}, gold=("B",)),
+     [("No mass.", f"A {WRONG}"), ("Edema.", f"B {RIGHT}")]),
+    (task_of("open", None, gold=("Edema",)), [("Look.", "Edema, Mass"), ("No mass.", f"Mass {WRONG}"),
+                                              ("Edema.", f"Edema {RIGHT}")]),
+    (task_of("open", None, gold=("Edema",)), [("Look.", "Edema"), ("Edema.", f"Edema {RIGHT}")]),
+    (task_of("open", None, gold=("Edema",)), [("Edema.", f"Edema {RIGHT}")]),
+])
+def test_doubling_a_summary_that_could_be_a_step_never_pays(task, pairs):
+    assert at_most(total(task, [*pairs, pairs[-1]]), total(task, pairs))
+    assert at_most(total(task, [*pairs, pairs[-1], pairs[-1]]), total(task, pairs))
 
 
 @MANY
