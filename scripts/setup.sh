@@ -12,7 +12,8 @@ log=$venv/setup.log
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 : >"$log"
 pip() { "$venv/bin/python" -m pip "$@" >>"$log" 2>&1; }
-export PIP_NO_COMPILE=1  # Python compiles what is imported; all of torch and vllm would take a minute more
+# Python compiles what is imported; compiling all of torch and vllm takes a minute more.
+install() { pip install --no-compile "$@"; }
 step() { echo "setup: $*"; echo "== $*" >>"$log"; }
 trap 'echo "setup: failed; the end of $log:" >&2; tail -n 15 "$log" >&2' ERR
 
@@ -21,14 +22,14 @@ if [ "$extra" = cpu ]; then
     constraints=(-c constraints-cpu.txt)
     step "torch 2.13.0 for CPU"
     # PyTorch's CPU index has proper CPU wheels of both; where it is out of reach, take what pip has.
-    if ! timeout 300 "$venv/bin/python" -m pip install --retries 0 --timeout 15 --index-url "$cpu_index" \
+    if ! timeout 300 "$venv/bin/python" -m pip install --no-compile --retries 0 --timeout 15 --index-url "$cpu_index" \
         torch==2.13.0 torchvision==0.28.0 >>"$log" 2>&1; then
         echo "setup: PyTorch's CPU index is out of reach; taking torch from pip's own sources"
-        pip install torch==2.13.0
+        install torch==2.13.0
     fi
 fi
 step "curlvpr[$extra,dev] and what it needs (a few minutes the first time)"
-pip install "${constraints[@]}" -e ".[$extra,dev]"
+install "${constraints[@]}" -e ".[$extra,dev]"
 if [ "$extra" = cpu ]; then
     if "$venv/bin/python" -c 'import torchvision' >>"$log" 2>&1; then :; else
         step "torchvision here is built for CUDA; its Python part is made loadable"
