@@ -98,8 +98,8 @@ def training_figures(record: RunRecord) -> list[Figure]:
         return [Figure(title, curves(series, timeline, f"{title} over the steps: {alt}.", **style), caption)]
 
     own = dict.fromkeys(name for row in record.metrics for name in row if name.startswith("own_"))
-    parts = [name for name in ("reward", "outcome", "format", "process", "reason", *own)
-             if any(value for _, _, value in record.points(name))]
+    more = [name for name in ("reason", *own) if any(value for _, _, value in record.points(name))]
+    parts = ["reward", "outcome", "format", "process", *more]
     return [
         *figure("Reward and its parts", {name: name.removeprefix("own_") for name in parts},
                 "Means over the responses of a step, which are sampled. Reward should rise with outcome; where only process "
