@@ -216,7 +216,7 @@ def said_by(name: str) -> tuple[tuple[str, Status], ...]:
 
 
 def read_finding(name: str) -> str:
-    """The one finding that a name asserts, by canonical name; the name itself, as `canonical` gives it, where it is not one."""
+    """The one finding that a name asserts, by canonical name; else the name itself, as `canonical` gives it."""
     said = set(said_by(name))
     (finding, status), *others = said
     return finding if status == "present" and not others else canonical(name)

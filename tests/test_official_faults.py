@@ -325,8 +325,8 @@ LONG = ("The cardiac silhouette is normal in size. There is diffuse pulmonary ed
 
 @pytest.mark.parametrize("think, least, most", [
     (LONG, 1, 1), ("Oedema of both lungs. Heart size within normal limits; no effusion, no pneumothorax.", 0.8, 1),
-    ("The cardiac silhouette is not normal in size. There is no diffuse pulmonary edema in both lungs. A pleural effusion is "
-     "seen, and there is a pneumothorax.", 0, 0.1),
+    ("The cardiac silhouette is not normal in size. There is no diffuse pulmonary edema in both lungs. A pleural effusion "
+     "is seen, and there is a pneumothorax.", 0, 0.1),
     ("There is diffuse pulmonary edema in both lungs.", 0.3, 0.7),
     ("The is in and of a no with. There is size in both.", 0, 0),
     (LONG + " There is a pneumothorax.", 0.3, 0.9), (" ".join(LONG.split()[1::2] + LONG.split()[::2]), 0, 0.6),
