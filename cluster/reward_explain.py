@@ -41,7 +41,7 @@ def payments(task: Task, verdict: Verdict, config: RewardConfig) -> list[Payment
         return [Payment("format", verdict.format, FORMAT), Payment("outcome", verdict.outcome, OUTCOME),
                 Payment("process", verdict.process, 1), Payment("reason", verdict.reason, 1)]
     malformed = "format gate: a malformed response earns nothing" if verdict.faults and "format" in config.gates else ""
-    not_right = "outcome gate: paid to a right answer only" if verdict.outcome < 1 and "outcome" in config.gates else ""
+    not_right = "outcome gate: paid to a right answer only" if verdict.total == verdict.base and "outcome" in config.gates else ""
     return [Payment("format", verdict.format, config.format), Payment("outcome", verdict.outcome, config.outcome, malformed),
             Payment("process", verdict.process, config.process, not_right),
             Payment("reason", verdict.reason, config.reason, not_right),

@@ -341,3 +341,13 @@ def test_a_rule_or_options_that_cannot_be_used_are_told(refused, arguments, word
 ])
 def test_the_ready_made_rules_pass_the_check(monkeypatch, rule, options):
     assert run(monkeypatch, "check", f"rewards.own:{rule}", "--options", json.dumps(options)) == 0
+
+
+def test_the_points_of_a_text_in_other_words_sum_to_its_total():
+    """All its findings are right, so the outcome gate lets process through although the outcome is below 1."""
+    task = Task(id="t", domain="open", form="text", family="f", question="?", images=("-",), gold=("Pulmonary edema. No mass.",))
+    response = ("<think>Edema is seen. No mass.</think><answer>Look</answer>"
+                "<think>So.</think><answer>There is edema, no mass.</answer>")
+    verdict = score(task, response, RewardConfig())
+    assert verdict.outcome < 1 and verdict.total > verdict.base
+    assert sum(p.points for p in payments(task, verdict, RewardConfig())) == pytest.approx(verdict.total)
