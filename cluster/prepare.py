@@ -15,7 +15,7 @@ from curriculum.phantom_set import draw_phantom_set
 from curriculum.stages import GATE_FORMS
 from curriculum.task import Split, Task
 from curriculum.taskset import FILE_NAME, TaskRow, TaskSetError, read_tasks, write_tasks
-from rewards.own import RuleError, check_rule
+from rewards.own import RuleError, check_own
 
 from .errors import UserError
 from .recipe import Recipe
@@ -43,7 +43,10 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
         UserError: the task set has a bad row and the recipe does not drop them, the model folder cannot be used, or a
             rule of the recipe's own cannot be found; one line says why.
     """
-    _check_rules(recipe)
+    try:
+        check_own(recipe.reward.rules.own)
+    except RuleError as error:
+        raise UserError(str(error)) from error
     dropped: Counter[str] = Counter()
     if recipe.data.phantoms is not None:
         tasks = _by_split(recipe, _phantoms(recipe, folder))
@@ -56,14 +59,6 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
     model = model_folder(recipe, folder, tasks["train"])
     rows = _usable(recipe, check_tokens(rows, load_encoder(recipe, model), token_budget(recipe)), dropped)
     return Prepared(_by_split(recipe, [row.task for row in rows]), model, dropped)
-
-
-def _check_rules(recipe: Recipe) -> None:
-    for name, own in recipe.reward.rules.own.items():
-        try:
-            check_rule(own)
-        except RuleError as error:
-            raise UserError(f"reward.rules.own.{name}: {error}") from error
 
 
 def token_budget(recipe: Recipe) -> TokenBudget:

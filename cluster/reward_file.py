@@ -19,7 +19,7 @@ from rewards.answers import read_options, split_names
 from rewards.config import RewardConfig
 from rewards.extract import extract
 from rewards.findings import canonical
-from rewards.own import RuleError, check_rule
+from rewards.own import RuleError, check_own
 from rewards.score import score
 from rewards.verdict import Verdict
 
@@ -106,11 +106,10 @@ def recipe_rules(path: Path) -> RewardConfig:
     from .recipe import load_recipe
 
     rules = load_recipe(path).reward.rules
-    for name, own in rules.own.items():
-        try:
-            check_rule(own)
-        except RuleError as error:
-            raise UserError(f"{path}: reward.rules.own.{name}: {error}") from error
+    try:
+        check_own(rules.own)
+    except RuleError as error:
+        raise UserError(f"{path}: {error}") from error
     if rules.rarity and not rules.finding_weights:
         print(f"{path}: rarity {rules.rarity:g} needs the train tasks of a run; here all findings weigh the same",
               file=sys.stderr)

@@ -55,6 +55,12 @@ def read_marks(answer: str) -> tuple[str, list[bool]]:
     return (_MARK.sub("", answer) if marks else answer).strip(), marks
 
 
+def read_option(answer: str, options: Mapping[str, str]) -> str | None:
+    """The one option that an answer without marks names, as `read_options`; None where it is not one."""
+    named = read_options(answer, options)
+    return named[0] if named and len(named) == 1 else None
+
+
 def _undecorated(answer: str) -> str:
     """Full-width and circled letters as plain ones, without quotes and marks of Markdown and LaTeX."""
     if not answer.isascii():
@@ -88,13 +94,13 @@ def read_options(answer: str, options: Mapping[str, str]) -> tuple[str, ...] | N
         if between is None:
             break
         position = between.end()
-    return _restated(text, options, item) if _are_yes_no(options) else _by_synonyms(text, options)
+    return _restated(text, options, item) if are_yes_no(options) else _by_synonyms(text, options)
 
 
 @lru_cache(maxsize=1024)  # a group's responses share their options
 def _option_pattern(options: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     """One option at a position: group oN is its letter with or without its text, tN its text alone."""
-    yes_no = _are_yes_no(dict(options))
+    yes_no = are_yes_no(dict(options))
     # Texts first, the longest first: "No finding" before "No".
     texts = [(unicodedata.normalize("NFKC", text).strip(), index) for index, (_, text) in enumerate(options)]
 
@@ -115,7 +121,8 @@ def _letter(match: re.Match[str], options: Mapping[str, str]) -> str:
     return tuple(options)[int(match.lastgroup[1:])]
 
 
-def _are_yes_no(options: Mapping[str, str]) -> bool:
+def are_yes_no(options: Mapping[str, str]) -> bool:
+    """Whether the options are Yes and No, in any order and case."""
     return sorted(text.strip().casefold() for text in options.values()) == ["no", "yes"]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from curriculum.task import NO_FINDING, Task
 
-from .answers import read_finding, read_marks, read_options, said_by
+from .answers import are_yes_no, read_finding, read_marks, read_option, said_by
 from .extract import extract
 from .facts import Facts, known_facts
 from .findings import canonical
@@ -82,23 +82,19 @@ def key_of(task: Task) -> Key:
 def _closed(question: str, options: tuple[tuple[str, str], ...], gold: tuple[str, ...], reference: str | None) -> Key:
     texts, right = dict(options), frozenset(gold)
     of_letter = {letter: canonical(text) for letter, text in options}
-    if sorted(text.casefold() for text in texts.values()) == ["no", "yes"]:
+    if are_yes_no(texts):
         asked, (answer,) = _asked(question), gold[:1]
         of_letter = dict.fromkeys(texts, asked)
-        status = dict.fromkeys(texts, texts[answer].casefold() == "yes")
+        status = dict.fromkeys(texts, texts[answer].strip().casefold() == "yes")
     else:
         status = {letter: letter in right for letter in texts}
     known = load_ontology().findings
     truth = {name: status[letter] for letter, name in of_letter.items() if name in known}
 
-    def candidate(answer: str) -> str | None:
-        named = read_options(answer, texts)
-        return named[0] if named and len(named) == 1 else None
-
     labels = {letter: _label(name, status[letter]) for letter, name in of_letter.items()}
     letters = frozenset(texts)
     return _with_reference(Key(right, truth, True, letters, letters, labels, {}, {}, frozenset(), True),
-                           reference, candidate)
+                           reference, partial(read_option, options=texts))
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from curriculum.task import Task
@@ -58,6 +58,15 @@ def check_rule(own: OwnRule) -> None:
         signature.bind(None, None, None, **own.options)
     except TypeError as error:
         raise RuleError(f"rule {own.rule} with options {own.options}: {error}; it takes {signature}") from error
+
+
+def check_own(rules: Mapping[str, OwnRule]) -> None:
+    """`check_rule` for the rules of a recipe, by name. Raises RuleError, which names the one that cannot be used."""
+    for name, own in rules.items():
+        try:
+            check_rule(own)
+        except RuleError as error:
+            raise RuleError(f"reward.rules.own.{name}: {error}") from error
 
 
 def call_rule(own: OwnRule, task: Task, response: str, verdict: Verdict) -> tuple[float, str]:

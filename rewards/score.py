@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from curriculum.boxes import mean_iou, read_box, read_boxes
 from curriculum.task import NO_FINDING, Task
 
-from .answers import LONGEST, read_finding, read_findings, read_marks, read_options, split_names
+from .answers import LONGEST, read_finding, read_findings, read_marks, read_option, read_options, split_names
 from .config import RewardConfig
 from .facts import agreement, facts_of, known_facts
 from .key import Key, key_of
+from .ontology import load_ontology
 from .overlap import f1, rouge_l
 from .own import call_rule
 from .paper import score_paper
@@ -85,11 +87,8 @@ def _judge_closed(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _J
     final = read_options(text, task.options) if all(marks) else None  # "B ❌" is no answer
     outcome = float(final is not None and key.gold == set(final))
 
-    def candidate(answer: str) -> str | None:
-        named = read_options(answer, task.options)
-        return named[0] if named and len(named) == 1 else None
-
     accepted = final[0] if final and len(final) == len(marks) == 1 else None
+    candidate = partial(read_option, options=task.options)
     judged = judge_steps(pairs, candidate, key.candidates, key.asked, key, final, config, accepted)
     why = f"final answer {_words(final)}, gold {_words(task.gold)}"
     return _Judged(final, outcome, (*judged.steps, _summary(last, outcome, why)), judged.process, judged.reason, (why,))
@@ -175,8 +174,6 @@ def _judge_boxes(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Ju
 
 
 def _nih(names: frozenset[str]) -> set[str]:
-    from .ontology import load_ontology
-
     findings = load_ontology().findings
     return {findings[name].nih for name in names if name in findings and findings[name].nih}
 

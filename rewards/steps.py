@@ -121,5 +121,4 @@ def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool, again: boo
 def _paid(step: StepVerdict, covered: float, share: float) -> StepVerdict:
     """A right step with its score; `share` of it is for the grounding, where any can be told."""
     grounding = 1.0 if step.grounding is None else step.grounding
-    score = covered * (1 - share + share * grounding)
-    return StepVerdict(step.start, step.end, step.candidate, step.judgement, score, step.why, step.grounding)
+    return step._replace(score=covered * (1 - share + share * grounding))
