@@ -21,8 +21,8 @@ _PARAGRAPH_END = re.compile(r"\n\s*\n")
 _SENTENCE_END = re.compile(r"[;!]|\n(?![^\S\n]*[a-z])|\.(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?:(?!\d)|(?<!\d\.))")
 _WORD = re.compile(r"[hrsw]/[ops]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()]")
 _OWN_WORDS = ",:?()"
-_INSIDE = re.compile(r"[/'.]|\d:\d")  # may stand inside a word
-_PLAIN = "".join(c if c.isalnum() or c in _OWN_WORDS else " " for c in map(chr, range(128)))
+_CLOCK = re.compile(r"\d:\d")
+_PLAIN = bytes(c if chr(c).isalnum() or chr(c) in _OWN_WORDS else ord(" ") for c in range(128)) + bytes(128)
 _LONGEST_SENTENCE = 1000  # characters; what is longer is no sentence and is read in pieces
 
 
@@ -104,9 +104,10 @@ def _read(sentence: str) -> tuple[tuple[str, tuple[Mention, ...]], ...]:
 
 def _words(sentence: str) -> list[str]:
     """`_WORD.findall`, the quick way where nothing but letters, digits and plain punctuation stands in a sentence."""
-    if not sentence.isascii() or _INSIDE.search(sentence):
+    if (not sentence.isascii() or "." in sentence or "'" in sentence or "/" in sentence
+            or (":" in sentence and _CLOCK.search(sentence))):
         return _WORD.findall(sentence)
-    spaced = sentence.translate(_PLAIN)
+    spaced = sentence.encode().translate(_PLAIN).decode()
     for mark in _OWN_WORDS:
         if mark in spaced:
             spaced = spaced.replace(mark, f" {mark} ")

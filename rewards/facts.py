@@ -72,19 +72,18 @@ def agreement(said: Facts, wanted: Facts, truth: Mapping[str, bool]) -> Agreemen
     Facts that are neither wanted nor known count for nothing: more words earn no more. What `said` both asserts and denies
     agrees with nothing and contradicts nothing.
     """
-    agree = missing = contradict = 0
-    for finding, status in (*((f, True) for f in wanted.present), *((f, False) for f in wanted.absent)):
-        if said.says(finding) is status:
-            agree += 1
-        else:
-            missing += 1
+    agree = contradict = 0
+    for finding in wanted.present:
+        agree += said.says(finding) is True
+    for finding in wanted.absent:
+        agree += said.says(finding) is False
     for finding in said.present | said.absent:
         true = wanted.says(finding)
         if true is None:
             true = truth.get(finding)
         if true is not None and said.says(finding) is (not true):
             contradict += 1
-    return Agreement(agree, contradict, missing)
+    return Agreement(agree, contradict, len(wanted.present) + len(wanted.absent) - agree)
 
 
 @lru_cache(maxsize=256)  # the reference of a group is read once, not once for each response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence, Set
+from functools import lru_cache
 
 from .stem import stem
 
@@ -41,7 +42,7 @@ def order_kept(text: str, reference: str) -> float:
     """1, but for a text that is just the reference's words in another order: the share of them that still stand in order."""
     if text == reference:
         return 1.0
-    ours, theirs = _WORD.findall(text.lower()), _WORD.findall(reference.lower())
+    ours, theirs = _WORD.findall(text.lower()), _words(reference)
     if len(ours) != len(theirs) or ours == theirs or sorted(ours) != sorted(theirs):
         return 1.0
     return longest_common_subsequence(ours, theirs) / len(theirs)
@@ -80,6 +81,11 @@ def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
             hit = unmatched & mask
             unmatched = ((unmatched + hit) | (unmatched - hit)) & full
     return len(a) - unmatched.bit_count()
+
+
+@lru_cache(maxsize=256)  # the reference of a group is read once, not once for each response
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
 
 
 def _stems(text: str) -> list[str]:

@@ -113,7 +113,7 @@ def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool, again: boo
     if not wanted:
         return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why)
     facts = agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
-    grounding = 0.0 if again else facts * order_kept(pair.think, key.thinks.get(name, ""))
+    grounding = facts * order_kept(pair.think, key.thinks.get(name, "")) if facts and not again else 0.0
     why += f"; facts of its think block {grounding:.2f}"
     return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why, grounding)
 

@@ -12,8 +12,7 @@ log=$venv/setup.log
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 : >"$log"
 pip() { "$venv/bin/python" -m pip "$@" >>"$log" 2>&1; }
-# Python compiles what is imported; compiling all of torch and vllm takes a minute more.
-install() { pip install --no-compile "$@"; }
+install() { pip install --no-compile "$@"; }  # all is compiled in the end, on all cores
 step() { echo "setup: $*"; echo "== $*" >>"$log"; }
 trap 'echo "setup: failed; the end of $log:" >&2; tail -n 15 "$log" >&2' ERR
 
@@ -30,10 +29,10 @@ if [ "$extra" = cpu ]; then
 fi
 step "curlvpr[$extra,dev] and what it needs (a few minutes the first time)"
 install "${constraints[@]}" -e ".[$extra,dev]"
+site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 if [ "$extra" = cpu ]; then
     if "$venv/bin/python" -c 'import torchvision' >>"$log" 2>&1; then :; else
         step "torchvision here is built for CUDA; its Python part is made loadable"
-        site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
         cp scripts/torchvision_cpu_ops.py "$site/_torchvision_cpu_ops.py"
         echo "import _torchvision_cpu_ops" >"$site/_torchvision_cpu_ops.pth"
         # Both are linked to CUDA as well, and nothing here needs them.
@@ -41,4 +40,7 @@ if [ "$extra" = cpu ]; then
         "$venv/bin/python" -c 'import torchvision' >>"$log" 2>&1
     fi
 fi
+# A run starts many processes, and each would compile vllm and torch anew where PYTHONDONTWRITEBYTECODE is set.
+step "compiling Python files (about a minute)"
+"$venv/bin/python" -m compileall -q -j 0 "$site" >>"$log" 2>&1 || true  # a few files of packages are templates
 step "done: $("$venv/bin/python" -V), environment in $venv"
