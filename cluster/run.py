@@ -241,7 +241,8 @@ class Run:
             self.checkpoints.commit(folder, {
                 "step": self.step, "version": self.version, "curriculum": self.curriculum.state_dict(),
                 "sampler": self.sampler.state_dict(), "gate": self.gate.state_dict(),
-                "ledger": self.ledger.state_dict(), "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases, "seconds": self._seconds()})
+                "ledger": self.ledger.state_dict(), "evaluations": self.evaluations, "worst": self.worst,
+                "phases": self.phases, "seconds": self._seconds()})
         self.committed = time.monotonic()
 
     def restore(self, commit: Path, state: dict[str, Any]) -> None:
