@@ -3,8 +3,8 @@
     python -m bench.credit runs/credit --seeds 0 1 2
 
 For each seed one run with credit by step; the others go on from the same weights, those at the end of its supervised stage.
-Every stage of reinforcement learning has 30 steps, whatever the score, so that all are alike. About 40 minutes a seed on two
-cores. What is finished already is not made again. Ends with a table and, in the folder, credit.png.
+Every stage of reinforcement learning has 20 steps, whatever the score, so that all are alike. About 40 minutes a seed on two
+cores. What each run came to is kept in the folder's credit.json, and is not made again. Ends with a table and credit.png.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,10 +23,13 @@ import pyarrow.parquet as pq
 import yaml
 
 RECIPE = "recipes/quickstart.yaml"
-STEPS = 30
+STEPS = 20
 VARIANTS = {  # name → credit, weight of process in the total
     "step": ("step", 0.3), "return": ("return", 0.3), "response": ("response", 0.3), "no process": ("response", 0.0)}
 STAGES = {"closed": "closed_accuracy", "open": "open_micro_f1"}
+
+Records = dict[str, dict[str, dict[str, Any]]]
+"""Seed, variant, stage to `gain`, its 95 % `interval`, and the validation curve: `steps` and `scores`."""
 
 
 def curlvpr(*arguments: object) -> None:
@@ -65,39 +69,43 @@ def finished(run: Path) -> bool:
     return path.is_file() and json.loads(path.read_text())["status"] == "finished"
 
 
-def table(runs: dict[tuple[int, str], Path]) -> str:
+def record(run: Path) -> dict[str, dict[str, Any]]:
+    """What a run came to, by stage."""
+    stages = {stage["name"]: stage["evaluation"] for stage in json.loads((run / "summary.json").read_text())["stages"]}
+    rows = [row for row in pq.read_table(run / "metrics.parquet").to_pylist() if row["event"] == "val"]
+    told = {}
+    for stage, measure in STAGES.items():
+        curve = [(row["stage_step"], row[measure]) for row in rows if row["stage"] == stage]
+        gain = stages[stage]["gain"]
+        told[stage] = {"start": stages[stage]["start"][measure], "gain": gain[measure],
+                       "interval": gain["intervals"][measure],
+                       "steps": [step for step, _ in curve], "scores": [score for _, score in curve]}
+    return told
+
+
+def table(records: Records) -> str:
     """Markdown: the gain of each stage with its 95 % interval for each seed, and the mean over seeds."""
-    seeds = sorted({seed for seed, _ in runs})
-    lines = ["| credit | " + " | ".join(f"{stage}, seed {seed}" for stage in STAGES for seed in seeds) + " | mean closed | mean open |",
-             "|" + "---|" * (2 * len(seeds) + 3)]
+    columns = ["credit", *(f"{stage}, seed {seed}" for stage in STAGES for seed in records), *(f"mean {s}" for s in STAGES)]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for variant in VARIANTS:
-        cells, means = [], []
-        for stage, measure in STAGES.items():
-            gains = []
-            for seed in seeds:
-                summary = json.loads((runs[seed, variant] / "summary.json").read_text())
-                gain = next(s for s in summary["stages"] if s["name"] == stage)["evaluation"]["gain"]
-                low, high = gain["intervals"][measure]
-                gains.append(gain[measure])
-                cells.append(f"{gain[measure]:+.3f} [{low:+.3f}, {high:+.3f}]")
-            means.append(f"{np.mean(gains):+.3f}")
+        of = {stage: [records[seed][variant][stage] for seed in records] for stage in STAGES}
+        cells = ["{gain:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]".format(**told)
+                 for stage in STAGES for told in of[stage]]
+        means = [f"{np.mean([told['gain'] for told in of[stage]]):+.3f}" for stage in STAGES]
         lines.append(f"| {variant} | " + " | ".join([*cells, *means]) + " |")
     return "\n".join(lines)
 
 
-def figure(runs: dict[tuple[int, str], Path], path: Path) -> None:
+def figure(records: Records, path: Path) -> None:
     """The validation score of each stage over its steps: a thin line for each seed, a thick one for their mean."""
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for axis, (stage, measure) in zip(axes, STAGES.items(), strict=True):
         for colour, variant in zip(("C0", "C1", "C2", "C7"), VARIANTS, strict=True):
-            lines = []
-            for (_, name), run in runs.items():
-                if name == variant:
-                    rows = [r for r in pq.read_table(run / "metrics.parquet").to_pylist()
-                            if r["event"] == "val" and r["stage"] == stage]
-                    lines.append(([r["stage_step"] for r in rows], [r[measure] for r in rows]))
-                    axis.plot(*lines[-1], color=colour, alpha=0.3, linewidth=1)
-            axis.plot(lines[0][0], np.mean([scores for _, scores in lines], axis=0), color=colour, linewidth=2.5, label=variant)
+            curves = [of_seed[variant][stage] for of_seed in records.values()]
+            for curve in curves:
+                axis.plot(curve["steps"], curve["scores"], color=colour, alpha=0.3, linewidth=1)
+            mean = np.mean([curve["scores"] for curve in curves], axis=0)
+            axis.plot(curves[0]["steps"], mean, color=colour, linewidth=2.5, label=variant)
         axis.set(title=f"{stage} stage", xlabel="steps", ylabel=f"validation {measure.replace('_', ' ')}")
         axis.grid(alpha=0.3)
     axes[0].legend(frameon=False)
@@ -109,9 +117,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
-    runs = {(seed, variant): train(given.folder.absolute(), seed, variant) for seed in given.seeds for variant in VARIANTS}
-    figure(runs, given.folder / "credit.png")
-    print(table(runs))
+    root = given.folder.absolute()
+    kept = root / "credit.json"
+    records: Records = json.loads(kept.read_text()) if kept.is_file() else {}
+    for seed in given.seeds:
+        for variant in VARIANTS:
+            of_seed = records.setdefault(str(seed), {})
+            if variant not in of_seed:
+                of_seed[variant] = record(train(root, seed, variant))
+                kept.write_text(json.dumps(records, indent=1))
+    figure(records, root / "credit.png")
+    print(table(records))
 
 
 if __name__ == "__main__":
