@@ -43,8 +43,8 @@ def train(root: Path, seed: int, variant: str) -> Path:
         return run
     shutil.rmtree(run, ignore_errors=True)
     if variant == "step":
-        gates = [f"stages.{stage}.gate.{key}={value}" for stage in STAGES
-                 for key, value in (("min_steps", STEPS), ("max_steps", STEPS), ("threshold", "null"), ("plateau", "null"))]
+        gates = [f"stages.{stage}.gate.{key}={value}" for stage in STAGES for key, value in (
+            ("every", 5), ("min_steps", 5), ("max_steps", STEPS), ("threshold", "null"), ("plateau", "null"))]
         changes = [f"root={root}", f"seed={seed}", "checkpoint.keep=10", *gates]
         curlvpr("train", RECIPE, "--name", run.name, *(part for change in changes for part in ("--set", change)))
         return run

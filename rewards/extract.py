@@ -93,13 +93,18 @@ def _read(sentence: str) -> tuple[tuple[str, tuple[Mention, ...]], ...]:
     kinds = {event[0] for event in events}
     headings = kinds & {"skipped_sections", "read_sections"}
     if not headings:
-        return (("", Reader(events).read()),) if kinds & {"finding", "part"} else ()
+        return (("", _said(tuple(events))),) if kinds & {"finding", "part"} else ()
     parts, heading, start = [], "", 0
     for index, (kind, _, word, _) in enumerate(events):
         if kind in headings or kind == "stop":
             parts.append((heading, Reader([*events[start:index], ("stop", "", word, word)]).read()))
             heading, start = kind, index + 1
     return tuple(parts)
+
+
+@lru_cache(maxsize=4096)  # sentences that differ in a name of a place or a number have the same phrases
+def _said(events: tuple[Event, ...]) -> tuple[Mention, ...]:
+    return Reader(events).read()
 
 
 def _words(sentence: str) -> list[str]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from .stem import stem
 
 _WORD = re.compile(r"[a-z0-9]+")
+_BETWEEN_WORDS = bytes(byte for byte in range(256) if not _WORD.match(chr(byte)))
 
 
 def f1(found: Set[str], gold: Set[str], weights: Mapping[str, float] | None = None) -> float:
@@ -40,12 +41,25 @@ def rouge_l(text: str, reference: str) -> float:
 
 def order_kept(text: str, reference: str) -> float:
     """1, but for a text that is just the reference's words in another order: the share of them that still stand in order."""
-    if text == reference:
+    letters, theirs = _letters_and_words(reference)
+    lower = text.lower()
+    if _count_letters(lower) != letters:
         return 1.0
-    ours, theirs = _WORD.findall(text.lower()), _words(reference)
-    if len(ours) != len(theirs) or ours == theirs or sorted(ours) != sorted(theirs):
+    ours = _WORD.findall(lower)
+    if ours == theirs or sorted(ours) != sorted(theirs):
         return 1.0
     return longest_common_subsequence(ours, theirs) / len(theirs)
+
+
+@lru_cache(maxsize=256)  # the reference of a group is read once, not once for each response
+def _letters_and_words(text: str) -> tuple[int, list[str]]:
+    lower = text.lower()
+    return _count_letters(lower), _WORD.findall(lower)
+
+
+def _count_letters(lower: str) -> int:
+    """Characters that stand in words."""
+    return len(lower.encode(errors="replace").translate(None, _BETWEEN_WORDS))
 
 
 def bleu_1(words: Sequence[str], reference: Sequence[str]) -> float:
@@ -81,11 +95,6 @@ def longest_common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
             hit = unmatched & mask
             unmatched = ((unmatched + hit) | (unmatched - hit)) & full
     return len(a) - unmatched.bit_count()
-
-
-@lru_cache(maxsize=256)  # the reference of a group is read once, not once for each response
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
 
 
 def _stems(text: str) -> list[str]:

@@ -6,6 +6,7 @@ with the sentence, with words such as "but", and where a comma, an "and" or a ve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from .ontology import load_ontology
@@ -28,7 +29,7 @@ class Mention(NamedTuple):
 class Reader:
     """Reads the phrases of one sentence from left to right; `on_…` says what a kind of phrase does."""
 
-    def __init__(self, events: list[Event]) -> None:
+    def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
         self.ontology = load_ontology()
         self.found: list[list] = []  # [finding, status, side, first word]

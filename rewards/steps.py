@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Set, Sequence
 from typing import NamedTuple
 
@@ -41,16 +40,16 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
     """
     *judging, summary = pairs
     read = [_read(pair, read_candidate, candidates) for pair in judging]
-    ways: dict[str | None, set] = defaultdict(set)
-    for pair, (name, marks) in zip(judging, read, strict=True):
-        ways[name].add((pair.think.strip(), marks))
+    first: dict[str | None, tuple] = {}  # how a candidate is judged
+    differing = {name for pair, (name, marks) in zip(judging, read, strict=True)
+                 if first.setdefault(name, way := (pair.think.strip(), marks)) != way}
     seen: set[str | None] = set()
-    steps = []
+    judged: list[tuple[Judgement, str, float | None]] = []
     for pair, (name, marks) in zip(judging, read, strict=True):
         again = repeats(pair, summary)
         if name is None:
             fault = f"{read_marks(pair.answer)[0]!r:.40} is not one of the candidates"
-        elif len(ways[name]) > 1:
+        elif name in differing:
             fault = f"{name} is judged more than once, in different ways"
         elif name in seen:
             fault = f"{name} was judged before"
@@ -59,17 +58,24 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
             if not fault and again and accepted is None:
                 fault = "it is the final answer, given before"
         seen.add(name)
-        steps.append(StepVerdict(pair.start, pair.end, name, "fault", 0.0, fault) if fault else
-                     _judge(pair, name, marks[0], key, config.reason > 0, again))
+        judged.append(("fault", fault, None) if fault else _judge(pair, name, marks[0], key, config.reason > 0, again))
+
+    sure = {name for name in asked if key.verifiable(name)}
+    sound = sum(judgement in ("right", "wrong") and name in asked
+                for (judgement, _, _), (name, _) in zip(judged, read, strict=True))
+    covered = sound / max(1, len(sure & candidates)) if key.weighs else 0.0
+    share = config.reason / (config.process + config.reason) if config.reason else 0.0
+    right: dict[str | None, float] = {}
+    steps = []
+    for pair, (name, _), (judgement, why, grounding) in zip(judging, read, judged, strict=True):
+        score = 0.0
+        if judgement == "right":
+            right[name] = grounding or 0.0
+            score = covered * (1 - share + share * (1.0 if grounding is None else grounding))
+        steps.append(StepVerdict(pair.start, pair.end, name, judgement, score, why, grounding))
     if not key.weighs:
         return Judged(tuple(steps), 0.0, 0.0)
-    sure = {name for name in asked if key.verifiable(name)}
-    covered = sum(step.judgement in ("right", "wrong") and step.candidate in asked for step in steps) / max(
-        1, len(sure & candidates))
-    share = config.reason / (config.process + config.reason) if config.reason else 0.0
-    right = {step.candidate: step.grounding or 0.0 for step in steps if step.judgement == "right"}
-    steps = [_paid(step, covered, share) if step.judgement == "right" else step for step in steps]
-    if accepted not in ways and key.is_right(accepted):
+    if accepted not in first and key.is_right(accepted):
         right[accepted] = 0.0
     groups = [group for kind in (True, False) if (group := [name for name in sure if key.is_right(name) is kind])]
     rates = [sum(name in right for name in group) / len(group) for group in groups]
@@ -101,24 +107,17 @@ def _fault(pair: Pair, name: str, marks: tuple[bool, ...], final: Sequence[str] 
     return ""
 
 
-def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool, again: bool) -> StepVerdict:
-    """The verdict on a sound step. One that is the summary `again` has no thought of its own."""
+def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool, again: bool) -> tuple[Judgement, str, float | None]:
+    """Judgement, why and grounding of a sound step. One that is the summary `again` has no thought of its own."""
     if not key.verifiable(name):
-        why = f"the gold does not tell whether {name} is there"
-        return StepVerdict(pair.start, pair.end, name, "unverifiable", 0.0, why)
+        return "unverifiable", f"the gold does not tell whether {name} is there", None
     true = key.is_right(name)
     judgement: Judgement = "right" if said == true else "wrong"
     why = f"{name} is {'' if true else 'not '}in the gold"
     wanted = key.wanted_of(name) if ground else None
     if not wanted:
-        return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why)
-    facts = agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
-    grounding = facts * order_kept(pair.think, key.thinks.get(name, "")) if facts and not again else 0.0
-    why += f"; facts of its think block {grounding:.2f}"
-    return StepVerdict(pair.start, pair.end, name, judgement, 0.0, why, grounding)
-
-
-def _paid(step: StepVerdict, covered: float, share: float) -> StepVerdict:
-    """A right step with its score; `share` of it is for the grounding, where any can be told."""
-    grounding = 1.0 if step.grounding is None else step.grounding
-    return step._replace(score=covered * (1 - share + share * grounding))
+        return judgement, why, None
+    grounding = 0.0 if again else agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
+    if grounding:
+        grounding *= order_kept(pair.think, key.thinks.get(name, ""))
+    return judgement, f"{why}; facts of its think block {grounding:.2f}", grounding
