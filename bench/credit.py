@@ -50,9 +50,9 @@ def train(root: Path, seed: int, variant: str) -> Path:
         return run
     first = train(root, seed, "step")
     after_sft = json.loads((first / "summary.json").read_text())["stages"][0]["steps"]
-    commit = f"step-{after_sft:07d}"
-    shutil.copytree(first, run, ignore=lambda _, names: {
-        n for n in names if n in ("model", "summary.json", "learner") or (n.startswith("step-") and n != commit)})
+    later = {path.name for path in (first / "checkpoints").iterdir()} - {f"step-{after_sft:07d}"}
+    gone = {first: {"model", "summary.json", "learner"}, first / "checkpoints": later}
+    shutil.copytree(first, run, ignore=lambda folder, _: gone.get(Path(folder), set()))
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     credit, weight = VARIANTS[variant]
     for stage in recipe["stages"]:

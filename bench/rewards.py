@@ -2,9 +2,9 @@
 
     python -m bench.rewards [--json] [--count 4000] [--passes 3]
 
-Transcripts have five steps and a reference; groups of ten share a task and its reference; every think block is different
-from all others, and every pass has new ones. The peer computes what `paper` needs: pairs by regular expression, BLEU-1 by
-nltk and ROUGE-L by rouge-score. Needs the extra `dev`.
+Transcripts have five steps, with think blocks of about 25 words, and a reference; groups of ten share a task and its
+reference; every think block is different from all others, and every pass has new ones. The peer computes what `paper`
+needs: pairs by regular expression, BLEU-1 by nltk and ROUGE-L by rouge-score. Needs the extra `dev`.
 """
 
 from __future__ import annotations
@@ -25,24 +25,32 @@ from curriculum.task import NO_FINDING, OPTION_LETTERS, Task
 from rewards.config import RewardConfig
 from rewards.score import score
 
-NAMES = ("Effusion", "Cardiomegaly", "Pneumothorax", "Consolidation", "Mass", "Edema", "Atelectasis", "Nodule", "Fibrosis", "Hernia")
-SIGNS = ("The {side} {zone} shows {size} {name}, {mm} mm across, unlike on the film of day {day}.",
-         "There is {size} {name} in the {side} {zone} ({mm} mm), stable since day {day}.",
-         "No {name} is seen in the {side} {zone}; a line of {mm} mm there is a vessel, as on day {day}.",
-         "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone.")
+NAMES = ("Effusion", "Cardiomegaly", "Pneumothorax", "Consolidation", "Mass", "Edema", "Atelectasis", "Nodule", "Fibrosis",
+         "Hernia")
+SIGNS = {  # of a finding that is there, and of one that is not
+    True: ("The {side} {zone} shows {size} {name}, {mm} mm across, unlike on the film of day {day}; the vessels can be followed "
+           "to its border.",
+           "There is {size} {name} in the {side} {zone} ({mm} mm), stable since day {day}; neither the ribs above it nor the "
+           "dome below are displaced."),
+    False: ("No {name} is seen in the {side} {zone}; a line of {mm} mm there is a vessel that runs on to the hilum, as on the "
+            "film of day {day}.",
+            "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone, and the outline of the "
+            "heart is as sharp as before.")}
 GROUP = 10
 _PAIR = re.compile(r"<think>(.*?)</think>\s*<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
-def think(name: str, rng: np.random.Generator) -> str:
-    return str(rng.choice(SIGNS)).format(name=name.lower(), side=rng.choice(["left", "right"]), mm=rng.integers(1, 10**6),
+def think(name: str, seen: bool, rng: np.random.Generator) -> str:
+    return str(rng.choice(SIGNS[seen])).format(name=name.lower(), side=rng.choice(["left", "right"]), mm=rng.integers(1, 10**6),
                                          zone=rng.choice(["upper lobe", "base", "hilum", "lower zone"]),
                                          size=rng.choice(["a small", "a large", "subtle"]), day=rng.integers(1, 10**6))
 
 
-def transcript(names: Sequence[str], labels: Sequence[str], right: set[str], final: str, head: str, rng: np.random.Generator) -> str:
+def transcript(names: Sequence[str], labels: Sequence[str], right: set[str], final: str, head: str,
+               rng: np.random.Generator) -> str:
     pairs = [("The candidates.", head)] if head else []
-    pairs += [(think(name, rng), f"{label} {RIGHT if name in right else WRONG}") for name, label in zip(names, labels, strict=True)]
+    pairs += [(think(name, name in right, rng), f"{label} {RIGHT if name in right else WRONG}")
+              for name, label in zip(names, labels, strict=True)]
     pairs.append((f"In sum, on day {rng.integers(1, 10**6)}.", final))
     return "".join(f"<think>{t}</think><answer>{a}</answer>" for t, a in pairs)
 
