@@ -23,6 +23,8 @@ _WORD = re.compile(r"[hrsw]/[ops]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|
 _OWN_WORDS = ",:?()"
 _CLOCK = re.compile(r"\d:\d")
 _PLAIN = bytes(c if chr(c).isalnum() or chr(c) in _OWN_WORDS else ord(" ") for c in range(128)) + bytes(128)
+_HEADINGS = {"skipped_sections", "read_sections"}
+_SAYING = {"finding", "part"}  # without one of these a sentence says nothing of findings
 _LONGEST_SENTENCE = 1000  # characters; what is longer is no sentence and is read in pieces
 
 
@@ -73,17 +75,25 @@ def extract(text: str) -> Mentions:
 
     Sections such as "Indication:" and "Comparison:" are passed over, up to a blank line or a heading such as "Findings:".
     """
+    if not text.isascii():
+        text = text.replace("’", "'")
+    if "\n" not in text:
+        return Mentions(tuple(_mentions(text)))
+    paragraphs = _PARAGRAPH_END.split(text.replace("\r\n", "\n"))
+    return Mentions(tuple(mention for paragraph in paragraphs for mention in _mentions(paragraph)))
+
+
+def _mentions(paragraph: str) -> list[Mention]:
     mentions: list[Mention] = []
-    for paragraph in _PARAGRAPH_END.split(text.replace("\r\n", "\n").replace("’", "'")):
-        skipping = False
-        for sentence in _SENTENCE_END.split(paragraph):
-            for start in range(0, len(sentence), _LONGEST_SENTENCE):
-                for heading, said in _read(sentence[start : start + _LONGEST_SENTENCE]):
-                    if heading:
-                        skipping = heading == "skipped_sections"
-                    if said and not skipping:
-                        mentions += said
-    return Mentions(tuple(mentions))
+    skipping = False
+    for sentence in _SENTENCE_END.split(paragraph):
+        for start in range(0, len(sentence), _LONGEST_SENTENCE):
+            for heading, said in _read(sentence[start : start + _LONGEST_SENTENCE]):
+                if heading:
+                    skipping = heading == "skipped_sections"
+                if said and not skipping:
+                    mentions += said
+    return mentions
 
 
 @lru_cache(maxsize=4096)  # reports repeat their sentences, and so do responses that babble
@@ -91,12 +101,11 @@ def _read(sentence: str) -> tuple[tuple[str, tuple[Mention, ...]], ...]:
     """Parts of a sentence: the kind of heading that a part begins with, "" for none, and its mentions."""
     events = _phrases(sentence.lower())
     kinds = {event[0] for event in events}
-    headings = kinds & {"skipped_sections", "read_sections"}
-    if not headings:
-        return (("", _said(tuple(events))),) if kinds & {"finding", "part"} else ()
+    if kinds.isdisjoint(_HEADINGS):
+        return () if kinds.isdisjoint(_SAYING) else (("", _said(tuple(events))),)
     parts, heading, start = [], "", 0
     for index, (kind, _, word, _) in enumerate(events):
-        if kind in headings or kind == "stop":
+        if kind in _HEADINGS or kind == "stop":
             parts.append((heading, Reader([*events[start:index], ("stop", "", word, word)]).read()))
             heading, start = kind, index + 1
     return tuple(parts)
@@ -126,12 +135,11 @@ def _phrases(sentence: str) -> list[Event]:
     words = [form(word, word) for word in _words(sentence)]
     count = len(words)
     events: list[Event] = []
-    position = 0
-    while position < count:
-        node = trie.get(words[position])
-        if node is None:
-            position += 1
+    end = 0
+    for position, word in enumerate(words):
+        if position < end or word not in trie:
             continue
+        node = trie[word]
         found, end, ahead = node.get(END), position + 1, position + 1
         while ahead < count and (node := node.get(words[ahead])) is not None:
             ahead += 1
@@ -139,6 +147,5 @@ def _phrases(sentence: str) -> list[Event]:
                 found, end = node[END], ahead
         if found is not None:
             events.append((*found, position, end))
-        position = end
     events.append(("stop", "", count, count))
     return events

@@ -23,10 +23,12 @@ class Facts(NamedTuple):
     absent: frozenset[str]
     kinds: frozenset[str]
 
-    @classmethod
-    def of(cls, present: frozenset[str], absent: frozenset[str]) -> "Facts":
+    @staticmethod
+    @lru_cache(maxsize=4096)  # texts say the same few things over and over
+    def of(present: frozenset[str], absent: frozenset[str]) -> "Facts":
         findings = load_ontology().findings
-        return cls(present, absent, frozenset(kind for name in present if name in findings for kind in findings[name].ancestors))
+        kinds = frozenset(kind for name in present if name in findings for kind in findings[name].ancestors)
+        return Facts(present, absent, kinds)
 
     def says(self, finding: str) -> bool | None:
         """Whether the finding is asserted (it or a kind of it) or denied; None where neither or both is said."""

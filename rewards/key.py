@@ -19,7 +19,7 @@ NONE: frozenset[str] = frozenset()
 NOTHING = Facts(NONE, NONE, NONE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Key:
     """What a closed task, or an open one that asks for names, has for judging a response.
 

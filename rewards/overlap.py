@@ -21,7 +21,7 @@ def f1(found: Set[str], gold: Set[str], weights: Mapping[str, float] | None = No
         return 2 * len(found & gold) / (len(found) + len(gold))
 
     def weight(names: Set[str]) -> float:
-        return sum(weights.get(name, 1.0) for name in names)
+        return math.fsum(weights.get(name, 1.0) for name in names)  # exact: a set has no order to add up in
 
     return 2 * weight(found & gold) / (weight(found) + weight(gold))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Set, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from curriculum.task import NO_FINDING
@@ -60,9 +62,10 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
         seen.add(name)
         judged.append(("fault", fault, None) if fault else _judge(pair, name, marks[0], key, config.reason > 0, again))
 
-    sure = {name for name in asked if key.verifiable(name)}
-    sound = sum(judgement in ("right", "wrong") and name in asked
-                for (judgement, _, _), (name, _) in zip(judged, read, strict=True))
+    sure, groups, known = _what_is_sure(key, frozenset(asked))
+    sound = 0
+    for (judgement, _, _), (name, _) in zip(judged, read, strict=True):
+        sound += judgement in ("right", "wrong") and name in asked
     covered = sound / max(1, len(sure & candidates)) if key.weighs else 0.0
     share = config.reason / (config.process + config.reason) if config.reason else 0.0
     right: dict[str | None, float] = {}
@@ -73,16 +76,34 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
             right[name] = grounding or 0.0
             score = covered * (1 - share + share * (1.0 if grounding is None else grounding))
         steps.append(StepVerdict(pair.start, pair.end, name, judgement, score, why, grounding))
-    if not key.weighs:
+    if not key.weighs or not groups:
         return Judged(tuple(steps), 0.0, 0.0)
     if accepted not in first and key.is_right(accepted):
         right[accepted] = 0.0
-    groups = [group for kind in (True, False) if (group := [name for name in sure if key.is_right(name) is kind])]
-    rates = [sum(name in right for name in group) / len(group) for group in groups]
-    process = max(0.0, sum(rates) - (len(rates) - 1)) if rates else 0.0
-    known = [name for name in sure if key.wanted_of(name)] if config.reason else []
-    reason = process * sum(right.get(name, 0.0) for name in known) / len(known) if known else 0.0
+    rates = [len(group & right.keys()) / len(group) for group in groups]
+    process = max(0.0, sum(rates) - (len(rates) - 1))
+    reason = 0.0
+    if config.reason and known:
+        # Exact, so that it does not depend on the order of a set.
+        reason = process * math.fsum(map(right.get, known & right.keys())) / len(known)
     return Judged(tuple(steps), process, reason)
+
+
+class _Sure(NamedTuple):
+    """What is asked for and can be told: all of it, its right and its wrong part, each where it is not empty, and that of
+    which facts are known."""
+
+    names: frozenset[str]
+    groups: tuple[frozenset[str], ...]
+    known: frozenset[str]
+
+
+@lru_cache(maxsize=256)  # a group's responses are asked for much the same
+def _what_is_sure(key: Key, asked: frozenset[str]) -> _Sure:
+    names = frozenset(name for name in asked if key.verifiable(name))
+    right = frozenset(name for name in names if key.is_right(name))
+    return _Sure(names, tuple(group for group in (right, names - right) if group),
+                 frozenset(name for name in names if key.wanted_of(name)))
 
 
 def _read(pair: Pair, read_candidate: Callable[[str], str | None],

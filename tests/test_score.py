@@ -1,5 +1,8 @@
 import itertools
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -372,3 +375,27 @@ def test_a_megabyte_of_anything_has_a_verdict(response):
     for task in (SINGLE, OPEN, TEXT, GROUNDING):
         assert 0 <= score(task, response, CONFIG).total <= 1.5
         score(task, response, RewardConfig(preset="paper"))
+
+
+def test_a_verdict_is_the_same_in_every_process():
+    """Sets have another order in each; sums over them must not show it, or a run would not repeat itself to the bit."""
+    program = """
+from curriculum.task import Task
+from rewards.config import RewardConfig
+from rewards.score import score
+marks = {"A": "❌", "B": "✅", "C": "❌", "D": "❌"}
+thinks = {"A": "No mass. No hernia.", "B": "Edema.", "C": "No hernia. No edema.", "D": "No nodule. No mass."}
+def trace(thinks):
+    return "".join(f"<think>{thinks[k]}</think><answer>{k} {marks[k]}</answer>" for k in marks) + "<think>So.</think><answer>B</answer>"
+closed = Task(id="t", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",), reference=trace(thinks),
+              options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"})
+less = {"A": "No mass.", "B": "Edema.", "C": "No hernia.", "D": "No nodule."}
+weights = {"Edema": 0.1, "Mass": 0.2, "Nodule": 0.3, "Hernia": 0.7, "Effusion": 1.1}
+names = Task(id="o", domain="open", family="diagnosis", question="?", images=("x.png",), gold=("Edema", "Mass", "Nodule"))
+print(repr(score(closed, trace(less), RewardConfig()).total))
+print(repr(score(names, "<think>So.</think><answer>Edema, Mass, Nodule, Hernia, Effusion</answer>",
+                 RewardConfig(finding_weights=weights)).total))
+"""
+    said = {subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": str(seed)}, check=True,
+                           capture_output=True, text=True, cwd=Path(__file__).parent.parent).stdout for seed in range(6)}
+    assert len(said) == 1
