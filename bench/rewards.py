@@ -1,8 +1,8 @@
 """Responses scored in a second on one core, by `strict` and by the packages that CX-Mind's code uses for its reason.
 
-    python -m bench.rewards [--json] [--count 4000] [--passes 3]
+    python -m bench.rewards [--json] [--count 4000] [--passes 5]
 
-Transcripts have five steps, with think blocks of about 25 words, and a reference; groups of ten share a task and its
+Transcripts have five steps, with think blocks of about 20 words, and a reference; groups of ten share a task and its
 reference; every think block is different from all others, and every pass has new ones. The peer computes what `paper`
 needs: pairs by regular expression, BLEU-1 by nltk and ROUGE-L by rouge-score. Needs the extra `dev`.
 """
@@ -28,14 +28,10 @@ from rewards.score import score
 NAMES = ("Effusion", "Cardiomegaly", "Pneumothorax", "Consolidation", "Mass", "Edema", "Atelectasis", "Nodule", "Fibrosis",
          "Hernia")
 SIGNS = {  # of a finding that is there, and of one that is not
-    True: ("The {side} {zone} shows {size} {name}, {mm} mm across, unlike on the film of day {day}; the vessels can be followed "
-           "to its border.",
-           "There is {size} {name} in the {side} {zone} ({mm} mm), stable since day {day}; neither the ribs above it nor the "
-           "dome below are displaced."),
-    False: ("No {name} is seen in the {side} {zone}; a line of {mm} mm there is a vessel that runs on to the hilum, as on the "
-            "film of day {day}.",
-            "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone, and the outline of the "
-            "heart is as sharp as before.")}
+    True: ("The {side} {zone} shows {size} {name}, {mm} mm across, unlike on the film of day {day}; its border is sharp.",
+           "There is {size} {name} in the {side} {zone} ({mm} mm), stable since day {day}; the dome below stands as high."),
+    False: ("No {name} is seen in the {side} {zone}; a line of {mm} mm there is a vessel, as on the film of day {day}.",
+            "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone, and the outline is sharp.")}
 GROUP = 10
 _PAIR = re.compile(r"<think>(.*?)</think>\s*<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 
@@ -122,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
     parser.add_argument("--count", type=int, default=4000, help="responses of a kind in a pass")
-    parser.add_argument("--passes", type=int, default=3, help="the best of so many counts, of ours and the peer's in turn")
+    parser.add_argument("--passes", type=int, default=5, help="the best of so many counts, of ours and the peer's in turn")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", module="nltk")
     result: dict[str, float] = {}

@@ -131,17 +131,15 @@ def _words(sentence: str) -> list[str]:
 def _phrases(sentence: str) -> list[Event]:
     """The phrases of a sentence, in order, the longest at each place."""
     ontology = load_ontology()
-    form, trie = ontology.forms.get, ontology.trie
-    words = [form(word, word) for word in _words(sentence)]
+    form, words = ontology.forms.get, _words(sentence)
     count = len(words)
     events: list[Event] = []
     end = 0
-    for position, word in enumerate(words):
-        if position < end or word not in trie:
+    for position, node in enumerate(map(ontology.phrases.get, words)):
+        if node is None or position < end:
             continue
-        node = trie[word]
         found, end, ahead = node.get(END), position + 1, position + 1
-        while ahead < count and (node := node.get(words[ahead])) is not None:
+        while ahead < count and (node := node.get(form(words[ahead], words[ahead]))) is not None:
             ahead += 1
             if END in node:
                 found, end = node[END], ahead

@@ -33,14 +33,14 @@ class Finding:
 class Ontology:
     """Findings by canonical name, and the phrases by which a text speaks of them.
 
-    `trie` leads from word to word; under `END` stands (kind, payload): "finding" and its name, "part" or "state" and its
-    name, or the kind of a cue. `forms` maps plurals and spellings to the word that phrases use. `pairs` maps (part,
-    state) to a finding, `of_part` a part to all its findings.
+    `phrases` is a trie that leads from word to word; under `END` stands (kind, payload): "finding" and its name, "part" or
+    "state" and its name, or the kind of a cue. `forms` maps plurals and spellings to the word that phrases use; a first word
+    is found in any of its forms. `pairs` maps (part, state) to a finding, `of_part` a part to all its findings.
     """
 
     findings: dict[str, Finding]
     no_finding: tuple[str, ...]
-    trie: dict
+    phrases: dict
     forms: dict[str, str]
     pairs: dict[tuple[str, str], str]
     of_part: dict[str, tuple[str, ...]]
@@ -85,8 +85,9 @@ def load_ontology() -> Ontology:
                               _ancestors(name, rows), tuple(row.get("synonyms", ()))) for name, row in rows.items()}
     of_part = {part: tuple(dict.fromkeys(name for (p, _), name in pairs.items() if p == part)) for part in data["parts"]}
     healthy = tuple(" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words))
-    return Ontology(findings, healthy, trie,
-                    {form: word for form, word in forms.items() if form not in own_words}, pairs, of_part)
+    forms = {form: word for form, word in forms.items() if form not in own_words}
+    phrases = trie | {form: trie[word] for form, word in forms.items() if word in trie}
+    return Ontology(findings, healthy, phrases, forms, pairs, of_part)
 
 
 def expand(phrase: str, words: dict[str, list[str]]) -> Iterator[tuple[str, ...]]:
