@@ -73,7 +73,7 @@ def open_groups(count: int, rng: np.random.Generator) -> Iterator[tuple[Task, li
         def write(right: set[str]) -> str:
             return transcript(names, names, right, ", ".join(sorted(right)) or NO_FINDING, ", ".join(names), rng)
 
-        gold = set(names[: int(rng.integers(1, 4))])
+        gold = set(names[: int(rng.integers(2, 4))])
         task = Task(id="o", domain="open", family="diagnosis", question="Name all findings.", gold=tuple(sorted(gold)),
                     images=("x.png",), reference=write(gold))
         yield task, [write(gold if rng.random() < 0.7 else {names[0]}) for _ in range(GROUP)]
