@@ -1,0 +1,147 @@
+"""The health of a worker as a state machine, and how often workers may be replaced. Pure: the caller brings the time.
+
+    starting ── started ──▶ syncing ── verified ──▶ ready ◀── heard ── suspect
+                                                      └──── silent ──▶ suspect ── silent ──▶ dead
+    ready, suspect ── drain ──▶ draining ── idle ──▶ dead            any ── died ──▶ dead
+
+Times are seconds on any one clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class State(StrEnum):
+    STARTING = "starting"  # its process and engine are being built; it cannot answer yet
+    SYNCING = "syncing"  # it answers, and holds no verified weights
+    READY = "ready"
+    SUSPECT = "suspect"  # silent for a while: no new work
+    DRAINING = "draining"  # finishes what it has, then goes
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a worker may be silent."""
+
+    start_s: float = 600
+    suspect_s: float = 20
+    dead_s: float = 60
+
+    def __post_init__(self) -> None:
+        if not 0 < self.suspect_s < self.dead_s:
+            raise ValueError(f"suspect_s {self.suspect_s:g} must be above 0 and below dead_s {self.dead_s:g}")
+
+
+@dataclass
+class Health:
+    """One worker. What does not fit its state changes nothing: news of a dead worker may come late.
+
+    Attributes:
+        since: when it came into its state.
+        heard_at: when it answered last.
+        version: of the weights that it proved to hold; None before the first.
+        why: what made it suspect or dead, in words; "" otherwise.
+    """
+
+    limits: Limits
+    since: float
+    state: State = State.STARTING
+    heard_at: float = field(default=0.0, init=False)
+    version: int | None = field(default=None, init=False)
+    why: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self.heard_at = self.since
+
+    @property
+    def accepts(self) -> bool:
+        """Whether it may be given work."""
+        return self.state is State.READY
+
+    @property
+    def alive(self) -> bool:
+        return self.state is not State.DEAD
+
+    def started(self, now: float) -> None:
+        if self.state is State.STARTING:
+            self._go(State.SYNCING, now)
+            self._hear(now)
+
+    def heard(self, now: float) -> None:
+        """It answered something. One that was thought lost is trusted again, as far as it was before."""
+        if self.state is State.SUSPECT:
+            self._go(State.SYNCING if self.version is None else State.READY, now)
+        self._hear(now)
+
+    def verified(self, version: int, now: float) -> None:
+        """It proved that it holds the weights `version`."""
+        if self.state in (State.SYNCING, State.READY, State.SUSPECT, State.DRAINING):
+            self.version = version
+            self.heard(now)
+            if self.state is State.SYNCING:
+                self._go(State.READY, now)
+
+    def drain(self, now: float) -> None:
+        """It gets no more work, and goes once it has none."""
+        if self.state in (State.SYNCING, State.READY, State.SUSPECT):
+            self._go(State.DRAINING, now)
+        elif self.state is State.STARTING:
+            self.died("not needed any more", now)
+
+    def idle(self, now: float) -> None:
+        """It has no work left."""
+        if self.state is State.DRAINING:
+            self.died("drained", now)
+
+    def died(self, why: str, now: float) -> None:
+        if self.alive:
+            self._go(State.DEAD, now, why)
+
+    def tick(self, now: float) -> None:
+        """Time passes: who is silent for long becomes suspect, then dead."""
+        silent = now - self.heard_at
+        if self.state is State.STARTING:
+            if now - self.since > self.limits.start_s:
+                self.died(f"did not start within {self.limits.start_s:g} s", now)
+        elif self.alive and silent > self.limits.dead_s:
+            self.died(f"did not answer for {self.limits.dead_s:g} s", now)
+        elif self.state in (State.SYNCING, State.READY) and silent > self.limits.suspect_s:
+            self._go(State.SUSPECT, now, f"has not answered for {self.limits.suspect_s:g} s")
+
+    def _hear(self, now: float) -> None:
+        self.heard_at = max(self.heard_at, now)
+
+    def _go(self, state: State, now: float, why: str = "") -> None:
+        self.state, self.since, self.why = state, now, why
+
+
+class Restarts:
+    """How soon a worker that died may be replaced: later after every death, and never after too many in a while.
+
+    Args:
+        limit: deaths within `window_s` after which none is replaced.
+        backoff_s: the wait after one death; it doubles with every further one within the window.
+        longest_s: the longest wait.
+    """
+
+    def __init__(self, limit: int, window_s: float, backoff_s: float, longest_s: float = 60) -> None:
+        self.limit, self.window_s, self.backoff_s, self.longest_s = limit, window_s, backoff_s, longest_s
+        self.deaths: deque[float] = deque()
+
+    def died(self, now: float) -> None:
+        self.deaths.append(now)
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until the next may be started, 0 where at once; None where too many died."""
+        while self.deaths and now - self.deaths[0] > self.window_s:
+            self.deaths.popleft()
+        if not self.deaths:
+            return 0.0
+        if len(self.deaths) > self.limit:
+            return None
+        wait = min(self.longest_s, self.backoff_s * 2 ** (len(self.deaths) - 1))
+        return max(0.0, self.deaths[-1] + wait - now)
