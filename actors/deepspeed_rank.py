@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from curriculum.task import Task
 
 from .encode import Encoder
-from .loss import clipped_policy_loss, k3
+from .loss import clipped_policy_loss, k3, off_policy_weights
 from .policy import MicroBatch, Policy, Sample
 from .title import set_title
 from .training import GrpoTraining, LearnerConfig
@@ -118,20 +118,21 @@ class DeepSpeedRank:
         Where there is no KL term, responses without any advantage have no gradient: they are read without a backward,
         and still count in the mean.
         """
-        sums = dict.fromkeys(("loss", "kl", "entropy", "clipped"), 0.0)
+        sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "correction"), 0.0)
 
         def read(batch: MicroBatch, weight: float, logp: torch.Tensor, entropy: torch.Tensor) -> torch.Tensor:
             flat = lambda values: torch.as_tensor(  # noqa: E731
                 np.concatenate([values[i] for i in batch.index]), device=self.device)
             old = flat(part.old) if part.old else logp.detach()
-            mask, advantages = flat(part.masks), flat(part.advantages)
+            mask, advantages, rollout = flat(part.masks), flat(part.advantages), flat(part.rollout)
             loss, clipped = clipped_policy_loss(logp, old, advantages, training.clip_low, training.clip_high,
                                                 training.dual_clip)
+            corrected = off_policy_weights(old, rollout, batch.lengths, training.correction, training.correction_cap)
             kl = k3(logp, flat(part.reference)) if part.reference else torch.zeros_like(logp)
-            loss = ((loss + training.kl * kl) * mask).sum()
+            loss = ((loss * corrected + training.kl * kl) * mask).sum()
             if weight:
-                part.differences.append((old - flat(part.rollout)).abs().cpu())
-                for name, values in (("kl", kl), ("entropy", entropy), ("clipped", clipped)):
+                part.differences.append((old - rollout).abs().cpu())
+                for name, values in (("kl", kl), ("entropy", entropy), ("clipped", clipped), ("correction", corrected)):
                     sums[name] += (values.detach() * mask).sum().item()
                 sums["loss"] += loss.item()
             return weight * loss / max(part.all_kept, 1)

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from .advantage import Credit
 
+Correction = Literal["none", "token", "sequence", "mask"]
+
 
 class LearnerConfig(BaseModel):
     """How the learner is laid out; the same through a whole run."""
@@ -62,5 +64,8 @@ class GrpoTraining(Optimisation):
     dual_clip: PositiveFloat | None = 3.0
     kl: float = Field(0.0, ge=0)
     truncated: Literal["penalise", "mask"] = "penalise"
+    correction: Correction = Field("none", description="of tokens that other weights, or another precision, wrote: "
+                                   "truncated importance sampling by token or sequence, or a mask")
+    correction_cap: float = Field(2.0, gt=1)
     optimiser: Literal["fresh", "keep"] = "fresh"
     reference: Literal["new", "keep"] = "new"

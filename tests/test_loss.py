@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.loss import clipped_policy_loss, k3
+from actors.loss import clipped_policy_loss, k3, off_policy_weights
 
 logs = st.floats(-30, 0)
 tokens = st.lists(st.tuples(logs, logs, st.floats(-3, 3)), min_size=1, max_size=8)
@@ -103,3 +103,29 @@ def test_k3_is_the_divergence_on_average(weights):
     p, q = (column / column.sum() for column in columns(weights))
     divergence = sum(a * math.log(a / b) for a, b in zip(p.tolist(), q.tolist()))
     assert (p * k3(p.log(), q.log())).sum().item() == pytest.approx(divergence, abs=1e-9)
+
+
+@given(st.lists(st.lists(st.tuples(logs, logs), max_size=5), min_size=1, max_size=4), st.floats(1.1, 5))
+def test_off_policy_weights_against_one_response_at_a_time(responses, cap):
+    rows = [row for response in responses for row in response]
+    learner, rollout = (torch.tensor([row[i] for row in rows], dtype=torch.float64) for i in (0, 1))
+    learner.requires_grad_()
+    lengths = [len(response) for response in responses]
+
+    def ratio(distance):
+        return math.exp(min(20, max(-20, distance)))
+
+    expected = {
+        "none": [1.0 for _ in rows],
+        "token": [min(cap, ratio(a - b)) for a, b in rows],
+        "sequence": [min(cap, ratio(sum(a - b for a, b in response))) for response in responses for _ in response],
+        "mask": [float(1 / cap <= ratio(a - b) <= cap) for a, b in rows]}
+    for correction, values in expected.items():
+        weights = off_policy_weights(learner, rollout, lengths, correction, cap)
+        assert weights.tolist() == pytest.approx(values, rel=1e-9) and not weights.requires_grad
+
+
+def test_on_policy_the_correction_changes_nothing():
+    logp = torch.tensor([-1.0, -2.0, -0.5])
+    for correction in ("none", "token", "sequence", "mask"):
+        assert off_policy_weights(logp, logp.clone(), [1, 2], correction, 2.0).tolist() == [1.0, 1.0, 1.0]
