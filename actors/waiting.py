@@ -12,20 +12,28 @@ class RemoteFailure(RuntimeError):
     """A worker failed or did not answer; the text names it."""
 
 
+class CallFailed(RemoteFailure):
+    """The worker stands, and what it was asked for raised an error there."""
+
+
 def wait_for(ref: Any, timeout_s: float, who: str) -> Any:
     """The value of `ref`.
 
     Raises:
-        RemoteFailure: `who` did not answer within `timeout_s`, died, or raised; with the reason.
+        CallFailed: the call raised an error in `who`.
+        RemoteFailure: `who` did not answer within `timeout_s`, or died; with the reason.
     """
     try:
         return ray.get(ref, timeout=timeout_s)
     except ray.exceptions.GetTimeoutError as error:
         raise RemoteFailure(f"{who} did not answer within {timeout_s:g} s") from error
     except ray.exceptions.RayActorError as error:
-        raise RemoteFailure(f"{who} died: {str(error).strip().splitlines()[0]}") from error
+        first, *more = str(error).strip().splitlines()
+        if more and "creation task" in first:  # the reason stands below the trace
+            raise RemoteFailure(f"{who} could not start: {more[-1].strip()}") from error
+        raise RemoteFailure(f"{who} died: {first}") from error
     except ray.exceptions.RayTaskError as error:
-        raise RemoteFailure(f"{who} failed: {error.cause!r}") from error
+        raise CallFailed(f"{who} failed: {error.cause!r}") from error
 
 
 def wait_for_all(refs: Sequence[Any], timeout_s: float, who: Sequence[str]) -> list[Any]:

@@ -13,6 +13,8 @@ from actors.rollout import RolloutConfig, RolloutWorker
 from actors.trajectory import Group, Request
 from actors.waiting import wait_for_all
 
+from .work_pool import shares
+
 
 class RolloutPool:
     """Every worker takes an equal, contiguous share of the requests, so that who does what never depends on timing.
@@ -57,9 +59,3 @@ class RolloutPool:
         ray.wait([w.stop.remote() for w in self.workers], num_returns=len(self.workers), timeout=20)
         for worker in self.workers:
             ray.kill(worker)
-
-
-def shares(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
-    """`items` cut into `count` contiguous parts whose sizes differ by one at most."""
-    edges = [len(items) * i // count for i in range(count + 1)]
-    return [items[a:b] for a, b in zip(edges, edges[1:], strict=False)]

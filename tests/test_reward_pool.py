@@ -108,8 +108,10 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(ray_session, tmp_path, 
 def test_a_stopped_pool_has_no_actors_left(ray_session):
     pool = open_pool(2)
     pool.score(groups(say("a"), say("b")))
+    actors = [worker.actor for worker in pool.pool.workers.values()]
     pool.stop()
-    for worker in pool.workers:
+    assert len(actors) == 2
+    for worker in actors:
         with pytest.raises(ray.exceptions.RayActorError):
             for _ in range(100):  # a kill takes effect after the call returns
                 ray.get(worker.ready.remote(), timeout=30)

@@ -1,0 +1,243 @@
+"""Workers that share work: started, watched, replaced, and added or taken away while they work.
+
+The pool has no thread of its own: `pump` does what is due. A share whose worker dies or is late goes to another worker in
+halves, down to the one item that is at fault; that item alone is given up, and nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from actors.waiting import CallFailed, RemoteFailure, wait_for
+
+from .health import Health, Limits, Restarts, State
+
+PUMP_S = 1.0  # the longest that one turn waits
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """In place of a result: no worker could do this item, and why."""
+
+    why: str
+
+
+class Batch:
+    """Items that were handed in together. `results` are in their order: what the call gave for each, or `GivenUp`."""
+
+    def __init__(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any]) -> None:
+        self.call = call
+        self.results: list[Any] = [None] * len(items)
+        self.left = len(items)
+
+    @property
+    def done(self) -> bool:
+        return self.left == 0
+
+    def settle(self, first: int, results: Sequence[Any]) -> None:
+        self.results[first : first + len(results)] = results
+        self.left -= len(results)
+
+
+@dataclass
+class _Share:
+    """A part of a batch: items `first` and following, how long a worker may take over them, how often one item failed."""
+
+    batch: Batch
+    first: int
+    items: Sequence[Any]
+    seconds: float
+    failures: int = 0
+
+
+@dataclass
+class _Call:
+    share: _Share | None  # None: the worker's start
+    until: float
+
+
+@dataclass
+class _Worker:
+    rank: int
+    name: str
+    actor: Any
+    health: Health
+    calls: dict[Any, _Call] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> bool:
+        return any(call.share for call in self.calls.values())
+
+
+class WorkPool:
+    """`size` workers of one kind.
+
+    Args:
+        run, kind: workers are called run/kind-rank.
+        start: makes the actor of a rank under a name; it has a method `ready`.
+        least_s: the shortest time that a share is given, however small it is.
+        tries: how often one item may fail with its worker before it is given up.
+    """
+
+    def __init__(self, run: str, kind: str, size: int, start: Callable[[int, str], Any], limits: Limits, restarts: Restarts,
+                 least_s: float, tries: int = 1) -> None:
+        self.run, self.kind, self.size, self.limits, self.restarts = run, kind, size, limits, restarts
+        self.least_s, self.tries = least_s, tries
+        self._start_actor = start
+        self.started = 0
+        self.proven = False  # whether a worker was ever ready
+        self.last_words = ""  # why the last worker died
+        self.workers: dict[int, _Worker] = {}
+        self.waiting: deque[_Share] = deque()
+        self._fit(time.monotonic())
+
+    def map(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float) -> list[Any]:
+        """What `call(actor, items)` gives for the items, in order: an equal, contiguous share to each worker.
+
+        Args:
+            call: sends a share to an actor; its reference is to as many results.
+            seconds: for a worker's share.
+
+        Raises:
+            RemoteFailure: no worker is left, and none may be started.
+        """
+        batch = self.submit(items, call, seconds)
+        while not batch.done:
+            self.pump()
+        return batch.results
+
+    def submit(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float) -> Batch:
+        """Queues a share for each worker that may get one now, or is about to."""
+        batch, first = Batch(items, call), 0
+        present = sum(w.health.alive and w.health.state is not State.DRAINING for w in self.workers.values())
+        for share in shares(items, max(1, present)):
+            if share:
+                self.waiting.append(_Share(batch, first, share, seconds))
+                first += len(share)
+        return batch
+
+    def scale(self, size: int) -> None:
+        """From now on `size` workers; who is too many finishes its share first."""
+        self.size = size
+
+    def pump(self, wait_s: float = PUMP_S) -> None:
+        """One turn: brings the workers to `size`, hands out shares, waits a little, takes in what was answered."""
+        now = time.monotonic()
+        self._fit(now)
+        self._hand_out(now)
+        calls = {ref: worker for worker in self.workers.values() for ref in worker.calls}
+        if not calls:
+            time.sleep(min(wait_s, self.restarts.wait_s(now) or 0.0))
+            return
+        soonest = min(call.until for worker in self.workers.values() for call in worker.calls.values())
+        ray.wait(list(calls), timeout=max(0.0, min(wait_s, soonest - now)))
+        done, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        for ref in done:
+            if ref in calls[ref].calls:  # not taken back meanwhile
+                self._answered(calls[ref], ref)
+        now = time.monotonic()
+        for worker in list(self.workers.values()):
+            if late := [call for call in worker.calls.values() if call.until <= now]:
+                seconds = late[0].share.seconds if late[0].share else self.limits.start_s
+                self._lost(worker, f"{worker.name} did not answer within {seconds:g} s")
+
+    def stop(self) -> None:
+        for worker in self.workers.values():
+            ray.kill(worker.actor)
+        self.workers.clear()
+
+    def _fit(self, now: float) -> None:
+        staying = [worker for worker in self.workers.values() if worker.health.state is not State.DRAINING]
+        for worker in sorted(staying, key=lambda w: w.rank)[self.size :]:
+            worker.health.drain(now)
+        for worker in list(self.workers.values()):
+            if not worker.busy:
+                worker.health.idle(now)
+            if not worker.health.alive:
+                self._take_away(worker)
+        for _ in range(self.size - len(staying)):
+            wait = self.restarts.wait_s(now)
+            if wait is None and not staying:
+                raise RemoteFailure(f"{len(self.restarts.deaths)} {self.kind} workers died within "
+                                    f"{self.restarts.window_s:g} s; the last: {self.last_words}")
+            if wait != 0:
+                break
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        rank = min(set(range(len(self.workers) + 1)) - self.workers.keys())
+        self.started += 1
+        again = "" if self.started <= self.size and not self.proven else f"-start-{self.started}"
+        name = f"{self.kind}-{rank}{again}"
+        worker = _Worker(rank, name, self._start_actor(rank, f"{self.run}/{name}"), Health(self.limits, now))
+        worker.calls[worker.actor.ready.remote()] = _Call(None, now + self.limits.start_s)
+        self.workers[rank] = worker
+
+    def _hand_out(self, now: float) -> None:
+        free = [w for _, w in sorted(self.workers.items()) if w.health.accepts and not w.busy]
+        for worker in free[: len(self.waiting)]:
+            share = self.waiting.popleft()
+            worker.calls[share.batch.call(worker.actor, share.items)] = _Call(share, now + share.seconds)
+
+    def _answered(self, worker: _Worker, ref: Any) -> None:
+        share, now = worker.calls[ref].share, time.monotonic()
+        try:
+            results = wait_for(ref, 60, worker.name)
+        except CallFailed as error:
+            if share is None:
+                self._lost(worker, str(error))
+                return
+            del worker.calls[ref]
+            worker.health.heard(now)
+            self._again(share, str(error))  # the worker stands; what it was given is at fault
+        except RemoteFailure as error:
+            self._lost(worker, str(error))
+        else:
+            del worker.calls[ref]
+            worker.health.heard(now)
+            if share is None:
+                worker.health.started(now)
+                worker.health.verified(0, now)
+                self.proven = True
+            else:
+                share.batch.settle(share.first, results)
+
+    def _lost(self, worker: _Worker, why: str) -> None:
+        """A worker is dead, or as good as: its shares go to others."""
+        now = time.monotonic()
+        worker.health.died(why, now)
+        self.last_words = why
+        if not self.proven:
+            raise RemoteFailure(why)
+        self.restarts.died(now)
+        for call in worker.calls.values():
+            if call.share:
+                self._again(call.share, why)
+        self._take_away(worker)
+
+    def _take_away(self, worker: _Worker) -> None:
+        ray.kill(worker.actor)
+        del self.workers[worker.rank]
+
+    def _again(self, share: _Share, why: str) -> None:
+        if len(share.items) > 1:
+            seconds = max(self.least_s, share.seconds / 2)
+            first, second = shares(share.items, 2)
+            self.waiting += [_Share(share.batch, share.first, first, seconds),
+                             _Share(share.batch, share.first + len(first), second, seconds)]
+        elif share.failures + 1 < self.tries:
+            self.waiting.append(_Share(share.batch, share.first, share.items, share.seconds, share.failures + 1))
+        else:
+            share.batch.settle(share.first, [GivenUp(why)])
+
+
+def shares(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
+    """`items` cut into `count` contiguous parts whose sizes differ by one at most."""
+    edges = [len(items) * i // count for i in range(count + 1)]
+    return [items[a:b] for a, b in zip(edges, edges[1:], strict=False)]
