@@ -84,15 +84,18 @@ def record(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def table(records: Records) -> str:
-    """Markdown: the gain of each stage with its 95 % interval for each seed, and the mean over seeds."""
+    """Markdown: where each stage ended, and its gain with the 95 % interval, for each seed; the mean of the ends."""
     columns = ["credit", *(f"{stage}, seed {seed}" for stage in STAGES for seed in records), *(f"mean {s}" for s in STAGES)]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for variant in VARIANTS:
-        of = {stage: [records[seed][variant][stage] for seed in records] for stage in STAGES}
-        cells = ["{gain:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]".format(**told)
-                 for stage in STAGES for told in of[stage]]
-        means = [f"{np.mean([told['gain'] for told in of[stage]]):+.3f}" for stage in STAGES]
-        lines.append(f"| {variant} | " + " | ".join([*cells, *means]) + " |")
+        cells, means = [variant], []
+        for stage in STAGES:
+            told = [records[seed][variant][stage] for seed in records]
+            ends = [of_seed["start"] + of_seed["gain"] for of_seed in told]
+            cells += ["{:.3f} ({:+.3f} [{:+.3f}, {:+.3f}])".format(end, of_seed["gain"], *of_seed["interval"])
+                      for end, of_seed in zip(ends, told, strict=True)]
+            means.append(f"{np.mean(ends):.3f}")
+        lines.append("| " + " | ".join([*cells, *means]) + " |")
     return "\n".join(lines)
 
 

@@ -219,6 +219,7 @@ class WorkPool:
         for call in worker.calls.values():
             if call.share:
                 self._again(call.share, why)
+        worker.calls.clear()
         self._take_away(worker)
 
     def _take_away(self, worker: _Worker) -> None:
