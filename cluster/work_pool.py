@@ -58,8 +58,12 @@ class _Share:
 
 @dataclass
 class _Call:
-    share: _Share | None  # None: the worker's start
+    """What a worker was asked for: a share, to hold a version, or, where it is neither, its start."""
+
     until: float
+    seconds: float
+    share: _Share | None = None
+    version: int | None = None
 
 
 @dataclass
@@ -69,10 +73,15 @@ class _Worker:
     actor: Any
     health: Health
     calls: dict[Any, _Call] = field(default_factory=dict)
+    proof: Any = None  # what it answered when it was brought to its version
 
     @property
     def busy(self) -> bool:
         return any(call.share for call in self.calls.values())
+
+    @property
+    def updating(self) -> bool:
+        return any(call.version is not None for call in self.calls.values())
 
 
 class WorkPool:
@@ -83,13 +92,16 @@ class WorkPool:
         start: makes the actor of a rank under a name; it has a method `ready`.
         least_s: the shortest time that a share is given, however small it is.
         tries: how often one item may fail with its worker before it is given up.
+        update: brings an actor to a version of the weights, and has it prove that it holds it; None for workers without any.
+            A worker that holds another version than the pool's gets no share.
     """
 
     def __init__(self, run: str, kind: str, size: int, start: Callable[[int, str], Any], limits: Limits, restarts: Restarts,
-                 least_s: float, tries: int = 1) -> None:
+                 least_s: float, tries: int = 1, update: Callable[[Any, int], Any] | None = None) -> None:
         self.run, self.kind, self.size, self.limits, self.restarts = run, kind, size, limits, restarts
         self.least_s, self.tries = least_s, tries
-        self._start_actor = start
+        self._start_actor, self._update_actor = start, update
+        self.version: int | None = None if update else 0
         self.started = 0
         self.proven = False  # whether a worker was ever ready
         self.last_words = ""  # why the last worker died
@@ -122,6 +134,22 @@ class WorkPool:
                 first += len(share)
         return batch
 
+    def update(self, version: int) -> list[Any]:
+        """Every worker that stands takes the version and proves that it holds it; who starts later takes it then.
+
+        Returns:
+            What each answered. One that cannot prove it is replaced before it gets a share.
+
+        Raises:
+            RemoteFailure: no worker is left, and none may be started.
+        """
+        self.version = version
+        while True:
+            self.pump()
+            standing = [w for w in self.workers.values() if w.health.state not in (State.STARTING, State.DRAINING)]
+            if standing and all(worker.health.version == version for worker in standing):
+                return [worker.proof for worker in standing]
+
     def scale(self, size: int) -> None:
         """From now on `size` workers; who is too many finishes its share first."""
         self.size = size
@@ -130,6 +158,7 @@ class WorkPool:
         """One turn: brings the workers to `size`, hands out shares, waits a little, takes in what was answered."""
         now = time.monotonic()
         self._fit(now)
+        self._bring_to_version(now)
         self._hand_out(now)
         calls = {ref: worker for worker in self.workers.values() for ref in worker.calls}
         if not calls:
@@ -144,8 +173,7 @@ class WorkPool:
         now = time.monotonic()
         for worker in list(self.workers.values()):
             if late := [call for call in worker.calls.values() if call.until <= now]:
-                seconds = late[0].share.seconds if late[0].share else self.limits.start_s
-                self._lost(worker, f"{worker.name} did not answer within {seconds:g} s")
+                self._lost(worker, f"{worker.name} did not answer within {late[0].seconds:g} s")
 
     def stop(self) -> None:
         for worker in self.workers.values():
@@ -176,37 +204,50 @@ class WorkPool:
         again = "" if self.started <= self.size and not self.proven else f"-start-{self.started}"
         name = f"{self.kind}-{rank}{again}"
         worker = _Worker(rank, name, self._start_actor(rank, f"{self.run}/{name}"), Health(self.limits, now))
-        worker.calls[worker.actor.ready.remote()] = _Call(None, now + self.limits.start_s)
+        worker.calls[worker.actor.ready.remote()] = _Call(now + self.limits.start_s, self.limits.start_s)
         self.workers[rank] = worker
 
+    def _bring_to_version(self, now: float) -> None:
+        if self._update_actor is None or self.version is None:
+            return
+        for worker in self.workers.values():
+            standing = worker.health.alive and worker.health.state is not State.STARTING
+            if standing and worker.health.version != self.version and not worker.updating:
+                call = _Call(now + self.limits.start_s, self.limits.start_s, version=self.version)
+                worker.calls[self._update_actor(worker.actor, self.version)] = call
+
     def _hand_out(self, now: float) -> None:
-        free = [w for _, w in sorted(self.workers.items()) if w.health.accepts and not w.busy]
+        free = [w for _, w in sorted(self.workers.items())
+                if w.health.accepts and w.health.version == self.version and not w.busy]
         for worker in free[: len(self.waiting)]:
             share = self.waiting.popleft()
-            worker.calls[share.batch.call(worker.actor, share.items)] = _Call(share, now + share.seconds)
+            call = _Call(now + share.seconds, share.seconds, share)
+            worker.calls[share.batch.call(worker.actor, share.items)] = call
 
     def _answered(self, worker: _Worker, ref: Any) -> None:
-        share, now = worker.calls[ref].share, time.monotonic()
+        call, now = worker.calls[ref], time.monotonic()
         try:
-            results = wait_for(ref, 60, worker.name)
-        except CallFailed as error:
-            if share is None:
+            answer = wait_for(ref, 60, worker.name)
+        except RemoteFailure as error:
+            if not (call.share and isinstance(error, CallFailed)):
                 self._lost(worker, str(error))
                 return
             del worker.calls[ref]
             worker.health.heard(now)
-            self._again(share, str(error))  # the worker stands; what it was given is at fault
-        except RemoteFailure as error:
-            self._lost(worker, str(error))
-        else:
-            del worker.calls[ref]
+            self._again(call.share, str(error))  # the worker stands; what it was given is at fault
+            return
+        del worker.calls[ref]
+        if call.share:
             worker.health.heard(now)
-            if share is None:
-                worker.health.started(now)
+            call.share.batch.settle(call.share.first, answer)
+        elif call.version is not None:
+            worker.health.verified(call.version, now)
+            worker.proof, self.proven = answer, True
+        else:
+            worker.health.started(now)
+            if self._update_actor is None:
                 worker.health.verified(0, now)
                 self.proven = True
-            else:
-                share.batch.settle(share.first, results)
 
     def _lost(self, worker: _Worker, why: str) -> None:
         """A worker is dead, or as good as: its shares go to others."""

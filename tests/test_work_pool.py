@@ -22,11 +22,22 @@ class Doubler:
     """Doubles numbers, slowly; some numbers are bad for it. Leaves its process id in a folder."""
 
     def __init__(self, pause_s, folder):
-        self.pause_s = pause_s
+        self.pause_s, self.folder = pause_s, folder
         (folder / str(os.getpid())).touch()
 
     def ready(self):
         pass
+
+    def update(self, version):
+        (self.folder / f"{os.getpid()}-{version}").touch()
+        if version == 5 and not (self.folder / "liar").exists():
+            (self.folder / "liar").touch()
+            raise ValueError("holds another version")
+        self.version = version
+        return version / 100
+
+    def double_at(self, version, numbers):
+        return [2 * number for number in numbers if self.version == version]
 
     def double(self, numbers):
         for number in numbers:
@@ -42,11 +53,14 @@ class Doubler:
 def open_pool(ray_session, tmp_path):
     pools = []
 
-    def open_(size, pause_s=0.0, restarts=(100, 60, 0), tries=1, actor=Doubler):
-        made = ray.remote(actor)
-        limit, window_s, backoff_s = restarts
-        pools.append(WorkPool(f"test-{os.urandom(4).hex()}", "doubler", size, lambda rank, name: made.options(
-            name=name, num_cpus=0.01).remote(pause_s, tmp_path), Limits(start_s=60), Restarts(limit, window_s, backoff_s), 0.5, tries))
+    def open_(size, pause_s=0.0, restarts=(100, 60, 0), tries=1, actor=Doubler, update=None):
+        made, (limit, window_s, backoff_s) = ray.remote(actor), restarts
+
+        def start(rank, name):
+            return made.options(name=name, num_cpus=0.01).remote(pause_s, tmp_path)
+
+        pools.append(WorkPool(f"test-{os.urandom(4).hex()}", "doubler", size, start, Limits(start_s=60),
+                              Restarts(limit, window_s, backoff_s), 0.5, tries, update))
         return pools[-1]
 
     yield open_
@@ -148,3 +162,28 @@ def test_too_many_deaths_end_the_wait_with_the_reason(open_pool):
     ready(pool, 1)
     with pytest.raises(RemoteFailure, match="3 doubler workers died within 600 s; the last: doubler-0.* died"):
         pool.map([13], double, WAIT_S)
+
+
+def test_nobody_works_before_it_holds_the_version(open_pool, tmp_path):
+    pool = open_pool(2, update=lambda actor, version: actor.update.remote(version))
+    assert pool.update(3)[0] == 0.03
+    pool.update(4)
+    pool.scale(3)  # the third takes the present version when it stands
+
+    def double_at(actor, numbers):
+        return actor.double_at.remote(4, numbers)
+
+    ready(pool, 3)
+    assert pool.map(list(range(9)), double_at, WAIT_S) == list(range(0, 18, 2))
+    pids = {file.name.partition("-")[0] for file in tmp_path.iterdir()}
+    assert len(pids) == 3 and all((tmp_path / f"{pid}-4").exists() for pid in pids)
+
+
+def test_one_that_does_not_hold_the_version_is_replaced(open_pool, tmp_path):
+    pool = open_pool(2, update=lambda actor, version: actor.update.remote(version))
+    pool.update(4)
+    pool.update(5)
+    assert "holds another version" in pool.last_words
+    ready(pool, 2)
+    assert all(worker.health.version == 5 for worker in pool.workers.values())
+    assert len({file.name.partition("-")[0] for file in tmp_path.iterdir()} - {"liar"}) == 3
