@@ -17,7 +17,7 @@ from .health import Limits, Restarts
 from .work_pool import GivenUp, WorkPool
 
 LIMITS = Limits(start_s=120)
-# Responses that crash a rule are many where a rule is bad; each costs a worker, and no time is gained by waiting.
+# Where a rule is bad, many responses crash it; each costs a worker, and waiting would help nobody.
 RESTARTS = dict(limit=1000, window_s=600, backoff_s=0)
 
 
