@@ -60,7 +60,7 @@ def open_pool(ray_session, tmp_path):
             return made.options(name=name, num_cpus=0.01).remote(pause_s, tmp_path)
 
         pools.append(WorkPool(f"test-{os.urandom(4).hex()}", "doubler", size, start, Limits(start_s=60),
-                              Restarts(limit, window_s, backoff_s), 0.5, tries, update))
+                              Restarts(limit, window_s, backoff_s), 5, tries, update))
         return pools[-1]
 
     yield open_
