@@ -239,6 +239,8 @@ class WorkPool:
         del worker.calls[ref]
         if call.share:
             worker.health.heard(now)
+            if len(answer) != len(call.share.items):
+                raise RemoteFailure(f"{worker.name} gave {len(answer)} results for {len(call.share.items)} items")
             call.share.batch.settle(call.share.first, answer)
         elif call.version is not None:
             worker.health.verified(call.version, now)

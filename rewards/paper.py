@@ -17,7 +17,7 @@ from .verdict import StepVerdict, Verdict
 _THINK, _ANSWER, _END = (re.compile(tag, re.IGNORECASE) for tag in ("<think>", "<answer>", "</answer>"))
 _BORDER = re.compile(r"</think>\s*<answer>", re.IGNORECASE)
 _LOWER_CASE_BORDER = re.compile(_BORDER.pattern)
-_OF_TAGS = re.compile("([<>/])")
+_BESIDE_TAG = re.compile(r"(?<=[<>/])\s++|(?<!\s)\s++(?=[<>/])")  # tries a long run of white space once, at its start
 _LETTER = re.compile(r"[A-G]", re.IGNORECASE)
 _BETWEEN_NAMES = re.compile(r"[,;\n]")
 FORMAT, OUTCOME, CLOSED_PROCESS, OPEN_PROCESS = 0.1, 0.9, 0.5, 0.2
@@ -48,8 +48,7 @@ def score_paper(task: Task, response: str) -> Verdict:
         answer = (_letter(last),) if _letter(last) else None
     else:
         gold = {name.strip().lower() for name in task.gold}
-        # In any case, and without white space around what tags are made of; a pattern for it tries every cut of a long run.
-        formed = _well_formed("".join(part.strip() for part in _OF_TAGS.split(response.lower())))
+        formed = _well_formed(_BESIDE_TAG.sub("", response.lower().strip()))
         named = _names(last)
         outcome = f1(named, gold)
         middle = pairs[1:-1]
