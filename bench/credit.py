@@ -29,7 +29,8 @@ VARIANTS = {  # name → credit, weight of process in the total
 STAGES = {"closed": "closed_accuracy", "open": "open_micro_f1"}
 
 Records = dict[str, dict[str, dict[str, Any]]]
-"""Seed, variant, stage to `gain`, its 95 % `interval`, and the validation curve: `steps` and `scores`."""
+"""Seed, variant, stage to `start`, the test score before it; `gain`, its 95 % `interval`, and the validation curve: `steps`
+and `scores`."""
 
 
 def curlvpr(*arguments: object) -> None:

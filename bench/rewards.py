@@ -37,9 +37,10 @@ _PAIR = re.compile(r"<think>(.*?)</think>\s*<answer>(.*?)</answer>", re.DOTALL |
 
 
 def think(name: str, seen: bool, rng: np.random.Generator) -> str:
-    return str(rng.choice(SIGNS[seen])).format(name=name.lower(), side=rng.choice(["left", "right"]), mm=rng.integers(1, 10**6),
-                                         zone=rng.choice(["upper lobe", "base", "hilum", "lower zone"]),
-                                         size=rng.choice(["a small", "a large", "subtle"]), day=rng.integers(1, 10**6))
+    return str(rng.choice(SIGNS[seen])).format(
+        name=name.lower(), side=rng.choice(["left", "right"]), mm=rng.integers(1, 10**6),
+        zone=rng.choice(["upper lobe", "base", "hilum", "lower zone"]), size=rng.choice(["a small", "a large", "subtle"]),
+        day=rng.integers(1, 10**6))
 
 
 def transcript(names: Sequence[str], labels: Sequence[str], right: set[str], final: str, head: str,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -126,12 +126,9 @@ class WorkPool:
 
     def submit(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float) -> Batch:
         """Queues a share for each worker that may get one now, or is about to."""
-        batch, first = Batch(items, call), 0
+        batch = Batch(items, call)
         present = sum(w.health.alive and w.health.state is not State.DRAINING for w in self.workers.values())
-        for share in shares(items, max(1, present)):
-            if share:
-                self.waiting.append(_Share(batch, first, share, seconds))
-                first += len(share)
+        self._queue(_Share(batch, 0, items, seconds), max(1, present))
         return batch
 
     def update(self, version: int) -> list[Any]:
@@ -216,6 +213,14 @@ class WorkPool:
                 call = _Call(now + self.limits.start_s, self.limits.start_s, version=self.version)
                 worker.calls[self._update_actor(worker.actor, self.version)] = call
 
+    def _queue(self, share: _Share, count: int) -> None:
+        """Queues a share in `count` parts."""
+        first = share.first
+        for items in shares(share.items, count):
+            if items:
+                self.waiting.append(replace(share, first=first, items=items))
+                first += len(items)
+
     def _hand_out(self, now: float) -> None:
         free = [w for _, w in sorted(self.workers.items())
                 if w.health.accepts and w.health.version == self.version and not w.busy]
@@ -229,12 +234,12 @@ class WorkPool:
         try:
             answer = wait_for(ref, 60, worker.name)
         except RemoteFailure as error:
-            if not (call.share and isinstance(error, CallFailed)):
+            if call.share is None or not isinstance(error, CallFailed):
                 self._lost(worker, str(error))
-                return
-            del worker.calls[ref]
-            worker.health.heard(now)
-            self._again(call.share, str(error))  # the worker stands; what it was given is at fault
+            else:  # the worker stands; what it was given is at fault
+                del worker.calls[ref]
+                worker.health.heard(now)
+                self._again(call.share, str(error))
             return
         del worker.calls[ref]
         if call.share:
@@ -271,12 +276,9 @@ class WorkPool:
 
     def _again(self, share: _Share, why: str) -> None:
         if len(share.items) > 1:
-            seconds = max(self.least_s, share.seconds / 2)
-            first, second = shares(share.items, 2)
-            self.waiting += [_Share(share.batch, share.first, first, seconds),
-                             _Share(share.batch, share.first + len(first), second, seconds)]
+            self._queue(replace(share, seconds=max(self.least_s, share.seconds / 2)), 2)
         elif share.failures + 1 < self.tries:
-            self.waiting.append(_Share(share.batch, share.first, share.items, share.seconds, share.failures + 1))
+            self.waiting.append(replace(share, failures=share.failures + 1))
         else:
             share.batch.settle(share.first, [GivenUp(why)])
 

@@ -43,9 +43,13 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
     *judging, summary = pairs
     read = [_read(pair, read_candidate, candidates) for pair in judging]
     first: dict[str | None, tuple] = {}  # how a candidate is judged
-    differing = {name for pair, (name, marks) in zip(judging, read, strict=True)
-                 if first.setdefault(name, way := (pair.think.strip(), marks)) != way}
+    differing: set[str | None] = set()
+    for pair, (name, marks) in zip(judging, read, strict=True):
+        way = pair.think.strip(), marks
+        if first.setdefault(name, way) != way:
+            differing.add(name)
     seen: set[str | None] = set()
+    sound = 0
     judged: list[tuple[Judgement, str, float | None]] = []
     for pair, (name, marks) in zip(judging, read, strict=True):
         again = repeats(pair, summary)
@@ -61,11 +65,9 @@ def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | Non
                 fault = "it is the final answer, given before"
         seen.add(name)
         judged.append(("fault", fault, None) if fault else _judge(pair, name, marks[0], key, config.reason > 0, again))
+        sound += judged[-1][0] in ("right", "wrong") and name in asked
 
     sure, groups, known = _what_is_sure(key, frozenset(asked))
-    sound = 0
-    for (judgement, _, _), (name, _) in zip(judged, read, strict=True):
-        sound += judgement in ("right", "wrong") and name in asked
     covered = sound / max(1, len(sure & candidates)) if key.weighs else 0.0
     share = config.reason / (config.process + config.reason) if config.reason else 0.0
     right: dict[str | None, float] = {}

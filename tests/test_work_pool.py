@@ -93,6 +93,11 @@ def test_bad_items_alone_are_given_up(open_pool):
     assert "died" in results[1].why and "17 is not liked" in results[4].why
 
 
+def test_too_few_results_are_told(open_pool):
+    with pytest.raises(RemoteFailure, match="doubler-0 gave 2 results for 3 items"):
+        open_pool(1).map([1, 2, 3], lambda actor, numbers: actor.double.remote(numbers[1:]), WAIT_S)
+
+
 def test_workers_killed_at_any_moment_lose_nothing(open_pool, tmp_path):
     pool, killed, over = open_pool(3, pause_s=0.02, tries=5), set(), threading.Event()
     ready(pool, 3)
