@@ -15,9 +15,10 @@ from .ontology import load_ontology
 from .reader import Status
 
 _RIGHT, _WRONG = "✅✔✓☑", "❌✖✗✘"
-_MARK = re.compile(f"([{_RIGHT}{_WRONG}])\ufe0f?")
-_AFTER_MARK = re.compile(rf"(?<=[{_RIGHT}{_WRONG}])\s*(?=[^\s{_RIGHT}{_WRONG}])")
-_BEFORE_MARK = re.compile(rf"(?<=[^\s{_RIGHT}{_WRONG}])\s*(?=[{_RIGHT}{_WRONG}])")
+_MARKS = _RIGHT + _WRONG
+_MARK = re.compile(f"([{_MARKS}])\ufe0f?")
+_AFTER_MARK = re.compile(rf"(?<=[{_MARKS}])\s*(?=[^\s{_MARKS}])")
+_BEFORE_MARK = re.compile(rf"(?<=[^\s{_MARKS}])\s*(?=[{_MARKS}])")
 _DECORATION = re.compile(r"\*+(?=\S)|(?<=\S)\*+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|[$`\"“”„«»\ufe0f]|(?<!\w)['‘’]|['‘’](?!\w)"
                          r"|\\[()\[\]]|\\(?:text|math)(?:bf|it|rm)?(?=\{)")
 _DARK_LETTERS = {base + n: chr(ord("A") + n) for base in (0x1F150, 0x1F170) for n in range(26)}  # 🅐 🅰; NFKC leaves them
@@ -42,6 +43,7 @@ _SENTENCE = re.compile(r"[\s,.;:–—-](?!.*\b[B-G]\b)\W*\w\w", re.DOTALL)  # a
 LONGEST = 1000  # characters of an answer that names options or findings; a longer one is no answer
 _LONGEST_RESTATEMENT = 200  # characters; a longer one is no answer
 
+_PLAIN_LIST = re.compile(r"(?:(?!and(?: |\Z))[A-Za-z]++[ ,]*+)*+", re.IGNORECASE)  # no more than words, blanks and commas
 _BETWEEN_NAMES = re.compile(r"[,;\n/&•·、+|]|(?<!\S)and(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*–—]|\d{1,2}[.)])\s+")
 _LABEL = re.compile(r"(?:the\s+)?(?:(?:final|main|most\s+likely|key|radiographic|radiological|differential)\s+)*"
@@ -50,7 +52,15 @@ _LABEL = re.compile(r"(?:the\s+)?(?:(?:final|main|most\s+likely|key|radiographic
 
 
 def read_marks(answer: str) -> tuple[str, list[bool]]:
-    """The answer without its marks, stripped, and the marks in order: True for ✅ ✔ ✓ ☑, False for ❌ ✖ ✗ ✘."""
+    """The answer without its marks, stripped, and the marks in order: True for ✅ ✔ ✓ ☑, False for ❌ ✖ ✗ ✘.
+
+    In more than `LONGEST` characters none are read: that is no answer.
+    """
+    if answer.isascii() or len(answer) > LONGEST:
+        return answer.strip(), []
+    name, last = answer[:-1], answer[-1]
+    if name.isascii() and last in _MARKS:  # nearly all answers with a mark are such
+        return name.strip(), [last in _RIGHT]
     marks = [mark in _RIGHT for mark in _MARK.findall(answer)]
     return (_MARK.sub("", answer) if marks else answer).strip(), marks
 
@@ -170,9 +180,12 @@ def split_names(answer: str) -> list[str]:
 
     A heading such as "Findings:", brackets and quotes around names are dropped. Names stay as written, with their marks.
     """
-    text = _undecorated(answer).replace("\\boxed", "").strip()
+    plain = _PLAIN_LIST.fullmatch(answer)  # as nearly all lists are
+    text = answer.strip() if plain else _undecorated(answer).replace("\\boxed", "").strip()
     if label := _LABEL.match(text):
         text = text[label.end():]
+    if plain:
+        return [name for part in text.split(",") if (name := part.strip())]
     names = (_BULLET.sub("", part.strip(), count=1).strip(" \t\r\f\v.:[](){}'’") for part in _BETWEEN_NAMES.split(text))
     return [name for name in names if name]
 
@@ -224,6 +237,6 @@ def said_by(name: str) -> tuple[tuple[str, Status], ...]:
 
 def read_finding(name: str) -> str:
     """The one finding that a name asserts, by canonical name; else the name itself, as `canonical` gives it."""
-    said = set(said_by(name))
-    (finding, status), *others = said
-    return finding if status == "present" and not others else canonical(name)
+    said = said_by(name)
+    finding, status = said[0]
+    return finding if status == "present" and said.count(said[0]) == len(said) else canonical(name)

@@ -75,15 +75,20 @@ def extract(text: str) -> Mentions:
 
     Sections such as "Indication:" and "Comparison:" are passed over, up to a blank line or a heading such as "Findings:".
     """
+    return Mentions(tuple(mentions_of(text)))
+
+
+def mentions_of(text: str) -> list[Mention]:
+    """All that a text says of findings, in its order, as `extract` reads it."""
     if not text.isascii():
         text = text.replace("’", "'")
     if "\n" not in text:
-        return Mentions(tuple(_mentions(text)))
+        return _in_paragraph(text)
     paragraphs = _PARAGRAPH_END.split(text.replace("\r\n", "\n"))
-    return Mentions(tuple(mention for paragraph in paragraphs for mention in _mentions(paragraph)))
+    return [mention for paragraph in paragraphs for mention in _in_paragraph(paragraph)]
 
 
-def _mentions(paragraph: str) -> list[Mention]:
+def _in_paragraph(paragraph: str) -> list[Mention]:
     mentions: list[Mention] = []
     skipping = False
     for sentence in _SENTENCE_END.split(paragraph):

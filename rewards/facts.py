@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from .extract import extract
+from .extract import mentions_of
 from .ontology import load_ontology
 
 
@@ -42,7 +42,7 @@ class Facts(NamedTuple):
 def facts_of(text: str) -> Facts:
     """The facts of a text, of its first `LONGEST` characters. Never raises."""
     present, absent = set(), set()
-    for mention in extract(text[:LONGEST]).mentions:
+    for mention in mentions_of(text[:LONGEST]):
         if mention.status == "present":
             present.add(mention.finding)
         elif mention.status == "absent":

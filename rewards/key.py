@@ -102,9 +102,15 @@ def _open(gold: tuple[str, ...], reference: str | None) -> Key:
     findings = load_ontology().findings
     names = frozenset(finding for name in gold for finding, status in said_by(name) if status == "present") - {NO_FINDING}
     kinds = {kind for name in names if name in findings for kind in findings[name].ancestors}
-    children = {name for name, finding in findings.items() if names.intersection(finding.ancestors)}
-    key = Key(names, dict.fromkeys(kinds, True), True, NONE, NONE, {}, {}, {}, frozenset(kinds | children) - names, True)
+    children = NONE.union(*map(_kinds_of, names))
+    key = Key(names, dict.fromkeys(kinds, True), True, NONE, NONE, {}, {}, {}, (children | kinds) - names, True)
     return _with_reference(key, reference, read_finding)
+
+
+@lru_cache(maxsize=1024)
+def _kinds_of(name: str) -> frozenset[str]:
+    """The findings that are kinds of one, itself among them."""
+    return frozenset(kind for kind, finding in load_ontology().findings.items() if name in finding.ancestors)
 
 
 def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from curriculum.task import NO_FINDING
 
-from .answers import read_marks
+from .answers import LONGEST, read_marks
 from .config import RewardConfig
 from .facts import agreement, facts_of
 from .key import Key, repeats
@@ -111,6 +111,8 @@ def _what_is_sure(key: Key, asked: frozenset[str]) -> _Sure:
 def _read(pair: Pair, read_candidate: Callable[[str], str | None],
           candidates: Set[str]) -> tuple[str | None, tuple[bool, ...]]:
     """The candidate that a step judges, None where it is none of them, and its marks."""
+    if len(pair.answer) > LONGEST:
+        return None, ()
     text, marks = read_marks(pair.answer)
     name = read_candidate(text) if text else None
     return name if name in candidates else None, tuple(marks)
