@@ -20,7 +20,7 @@ from .title import set_title
 from .training import GrpoTraining, LearnerConfig
 from .trajectory import ScoredGroup
 from .waiting import wait_for
-from .weights import pack
+from .weights import Version, pack
 
 REFERENCE = "reference.safetensors"
 
@@ -210,8 +210,8 @@ class DeepSpeedRank:
         with deepspeed.zero.GatheredParameters(parameters, enabled=bool(parameters)):
             return {name: p.detach().cpu().contiguous() for name, p in self.policy.model.state_dict().items()}
 
-    def publish(self, version: int, probe: Sequence[Task]) -> None:
-        set_title(f"learner-{self.rank} v{version}")
+    def publish(self, version: Version, probe: Sequence[Task]) -> None:
+        set_title(f"learner-{self.rank} v{version.number}")
         samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(probe_text(t))) for t in probe]
         values = self._logprobs(self.policy, samples, 1.0, raw=True)
         state = self._state()

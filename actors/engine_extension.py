@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ class TokenMask(LogitsProcessor):
     """Gives forbidden tokens no chance, in every request. They are the engine's, so no request carries them."""
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
+        _die_with_parent()
         self.forbidden = torch.tensor(vllm_config.additional_config[FORBIDDEN_KEY], dtype=torch.long, device=device)
 
     def is_argmax_invariant(self) -> bool:
@@ -25,6 +28,12 @@ class TokenMask(LogitsProcessor):
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """logits [requests, vocabulary], changed in place."""
         return logits.index_fill_(-1, self.forbidden, -torch.inf)
+
+
+def _die_with_parent() -> None:
+    """Linux kills this process once its parent is gone: an engine whose actor was killed would keep its memory for ever."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class WeightReader:

@@ -7,11 +7,13 @@ answers, so that the run can wait for a rank by name, with a limit.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,66 +24,104 @@ from curriculum.task import Task
 from .encode import PromptConfig
 from .training import GrpoTraining, LearnerConfig, SftTraining
 from .trajectory import ScoredGroup
+from .restarts import Restarts
 from .waiting import RemoteFailure, wait_for
+from .weights import Version
 
-
+RESTARTS = dict(limit=20, window_s=3600, backoff_s=0)  # Ray Train waits by itself
 NAMES_AN_ERROR = re.compile(r"\w(Error|Exception|Killed): ")
 
 
+class LearnerRestarted(RemoteFailure):
+    """Ranks died, and all were started anew: what they held is lost, and the order was not carried out."""
+
+
 class Desk:
-    """The mailbox between the run and the ranks: an asynchronous actor; one order at a time."""
+    """The mailbox between the run and the ranks: an asynchronous actor; one order at a time.
+
+    Ray Train starts all ranks anew when one dies. Each time they join as a new group, by a name of its own; an order that
+    was given to the group before is over then.
+    """
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
         self.number = 0
         self.order: tuple[str, dict[str, Any]] | None = None
         self.answers: dict[int, Any] = {}
-        self.seen: dict[int, float] = {}
+        self.group = ""
+        self.joined: set[int] = set()
+        self.groups = 0
         self.news = asyncio.Condition()
 
     def __repr__(self) -> str:
         return "learner-desk"
 
-    async def place(self, method: str, arguments: dict[str, Any]) -> list[Any]:
-        """Hands an order to all ranks; comes back with their answers, in order of rank."""
+    async def place(self, method: str, arguments: dict[str, Any], groups: int) -> list[Any] | None:
+        """Hands an order to all ranks; comes back with their answers, in order of rank.
+
+        Args:
+            groups: how many groups the run knows of. None is the answer where a later one joins before all have answered.
+        """
         async with self.news:
+            await self.news.wait_for(lambda: len(self.joined) == self.ranks)
+            if self.groups > max(1, groups):
+                return None
             self.number += 1
             self.order, self.answers = (method, arguments), {}
             self.news.notify_all()
-            await self.news.wait_for(lambda: len(self.answers) == self.ranks)
-            return [self.answers[rank] for rank in range(self.ranks)]
+            group = self.group
+            await self.news.wait_for(lambda: len(self.answers) == self.ranks or self.group != group)
+            return [self.answers[rank] for rank in range(self.ranks)] if self.group == group else None
 
-    async def take(self, rank: int, done: int) -> tuple[int, str, dict[str, Any]] | None:
+    async def join(self, rank: int, group: str) -> int:
+        """A rank stands. Returns the number of the last order, which is not for it."""
+        async with self.news:
+            if group != self.group:
+                self.group, self.joined, self.order = group, set(), None
+                self.groups += 1
+            self.joined.add(rank)
+            self.news.notify_all()
+            return self.number
+
+    async def take(self, done: int) -> tuple[int, str, dict[str, Any]] | None:
         """The order after number `done`, or None where none came within ten seconds."""
-        self.seen[rank] = time.time()
         async with self.news:
             try:
-                await asyncio.wait_for(self.news.wait_for(lambda: self.number > done), 10)
+                await asyncio.wait_for(self.news.wait_for(lambda: self.order is not None and self.number > done), 10)
             except asyncio.TimeoutError:
                 return None
             return self.number, *self.order
 
-    async def answer(self, rank: int, number: int, answer: Any) -> None:
+    async def answer(self, rank: int, number: int, group: str, answer: Any) -> None:
         async with self.news:
-            if number == self.number:
+            if number == self.number and group == self.group:
                 self.answers[rank] = answer
                 self.news.notify_all()
 
-    async def missing(self) -> list[int]:
-        """Ranks that have not answered the order that stands."""
-        return [rank for rank in range(self.ranks) if rank not in self.answers]
+    async def state(self) -> tuple[int, list[int], dict[int, Any]]:
+        """How many groups have joined so far, the ranks that have not answered the order that stands, and the answers."""
+        return self.groups, [rank for rank in range(self.ranks) if rank not in self.answers], self.answers
 
 
 class Learner:
-    """The run's handle on the ranks. Each method is one order; it waits at most `config.timeout_s`."""
+    """The run's handle on the ranks. Each method is one order; it waits at most `config.timeout_s`.
+
+    Args:
+        place: the scheduling strategy of the desk.
+        meanwhile: is called again and again while an order is waited for.
+    """
 
     def __init__(self, config: LearnerConfig, run: str, prompt: PromptConfig, model: Path, store: Any, storage: Path, seed: int,
-                 use_learner_resource: bool) -> None:
-        from ray.train import RunConfig, ScalingConfig
+                 use_learner_resource: bool, place: Any, meanwhile: Callable[[], None] = lambda: None) -> None:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
-        self.config = config
-        self.desk = ray.remote(Desk).options(name=f"{run}/learner-desk", num_cpus=0, max_concurrency=1000).remote(config.workers)
+        self.config, self.meanwhile = config, meanwhile
+        self.groups = 0  # that the run knows of
+        self.restarts = Restarts(**RESTARTS)
+        os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.silent_s)
+        self.desk = ray.remote(Desk).options(name=f"{run}/learner-desk", num_cpus=0, max_concurrency=1000,
+                                             scheduling_strategy=place).remote(config.workers)
         resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
         if use_learner_resource:
             resources["learner"] = 1
@@ -90,7 +130,7 @@ class Learner:
             train_loop_config=dict(config=config, prompt=prompt, model=str(model), desk=self.desk, store=store, seed=seed),
             torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
             scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources),
-            run_config=RunConfig(name="learner", storage_path=str(storage)))
+            run_config=RunConfig(name="learner", storage_path=str(storage), failure_config=FailureConfig(max_failures=-1)))
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._fit, args=(trainer,), name="learner", daemon=True)
         self.thread.start()
@@ -108,26 +148,40 @@ class Learner:
             Rank 0's answer.
 
         Raises:
+            LearnerRestarted: ranks died, and all stand anew, on the model folder's weights.
             RemoteFailure: a rank failed, with its reason, or did not answer in time, with its number.
         """
-        pending = self.desk.place.remote(method, arguments)
+        pending = self.desk.place.remote(method, arguments, self.groups)
         deadline = time.monotonic() + self.config.timeout_s
         while not ray.wait([pending], timeout=1.0)[0]:
             if self.failure is not None or not self.thread.is_alive():
                 raise RemoteFailure(f"the learner stopped during {method}: {_cause(self.failure)}") from self.failure
             if time.monotonic() > deadline:
-                late = ray.get(self.desk.missing.remote(), timeout=10)
+                _, late, answers = wait_for(self.desk.state.remote(), 10, "the learner's desk")
+                told = "".join(f"; rank {rank} failed: {a['error']}" for rank, a in answers.items() if "error" in a)
                 raise RemoteFailure(f"learner rank {', '.join(map(str, late))} did not answer {method} "
-                                    f"within {self.config.timeout_s:g} s")
-        answers = ray.get(pending, timeout=60)
+                                    f"within {self.config.timeout_s:g} s{told}")
+            self.meanwhile()
+        answers = wait_for(pending, 60, "the learner's desk")
+        self.groups, *_ = wait_for(self.desk.state.remote(), 10, "the learner's desk")
+        if answers is None:
+            self.restarts.died(time.monotonic())
+            if self.restarts.wait_s(time.monotonic()) is None:
+                raise RemoteFailure(f"learner ranks died {len(self.restarts.deaths)} times within {self.restarts.window_s:g} s, "
+                                    f"at last during {method}")
+            raise LearnerRestarted(f"learner ranks died during {method}; all {self.config.workers} start anew")
         for rank, answer in enumerate(answers):
             if "error" in answer:
                 raise RemoteFailure(f"learner rank {rank} failed at {method}: {answer['error']}\n{answer['trace']}")
         return answers[0]["value"]
 
     def ready(self) -> None:
-        """Waits until every rank has loaded the model."""
-        self.order("hello")
+        """Waits until every rank has loaded the model. Raises RemoteFailure."""
+        while True:
+            try:
+                return self.order("hello")
+            except LearnerRestarted:  # nothing is lost yet
+                pass
 
     def start_stage(self, training: SftTraining | GrpoTraining, first: bool) -> None:
         keep = isinstance(training, GrpoTraining) and training.optimiser == "keep"
@@ -141,7 +195,7 @@ class Learner:
     def grpo(self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
         return self.order("grpo", groups=ray.put(list(groups)), training=training, lr=lr, temperature=temperature)
 
-    def publish(self, version: int, probe: Sequence[Task]) -> None:
+    def publish(self, version: Version, probe: Sequence[Task]) -> None:
         """Puts the weights into the store as `version`, with the probe by which a worker proves that it holds them."""
         self.order("publish", version=version, probe=tuple(probe))
 
@@ -158,7 +212,7 @@ class Learner:
 
     def stop(self) -> None:
         """Ends the ranks; one that does not listen any more ends with Ray Train's own."""
-        ray.wait([self.desk.place.remote("stop", {})], timeout=20 if self.failure is None and self.thread.is_alive() else 0)
+        ray.wait([self.desk.place.remote("stop", {}, self.groups)], timeout=20 if self.failure is None and self.thread.is_alive() else 0)
         self.thread.join(timeout=20)
         ray.kill(self.desk)
 
@@ -172,15 +226,17 @@ def _cause(error: BaseException | None) -> str:
 def learner_rank(setup: dict[str, Any]) -> None:
     """One rank, inside Ray Train: takes orders from the desk until it is told to stop."""
     from ray.train import get_context
+    from ray.train.collective import broadcast_from_rank_zero
 
     from .environment import quiet_libraries
 
     quiet_libraries()
-    rank = get_context().get_world_rank()
-    desk, done = setup["desk"], 0
-    worker = None
+    rank, who = get_context().get_world_rank(), f"learner rank {get_context().get_world_rank()}'s desk"
+    desk, worker = setup["desk"], None
+    group = broadcast_from_rank_zero(uuid.uuid4().hex)
+    done = wait_for(desk.join.remote(rank, group), 60, who)
     while True:
-        order = wait_for(desk.take.remote(rank, done), 60, f"learner rank {rank}'s desk")
+        order = wait_for(desk.take.remote(done), 60, who)
         if order is None:
             continue
         done, method, arguments = order
@@ -192,6 +248,6 @@ def learner_rank(setup: dict[str, Any]) -> None:
             answer = {"value": getattr(worker, method)(**arguments) if method != "stop" else None}
         except Exception as error:  # noqa: BLE001 - told to the run, which names the rank
             answer = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
-        wait_for(desk.answer.remote(rank, done, answer), 60, f"learner rank {rank}'s desk")
+        wait_for(desk.answer.remote(rank, done, group, answer), 60, who)
         if method == "stop":
             return

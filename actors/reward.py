@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import ray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from curriculum.task import Task
@@ -55,8 +56,9 @@ class RewardWorker:
     def __repr__(self) -> str:
         return f"reward-{self.rank}"
 
-    def ready(self) -> None:
-        """Answers once the worker stands."""
+    def ready(self) -> str:
+        """Answers once the worker stands, with the id of its node."""
+        return ray.get_runtime_context().get_node_id()
 
     def score(self, responses: Sequence[Response], evaluation: bool) -> list[Verdict]:
         """The verdict on each response."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+import ray
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from curriculum.images import load_image
 
 from .encode import Encoder, PromptConfig
 from .title import set_title
 from .trajectory import Group, Request, Trajectory
+from .weights import Version
 
 
 class RolloutConfig(BaseModel):
@@ -24,6 +28,9 @@ class RolloutConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: PositiveInt = 1
+    min: PositiveInt | None = Field(None, description="with max: the number of workers follows the balance between the time "
+                                    "that responses take and the time that learning takes")
+    max: PositiveInt | None = None
     cpus: PositiveFloat = 1
     gpus: float = Field(0, ge=0, description="of one worker; its tensor-parallel size where above 1")
     dtype: str = "float32"
@@ -36,7 +43,16 @@ class RolloutConfig(BaseModel):
     kv_cache_gib: PositiveInt = Field(1, description="on CPU; on a GPU `gpu_memory` rules")
     gpu_memory: float = Field(0.9, gt=0, le=1)
     probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
-    timeout_s: PositiveFloat = 600
+    timeout_s: PositiveFloat = Field(600, description="for a worker's share of a step, its start, and an update of its weights")
+    silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for so long is replaced")
+
+    @model_validator(mode="after")
+    def _range_holds_workers(self) -> "RolloutConfig":
+        if (self.min is None) != (self.max is None):
+            raise ValueError("min and max of the rollout workers are given together")
+        if self.min is not None and not self.min <= self.workers <= self.max:
+            raise ValueError(f"workers {self.workers} is not between min {self.min} and max {self.max}")
+        return self
 
 
 class WeightsMismatch(RuntimeError):
@@ -44,7 +60,7 @@ class WeightsMismatch(RuntimeError):
 
 
 class RolloutWorker:
-    """One engine. The methods are asynchronous; the run calls one at a time.
+    """One engine. It may be given new weights while it generates: each token keeps the version that wrote it.
 
     Args:
         rank: its number, for its name.
@@ -56,15 +72,23 @@ class RolloutWorker:
 
         quiet_libraries()
         self.rank, self.config, self.model, self.store, self.images = rank, config, model, store, images
-        self.version = -1
+        self.version: Version | None = None
         self.encoder = Encoder(model, prompt)
         self.counter = 0
+        self.pausing = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"rollout-{self.rank}" + (f" v{self.version}" if self.version >= 0 else "")
+        return f"rollout-{self.rank}" + (f" v{self.version.number}" if self.version else "")
 
-    async def start(self) -> None:
-        """Builds the engine on the model folder's weights; where there is a store, it may not generate before `update`."""
+    async def ping(self) -> None:
+        """Answers as long as the process is alive."""
+
+    async def ready(self) -> str:
+        """Builds the engine on the model folder's weights; where there is a store, it may not generate before `update`.
+
+        Returns:
+            The id of the worker's node.
+        """
         for name, value in engine_environment(self.config).items():
             os.environ[name] = value
         from transformers import AutoConfig
@@ -88,13 +112,31 @@ class RolloutWorker:
         else:
             arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory)
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        self.watching = asyncio.create_task(self._end_with_engine())
         if self.store is None:
-            await self.engine.update_weight_version("0")
-            self.version = 0
+            self.version = Version(0, 0)
+            await self.engine.update_weight_version(str(self.version))
             set_title(repr(self))
+        return ray.get_runtime_context().get_node_id()
 
-    async def update(self, version: int) -> float:
+    async def _end_with_engine(self) -> None:
+        """Without its engine, whose calls may never come back, the worker is of no use; its pool starts another."""
+        while not self.engine.errored:
+            await asyncio.sleep(1)
+        os._exit(1)
+
+    @asynccontextmanager
+    async def _paused(self) -> AsyncIterator[None]:
+        """The engine stands still inside; what it was writing is kept, and goes on afterwards."""
+        async with self.pausing:
+            await self.engine.pause_generation(mode="keep", clear_cache=False)
+            yield
+            await self.engine.resume_generation()
+
+    async def update(self, version: Version) -> float:
         """Takes the weights `version` from the store and proves that the engine holds them.
+
+        Responses that are being written go on with the new weights, which read their beginning anew.
 
         Returns:
             The largest log-probability difference over the probe.
@@ -104,18 +146,16 @@ class RolloutWorker:
         """
         reference, probe = await self.store.fetch.remote(version)
         weights = await reference
-        self.version = -1
+        self.version = None
         with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="curlvpr-", suffix=".safetensors") as file:
-            file.write(memoryview(weights))
-            file.flush()
-            await self.engine.pause_generation(mode="keep", clear_cache=False)
-            await self.engine.collective_rpc("read_weights", timeout=self.config.timeout_s, args=(file.name,))
-        # The engine's front holds caches of its own; stale ones give old images or a missing one.
-        await self.engine.reset_prefix_cache()
-        await self.engine.reset_mm_cache()
-        await self.engine.reset_encoder_cache()
-        await self.engine.update_weight_version(str(version))
-        await self.engine.resume_generation()
+            await asyncio.to_thread(lambda: (file.write(memoryview(weights)), file.flush()))
+            async with self._paused():
+                await self.engine.collective_rpc("read_weights", timeout=self.config.timeout_s, args=(file.name,))
+                await self.engine.reset_prefix_cache(reset_running_requests=True)
+                # The engine's front holds caches of its own; stale ones give old images or a missing one.
+                await self.engine.reset_mm_cache()
+                await self.engine.reset_encoder_cache()
+                await self.engine.update_weight_version(str(version))
         difference = await self._probe(probe)
         if not difference <= self.config.probe_tolerance:
             raise WeightsMismatch(f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
@@ -143,7 +183,7 @@ class RolloutWorker:
         image = ids == self.encoder.image_token
         return ids[~(image & np.concatenate([[False], image[:-1]]))].tolist()
 
-    async def generate(self, requests: Sequence[Request], temperature: float, version: int) -> list[Group]:
+    async def generate(self, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
         """The groups of `requests`, in order.
 
         All requests are in the engine's queue before it starts, so that batches, and with them bits, are repeatable.
@@ -156,16 +196,19 @@ class RolloutWorker:
 
         if self.version != version:
             raise WeightsMismatch(f"rollout-{self.rank} holds weights version {self.version}, {version} is wanted")
-        await self.engine.pause_generation(mode="keep", clear_cache=False)
         queues = []
-        for request in requests:
-            parameters = SamplingParams(
-                n=request.count, temperature=temperature, seed=request.seed if temperature else None, logprobs=0,
-                max_tokens=self.config.max_response_tokens, detokenize=False, flat_logprobs=True,
-                output_kind=RequestOutputKind.FINAL_ONLY, stop_token_ids=[self.encoder.eos])
-            queues.append(await self._submit(self.encoder.prompt_ids(request.task), request.task.images, parameters))
-        await self.engine.resume_generation()
-        return [self._group(request, await self._finish(queue)) for request, queue in zip(requests, queues, strict=True)]
+        async with self._paused():
+            for request in requests:
+                parameters = SamplingParams(
+                    n=request.count, temperature=temperature, seed=request.seed if temperature else None, logprobs=0,
+                    max_tokens=self.config.max_response_tokens, detokenize=False, flat_logprobs=True,
+                    output_kind=RequestOutputKind.FINAL_ONLY, stop_token_ids=[self.encoder.eos])
+                queues.append(await self._submit(self.encoder.prompt_ids(request.task), request.task.images, parameters))
+        try:
+            return [self._group(request, await self._finish(queue)) for request, queue in zip(requests, queues, strict=True)]
+        except asyncio.CancelledError:  # nobody waits for them any more
+            await self.engine.abort([queue.request_id for queue in queues], internal=True)
+            raise
 
     async def _submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
         self.counter += 1
@@ -191,6 +234,7 @@ class RolloutWorker:
         return Group(request.group_id, request.task, np.array(output.prompt_token_ids, np.int32), tuple(trajectories))
 
     async def stop(self) -> None:
+        self.watching.cancel()
         self.engine.shutdown()
 
 
@@ -198,7 +242,7 @@ def _versions(answer: Any, count: int) -> np.ndarray:
     """int32 [tokens] from the engine's spans of versions."""
     versions = np.zeros(count, np.int32)
     for span in answer.weight_versions:
-        versions[span.start :] = int(span.version)
+        versions[span.start :] = int(span.version.partition(".")[2])
     return versions
 
 

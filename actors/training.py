@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from .advantage import Credit
 
@@ -26,7 +26,9 @@ class LearnerConfig(BaseModel):
     clip_grad: PositiveFloat = 1.0
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
-    timeout_s: PositiveFloat = 600
+    timeout_s: PositiveFloat = Field(600, description="for one order: a step, a commit, the start")
+    silent_s: PositiveFloat = Field(120, description="a rank that gives no sign of life for so long is taken for dead; then "
+                                    "all ranks start anew from the last commit")
 
 
 class Optimisation(BaseModel):
@@ -64,8 +66,16 @@ class GrpoTraining(Optimisation):
     dual_clip: PositiveFloat | None = 3.0
     kl: float = Field(0.0, ge=0)
     truncated: Literal["penalise", "mask"] = "penalise"
+    max_staleness: int = Field(0, ge=0, description="how many steps generation may run ahead of the learner; 0 is on-policy")
     correction: Correction = Field("none", description="of tokens that other weights, or another precision, wrote: "
                                    "truncated importance sampling by token or sequence, or a mask")
     correction_cap: float = Field(2.0, gt=1)
     optimiser: Literal["fresh", "keep"] = "fresh"
     reference: Literal["new", "keep"] = "new"
+
+    @model_validator(mode="after")
+    def _stale_is_corrected(self) -> "GrpoTraining":
+        if self.max_staleness and self.correction == "none":
+            raise ValueError("max_staleness above 0 trains on tokens that older weights wrote: set correction to token, "
+                             "sequence or mask")
+        return self

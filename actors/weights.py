@@ -8,9 +8,20 @@ that the learner computed for them. A worker holds a version when its own engine
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Version(NamedTuple):
+    """Weights by name: `number` counts the updates of the run; a learner that goes back to a commit begins a new `lineage`."""
+
+    lineage: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.lineage}.{self.number}"
+
 
 Probe = list[tuple[Any, np.ndarray]]  # (actors.policy.Sample, float32 [response tokens])
 
@@ -27,12 +38,12 @@ class WeightStore:
 
     def __init__(self, keep: int = 2) -> None:
         self.keep = keep
-        self.versions: OrderedDict[int, tuple[Any, Probe]] = OrderedDict()
+        self.versions: OrderedDict[Version, tuple[Any, Probe]] = OrderedDict()
 
     def __repr__(self) -> str:
         return "weight-store"
 
-    async def publish(self, version: int, weights: np.ndarray, probe: Probe) -> None:
+    async def publish(self, version: Version, weights: np.ndarray, probe: Probe) -> None:
         import ray
 
         # Put again here: an object dies with its owner, and the learner may die.
@@ -40,12 +51,12 @@ class WeightStore:
         while len(self.versions) > self.keep:
             self.versions.popitem(last=False)
 
-    async def fetch(self, version: int) -> tuple[Any, Probe]:
+    async def fetch(self, version: Version) -> tuple[Any, Probe]:
         """(reference to the bytes, probe) of a version.
 
         Raises:
             KeyError: it is not kept (any more).
         """
         if version not in self.versions:
-            raise KeyError(f"weights version {version} is not kept; kept are {list(self.versions)}")
+            raise KeyError(f"weights version {version} is not kept; kept are {', '.join(map(str, self.versions)) or 'none'}")
         return self.versions[version]

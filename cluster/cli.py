@@ -59,17 +59,79 @@ def train(
 
 @app.command()
 def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")]) -> None:
-    """Go on with a run that was stopped, from its newest checkpoint."""
+    """Go on with a run that is paused, or with one that was stopped, from its newest checkpoint."""
     from actors.environment import quiet_libraries
 
     quiet_libraries()
-    from .errors import UserError
+    from .control import Wish, ask, told_status
     from .recipe import load_recipe
     from .session import go_on
 
-    if not (run / "recipe.yaml").is_file():
-        raise UserError(f"{run}: no run folder; it has no recipe.yaml")
+    if told_status(run)["status"] == "paused":
+        ask(run, Wish("resume"))
+        return
+    import ray
+
+    ray.shutdown()  # the connection to where it went on before
     sys.exit(go_on(load_recipe(run / "recipe.yaml"), run.absolute()))
+
+
+_Run = Annotated[Path, typer.Argument(help="the folder of a run that goes on, such as runs/quickstart")]
+
+
+@app.command()
+def status(run: _Run, as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False) -> None:
+    """How a run stands: stage, step, version, workers by state, ledger, throughput, staleness."""
+    import json
+
+    from .control import told_status
+
+    told = told_status(run)
+    if as_json:
+        print(json.dumps(told))
+        return
+    for name, value in told.items():
+        words = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{name.replace('_', ' '):>14}  {words:.4g}" if isinstance(value, float) else f"{name.replace('_', ' '):>14}  {words}")
+
+
+@app.command()
+def scale(
+    run: _Run,
+    rollout: Annotated[Optional[int], typer.Option(min=1, help="how many rollout workers from the next step on")] = None,
+    reward: Annotated[Optional[int], typer.Option(min=1, help="how many reward workers from the next step on")] = None,
+) -> None:
+    """Change the number of workers while the run goes on; who is too many finishes its work first."""
+    from .errors import UserError
+
+    if rollout is None and reward is None:
+        raise UserError("scale: give --rollout, --reward or both")
+    _ask(run, "scale", rollout, reward)
+
+
+@app.command()
+def pause(run: _Run) -> None:
+    """Let a run wait after its present step; `curlvpr resume` lets it go on."""
+    _ask(run, "pause")
+
+
+@app.command()
+def checkpoint(run: _Run) -> None:
+    """Let a run commit a checkpoint after its present step."""
+    _ask(run, "checkpoint")
+
+
+@app.command()
+def stop(run: _Run) -> None:
+    """Let a run finish its present step, commit and end; `curlvpr resume` goes on with it later."""
+    _ask(run, "stop")
+
+
+def _ask(run: Path, what: str, *counts: Optional[int]) -> None:
+    from .control import Wish, ask
+
+    ask(run, Wish(what, *counts))
+    print(f"{run}: asked; it is done after the step that the run is at")
 
 
 _Images = Annotated[Path, typer.Option(help="folder with the films, at any depth")]

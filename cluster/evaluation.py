@@ -11,10 +11,12 @@ from curriculum.task import Task
 from curriculum.view_baseline import view_baseline
 from rewards.config import RewardConfig
 from rewards.score import score
+from rewards.verdict import unscored
 
 from .measures import Result
 from .reward_pool import RewardPool
 from .rollout_pool import RolloutPool
+from .work_pool import GivenUp
 
 
 def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) -> list[Task]:
@@ -27,9 +29,9 @@ def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) ->
     return chosen
 
 
-def answer(tasks: Sequence[Task], rollouts: RolloutPool, rewards: RewardPool, version: int,
+def answer(tasks: Sequence[Task], rollouts: RolloutPool, rewards: RewardPool,
            progress: Callable[[int], None] = lambda done: None) -> list[Result]:
-    """The model's most likely answer to each task, with its verdict.
+    """The model's most likely answer to each task, with its verdict; none where no worker could make one.
 
     They are asked in parts of twice what the engines hold at once, so that the pool's time limit is that of a part.
 
@@ -40,10 +42,11 @@ def answer(tasks: Sequence[Task], rollouts: RolloutPool, rewards: RewardPool, ve
     results: list[Result] = []
     for start in range(0, len(tasks), part):
         requests = [Request(f"evaluation-{start + i}", task, 1, 0) for i, task in enumerate(tasks[start : start + part])]
-        groups = rollouts.generate(requests, 0.0, version)
-        verdicts = rewards.score(groups, evaluation=True)
-        results += [Result(group.task, group.trajectories[0].text, verdict[0])
-                    for group, verdict in zip(groups, verdicts, strict=True)]
+        answers = rollouts.generate(requests, 0.0)
+        verdicts = iter(rewards.score([a for a in answers if not isinstance(a, GivenUp)], evaluation=True))
+        results += [Result(request.task, "", unscored(a.why)) if isinstance(a, GivenUp)
+                    else Result(request.task, a.trajectories[0].text, next(verdicts)[0])
+                    for request, a in zip(requests, answers, strict=True)]
         progress(len(results))
     return results
 

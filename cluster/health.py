@@ -1,4 +1,4 @@
-"""The health of a worker as a state machine, and how often workers may be replaced. Pure: the caller brings the time.
+"""The health of a worker as a state machine. Pure: the caller brings the time.
 
     starting ── started ──▶ syncing ── verified ──▶ ready ◀── heard ── suspect
                                                       └──── silent ──▶ suspect ── silent ──▶ dead
@@ -9,9 +9,9 @@ Times are seconds on any one clock.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class State(StrEnum):
@@ -51,7 +51,7 @@ class Health:
     since: float
     state: State = State.STARTING
     heard_at: float = field(default=0.0, init=False)
-    version: int | None = field(default=None, init=False)
+    version: Any = field(default=None, init=False)
     why: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +77,11 @@ class Health:
             self._go(State.SYNCING if self.version is None else State.READY, now)
         self._hear(now)
 
-    def verified(self, version: int, now: float) -> None:
+    def asked(self, now: float) -> None:
+        """It is asked whether it lives: its silence counts from here."""
+        self._hear(now)
+
+    def verified(self, version: Any, now: float) -> None:
         """It proved that it holds the weights `version`."""
         if self.state in (State.SYNCING, State.READY, State.SUSPECT, State.DRAINING):
             self.version = version
@@ -117,31 +121,3 @@ class Health:
 
     def _go(self, state: State, now: float, why: str = "") -> None:
         self.state, self.since, self.why = state, now, why
-
-
-class Restarts:
-    """How soon a worker that died may be replaced: later after every death, and never after too many in a while.
-
-    Args:
-        limit: deaths within `window_s` after which none is replaced.
-        backoff_s: the wait after one death; it doubles with every further one within the window.
-        longest_s: the longest wait.
-    """
-
-    def __init__(self, limit: int, window_s: float, backoff_s: float, longest_s: float = 60) -> None:
-        self.limit, self.window_s, self.backoff_s, self.longest_s = limit, window_s, backoff_s, longest_s
-        self.deaths: deque[float] = deque()
-
-    def died(self, now: float) -> None:
-        self.deaths.append(now)
-
-    def wait_s(self, now: float) -> float | None:
-        """Seconds until the next may be started, 0 where at once; None where too many died."""
-        while self.deaths and now - self.deaths[0] > self.window_s:
-            self.deaths.popleft()
-        if not self.deaths:
-            return 0.0
-        if len(self.deaths) > self.limit:
-            return None
-        wait = min(self.longest_s, self.backoff_s * 2 ** (len(self.deaths) - 1))
-        return max(0.0, self.deaths[-1] + wait - now)

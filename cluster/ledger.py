@@ -21,12 +21,14 @@ class Ledger:
     """Books groups as issued, then once as trained or dropped.
 
     Args:
-        path: the event log, JSON lines; a resumed run goes on behind the lines that its state counts.
+        path: the event log, JSON lines, to which is only ever added; `committed_events` reads it.
     """
+
+    EMPTY = {"counts": {"issued": 0, "trained": 0, "dropped": 0}, "in_flight": [], "bytes": 0}  # the state at the beginning
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.counts: Counter[str] = Counter(issued=0, trained=0, dropped=0)
+        self.counts: Counter[str] = Counter(self.EMPTY["counts"])
         self.in_flight: set[str] = set()
         self._file = open(path, "a", encoding="utf-8")
 
@@ -63,9 +65,17 @@ class Ledger:
         return {"counts": dict(self.counts), "in_flight": sorted(self.in_flight), "bytes": self._file.tell()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state`; events behind it belong to steps that were lost, and are cut off."""
+        """Goes on from `state`. Events behind it belong to a lineage that is dead: they stay in the file, and a line says
+        that they count no more."""
         self.counts, self.in_flight = Counter(state["counts"]), set(state["in_flight"])
-        self._file.truncate(state["bytes"])
+        self._file.flush()
+        size = self.path.stat().st_size
+        with open(self.path, "rb") as file:
+            file.seek(max(0, size - 1))
+            whole = file.read(1) in (b"\n", b"")
+        if size > state["bytes"]:  # a line that the process did not finish is ended here
+            self._file.write(("" if whole else "\n") + json.dumps({"event": "rewound", "bytes": state["bytes"]}) + "\n")
+            self._file.flush()
 
     def _settle(self, event: str, group_id: str, **fields: Any) -> None:
         if group_id not in self.in_flight:
@@ -76,3 +86,22 @@ class Ledger:
     def _write(self, event: str, group_id: str, **fields: Any) -> None:
         self.counts[event] += 1
         self._file.write(json.dumps({"event": event, "group": group_id, **fields}) + "\n")
+
+
+def committed_events(path: Path) -> list[dict[str, Any]]:
+    """The events of a ledger that count, in order: those of the lineage that the run went on with."""
+    events: list[tuple[int, dict[str, Any]]] = []
+    position = 0
+    with open(path, "rb") as file:
+        for line in file:
+            try:
+                event = json.loads(line)
+            except ValueError:  # the process died while it wrote the line
+                event = None
+            if event and event["event"] == "rewound":
+                while events and events[-1][0] >= event["bytes"]:
+                    events.pop()
+            elif event:
+                events.append((position, event))
+            position += len(line)
+    return [event for _, event in events]

@@ -143,7 +143,7 @@ def answering(subject: Subject, images: int) -> Iterator[Ask]:
     rewards = RewardPool(name, subject.roles["reward"])
     try:
         rollouts.ready()
-        yield partial(answer, rollouts=rollouts, rewards=rewards, version=0)
+        yield partial(answer, rollouts=rollouts, rewards=rewards)
     finally:
         rollouts.stop()
         rewards.stop()

@@ -9,11 +9,12 @@ from typing import Any
 
 import ray
 
+from actors.restarts import Restarts
 from actors.reward import Response, RewardWorker, RewardWorkersConfig
 from actors.trajectory import Group
 from rewards.verdict import Verdict, unscored
 
-from .health import Limits, Restarts
+from .health import Limits
 from .work_pool import GivenUp, WorkPool
 
 LIMITS = Limits(start_s=120)

@@ -1,4 +1,4 @@
-"""The run's handle on its rollout workers: starts them, splits work among them, gathers it in order."""
+"""The run's handle on its rollout workers. Who dies or hangs is replaced, and its requests go to another."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from typing import Any
 import ray
 
 from actors.encode import PromptConfig
+from actors.restarts import Restarts
 from actors.rollout import RolloutConfig, RolloutWorker
 from actors.trajectory import Group, Request
-from actors.waiting import wait_for_all
+from actors.weights import Version
 
-from .work_pool import shares
+from .health import Limits
+from .work_pool import Batch, GivenUp, WorkPool
+
+RESTARTS = dict(limit=20, window_s=1800, backoff_s=1)
+TRIES = 3  # how many workers a request may cost before it is given up
+SHARES = 2  # that a worker may have at once: while the last responses of one are written, the next is begun
+BEAT_S = 2.0
 
 
 class RolloutPool:
@@ -26,36 +33,57 @@ class RolloutPool:
 
     def __init__(self, run: str, config: RolloutConfig, model: Path, prompt: PromptConfig, store: Any, images: int) -> None:
         self.config = config
-        self.names = [f"rollout-{rank}" for rank in range(config.workers)]
         actor = ray.remote(RolloutWorker)
-        self.workers = [
-            actor.options(name=f"{run}/{name}", num_cpus=config.cpus, num_gpus=config.gpus, max_concurrency=8)
-            .remote(rank, config, str(model), prompt, store, images)
-            for rank, name in enumerate(self.names)]
-        self._starting = [worker.start.remote() for worker in self.workers]
+
+        def start(rank: int, name: str) -> Any:
+            return actor.options(name=name, num_cpus=config.cpus, num_gpus=config.gpus, max_concurrency=8).remote(
+                rank, config, str(model), prompt, store, images)
+
+        def update(worker: Any, version: Version) -> Any:
+            return worker.update.remote(version)
+
+        limits = Limits(config.timeout_s, config.silent_s / 3, config.silent_s)
+        self.pool = WorkPool(run, "rollout", config.workers, start, limits, Restarts(**RESTARTS), 60, TRIES,
+                             update if store is not None else None, BEAT_S, SHARES, Version(0, 0))
 
     def ready(self) -> None:
         """Waits until every engine stands. Raises RemoteFailure."""
-        wait_for_all(self._starting, self.config.timeout_s, self.names)
+        self.pool.ready()
 
-    def update(self, version: int) -> float:
-        """Every worker takes the version and proves that it holds it.
+    def update(self, version: Version) -> float:
+        """Every worker takes the version and proves that it holds it; one that cannot is replaced.
 
         Returns:
             The largest log-probability difference over the probes of all workers.
 
         Raises:
-            RemoteFailure: a worker does not hold the version, or did not answer.
+            RemoteFailure: no worker holds the version, and none can be started.
         """
-        return max(wait_for_all([w.update.remote(version) for w in self.workers], self.config.timeout_s, self.names))
+        return max(self.pool.update(version))
 
-    def generate(self, requests: Sequence[Request], temperature: float, version: int) -> list[Group]:
-        """A group for each request, in order. Raises RemoteFailure."""
-        parts = shares(requests, len(self.workers))
-        refs = [worker.generate.remote(share, temperature, version) for worker, share in zip(self.workers, parts, strict=True)]
-        return [group for part in wait_for_all(refs, self.config.timeout_s, self.names) for group in part]
+    def submit(self, requests: Sequence[Request], temperature: float) -> Batch:
+        """Asks for a group for each request, by the weights that the pool was brought to last.
+
+        New weights that come meanwhile go into the responses that are being written, too.
+        """
+        def generate(worker: Any, share: Sequence[Request]) -> Any:
+            return worker.generate.remote(share, temperature, self.pool.version)
+
+        return self.pool.submit(requests, generate, self.config.timeout_s)
+
+    def gather(self, batch: Batch) -> list[Group | GivenUp]:
+        """Waits for a batch: a group for each request, in order, or why no worker could make it. Raises RemoteFailure."""
+        while not batch.done:
+            self.pool.pump()
+        return batch.results
+
+    def generate(self, requests: Sequence[Request], temperature: float) -> list[Group | GivenUp]:
+        """`submit` and `gather` in one."""
+        return self.gather(self.submit(requests, temperature))
+
+    def forget(self) -> None:
+        """Drops what was submitted and not gathered."""
+        self.pool.forget()
 
     def stop(self) -> None:
-        ray.wait([w.stop.remote() for w in self.workers], num_returns=len(self.workers), timeout=20)
-        for worker in self.workers:
-            ray.kill(worker)
+        self.pool.stop()

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from actors.advantage import token_advantages
-from actors.trajectory import Request, ScoredGroup, sampling_seed
+from actors.learner import LearnerRestarted
+from actors.trajectory import Group, Request, ScoredGroup, sampling_seed
+from actors.waiting import RemoteFailure
+from actors.weights import Version
 from curriculum.sampler import Sampler
 from curriculum.stages import GATE_FORMS, Curriculum, StageRecord
 from rewards.gate import BatchGate
 from rewards.verdict import NOT_SCORED
 
-from .checkpoint import Checkpoints
+from .balance import Balance
+from .checkpoint import CheckpointError, Checkpoints
+from .control import Control
 from .display import HEADLINES, Display
 from .evaluation import answer, answer_by_view, held_out
 from .ledger import Ledger
@@ -25,31 +33,49 @@ from .measures import Interval, Scores
 from .prepare import Prepared
 from .recipe import GrpoStage, Recipe, SftStage, Stage
 from .run_folder import RunFolder
+from .work_pool import Batch, GivenUp
 from .workers import Workers
 
 STEP_PHASES = ("generate", "score", "learn", "publish")  # what a step consists of; the rest is evaluation and commits
+PAUSE_S = 1.0  # between two looks at what a paused run was asked
 PROBE_TASKS = 2  # a worker proves with so many that it holds a version
+
+
+@dataclass
+class Flight:
+    """The groups of one step of a stage, asked for and not yet trained."""
+
+    step: int
+    requests: list[Request]
+    batch: Batch
 
 
 class Run:
     """One run, on workers that stand.
 
-    `step` counts the updates' steps of the whole run; `version` counts the updates of the weights.
+    `step` counts the updates' steps of the whole run; `version` counts the updates of the weights. Where the learner dies,
+    all goes back to the last commit, and a new `lineage` of versions begins.
     """
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, folder: RunFolder, workers: Workers, display: Display) -> None:
+    def __init__(self, recipe: Recipe, prepared: Prepared, folder: RunFolder, workers: Workers, display: Display,
+                 control: Control) -> None:
         self.recipe, self.tasks, self.folder, self.workers, self.display = recipe, prepared.tasks, folder, workers, display
+        self.control, self.row = control, {}
+        self.paused = self.stopping = False
+        self.balance = Balance(recipe.rollout.min, recipe.rollout.max) if recipe.rollout.max else None
         self.curriculum = Curriculum(recipe.stages)
         self.sampler = Sampler(self.tasks["train"], recipe.seed)
         self.gate = BatchGate()
         self.ledger = Ledger(folder.path / "ledger.jsonl")
         self.checkpoints = Checkpoints(folder.path / "checkpoints", recipe.checkpoint.keep)
-        self.step = self.version = 0
-        self.published = -1
+        self.step = self.version = self.lineage = 0
+        self.published: Version | None = None
+        self.flights: deque[Flight] = deque()
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in recipe.stages}
         self.worst = {"logp_diff_max": 0.0, "ratio_diff_max": 0.0}
         self.phases: dict[str, float] = {}  # seconds by what they were spent on
         self._phases_before: dict[str, float] = {}  # as they stood at the last step
+        self._rollout_seconds = (0.0, 0.0)  # busy and present, as they stood at the last step
         self._pace: float | None = None  # seconds of a step, smoothed
         self.seconds_before = 0.0  # in earlier sittings of a resumed run
         self.started = self.committed = time.monotonic()
@@ -59,9 +85,10 @@ class Run:
         self.test = held_out(self.tasks["test"], list(self.families), recipe.evaluation.test_per_family)
         by_view = answer_by_view(self.tasks["train"], self.test, recipe.reward.rules)
         self.baseline = Scores(by_view, recipe.evaluation.bootstrap).measures() if by_view else None
+        self.first_state = copy.deepcopy(self._state()) | {"ledger": Ledger.EMPTY}
 
     def train(self) -> dict[str, Any]:
-        """Walks through the curriculum to its end and exports the model.
+        """Walks through the curriculum to its end and exports the model; or to where it is told to stop, and commits.
 
         Returns:
             The summary, as in summary.json.
@@ -71,22 +98,68 @@ class Run:
         """
         if self.baseline:
             self.display.evaluation("baseline", "that sees only the view", self.baseline)
-        while not self.curriculum.finished:
-            stage, record = self.curriculum.stage, self.curriculum.record
-            if record.steps == 0:
-                self._open_stage(stage, record)
-            row = self._sft_step(stage) if stage.kind == "sft" else self._grpo_step(stage)
-            self.step += 1
-            self.curriculum.step_done()
-            self.ledger.check()
-            self._log_step(stage, record, row)
-            if self.curriculum.evaluation_due and self.curriculum.observe(self._validate(stage, record)):
-                self._close_stage(stage, record)
-            if record.reason or time.monotonic() - self.committed > 60 * self.recipe.checkpoint.every_minutes:
-                self._commit()
-        with self._phase("export"):
-            self.workers.learner.export(self.folder.path / "model")
-        return self.end("finished")
+        why_back = ""
+        while True:
+            try:
+                if why_back:
+                    self._go_back(why_back)
+                    why_back = ""
+                while not self.curriculum.finished and not self.stopping:
+                    self._advance()
+                    self._heed()
+                if self.stopping:
+                    self._commit()
+                    return self.end("stopped")
+                with self._phase("export"):
+                    self.workers.learner.export(self.folder.path / "model")
+                return self.end("finished")
+            except LearnerRestarted as error:
+                why_back = str(error)
+
+    def _advance(self) -> None:
+        """One step, and what is due after it: an evaluation, the end of a stage, a commit."""
+        stage, record = self.curriculum.stage, self.curriculum.record
+        if record.steps == 0:
+            self._open_stage(stage, record)
+        row = self._sft_step(stage) if stage.kind == "sft" else self._grpo_step(stage)
+        self.step += 1
+        self.curriculum.step_done()
+        self.ledger.check()
+        self._log_step(stage, record, row)
+        if self.curriculum.evaluation_due and self.curriculum.observe(self._validate(stage, record)):
+            self._close_stage(stage, record)
+        if record.reason or time.monotonic() - self.committed > 60 * self.recipe.checkpoint.every_minutes:
+            self._commit()
+
+    def _heed(self) -> None:
+        """Tells how the run stands, and does what it was asked for meanwhile; stays here while it is paused."""
+        while True:
+            for wish in self.control.exchange(self.status()):
+                self.display.say(f"asked to {wish.what}" + "".join(
+                    f", {count} {kind}" for kind, count in (("rollout", wish.rollout), ("reward", wish.reward)) if count))
+                if wish.what == "scale":
+                    self.workers.scale(wish.rollout, wish.reward)
+                elif wish.what == "checkpoint":
+                    self._commit()
+                elif wish.what == "stop":
+                    self.stopping = True
+                else:
+                    self.paused = wish.what == "pause"
+            if self.stopping or not self.paused:
+                return
+            self.workers.pump()
+            time.sleep(PAUSE_S)
+
+    def status(self) -> dict[str, Any]:
+        """How the run stands: what `curlvpr status` shows."""
+        stage = {} if self.curriculum.finished else {
+            "stage": self.curriculum.stage.name, "stage_step": self.curriculum.record.steps,
+            "max_steps": self.curriculum.stage.gate.max_steps}
+        told = {name: self.row[name] for name in ("tokens_per_s", "staleness", "staleness_max", "rollout_busy", "seconds_left",
+                                                  "loss", "reward") if name in self.row}
+        status = "stopping" if self.stopping else "paused" if self.paused else "running"
+        return {"run": self.folder.path.name, "status": status, **stage, "step": self.step, "version": self.version,
+                "workers": self.workers.states(), "ledger": self.ledger.totals(), **told}
 
     # -- steps ----------------------------------------------------------------------------------------------------
 
@@ -100,16 +173,16 @@ class Run:
         return row
 
     def _grpo_step(self, stage: GrpoStage) -> dict[str, Any]:
-        """Groups of responses from the present weights, their verdicts, and the updates that these teach."""
+        """Groups of responses, their verdicts, and the updates that these teach.
+
+        Up to `max_staleness` steps are asked for in advance: their responses are written while the learner learns.
+        """
         training, step, temperature = stage.training, self.curriculum.record.steps, self.recipe.rollout.temperature
         self._publish()
-        requests = []
-        for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, training.tasks_per_step)):
-            seed = sampling_seed(self.recipe.seed, task.id, pass_number)
-            requests.append(Request(f"{stage.name}-{step}-{index}", task, training.group_size, seed))
-            self.ledger.issue(requests[-1], stage.name, step, pass_number)
+        self._issue(stage, step)
+        flight = self.flights.popleft()
         with self._phase("generate"):
-            groups = self.workers.rollouts.generate(requests, temperature, self.version)
+            groups = self._kept(self.workers.rollouts.gather(flight.batch), flight, training)
         with self._phase("score"):
             verdicts = self.workers.rewards.score(groups)
             gate = {}
@@ -121,21 +194,70 @@ class Run:
                       for group, v in zip(groups, verdicts, strict=True)]
         with self._phase("learn"):
             row = self.workers.learner.grpo(scored, training, training.rate(step), temperature)
+        row |= _response_numbers(scored) | gate | _age(groups, self.version)
         self.version += training.updates_per_step
         for group in groups:
             self.ledger.train(group.group_id, self.version)
         self.folder.add_trajectories(self.step, stage.name, scored, self.recipe.log_trajectories)
-        return row | _response_numbers(scored) | gate
+        return row
+
+    def _issue(self, stage: GrpoStage, step: int) -> None:
+        """Asks for the groups of `step` and of those after it that may be written with the present weights."""
+        training = stage.training
+        last = min(step + training.max_staleness, stage.gate.max_steps - 1)
+        for number in range(self.flights[-1].step + 1 if self.flights else step, last + 1):
+            requests = []
+            for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, training.tasks_per_step)):
+                seed = sampling_seed(self.recipe.seed, task.id, pass_number)
+                requests.append(Request(f"{stage.name}-{number}-{index}", task, training.group_size, seed))
+                self.ledger.issue(requests[-1], stage.name, number, pass_number)
+            self._ask(number, requests)
+
+    def _ask(self, step: int, requests: list[Request]) -> None:
+        self.flights.append(Flight(step, requests, self.workers.rollouts.submit(requests, self.recipe.rollout.temperature)))
+
+    def _kept(self, answers: Sequence[Group | GivenUp], flight: Flight, training: GrpoTraining) -> list[Group]:
+        """The groups that may be trained; others are booked as dropped, with the reason.
+
+        Raises:
+            RemoteFailure: too few are left for the learner's workers.
+        """
+        groups, why = [], ""
+        oldest = self.version - training.max_staleness * training.updates_per_step
+        for request, answer in zip(flight.requests, answers, strict=True):
+            if isinstance(answer, GivenUp):
+                why = answer.why
+            elif min((int(t.versions[0]) for t in answer.trajectories if len(t.versions)), default=oldest) < oldest:
+                why = f"older than version {oldest}"
+            else:
+                groups.append(answer)
+                continue
+            self.ledger.drop(request.group_id, why)
+        if len(groups) < (least := self.recipe.learner.workers * training.updates_per_step):
+            raise RemoteFailure(f"{len(groups)} of {len(flight.requests)} groups are left, {least} are needed; the last was "
+                                f"dropped because: {why}")
+        return groups
+
+    def _ground(self, why: str) -> None:
+        """Gives up what was asked for in advance."""
+        for request in (request for flight in self.flights for request in flight.requests):
+            self.ledger.drop(request.group_id, why)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.flights.clear()
+        self.workers.rollouts.forget()
 
     def _publish(self) -> None:
         """Brings the present weights to every rollout worker, and has each prove that it holds them."""
-        if self.published == self.version:
+        version = Version(self.lineage, self.version)
+        if self.published == version:
             return
         probe = self.test[:: max(1, len(self.test) // PROBE_TASKS)][:PROBE_TASKS]
         with self._phase("publish"):
-            self.workers.learner.publish(self.version, probe)
-            self.workers.rollouts.update(self.version)
-        self.published = self.version
+            self.workers.learner.publish(version, probe)
+            self.workers.rollouts.update(version)
+        self.published = version
 
     # -- stages and evaluation ------------------------------------------------------------------------------------
 
@@ -147,6 +269,7 @@ class Run:
         self._test(stage, record, "start")
 
     def _close_stage(self, stage: Stage, record: StageRecord) -> None:
+        self._ground("the stage ended")
         before = self._scores_of(self.evaluations[stage.name]["start"]["version"])
         gain = self._test(stage, record, "end").gain_over(before)
         self.evaluations[stage.name]["gain"] = _flat(gain)
@@ -161,7 +284,7 @@ class Run:
         self._publish()
         with self._phase("evaluate"):
             tasks = held_out(self.tasks["val"], families, self.recipe.evaluation.val_per_family)
-            results = answer(tasks, self.workers.rollouts, self.workers.rewards, self.version)
+            results = answer(tasks, self.workers.rollouts, self.workers.rewards)
             measures = Scores(results, self.recipe.evaluation.bootstrap).measures()
         self._log_measures(stage, record, "val", measures)
         return measures[measure][0]
@@ -171,7 +294,7 @@ class Run:
         if self.version not in self._scores:
             self._publish()
             with self._phase("evaluate"):
-                results = answer(self.test, self.workers.rollouts, self.workers.rewards, self.version)
+                results = answer(self.test, self.workers.rollouts, self.workers.rewards)
             self.folder.add_evaluation({"stage": stage.name, "when": when, "step": self.step, "version": self.version}, results)
             self._scores[self.version] = Scores(results, self.recipe.evaluation.bootstrap)
         scores = self._scores[self.version]
@@ -192,14 +315,31 @@ class Run:
         seconds = {name: total - self._phases_before.get(name, 0.0) for name, total in self.phases.items()}
         self._phases_before = dict(self.phases)
         busy = sum(spent for name, spent in seconds.items() if name in STEP_PHASES)
+        row |= self._rollout_use(stage, seconds)
         self._pace = busy if self._pace is None or record.steps <= 2 else 0.8 * self._pace + 0.2 * busy
         for name in self.worst:
             self.worst[name] = max(self.worst[name], row.get(name, 0.0))
         row = self._place(stage, record, "step") | row | {f"seconds_{n}": s for n, s in seconds.items() if s} | {
             "max_steps": stage.gate.max_steps, "tokens_per_s": row["tokens"] / busy,
             "seconds_left": self._pace * (stage.gate.max_steps - record.steps)}
+        self.row = row
         self.folder.add_metrics(row)
         self.display.step(row)
+        for news in self.workers.news():
+            self.display.say(news)
+
+    def _rollout_use(self, stage: Stage, seconds: dict[str, float]) -> dict[str, float]:
+        """The share of their time that rollout workers spent on responses; scales them by it where the recipe says so."""
+        pool, (busy_before, present_before) = self.workers.rollouts.pool, self._rollout_seconds
+        self._rollout_seconds = pool.busy_s, pool.present_s
+        busy_s, present_s = pool.busy_s - busy_before, pool.present_s - present_before
+        if stage.kind == "sft":
+            return {}
+        if self.balance and (size := self.balance.workers(pool.size, busy_s, seconds.get("learn", 0.0))) != pool.size:
+            self.display.say(f"rollout workers {pool.size} → {size}: a step's responses take {busy_s:.1f} s of one worker, "
+                             f"learning {seconds['learn']:.1f} s")
+            pool.scale(size)
+        return {"rollout_workers": pool.size, "rollout_busy": busy_s / present_s if present_s else 0.0}
 
     def _log_measures(self, stage: Stage, record: StageRecord, when: str, measures: dict[str, Interval]) -> None:
         self.folder.add_metrics(self._place(stage, record, when) | {name: value for name, (value, _, _) in measures.items()})
@@ -238,29 +378,55 @@ class Run:
             folder = self.checkpoints.begin(self.step)
             self.workers.learner.save(folder)
             self.folder.flush()
-            self.checkpoints.commit(folder, {
-                "step": self.step, "version": self.version, "curriculum": self.curriculum.state_dict(),
-                "sampler": self.sampler.state_dict(), "gate": self.gate.state_dict(),
-                "ledger": self.ledger.state_dict(), "evaluations": self.evaluations, "worst": self.worst,
-                "phases": self.phases, "seconds": self._seconds()})
+            self.checkpoints.commit(folder, self._state())
         self.committed = time.monotonic()
 
-    def restore(self, commit: Path, state: dict[str, Any]) -> None:
-        """Goes on from a commit, whose state `Checkpoints.load` gave.
+    def _state(self) -> dict[str, Any]:
+        """What a commit holds beside the learner's own part; plain values, for JSON."""
+        in_flight = [[flight.step, [[r.group_id, r.task.id, r.count, r.seed] for r in flight.requests]] for flight in self.flights]
+        return {"step": self.step, "version": self.version, "curriculum": self.curriculum.state_dict(),
+                "sampler": self.sampler.state_dict(), "gate": self.gate.state_dict(), "ledger": self.ledger.state_dict(),
+                "in_flight": in_flight, "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases,
+                "seconds": self._seconds()}
+
+    def restore(self, commit: Path | None, state: dict[str, Any]) -> None:
+        """Goes on from a commit, whose state `Checkpoints.load` gave; without one from the beginning, by `first_state`.
 
         Raises:
             ValueError: it is of other stages or tasks.
         """
+        state = copy.deepcopy(state)
+        self._forget()
         self.curriculum.load_state_dict(state["curriculum"])
         self.sampler.load_state_dict(state["sampler"])
         self.gate.load_state_dict(state["gate"])
         self.ledger.load_state_dict(state["ledger"])
         self.step, self.version, self.evaluations = state["step"], state["version"], state["evaluations"]
         self.worst, self.phases, self.seconds_before = state["worst"], state["phases"], state["seconds"]
+        self.started = self.committed = time.monotonic()
         self._phases_before = dict(self.phases)
-        self.folder.cut(self.step)
-        self.workers.learner.load(commit)
-        self.display.say(f"resumed at step {self.step}, from {commit.name}")
+        self._scores.clear()
+        self.folder.cut(self.step if commit else -1)
+        if commit:
+            self.workers.learner.load(commit)
+        if state["in_flight"]:
+            self._publish()
+            by_id = {task.id: task for task in self.tasks["train"]}
+            for step, requests in state["in_flight"]:
+                self._ask(step, [Request(group, by_id[task], count, seed) for group, task, count, seed in requests])
+
+    def _go_back(self, why: str) -> None:
+        """All ranks of the learner are new: the run goes on from the last commit, or from the beginning."""
+        lost, self.lineage = self.step, self.lineage + 1
+        commit, state = None, self.first_state
+        for commit in reversed(self.checkpoints.committed()):
+            try:
+                state = self.checkpoints.load(commit)
+                break
+            except CheckpointError as error:
+                self.display.say(str(error))
+        self.restore(commit if state is not self.first_state else None, state)
+        self.display.say(f"{why}; {lost - self.step} steps are made again, from step {self.step}")
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -269,6 +435,12 @@ class Run:
             yield
         finally:
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - start
+
+
+def _age(groups: Sequence[Group], version: int) -> dict[str, float]:
+    """How many updates old the tokens are that are trained: the mean, and the oldest."""
+    ages = np.concatenate([version - t.versions for group in groups for t in group.trajectories])
+    return {"staleness": float(ages.mean()), "staleness_max": int(ages.max(initial=0))}
 
 
 def _response_numbers(scored: Sequence[ScoredGroup]) -> dict[str, float]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from actors.waiting import RemoteFailure
 
 from .checkpoint import CheckpointError, Checkpoints
+from .control import Control
 from .display import Display, clock, open_display
 from .errors import UserError
 from .prepare import prepare
@@ -25,44 +28,46 @@ def start(recipe: Recipe, path: Path) -> int:
     """Trains in the new run folder `path` until the curriculum ends.
 
     Returns:
-        0, or 1 where the run failed, or 130 where it was interrupted; the summary says what happened.
+        0 where it came to its end or was told to stop, 1 where the run failed, or 130 where it was interrupted; the summary says what happened.
 
     Raises:
         UserError: something the user gave cannot be used; then no run folder is left behind.
     """
     try:
-        return _hold(recipe, path, None)
+        return _hold(recipe, path)
     except UserError:
         shutil.rmtree(path, ignore_errors=True)
         raise
 
 
 def go_on(recipe: Recipe, path: Path) -> int:
-    """Trains on from the newest commit of the run folder `path`; returns as `start` does.
+    """Trains on from the newest commit of the run folder `path`, from the beginning where there is none; returns as `start`.
 
     Raises:
-        UserError: the run is complete, or has no commit that can be used.
+        UserError: the run is complete, or its newest commit is damaged.
     """
     summary = path / "summary.json"
     if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "finished":
         raise UserError(f"{path}: this run is complete; its model is {path / 'model'}")
     commits = Checkpoints(path / "checkpoints", recipe.checkpoint.keep).committed()
     if not commits:
-        raise UserError(f"{path}: no checkpoint was committed before the run stopped; start it again with `curlvpr train`")
+        return _hold(recipe, path, resume=True)
     try:
         state = Checkpoints.load(commits[-1])
     except CheckpointError as error:
         older = f"; {commits[-2].name} is the one before" if len(commits) > 1 else ""
         raise UserError(f"{error}{older}. Remove the damaged folder to go on from what is left.") from error
-    return _hold(recipe, path, (commits[-1], state))
+    return _hold(recipe, path, (commits[-1], state), resume=True)
 
 
-def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None) -> int:
+def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None = None, resume: bool = False) -> int:
     display = open_display(path.name)
     run: Run | None = None
     try:
         display.say(f"run folder {path}")
-        with ray_cluster(recipe.roles) as dashboard:
+        folder = RunFolder(path)
+        folder.write_recipe(recipe)
+        with ray_cluster(recipe.roles) as dashboard, Control(path) as control:
             if dashboard:
                 display.say(f"Ray dashboard http://{dashboard}")
             display.say("preparing tasks and model")
@@ -70,17 +75,20 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None
             if prepared.dropped:
                 kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
                 display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
-            folder = RunFolder(path)
-            folder.write_recipe(recipe)
             display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
                         f"{recipe.learner.workers} learner workers")
             with Workers(recipe, path, prepared) as workers:
-                run = Run(recipe, prepared, folder, workers, display)
-                if commit:
-                    run.restore(*commit)
+                run = Run(recipe, prepared, folder, workers, display, control)
+                _stop_at_sigterm(run)
+                if resume:
+                    run.restore(*(commit or (None, run.first_state)))
+                    display.say(f"resumed at step {run.step}" + (f", from {commit[0].name}" if commit else ": none was committed"))
                 summary = run.train()
-            display.say(f"finished in {clock(summary['seconds']['all'])}; "
-                        f"model {path / 'model'}, summary {path / 'summary.json'}")
+        took = clock(summary["seconds"]["all"])
+        if summary["status"] == "stopped":
+            display.say(f"stopped at step {run.step}, after {took}; go on with: curlvpr resume {path}")
+        else:
+            display.say(f"finished in {took}; model {path / 'model'}, summary {path / 'summary.json'}")
         return 0
     except RemoteFailure as error:
         return _stopped(run, display, "failed", str(error), 1)
@@ -91,6 +99,15 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None
             run.close()
             write_pages(path, display)
         display.close()
+
+
+def _stop_at_sigterm(run: Run) -> None:
+    def stop(*_: object) -> None:
+        run.display.say("SIGTERM: the run stops after this step")
+        run.stopping = True
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
 
 
 def write_pages(path: Path, display: Display) -> None:

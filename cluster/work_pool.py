@@ -1,24 +1,28 @@
 """Workers that share work: started, watched, replaced, and added or taken away while they work.
 
 The pool has no thread of its own: `pump` does what is due. A share whose worker dies or is late goes to another worker in
-halves, down to the one item that is at fault; that item alone is given up, and nothing else is lost.
+halves, down to the one item that is at fault; that item alone is given up, and nothing else is lost. A worker whose node
+is about to go hands its shares back.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import ray
 
+from actors.restarts import Restarts
 from actors.waiting import CallFailed, RemoteFailure, wait_for
 
-from .health import Health, Limits, Restarts, State
+from .health import Health, Limits, State
 
 PUMP_S = 1.0  # the longest that one turn waits
+NODES_S = 5.0  # between two looks at the nodes
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ class _Share:
 
 @dataclass
 class _Call:
-    """What a worker was asked for: a share, to hold a version, or, where it is neither, its start."""
+    """What a worker was asked for: to start, a sign of life, to hold a version, or a share. The first two have no limit of
+    their own: `Health.tick` ends them."""
 
-    until: float
-    seconds: float
+    what: Literal["start", "beat", "update", "work"]
+    since: float
+    seconds: float = math.inf
     share: _Share | None = None
-    version: int | None = None
+    version: Any = None
 
 
 @dataclass
@@ -73,15 +79,13 @@ class _Worker:
     actor: Any
     health: Health
     calls: dict[Any, _Call] = field(default_factory=dict)
+    node: str = ""
     proof: Any = None  # what it answered when it was brought to its version
+    beaten: float = 0.0  # when it was asked for a sign of life
 
-    @property
-    def busy(self) -> bool:
-        return any(call.share for call in self.calls.values())
-
-    @property
-    def updating(self) -> bool:
-        return any(call.version is not None for call in self.calls.values())
+    def doing(self, what: str) -> int:
+        """How many calls of a kind it has not answered."""
+        return sum(call.what == what for call in self.calls.values())
 
 
 class WorkPool:
@@ -89,21 +93,34 @@ class WorkPool:
 
     Args:
         run, kind: workers are called run/kind-rank.
-        start: makes the actor of a rank under a name; it has a method `ready`.
+        start: makes the actor of a rank under a name; its method `ready` answers once it stands, with the id of its node.
         least_s: the shortest time that a share is given, however small it is.
         tries: how often one item may fail with its worker before it is given up.
         update: brings an actor to a version of the weights, and has it prove that it holds it; None for workers without any.
             A worker that holds another version than the pool's gets no share.
+        beat_s: between two calls of an actor's method `ping`, by which it shows that it lives; None for actors that cannot
+            answer while they work. Of those the limit of a share is the only sign.
+        shares_each: how many shares a worker may have at once.
+        version: what workers hold by themselves where there is no `update`.
+
+    Attributes:
+        news: what went wrong, in words, for the one who reads and empties it.
+        busy_s: seconds that workers spent on shares, summed over all workers. (One with two shares counts once.)
+        present_s: seconds for which workers could have worked.
     """
 
     def __init__(self, run: str, kind: str, size: int, start: Callable[[int, str], Any], limits: Limits, restarts: Restarts,
-                 least_s: float, tries: int = 1, update: Callable[[Any, int], Any] | None = None) -> None:
+                 least_s: float, tries: int = 1, update: Callable[[Any, Any], Any] | None = None,
+                 beat_s: float | None = None, shares_each: int = 1, version: Any = 0) -> None:
         self.run, self.kind, self.size, self.limits, self.restarts = run, kind, size, limits, restarts
-        self.least_s, self.tries = least_s, tries
+        self.least_s, self.tries, self.beat_s, self.shares_each = least_s, tries, beat_s, shares_each
         self._start_actor, self._update_actor = start, update
-        self.version: int | None = None if update else 0
-        self.started = 0
+        self.version = None if update else version
+        self.started = self.died = 0
+        self.busy_s = self.present_s = 0.0
+        self._counted = self._looked = time.monotonic()
         self.proven = False  # whether a worker was ever ready
+        self.news: list[str] = []
         self.last_words = ""  # why the last worker died
         self.workers: dict[int, _Worker] = {}
         self.waiting: deque[_Share] = deque()
@@ -126,12 +143,28 @@ class WorkPool:
 
     def submit(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float) -> Batch:
         """Queues a share for each worker that may get one now, or is about to."""
+        if self.version is None:
+            raise ValueError(f"{self.kind} workers hold no version yet; update comes first")
         batch = Batch(items, call)
         present = sum(w.health.alive and w.health.state is not State.DRAINING for w in self.workers.values())
         self._queue(_Share(batch, 0, items, seconds), max(1, present))
+        self._hand_out(time.monotonic())
         return batch
 
-    def update(self, version: int) -> list[Any]:
+    def ready(self) -> None:
+        """Waits until all workers stand. Raises RemoteFailure."""
+        while self.count(State.SYNCING, State.READY) < self.size:
+            self.pump()
+
+    def count(self, *states: State) -> int:
+        """Workers in one of the states."""
+        return sum(worker.health.state in states for worker in self.workers.values())
+
+    def states(self) -> dict[str, int]:
+        """How many workers are in which state."""
+        return dict(Counter(str(worker.health.state) for worker in self.workers.values()))
+
+    def update(self, version: Any) -> list[Any]:
         """Every worker that stands takes the version and proves that it holds it; who starts later takes it then.
 
         Returns:
@@ -140,12 +173,22 @@ class WorkPool:
         Raises:
             RemoteFailure: no worker is left, and none may be started.
         """
+        if self._update_actor is None:
+            raise ValueError(f"{self.kind} workers hold no version")
         self.version = version
         while True:
             self.pump()
             standing = [w for w in self.workers.values() if w.health.state not in (State.STARTING, State.DRAINING)]
             if standing and all(worker.health.version == version for worker in standing):
                 return [worker.proof for worker in standing]
+
+    def forget(self) -> None:
+        """Drops what was handed in, answered or not: nobody waits for it any more."""
+        self.waiting.clear()
+        for worker in self.workers.values():
+            for ref in [ref for ref, call in worker.calls.items() if call.what == "work"]:
+                ray.cancel(ref)
+                del worker.calls[ref]
 
     def scale(self, size: int) -> None:
         """From now on `size` workers; who is too many finishes its share first."""
@@ -154,35 +197,73 @@ class WorkPool:
     def pump(self, wait_s: float = PUMP_S) -> None:
         """One turn: brings the workers to `size`, hands out shares, waits a little, takes in what was answered."""
         now = time.monotonic()
+        self._count_time(now)
+        self._leave_nodes(now)
         self._fit(now)
+        self._beat(now)
         self._bring_to_version(now)
         self._hand_out(now)
         calls = {ref: worker for worker in self.workers.values() for ref in worker.calls}
         if not calls:
-            time.sleep(min(wait_s, self.restarts.wait_s(now) or 0.0))
+            time.sleep(min(wait_s, max(0.05, self.restarts.wait_s(now) or 0.0)))
             return
-        soonest = min(call.until for worker in self.workers.values() for call in worker.calls.values())
-        ray.wait(list(calls), timeout=max(0.0, min(wait_s, soonest - now)))
+        soonest = min(call.since + call.seconds for worker in self.workers.values() for call in worker.calls.values())
+        ray.wait([ref for ref, worker in calls.items() if worker.calls[ref].what != "beat"] or list(calls),
+                 timeout=max(0.0, min(wait_s, soonest - now)))
         done, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for ref in done:
             if ref in calls[ref].calls:  # not taken back meanwhile
                 self._answered(calls[ref], ref)
-        now = time.monotonic()
-        for worker in list(self.workers.values()):
-            if late := [call for call in worker.calls.values() if call.until <= now]:
-                self._lost(worker, f"{worker.name} did not answer within {late[0].seconds:g} s")
+        self._find_late(time.monotonic())
 
     def stop(self) -> None:
         for worker in self.workers.values():
             ray.kill(worker.actor)
         self.workers.clear()
 
+    def _count_time(self, now: float) -> None:
+        passed, self._counted = now - self._counted, now
+        self.present_s += passed * self.count(State.READY, State.SYNCING, State.DRAINING)
+        self.busy_s += passed * sum(worker.doing("work") > 0 for worker in self.workers.values())
+
+    def _leave_nodes(self, now: float) -> None:
+        """Workers of nodes that are about to go (a spot machine is taken back) hand over what they have."""
+        if now - self._looked < NODES_S:
+            return
+        self._looked = now
+        if leaving := draining_nodes():
+            for worker in [worker for worker in self.workers.values() if worker.node in leaving]:
+                for call in worker.calls.values():
+                    if call.share:
+                        self.waiting.appendleft(call.share)
+                self.news.append(f"{worker.name}: its node is about to go; what it had goes to others")
+                worker.health.died("its node goes", now)
+                self._take_away(worker)
+
+    def _beat(self, now: float) -> None:
+        for worker in self.workers.values() if self.beat_s else ():
+            if (worker.health.state is not State.STARTING and now - worker.beaten >= self.beat_s
+                    and not worker.doing("beat")):
+                worker.beaten = now
+                worker.health.asked(now)
+                worker.calls[worker.actor.ping.remote()] = _Call("beat", now)
+
+    def _find_late(self, now: float) -> None:
+        for worker in list(self.workers.values()):
+            if self.beat_s or worker.health.state is State.STARTING:
+                worker.health.tick(now)
+            late = [call for call in worker.calls.values() if call.since + call.seconds <= now]
+            if not worker.health.alive:
+                self._lost(worker, f"{worker.name} {worker.health.why}")
+            elif late:
+                self._lost(worker, f"{worker.name} did not answer within {late[0].seconds:g} s")
+
     def _fit(self, now: float) -> None:
         staying = [worker for worker in self.workers.values() if worker.health.state is not State.DRAINING]
         for worker in sorted(staying, key=lambda w: w.rank)[self.size :]:
             worker.health.drain(now)
         for worker in list(self.workers.values()):
-            if not worker.busy:
+            if not worker.doing("work"):
                 worker.health.idle(now)
             if not worker.health.alive:
                 self._take_away(worker)
@@ -201,7 +282,7 @@ class WorkPool:
         again = "" if self.started <= self.size and not self.proven else f"-start-{self.started}"
         name = f"{self.kind}-{rank}{again}"
         worker = _Worker(rank, name, self._start_actor(rank, f"{self.run}/{name}"), Health(self.limits, now))
-        worker.calls[worker.actor.ready.remote()] = _Call(now + self.limits.start_s, self.limits.start_s)
+        worker.calls[worker.actor.ready.remote()] = _Call("start", now)
         self.workers[rank] = worker
 
     def _bring_to_version(self, now: float) -> None:
@@ -209,8 +290,8 @@ class WorkPool:
             return
         for worker in self.workers.values():
             standing = worker.health.alive and worker.health.state is not State.STARTING
-            if standing and worker.health.version != self.version and not worker.updating:
-                call = _Call(now + self.limits.start_s, self.limits.start_s, version=self.version)
+            if standing and worker.health.version != self.version and not worker.doing("update"):
+                call = _Call("update", now, self.limits.start_s, version=self.version)
                 worker.calls[self._update_actor(worker.actor, self.version)] = call
 
     def _queue(self, share: _Share, count: int) -> None:
@@ -222,12 +303,11 @@ class WorkPool:
                 first += len(items)
 
     def _hand_out(self, now: float) -> None:
-        free = [w for _, w in sorted(self.workers.items())
-                if w.health.accepts and w.health.version == self.version and not w.busy]
-        for worker in free[: len(self.waiting)]:
-            share = self.waiting.popleft()
-            call = _Call(now + share.seconds, share.seconds, share)
-            worker.calls[share.batch.call(worker.actor, share.items)] = call
+        able = [w for _, w in sorted(self.workers.items()) if w.health.accepts and w.health.version == self.version]
+        for have in range(self.shares_each):  # first to those who have none
+            for worker in [worker for worker in able if worker.doing("work") == have][: len(self.waiting)]:
+                share = self.waiting.popleft()
+                worker.calls[share.batch.call(worker.actor, share.items)] = _Call("work", now, share.seconds, share)
 
     def _answered(self, worker: _Worker, ref: Any) -> None:
         call, now = worker.calls[ref], time.monotonic()
@@ -242,18 +322,21 @@ class WorkPool:
                 self._again(call.share, str(error))
             return
         del worker.calls[ref]
-        if call.share:
+        if call.what == "beat":
+            worker.health.heard(now)
+        elif call.share:
             worker.health.heard(now)
             if len(answer) != len(call.share.items):
                 raise RemoteFailure(f"{worker.name} gave {len(answer)} results for {len(call.share.items)} items")
             call.share.batch.settle(call.share.first, answer)
-        elif call.version is not None:
+        elif call.what == "update":
             worker.health.verified(call.version, now)
             worker.proof, self.proven = answer, True
         else:
+            worker.node = answer
             worker.health.started(now)
             if self._update_actor is None:
-                worker.health.verified(0, now)
+                worker.health.verified(self.version, now)
                 self.proven = True
 
     def _lost(self, worker: _Worker, why: str) -> None:
@@ -261,9 +344,12 @@ class WorkPool:
         now = time.monotonic()
         worker.health.died(why, now)
         self.last_words = why
+        self.died += 1
         if not self.proven:
             raise RemoteFailure(why)
         self.restarts.died(now)
+        replaced = "another is started" if self.restarts.wait_s(now) is not None else "too many died; it is not replaced"
+        self.news.append(f"{why}; {replaced}")
         for call in worker.calls.values():
             if call.share:
                 self._again(call.share, why)
@@ -281,6 +367,13 @@ class WorkPool:
             self.waiting.append(replace(share, failures=share.failures + 1))
         else:
             share.batch.settle(share.first, [GivenUp(why)])
+
+
+def draining_nodes() -> set[str]:
+    """Ids of the nodes that will go soon, by the autoscaler's wish or the cloud's."""
+    from ray._private.state import state
+
+    return set(state.get_draining_nodes())
 
 
 def shares(items: Sequence[Any], count: int) -> list[Sequence[Any]]:

@@ -11,7 +11,7 @@ from actors.weights import WeightStore
 
 from .measures.strata import train_shares
 from .prepare import Prepared
-from .ray_cluster import has_learner_resource
+from .ray_cluster import has_learner_resource, near_driver
 from .recipe import Recipe
 from .reward_pool import RewardPool
 from .rollout_pool import RolloutPool
@@ -24,12 +24,13 @@ class Workers:
         name, model = run.name, prepared.model
         images = max(len(task.images) for tasks in prepared.tasks.values() for task in tasks)
         rules = recipe.reward.rules.weighted_by(train_shares(prepared.tasks["train"]))
-        self.store = ray.remote(WeightStore).options(name=f"{name}/weight-store", num_cpus=0, max_concurrency=100).remote()
+        self.store = ray.remote(WeightStore).options(name=f"{name}/weight-store", num_cpus=0, max_concurrency=100,
+                                                        scheduling_strategy=near_driver()).remote()
         # All start at once; importing vLLM and DeepSpeed takes longest.
         self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images)
         self.rewards = RewardPool(name, recipe.reward.model_copy(update={"rules": rules}))
         self.learner = Learner(recipe.learner, name, recipe.prompt, model, self.store, run / "learner", recipe.seed,
-                               has_learner_resource())
+                               has_learner_resource(), near_driver(), self.pump)
 
     def __enter__(self) -> "Workers":
         try:
@@ -42,6 +43,29 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def pump(self) -> None:
+        """Keeps the pools at work while the learner learns."""
+        for pool in (self.rollouts.pool, self.rewards.pool):
+            pool.pump(0)
+
+    def scale(self, rollout: int | None = None, reward: int | None = None) -> None:
+        """From now on so many workers; None leaves a pool as it is. Who is too many finishes what it has."""
+        for pool, size in ((self.rollouts.pool, rollout), (self.rewards.pool, reward)):
+            if size is not None:
+                pool.scale(size)
+
+    def states(self) -> dict[str, dict[str, int]]:
+        """How many workers of each kind are in which state."""
+        return {pool.kind: pool.states() for pool in (self.rollouts.pool, self.rewards.pool)}
+
+    def news(self) -> list[str]:
+        """What went wrong in the pools since the last call, in words."""
+        pools = (self.rollouts.pool, self.rewards.pool)
+        told = [line for pool in pools for line in pool.news]
+        for pool in pools:
+            pool.news.clear()
+        return told
 
     def stop(self) -> None:
         self.learner.stop()

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.health import Health, Limits, Restarts, State
+from actors.restarts import Restarts
+from cluster.health import Health, Limits, State
 
 LIMITS = Limits(start_s=100, suspect_s=10, dead_s=30)
 NEWS = st.one_of(

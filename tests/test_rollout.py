@@ -1,6 +1,7 @@
 """The rollout worker around a real engine, against the learner's own policy."""
 
 import numpy as np
+import psutil
 import pytest
 import ray
 import torch
@@ -10,7 +11,7 @@ from actors.policy import Policy, Sample
 from actors.rollout import RolloutConfig, RolloutWorker
 from actors.trajectory import Request
 from actors.waiting import RemoteFailure, wait_for
-from actors.weights import WeightStore, pack
+from actors.weights import Version, WeightStore, pack
 
 CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
 
@@ -29,9 +30,8 @@ def store(ray_session):
 def worker(ray_session, store, tiny_model):
     worker = ray.remote(RolloutWorker).options(num_cpus=0.5, max_concurrency=8).remote(
         0, CONFIG, str(tiny_model), PromptConfig(), store, 1)
-    wait_for(worker.start.remote(), 300, "the worker")
+    wait_for(worker.ready.remote(), 300, "the worker")
     yield worker
-    wait_for(worker.stop.remote(), 60, "the worker")
     ray.kill(worker)
 
 
@@ -45,18 +45,18 @@ def publish(policy, store, task, version, state=None):
     sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
     probe = [(sample, logprobs(policy, [sample], raw=True)[0])]
     state = state or {name: value.contiguous() for name, value in policy.model.state_dict().items()}
-    wait_for(store.publish.remote(version, pack(state), probe), 60, "the store")
+    wait_for(store.publish.remote(Version(0, version), pack(state), probe), 60, "the store")
 
 
 def generate(worker, requests, version, temperature=1.0):
-    return wait_for(worker.generate.remote(requests, temperature, version), 120, "the worker")
+    return wait_for(worker.generate.remote(requests, temperature, Version(0, version)), 120, "the worker")
 
 
 @pytest.fixture
 def ready(policy, store, worker, phantom_tasks):
     """The worker on version 1, which are the policy's weights."""
     publish(policy, store, phantom_tasks[0], 1)
-    assert wait_for(worker.update.remote(1), 120, "the worker") < 1e-4
+    assert wait_for(worker.update.remote(Version(0, 1)), 120, "the worker") < 1e-4
     return worker
 
 
@@ -88,6 +88,32 @@ def test_the_same_seeds_give_the_same_responses(ready, phantom_tasks):
     assert first == second
 
 
+def test_new_weights_reach_an_engine_that_is_writing(ready, policy, store, phantom_tasks):
+    """Every token keeps the version that wrote it, and has the log-probability that this version gives it."""
+    before = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    task = phantom_tasks[0]
+    requests = [Request(f"g{i}", t, 4, 100 * i) for i, t in enumerate(phantom_tasks[:6])]
+    try:
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+        after = {name: value.clone() for name, value in policy.model.state_dict().items()}
+        publish(policy, store, task, 4)
+        pending = ready.generate.remote(requests, 1.0, Version(0, 1))
+        assert wait_for(ready.update.remote(Version(0, 4)), 120, "the worker") < 1e-4
+        trajectories = [(g, t) for g in wait_for(pending, 120, "the worker") for t in g.trajectories]
+        assert {1, 4} == {int(v) for _, t in trajectories for v in t.versions}, "the update came too early or too late"
+        for version, state in ((1, before), (4, after)):
+            policy.model.load_state_dict(state)
+            for group, trajectory in trajectories:
+                (expected,) = logprobs(policy, [Sample(group.prompt_ids, group.task.images, trajectory.ids)])
+                own = trajectory.versions == version
+                assert np.abs(trajectory.logprobs - expected)[own].max(initial=0) < 1e-4
+        assert all((np.diff(t.versions) >= 0).all() for _, t in trajectories)
+    finally:
+        policy.model.load_state_dict(before)
+
+
 def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(ready, policy, store, phantom_tasks):
     state = {name: value.clone() for name, value in policy.model.state_dict().items()}
     state["lm_head.weight"][policy.encoder.image_token] = 50 * state["lm_head.weight"].mean(0).sign()
@@ -95,7 +121,7 @@ def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(read
     try:
         policy.model.load_state_dict(state)
         publish(policy, store, phantom_tasks[0], 2)
-        wait_for(ready.update.remote(2), 120, "the worker")
+        wait_for(ready.update.remote(Version(0, 2)), 120, "the worker")
         groups = generate(ready, [Request("g", t, 4, 5) for t in phantom_tasks[:4]], 2)
     finally:
         policy.model.lm_head.weight.data.copy_(original)
@@ -119,14 +145,24 @@ def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(re
         else:
             sent["lm_head.weight"] = before["lm_head.weight"]
         publish(policy, store, phantom_tasks[0], 3, sent)
-        with pytest.raises(RemoteFailure, match="does not hold weights version 3"):
-            wait_for(ready.update.remote(3), 120, "rollout-0")
-        with pytest.raises(RemoteFailure, match="3 is wanted"):
+        with pytest.raises(RemoteFailure, match="does not hold weights version 0.3"):
+            wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0")
+        with pytest.raises(RemoteFailure, match="0.3 is wanted"):
             generate(ready, [Request("g", phantom_tasks[0], 1, 0)], 3)
     finally:
         policy.model.load_state_dict(before)
 
 
 def test_a_version_that_is_not_kept_is_named(ready):
-    with pytest.raises(RemoteFailure, match="version 99 is not kept"):
-        wait_for(ready.update.remote(99), 60, "rollout-0")
+    with pytest.raises(RemoteFailure, match="version 0.99 is not kept"):
+        wait_for(ready.update.remote(Version(0, 99)), 60, "rollout-0")
+
+
+def test_a_killed_worker_takes_its_engine_along(ready):
+    """The last test here: the worker is gone after it."""
+    pid = wait_for(ready.__ray_call__.remote(lambda worker: __import__("os").getpid()), 60, "the worker")
+    engine = psutil.Process(pid).children(recursive=True)
+    assert engine
+    psutil.Process(pid).kill()
+    _, alive = psutil.wait_procs(engine, timeout=20)
+    assert not alive

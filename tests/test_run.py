@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
+from cluster.ledger import committed_events
 from cluster.recipe import load_recipe
 from cluster.session import go_on, start
 
@@ -25,7 +26,7 @@ def same(a, b):
 
 
 def events(run):
-    return [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
+    return committed_events(run / "ledger.jsonl")
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ import time
 import pytest
 import ray
 
+from actors.restarts import Restarts
 from actors.waiting import RemoteFailure
-from cluster.health import Limits, Restarts
+from cluster.health import Limits
 from cluster.work_pool import GivenUp, WorkPool
 
 WAIT_S = 60
@@ -26,7 +27,7 @@ class Doubler:
         (folder / str(os.getpid())).touch()
 
     def ready(self):
-        pass
+        return ray.get_runtime_context().get_node_id()
 
     def update(self, version):
         (self.folder / f"{os.getpid()}-{version}").touch()
@@ -143,7 +144,7 @@ def test_more_and_fewer_workers_while_they_work(open_pool):
     ready(pool, 3)
     second = pool.submit(list(range(40, 70)), double, WAIT_S)
     pool.pump(0)
-    assert sum(worker.busy for worker in pool.workers.values()) >= 2
+    assert sum(worker.doing("work") for worker in pool.workers.values()) >= 2
     pool.scale(1)
     while not (first.done and second.done):
         pool.pump()

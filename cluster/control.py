@@ -1,0 +1,130 @@
+"""Talking to a run while it goes on: a named actor holds what the run last told of itself, and what was asked of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+
+from actors.waiting import RemoteFailure, wait_for
+
+from .errors import UserError
+from .ray_cluster import near_driver
+
+NAMESPACE = "curlvpr"
+RELEASE_S = 15
+ADDRESS_FILE = "ray_address"  # in the run folder: where its cluster is
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks of a run. It is granted after the step that the run is at."""
+
+    what: Literal["scale", "pause", "resume", "checkpoint", "stop"]
+    rollout: int | None = None
+    reward: int | None = None
+
+
+class RunActor:
+    """Stands between a run, which is busy, and whoever asks; an asynchronous Ray actor, called like the run folder."""
+
+    def __init__(self) -> None:
+        self.status: dict[str, Any] = {}
+        self.wishes: list[Wish] = []
+
+    def __repr__(self) -> str:
+        return "run"
+
+    async def exchange(self, status: dict[str, Any]) -> list[Wish]:
+        """The run's side: tells its status, and takes what was asked since."""
+        self.status = status
+        wishes, self.wishes = self.wishes, []
+        return wishes
+
+    async def ask(self, wish: Wish) -> None:
+        self.wishes.append(wish)
+
+    async def tell(self) -> dict[str, Any]:
+        return self.status
+
+
+class Control:
+    """The run's side; a context, inside which the run can be asked. Raises UserError where another process holds the run."""
+
+    def __init__(self, run: Path) -> None:
+        self.address = run / ADDRESS_FILE
+        until = time.monotonic() + RELEASE_S
+        while True:
+            try:
+                self.actor = ray.remote(RunActor).options(name=str(run), namespace=NAMESPACE, num_cpus=0, max_restarts=-1,
+                                                          scheduling_strategy=near_driver()).remote()
+                break
+            except ValueError as error:  # the name is taken; by a process that just died, Ray has it back in a moment
+                if time.monotonic() > until:
+                    raise UserError(f"{run}: this run goes on already, in another process") from error
+                time.sleep(0.5)
+        self.address.write_text(ray.get_runtime_context().gcs_address, encoding="utf-8")
+
+    def __enter__(self) -> "Control":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.address.unlink(missing_ok=True)
+        ray.kill(self.actor)
+
+    def exchange(self, status: dict[str, Any]) -> list[Wish]:
+        """Tells the status; returns what was asked since the last time. A run does not end because nobody can ask it."""
+        try:
+            return wait_for(self.actor.exchange.remote(status | {"told_at": time.time()}), 30, "the run's actor")
+        except RemoteFailure:
+            return []
+
+
+def find_run(run: Path) -> Any | None:
+    """The actor of the run in the folder `run`; None where no process holds it. Connects to the run's cluster.
+
+    Raises:
+        UserError: it is no run folder.
+    """
+    if not (run / "recipe.yaml").is_file():
+        raise UserError(f"{run}: no run folder; it has no recipe.yaml")
+    if not (run / ADDRESS_FILE).is_file():
+        return None
+    address = (run / ADDRESS_FILE).read_text(encoding="utf-8")
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for a minute
+        if not ray.is_initialized():
+            ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+        return ray.get_actor(str(run.absolute()), namespace=NAMESPACE)
+    except (OSError, RuntimeError, ValueError):  # no cluster, or no such run on it
+        return None
+
+
+def ask(run: Path, wish: Wish) -> None:
+    """Hands a wish to the run. Raises UserError where it does not go on."""
+    if (actor := find_run(run)) is None:
+        raise UserError(f"{run}: this run does not go on now; it is {told_status(run)['status']}")
+    wait_for(actor.ask.remote(wish), 30, f"the run {run}")
+
+
+def told_status(run: Path) -> dict[str, Any]:
+    """What a run says of itself now; where no process holds it, what its summary says."""
+    if actor := find_run(run):
+        try:
+            if status := wait_for(actor.tell.remote(), 30, f"the run {run}"):
+                return status
+            return {"run": run.name, "status": "starting"}
+        except RemoteFailure:
+            pass
+    summary = run / "summary.json"
+    if not summary.is_file():
+        return {"run": run.name, "status": "not started, or gone before its first step"}
+    kept = json.loads(summary.read_text(encoding="utf-8"))
+    gone = {"status": "gone: its process died"} if kept["status"] == "running" else {}
+    return {"run": run.name} | {name: kept[name] for name in ("status", "step", "steps", "version", "ledger", "why") if name in kept} | gone
