@@ -73,6 +73,7 @@ class Run:
         self.flights: deque[Flight] = deque()
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in recipe.stages}
         self.worst = {"logp_diff_max": 0.0, "ratio_diff_max": 0.0}
+        self.phase = ""  # what it is at
         self.phases: dict[str, float] = {}  # seconds by what they were spent on
         self._phases_before: dict[str, float] = {}  # as they stood at the last step
         self._rollout_seconds = (0.0, 0.0)  # busy and present, as they stood at the last step
@@ -430,10 +431,11 @@ class Run:
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        start = time.monotonic()
+        start, before, self.phase = time.monotonic(), self.phase, name
         try:
             yield
         finally:
+            self.phase = before
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - start
 
 

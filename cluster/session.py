@@ -7,6 +7,8 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +67,10 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None
     run: Run | None = None
     try:
         display.say(f"run folder {path}")
-        folder = RunFolder(path)
-        folder.write_recipe(recipe)
-        with ray_cluster(recipe.roles) as dashboard, Control(path) as control:
+        with ray_cluster(recipe.roles) as dashboard:
             if dashboard:
                 display.say(f"Ray dashboard http://{dashboard}")
-            display.say("preparing tasks and model")
-            prepared = prepare(recipe, path)
-            if prepared.dropped:
-                kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
-                display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
-            display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
-                        f"{recipe.learner.workers} learner workers")
-            with Workers(recipe, path, prepared) as workers:
-                run = Run(recipe, prepared, folder, workers, display, control)
+            with open_run(recipe, path, display) as run:
                 _stop_at_sigterm(run)
                 if resume:
                     run.restore(*(commit or (None, run.first_state)))
@@ -99,6 +91,28 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None
             run.close()
             write_pages(path, display)
         display.close()
+
+
+@contextmanager
+def open_run(recipe: Recipe, path: Path, display: Display) -> Iterator[Run]:
+    """A run in the folder `path`, on workers that stand as long as the block lasts. Ray is connected already.
+
+    Raises:
+        UserError: something the user gave cannot be used, or another process holds the run.
+        RemoteFailure: the workers cannot be started.
+    """
+    folder = RunFolder(path)
+    folder.write_recipe(recipe)
+    with Control(path) as control:
+        display.say("preparing tasks and model")
+        prepared = prepare(recipe, path)
+        if prepared.dropped:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
+            display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
+        display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
+                    f"{recipe.learner.workers} learner workers")
+        with Workers(recipe, path, prepared) as workers:
+            yield Run(recipe, prepared, folder, workers, display, control)
 
 
 def _stop_at_sigterm(run: Run) -> None:

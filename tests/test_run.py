@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
+from cluster.control import Wish, ask, told_status
 from cluster.ledger import committed_events
 from cluster.recipe import load_recipe
 from cluster.session import go_on, start
@@ -132,3 +136,80 @@ def test_tasks_and_seeds_do_not_depend_on_the_number_of_workers(run, tmp_path):
     one, two = (json.loads((p / "summary.json").read_text())["stages"][0]["scores"] for p in (run, path))
     assert one[0][0] == two[0][0]
     assert all((a - b).abs().max() < 0.02 for a, b in zip(weights(path).values(), weights(run).values(), strict=True))
+
+
+def wait_until(holds, seconds=300):
+    until = time.monotonic() + seconds
+    while not (value := holds()):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return value
+
+
+def process(title):
+    """The process of a Ray actor whose title holds the words."""
+    for candidate in psutil.process_iter(["cmdline"]):
+        if title in " ".join(candidate.info["cmdline"] or ()):
+            return candidate
+    return None
+
+
+def booked(path, event, stage):
+    ledger = path / "ledger.jsonl"
+    return ledger.is_file() and f'"event": "{event}", "group": "{stage}-' in ledger.read_text()
+
+
+def test_killed_workers_cost_time_alone(run, tmp_path):
+    """A rollout worker in the closed stage, the learner in the open one; the weights at the end are those without faults."""
+    path = tmp_path / "killed"
+
+    def kill():
+        wait_until(lambda: booked(path, "issued", "closed"))
+        wait_until(lambda: process("ray::rollout-0 v")).kill()
+        wait_until(lambda: booked(path, "trained", "open"))
+        wait_until(lambda: process("ray::learner-0 v")).kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        killer = pool.submit(kill)
+        assert start(load_recipe(SMOKE, SHORT), path) == 0
+        killer.result(timeout=1)
+    assert same(weights(path), weights(run))
+    assert events(path) == events(run)
+    assert '"rewound"' in (path / "ledger.jsonl").read_text()
+    stages = json.loads((path / "summary.json").read_text())["stages"]
+    assert stages == json.loads((run / "summary.json").read_text())["stages"]
+
+
+def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_session, tmp_path):
+    path = tmp_path / "ahead"
+    ahead = [f"stages.{stage}.training.{key}={value}" for stage in ("closed", "open")
+             for key, value in (("max_staleness", 1), ("correction", "token"))]
+    settings = [*SHORT, *ahead, "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6"]
+    asked = {}
+
+    def ask_it():
+        wait_until(lambda: booked(path, "trained", "closed"))
+        asked["status"] = told_status(path)
+        ask(path, Wish("scale", rollout=2, reward=2))
+        ask(path, Wish("pause"))
+        wait_until(lambda: told_status(path)["status"] == "paused")
+        wait_until(lambda: told_status(path)["workers"] == {"rollout": {"ready": 2}, "reward": {"ready": 2}})
+        asked["paused"] = told_status(path)
+        ask(path, Wish("resume"))
+        wait_until(lambda: told_status(path)["step"] > asked["paused"]["step"])
+        ask(path, Wish("stop"))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask_it)
+        assert start(load_recipe(SMOKE, settings), path) == 0
+        asking.result(timeout=1)
+    assert asked["status"]["stage"] == "closed" and asked["status"]["ledger"]["trained"] >= 8
+    assert told_status(path)["status"] == "stopped" and not (path / "model").exists()
+    assert go_on(load_recipe(path / "recipe.yaml"), path) == 0
+    rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"]
+    assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6, 1, 2]
+    assert [r["staleness_max"] for r in rows[:3]] == [0, 1, 1] and max(r["staleness_max"] for r in rows[:6]) == 1
+    assert all(r["ratio_diff_max"] < 1e-4 for r in rows if r["staleness_max"] == 0)
+    issued = [e["group"] for e in events(path) if e["event"] == "issued"]
+    trained = [e["group"] for e in events(path) if e["event"] == "trained"]
+    assert sorted(issued) == sorted(trained) and len(issued) == len(set(issued)) == 64
