@@ -219,6 +219,8 @@ def read_findings(answer: str) -> tuple[str, ...] | None:
 
 def _at_marks(part: str) -> list[str]:
     """ "Edema ✅ Mass ❌" and "✅ Edema ❌ Mass" as two names each, with their marks."""
+    if part.isascii():
+        return [part]
     return (_BEFORE_MARK if _MARK.match(part) else _AFTER_MARK).split(part)
 
 

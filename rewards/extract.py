@@ -18,7 +18,8 @@ Labels = Literal["nih", "chexpert", "cxr_lt", "all"]
 
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 # Not the dot of 1.5 or "vs."; a line goes on where the next one begins in lower case.
-_SENTENCE_END = re.compile(r"[;!]|\n(?![^\S\n]*[a-z])|\.(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?:(?!\d)|(?<!\d\.))")
+# Written so that one set of characters comes first: `re` finds these much faster.
+_SENTENCE_END = re.compile(r"[;!\n.](?:(?<=[;!])|(?<=\n)(?![^\S\n]*[a-z])|(?<=\.)(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?:(?!\d)|(?<!\d\.)))")
 _WORD = re.compile(r"[hrsw]/[ops]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()]")
 _OWN_WORDS = ",:?()"
 _CLOCK = re.compile(r"\d:\d")
@@ -92,8 +93,10 @@ def _in_paragraph(paragraph: str) -> list[Mention]:
     mentions: list[Mention] = []
     skipping = False
     for sentence in _SENTENCE_END.split(paragraph):
-        for start in range(0, len(sentence), _LONGEST_SENTENCE):
-            for heading, said in _read(sentence[start : start + _LONGEST_SENTENCE]):
+        pieces = (sentence,) if len(sentence) <= _LONGEST_SENTENCE else (
+            sentence[start : start + _LONGEST_SENTENCE] for start in range(0, len(sentence), _LONGEST_SENTENCE))
+        for piece in pieces:
+            for heading, said in _read(piece):
                 if heading:
                     skipping = heading == "skipped_sections"
                 if said and not skipping:
@@ -143,12 +146,13 @@ def _phrases(sentence: str) -> list[Event]:
     for position, node in enumerate(map(ontology.phrases.get, words)):
         if node is None or position < end:
             continue
-        found, end, ahead = node.get(END), position + 1, position + 1
-        while ahead < count and (node := node.get(form(words[ahead], words[ahead]))) is not None:
+        found = node.get(END)
+        end = ahead = position + 1
+        while ahead < count and (node := node.get(word := words[ahead]) or node.get(form(word))) is not None:
             ahead += 1
             if END in node:
                 found, end = node[END], ahead
         if found is not None:
-            events.append((*found, position, end))
+            events.append((found[0], found[1], position, end))
     events.append(("stop", "", count, count))
     return events

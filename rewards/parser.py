@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE | re.ASCII)
 _OPEN = re.compile("<think>", re.IGNORECASE | re.ASCII)
-_PAIR = re.compile(r"\s*+(<think>)([^<]*)</think>\s*+<answer>([^<]*)</answer>\s*+", re.IGNORECASE | re.ASCII)
+_PAIR = re.compile(r"\s*+(<think>)([^<]*)</think>\s*+<answer>([^<]*)</answer>\s*+", re.ASCII)
 MAX_FAULTS = 20  # what is said of one response; a babbling one has thousands
 MAX_PAIRS = 100  # no film needs more steps; what follows is not read
 
@@ -70,7 +70,7 @@ def parse(response: str) -> Parsed:
 
 
 def _parse_sound(response: str) -> Parsed | None:
-    """The pairs of a response that is nothing but simple pairs, as most are: the quick way. Else None."""
+    """The pairs of a response that is nothing but simple pairs in lower case, as most are: the quick way. Else None."""
     pairs: list[Pair] = []
     position = 0
     while match := _PAIR.match(response, position):
