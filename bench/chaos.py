@@ -1,0 +1,181 @@
+"""A run whose workers are killed again and again, on a Ray cluster of several nodes on this machine.
+
+    python -m bench.chaos OUT [--seed 0] [--json]
+
+Real engines, real DeepSpeed: two rollout workers, two reward workers, two learner ranks on three nodes, and a recipe as
+small as `recipes/smoke.yaml` with more steps. At seeded moments rollout workers (7 times), reward workers (5), learner ranks
+(5) and whole nodes (3) are killed with SIGKILL, half of them while weights are updated or a checkpoint is committed, and a
+new node joins for each that went. The same recipe is run once without faults, for the score. About 40 minutes on two cores.
+
+OUT/ keeps both run folders and events.jsonl: every fault with its time, and every step's. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.cluster_utils import Cluster
+
+from actors.environment import ENVIRONMENT, quiet_libraries
+from cluster.display import LineDisplay
+from cluster.ledger import committed_events
+from cluster.recipe import Recipe, load_recipe
+from cluster.run import Run
+from cluster.session import open_run
+
+SETTINGS = [
+    "stages.sft.gate.max_steps=40", "stages.closed.gate.max_steps=80", "stages.closed.gate.every=20",
+    "stages.closed.gate.plateau=null", "stages.closed.gate.threshold=null", "stages.open.gate.plateau=null",
+    "stages.open.gate.threshold=null", "stages.open.gate.max_steps=40", "stages.open.gate.every=20",
+    "stages.open.training.updates_per_step=1", "rollout.workers=2", "reward.workers=2", "learner.workers=2",
+    "learner.zero_stage=2", "learner.silent_s=60", "rollout.silent_s=45", "learner.threads=1",
+    "checkpoint.every_minutes=0.5", "checkpoint.keep=3"]
+KILLED = {"rollout": 7, "reward": 5, "learner": 5, "node": 3}
+TITLES = {"rollout": r"^ray::(rollout-\d|RolloutWorker)", "reward": r"^ray::RewardWorker",
+          "learner": r"^ray::(learner-\d|RayTrainWorker)"}
+NODE = dict(num_cpus=3, object_store_memory=300 * 2**20)
+BUSY = ("publish", "commit")  # the moments at which half of the faults strike
+
+
+class Events:
+    """OUT/events.jsonl: what happened, and when."""
+
+    def __init__(self, path: Path) -> None:
+        self.file, self.start = open(path, "w", encoding="utf-8"), time.monotonic()
+
+    def add(self, **event: Any) -> None:
+        self.file.write(json.dumps({"at_s": round(time.monotonic() - self.start, 2), **event}) + "\n")
+        self.file.flush()
+
+
+class Killer:
+    """Kills by a seeded plan; one fault at a time, the next when the run has trained a step since."""
+
+    def __init__(self, run: Run, cluster: Cluster, seed: int, events: Events) -> None:
+        self.run, self.cluster, self.events, self.rng = run, cluster, events, random.Random(seed)
+        kinds = [kind for kind, count in KILLED.items() for _ in range(count)]
+        self.rng.shuffle(kinds)
+        self.plan = [(kind, number % 2 == 0) for number, kind in enumerate(kinds)]
+        self.done: Counter[str] = Counter()
+        self.in_busy = 0
+        self.over = threading.Event()
+
+    def work(self) -> None:
+        for kind, busy in self.plan:
+            trained = self.run.ledger.counts["trained"]
+            while self.run.ledger.counts["trained"] <= trained or not self.run.curriculum.finished and (
+                    self.run.curriculum.stage.kind == "sft"):
+                if self.over.wait(0.1):
+                    return
+            self.over.wait(self.rng.uniform(0, 4))
+            while busy and self.run.phase not in BUSY:
+                if self.over.wait(0.01):
+                    return
+            self.over.wait(self.rng.uniform(0, 0.3))
+            while not self.strike(kind):
+                if self.over.wait(0.5):
+                    return
+
+    def strike(self, kind: str) -> bool:
+        phase, step = self.run.phase, self.run.step
+        if kind == "node":
+            node = self.rng.choice([node for node in self.cluster.list_all_nodes() if node is not self.cluster.head_node])
+            self.cluster.remove_node(node, allow_graceful=False)
+            self.events.add(event="fault", kind=kind, phase=phase, step=step)
+            self.cluster.add_node(**NODE)
+            self.events.add(event="joined", kind=kind)
+        else:
+            pattern = re.compile(TITLES[kind])
+            victims = [p for p in psutil.process_iter(["cmdline"]) if pattern.match(" ".join(p.info["cmdline"] or ()))]
+            if not victims:
+                return False
+            self.rng.choice(victims).kill()
+            self.events.add(event="fault", kind=kind, phase=phase, step=step)
+        self.done[kind] += 1
+        self.in_busy += phase in BUSY
+        return True
+
+
+def train(recipe: Recipe, path: Path, cluster: Cluster, seed: int | None, events: Events) -> tuple[dict[str, Any], Killer | None]:
+    """The summary of a run, under faults where there is a seed."""
+    with open_run(recipe, path, LineDisplay()) as run:
+        heed, killer = run._heed, None
+
+        def watch() -> None:  # after every step
+            events.add(event="step", run=path.name, step=run.step, ledger=run.ledger.totals(), lineage=run.lineage)
+            heed()
+
+        run._heed = watch
+        if seed is not None:
+            killer = Killer(run, cluster, seed, events)
+            thread = threading.Thread(target=killer.work, daemon=True)
+            thread.start()
+        try:
+            summary = run.train()
+        finally:
+            if killer:
+                killer.over.set()
+                thread.join()
+            run.close()
+    return summary, killer
+
+
+def result(out: Path, killer: Killer, faulted: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
+    events = committed_events(out / "faults" / "ledger.jsonl")
+    trained = Counter(event["group"] for event in events if event["event"] == "trained")
+    lines = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    balanced = all(ledger["issued"] == ledger["trained"] + ledger["dropped"] + ledger["in_flight"]
+                   for line in lines if line["event"] == "step" for ledger in [line["ledger"]])
+    ends = [{stage["name"]: stage["evaluation"]["end"] for stage in summary["stages"]} for summary in (faulted, plain)]
+    scores = {}
+    for measure in ("closed_accuracy", "open_micro_f1"):
+        with_faults, without = (end["open"] for end in ends)
+        (low, high), (low_0, high_0) = with_faults["intervals"][measure], without["intervals"][measure]
+        scores[measure] = {"faults": with_faults[measure], "none": without[measure], "overlap": low <= high_0 and low_0 <= high}
+    extra = faulted["seconds"]["all"] - plain["seconds"]["all"]
+    faults = sum(killer.done.values())
+    return {"faults": faults, **{f"{kind}_killed": n for kind, n in killer.done.items()}, "in_update_or_commit": killer.in_busy,
+            "steps_planned": plain["steps"], "steps_done": faulted["steps"], "ledger_balanced": balanced,
+            "trained_twice": sum(count > 1 for count in trained.values()), "groups_trained": len(trained),
+            "groups_dropped": sum(event["event"] == "dropped" for event in events), "scores": scores,
+            "seconds": round(faulted["seconds"]["all"]), "seconds_without_faults": round(plain["seconds"]["all"]),
+            "seconds_lost_per_fault": round(extra / max(1, faults), 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="only the last line counts; nothing else changes")
+    given = parser.parse_args()
+    quiet_libraries()
+    out = given.out.absolute()
+    out.mkdir(parents=True)
+    events = Events(out / "events.jsonl")
+    cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, object_store_memory=300 * 2**20,
+                                                                include_dashboard=False))
+    for _ in range(3):
+        cluster.add_node(**NODE)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)})
+    recipe = load_recipe(Path("recipes/smoke.yaml"), SETTINGS)
+    try:
+        plain, _ = train(recipe, out / "plain", cluster, None, events)
+        faulted, killer = train(recipe, out / "faults", cluster, given.seed, events)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    print(json.dumps(result(out, killer, faulted, plain)))
+
+
+if __name__ == "__main__":
+    main()
