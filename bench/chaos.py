@@ -34,7 +34,8 @@ from cluster.run import Run
 from cluster.session import open_run
 
 SETTINGS = [
-    "stages.sft.gate.max_steps=40", "stages.closed.gate.max_steps=80", "stages.closed.gate.every=20",
+    "data.phantoms.train=600", "stages.sft.gate.max_steps=150", "stages.sft.gate.every=75", "stages.sft.training.tasks_per_step=32",
+    "stages.closed.gate.max_steps=80", "stages.closed.gate.every=20",
     "stages.closed.gate.plateau=null", "stages.closed.gate.threshold=null", "stages.open.gate.plateau=null",
     "stages.open.gate.threshold=null", "stages.open.gate.max_steps=40", "stages.open.gate.every=20",
     "stages.open.training.updates_per_step=1", "rollout.workers=2", "reward.workers=2", "learner.workers=2",

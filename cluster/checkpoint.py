@@ -22,6 +22,15 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
 
+    def lacks_room(self) -> str:
+        """Why there is no room for another commit like the last one, in words; "" where there is, or where none was made."""
+        committed = self.committed()
+        if not committed:
+            return ""
+        needed = sum(path.stat().st_size for path in committed[-1].rglob("*") if path.is_file())
+        free = shutil.disk_usage(self.folder).free
+        return "" if free > 1.1 * needed else f"{self.folder} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
+
     def begin(self, step: int) -> Path:
         """An empty folder for the parts of a commit."""
         folder = self.folder / f"step-{step:07d}"

@@ -21,6 +21,7 @@ from curriculum.phantom_set import PhantomConfig
 from curriculum.stages import StageConfig
 
 from .errors import UserError
+from .guards import DEFAULT, Guard
 
 
 class _Part(BaseModel):
@@ -72,7 +73,8 @@ class EvaluationConfig(_Part):
 
 
 class CheckpointConfig(_Part):
-    every_minutes: float = Field(5, ge=0, description="at most this much work is lost; a stage's end is kept as well")
+    every_minutes: float = Field(5, ge=0, description="at most so much work is lost, unless commits would take a tenth of the "
+                                 "time; a stage's end is kept as well")
     keep: PositiveInt = 2
 
 
@@ -98,6 +100,7 @@ class Recipe(_Part):
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     report: ReportConfig = ReportConfig()
+    guards: tuple[Guard, ...] = DEFAULT
     log_trajectories: int = Field(2, ge=0, description="responses of every RL step that are kept in the run folder")
 
     @property

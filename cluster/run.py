@@ -4,50 +4,39 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from actors.advantage import token_advantages
 from actors.learner import LearnerRestarted
-from actors.trajectory import Group, Request, ScoredGroup, sampling_seed
+from actors.trajectory import ScoredGroup
 from actors.waiting import RemoteFailure
 from actors.weights import Version
 from curriculum.sampler import Sampler
 from curriculum.stages import GATE_FORMS, Curriculum, StageRecord
 from rewards.gate import BatchGate
-from rewards.verdict import NOT_SCORED
 
 from .balance import Balance
 from .checkpoint import CheckpointError, Checkpoints
 from .control import Control
 from .display import HEADLINES, Display
 from .evaluation import answer, answer_by_view, held_out
+from .flights import Flights
+from .guards import Alarm, Guards
 from .ledger import Ledger
 from .measures import Interval, Scores
 from .prepare import Prepared
 from .recipe import GrpoStage, Recipe, SftStage, Stage
 from .run_folder import RunFolder
-from .work_pool import Batch, GivenUp
+from .step_numbers import response_numbers
 from .workers import Workers
 
 STEP_PHASES = ("generate", "score", "learn", "publish")  # what a step consists of; the rest is evaluation and commits
+MOST_ROLL_BACKS = 3
 PAUSE_S = 1.0  # between two looks at what a paused run was asked
 PROBE_TASKS = 2  # a worker proves with so many that it holds a version
-
-
-@dataclass
-class Flight:
-    """The groups of one step of a stage, asked for and not yet trained."""
-
-    step: int
-    requests: list[Request]
-    batch: Batch
 
 
 class Run:
@@ -66,20 +55,23 @@ class Run:
         self.curriculum = Curriculum(recipe.stages)
         self.sampler = Sampler(self.tasks["train"], recipe.seed)
         self.gate = BatchGate()
+        self.guards, self.caution = Guards(recipe.guards), 1.0  # the share of the learning rate that is left
         self.ledger = Ledger(folder.path / "ledger.jsonl")
+        self.flights = Flights(recipe, self.sampler, workers.rollouts, self.ledger)
         self.checkpoints = Checkpoints(folder.path / "checkpoints", recipe.checkpoint.keep)
         self.step = self.version = self.lineage = 0
         self.published: Version | None = None
-        self.flights: deque[Flight] = deque()
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in recipe.stages}
         self.worst = {"logp_diff_max": 0.0, "ratio_diff_max": 0.0}
         self.phase = ""  # what it is at
         self.phases: dict[str, float] = {}  # seconds by what they were spent on
         self._phases_before: dict[str, float] = {}  # as they stood at the last step
         self._rollout_seconds = (0.0, 0.0)  # busy and present, as they stood at the last step
+        self._commit_s = 0.0  # what the last commit took
         self._pace: float | None = None  # seconds of a step, smoothed
         self.seconds_before = 0.0  # in earlier sittings of a resumed run
         self.started = self.committed = time.monotonic()
+        self._commit_s = 0.0
         self._scores: dict[int, Scores] = {}  # of the test tasks, by version
         asked = recipe.asked
         self.families = {task.family: task.form for task in self.tasks["train"] if task.family in asked}
@@ -127,10 +119,32 @@ class Run:
         self.curriculum.step_done()
         self.ledger.check()
         self._log_step(stage, record, row)
+        for alarm in self.guards.look(self.step, row):
+            if self._act_on(alarm):
+                return
         if self.curriculum.evaluation_due and self.curriculum.observe(self._validate(stage, record)):
             self._close_stage(stage, record)
-        if record.reason or time.monotonic() - self.committed > 60 * self.recipe.checkpoint.every_minutes:
+        due = time.monotonic() - self.committed > max(60 * self.recipe.checkpoint.every_minutes, 9 * self._commit_s)
+        if record.reason or (due and not self.guards.alarmed):
             self._commit()
+
+    def _act_on(self, alarm: Alarm) -> bool:
+        """Warns, pauses or rolls back; whether the step is undone.
+
+        Raises:
+            RemoteFailure: it was rolled back `MOST_ROLL_BACKS` times already.
+        """
+        self.display.say(f"{alarm.action.replace('_', ' ')}: {alarm.why}")
+        if alarm.action == "pause":
+            self.paused = True
+        if alarm.action != "roll_back":
+            return False
+        if (caution := self.caution / 10) < 0.1**MOST_ROLL_BACKS:
+            raise RemoteFailure(f"rolled back {MOST_ROLL_BACKS} times, and still: {alarm.why}")
+        self._go_back(alarm.why, alarm.began - 1)
+        self.caution = caution
+        self.display.say(f"the learning rate is {caution:g} of the recipe's from here on")
+        return True
 
     def _heed(self) -> None:
         """Tells how the run stands, and does what it was asked for meanwhile; stays here while it is paused."""
@@ -169,7 +183,7 @@ class Run:
         training = stage.training
         drawn = self.sampler.draw(stage.mixture, training.tasks_per_step)
         with self._phase("learn"):
-            row = self.workers.learner.sft([task for task, _ in drawn], training.rate(self.curriculum.record.steps))
+            row = self.workers.learner.sft([task for task, _ in drawn], self.caution * training.rate(self.curriculum.record.steps))
         self.version += 1
         return row
 
@@ -180,10 +194,9 @@ class Run:
         """
         training, step, temperature = stage.training, self.curriculum.record.steps, self.recipe.rollout.temperature
         self._publish()
-        self._issue(stage, step)
-        flight = self.flights.popleft()
+        self.flights.issue(stage, step)
         with self._phase("generate"):
-            groups = self._kept(self.workers.rollouts.gather(flight.batch), flight, training)
+            groups = self.flights.take(training, self.version)
         with self._phase("score"):
             verdicts = self.workers.rewards.score(groups)
             gate = {}
@@ -194,60 +207,13 @@ class Run:
                                                              training.credit, training.process_weight))
                       for group, v in zip(groups, verdicts, strict=True)]
         with self._phase("learn"):
-            row = self.workers.learner.grpo(scored, training, training.rate(step), temperature)
-        row |= _response_numbers(scored) | gate | _age(groups, self.version)
+            row = self.workers.learner.grpo(scored, training, self.caution * training.rate(step), temperature)
+        row |= response_numbers(scored, self.version) | gate
         self.version += training.updates_per_step
         for group in groups:
             self.ledger.train(group.group_id, self.version)
         self.folder.add_trajectories(self.step, stage.name, scored, self.recipe.log_trajectories)
         return row
-
-    def _issue(self, stage: GrpoStage, step: int) -> None:
-        """Asks for the groups of `step` and of those after it that may be written with the present weights."""
-        training = stage.training
-        last = min(step + training.max_staleness, stage.gate.max_steps - 1)
-        for number in range(self.flights[-1].step + 1 if self.flights else step, last + 1):
-            requests = []
-            for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, training.tasks_per_step)):
-                seed = sampling_seed(self.recipe.seed, task.id, pass_number)
-                requests.append(Request(f"{stage.name}-{number}-{index}", task, training.group_size, seed))
-                self.ledger.issue(requests[-1], stage.name, number, pass_number)
-            self._ask(number, requests)
-
-    def _ask(self, step: int, requests: list[Request]) -> None:
-        self.flights.append(Flight(step, requests, self.workers.rollouts.submit(requests, self.recipe.rollout.temperature)))
-
-    def _kept(self, answers: Sequence[Group | GivenUp], flight: Flight, training: GrpoTraining) -> list[Group]:
-        """The groups that may be trained; others are booked as dropped, with the reason.
-
-        Raises:
-            RemoteFailure: too few are left for the learner's workers.
-        """
-        groups, why = [], ""
-        oldest = self.version - training.max_staleness * training.updates_per_step
-        for request, answer in zip(flight.requests, answers, strict=True):
-            if isinstance(answer, GivenUp):
-                why = answer.why
-            elif min((int(t.versions[0]) for t in answer.trajectories if len(t.versions)), default=oldest) < oldest:
-                why = f"older than version {oldest}"
-            else:
-                groups.append(answer)
-                continue
-            self.ledger.drop(request.group_id, why)
-        if len(groups) < (least := self.recipe.learner.workers * training.updates_per_step):
-            raise RemoteFailure(f"{len(groups)} of {len(flight.requests)} groups are left, {least} are needed; the last was "
-                                f"dropped because: {why}")
-        return groups
-
-    def _ground(self, why: str) -> None:
-        """Gives up what was asked for in advance."""
-        for request in (request for flight in self.flights for request in flight.requests):
-            self.ledger.drop(request.group_id, why)
-        self._forget()
-
-    def _forget(self) -> None:
-        self.flights.clear()
-        self.workers.rollouts.forget()
 
     def _publish(self) -> None:
         """Brings the present weights to every rollout worker, and has each prove that it holds them."""
@@ -270,7 +236,7 @@ class Run:
         self._test(stage, record, "start")
 
     def _close_stage(self, stage: Stage, record: StageRecord) -> None:
-        self._ground("the stage ended")
+        self.flights.ground("the stage ended")
         before = self._scores_of(self.evaluations[stage.name]["start"]["version"])
         gain = self._test(stage, record, "end").gain_over(before)
         self.evaluations[stage.name]["gain"] = _flat(gain)
@@ -375,19 +341,24 @@ class Run:
         return self.seconds_before + time.monotonic() - self.started
 
     def _commit(self) -> None:
+        if lack := self.checkpoints.lacks_room():
+            self.display.say(f"no checkpoint is written: {lack}")
+            self.committed = time.monotonic()
+            return
+        start = time.monotonic()
         with self._phase("commit"):
             folder = self.checkpoints.begin(self.step)
             self.workers.learner.save(folder)
             self.folder.flush()
             self.checkpoints.commit(folder, self._state())
         self.committed = time.monotonic()
+        self._commit_s = self.committed - start
 
     def _state(self) -> dict[str, Any]:
         """What a commit holds beside the learner's own part; plain values, for JSON."""
-        in_flight = [[flight.step, [[r.group_id, r.task.id, r.count, r.seed] for r in flight.requests]] for flight in self.flights]
         return {"step": self.step, "version": self.version, "curriculum": self.curriculum.state_dict(),
                 "sampler": self.sampler.state_dict(), "gate": self.gate.state_dict(), "ledger": self.ledger.state_dict(),
-                "in_flight": in_flight, "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases,
+                "caution": self.caution, "in_flight": self.flights.state_dict(), "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases,
                 "seconds": self._seconds()}
 
     def restore(self, commit: Path | None, state: dict[str, Any]) -> None:
@@ -397,12 +368,14 @@ class Run:
             ValueError: it is of other stages or tasks.
         """
         state = copy.deepcopy(state)
-        self._forget()
+        self.flights.forget()
         self.curriculum.load_state_dict(state["curriculum"])
         self.sampler.load_state_dict(state["sampler"])
         self.gate.load_state_dict(state["gate"])
         self.ledger.load_state_dict(state["ledger"])
         self.step, self.version, self.evaluations = state["step"], state["version"], state["evaluations"]
+        self.caution = state["caution"]
+        self.guards.reset()
         self.worst, self.phases, self.seconds_before = state["worst"], state["phases"], state["seconds"]
         self.started = self.committed = time.monotonic()
         self._phases_before = dict(self.phases)
@@ -412,21 +385,28 @@ class Run:
             self.workers.learner.load(commit)
         if state["in_flight"]:
             self._publish()
-            by_id = {task.id: task for task in self.tasks["train"]}
-            for step, requests in state["in_flight"]:
-                self._ask(step, [Request(group, by_id[task], count, seed) for group, task, count, seed in requests])
+            self.flights.load_state_dict(state["in_flight"], {task.id: task for task in self.tasks["train"]})
 
-    def _go_back(self, why: str) -> None:
-        """All ranks of the learner are new: the run goes on from the last commit, or from the beginning."""
+    def _go_back(self, why: str, before: int | None = None) -> None:
+        """Goes on from the last commit, or the last one before a step; from the beginning where there is none.
+
+        Raises:
+            RemoteFailure: there is none, and the learner has learnt already.
+        """
         lost, self.lineage = self.step, self.lineage + 1
         commit, state = None, self.first_state
-        for commit in reversed(self.checkpoints.committed()):
+        for folder in reversed(self.checkpoints.committed()):
             try:
-                state = self.checkpoints.load(commit)
-                break
+                held = self.checkpoints.load(folder)
             except CheckpointError as error:
                 self.display.say(str(error))
-        self.restore(commit if state is not self.first_state else None, state)
+                continue
+            if before is None or held["step"] <= before:
+                commit, state = folder, held
+                break
+        if commit is None and before is not None:
+            raise RemoteFailure(f"{why}; no commit from before is kept (checkpoint.keep)")
+        self.restore(commit, state)
         self.display.say(f"{why}; {lost - self.step} steps are made again, from step {self.step}")
 
     @contextmanager
@@ -437,30 +417,6 @@ class Run:
         finally:
             self.phase = before
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - start
-
-
-def _age(groups: Sequence[Group], version: int) -> dict[str, float]:
-    """How many updates old the tokens are that are trained: the mean, and the oldest."""
-    ages = np.concatenate([version - t.versions for group in groups for t in group.trajectories])
-    return {"staleness": float(ages.mean()), "staleness_max": int(ages.max(initial=0))}
-
-
-def _response_numbers(scored: Sequence[ScoredGroup]) -> dict[str, float]:
-    """Means over all responses of a step; `flat_groups` is the share of groups whose rewards are all equal."""
-    verdicts = [v for group in scored for v in group.verdicts]
-    trajectories = [t for group in scored for t in group.group.trajectories]
-    own = sorted({name for v in verdicts for name, _ in v.more})
-
-    def mean(values: Sequence[float]) -> float:
-        return float(np.mean(values))
-
-    return {
-        "reward": mean([v.total for v in verdicts]), "outcome": mean([v.outcome for v in verdicts]),
-        "format": mean([v.format for v in verdicts]), "process": mean([v.process for v in verdicts]),
-        "reason": mean([v.reason for v in verdicts]), "unscored": mean([NOT_SCORED in v.faults for v in verdicts]),
-        **{f"own_{name}": mean([dict(v.more).get(name, 0.0) for v in verdicts]) for name in own},
-        "response_tokens": mean([len(t.ids) for t in trajectories]), "truncated": mean([t.truncated for t in trajectories]),
-        "flat_groups": mean([len({v.total for v in group.verdicts}) == 1 for group in scored])}
 
 
 def _flat(measures: dict[str, Interval]) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+"""What is told of a step of reinforcement learning, beside what the learner says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from actors.trajectory import ScoredGroup
+from rewards.verdict import NOT_SCORED
+
+
+def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, float]:
+    """Means over all responses of a step.
+
+    `flat_groups` is the share of groups whose rewards are all equal. `staleness` is the mean age of the tokens, in updates
+    from the version that wrote them to `version`, which is trained; `staleness_max` that of the oldest.
+    """
+    verdicts = [v for group in scored for v in group.verdicts]
+    trajectories = [t for group in scored for t in group.group.trajectories]
+    own = sorted({name for v in verdicts for name, _ in v.more})
+    ages = version - np.concatenate([t.versions for t in trajectories])
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.mean(values))
+
+    return {
+        "reward": mean([v.total for v in verdicts]), "outcome": mean([v.outcome for v in verdicts]),
+        "format": mean([v.format for v in verdicts]), "process": mean([v.process for v in verdicts]),
+        "reason": mean([v.reason for v in verdicts]), "unscored": mean([NOT_SCORED in v.faults for v in verdicts]),
+        **{f"own_{name}": mean([dict(v.more).get(name, 0.0) for v in verdicts]) for name in own},
+        "response_tokens": mean([len(t.ids) for t in trajectories]), "truncated": mean([t.truncated for t in trajectories]),
+        "flat_groups": mean([len({v.total for v in group.verdicts}) == 1 for group in scored]),
+        "staleness": mean(ages), "staleness_max": int(ages.max(initial=0))}
