@@ -37,12 +37,18 @@ def step_advantages(steps: Sequence[Sequence[StepVerdict]], eps: float = 1e-6) -
         for index, step in enumerate(response):
             same[_key(step, index, len(response))].append(step.score)
 
-    def advantage(step: StepVerdict, index: int, count: int) -> float:
-        peers = same[_key(step, index, count)]
-        pool = np.array(peers, np.float64) if len(peers) > 1 else everything
+    def scale(pool: np.ndarray) -> tuple[float, float]:
+        """Mean and divisor; where all are equal, a divisor that makes every advantage zero."""
         if len(pool) < 2 or pool.max() == pool.min():
-            return 0.0
-        return float((step.score - pool.mean()) / (pool.std(ddof=1) + eps))
+            return 0.0, np.inf
+        return float(pool.mean()), float(pool.std(ddof=1) + eps)
+
+    of_all = scale(everything)
+    scales = {key: scale(np.array(scores, np.float64)) if len(scores) > 1 else of_all for key, scores in same.items()}
+
+    def advantage(step: StepVerdict, index: int, count: int) -> float:
+        mean, divisor = scales[_key(step, index, count)]
+        return (step.score - mean) / divisor
 
     return [np.array([advantage(s, i, len(response)) for i, s in enumerate(response)], np.float64) for response in steps]
 

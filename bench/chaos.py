@@ -7,7 +7,7 @@ small as `recipes/smoke.yaml` with more steps. At seeded moments rollout workers
 (5) and whole nodes (3) are killed with SIGKILL, half of them while weights are updated or a checkpoint is committed, and a
 new node joins for each that went. The same recipe is run once without faults, for the score. About 40 minutes on two cores.
 
-OUT/ keeps both run folders and events.jsonl: every fault with its time, and every step's. The last line is one JSON object.
+The run without faults is not made again where OUT has it. OUT keeps both run folders and events.jsonl: every fault with its time, and every step's. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Events:
     """OUT/events.jsonl: what happened, and when."""
 
     def __init__(self, path: Path) -> None:
-        self.file, self.start = open(path, "w", encoding="utf-8"), time.monotonic()
+        self.file, self.start = open(path, "a", encoding="utf-8"), time.monotonic()
 
     def add(self, **event: Any) -> None:
         self.file.write(json.dumps({"at_s": round(time.monotonic() - self.start, 2), **event}) + "\n")
@@ -90,7 +90,8 @@ class Killer:
     def strike(self, kind: str) -> bool:
         phase, step = self.run.phase, self.run.step
         if kind == "node":
-            node = self.rng.choice([node for node in self.cluster.list_all_nodes() if node is not self.cluster.head_node])
+            mine = ray._private.worker.global_worker.node.raylet_socket_name  # where the driver is
+            node = self.rng.choice([node for node in self.cluster.worker_nodes if node.raylet_socket_name != mine])
             self.cluster.remove_node(node, allow_graceful=False)
             self.events.add(event="fault", kind=kind, phase=phase, step=step)
             self.cluster.add_node(**NODE)
@@ -153,6 +154,13 @@ def result(out: Path, killer: Killer, faulted: dict[str, Any], plain: dict[str, 
             "seconds_lost_per_fault": round(extra / max(1, faults), 1)}
 
 
+def finished(run: Path) -> dict[str, Any] | None:
+    """The summary of a run that came to its end, in an earlier call."""
+    path = run / "summary.json"
+    summary = json.loads(path.read_text()) if path.is_file() else {"status": ""}
+    return summary if summary["status"] == "finished" else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
@@ -161,7 +169,7 @@ def main() -> None:
     given = parser.parse_args()
     quiet_libraries()
     out = given.out.absolute()
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     events = Events(out / "events.jsonl")
     cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, object_store_memory=300 * 2**20,
                                                                 include_dashboard=False))
@@ -170,7 +178,7 @@ def main() -> None:
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)})
     recipe = load_recipe(Path("recipes/smoke.yaml"), SETTINGS)
     try:
-        plain, _ = train(recipe, out / "plain", cluster, None, events)
+        plain = finished(out / "plain") or train(recipe, out / "plain", cluster, None, events)[0]
         faulted, killer = train(recipe, out / "faults", cluster, given.seed, events)
     finally:
         ray.shutdown()

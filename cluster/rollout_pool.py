@@ -20,7 +20,7 @@ from .work_pool import Batch, GivenUp, WorkPool
 RESTARTS = dict(limit=20, window_s=1800, backoff_s=1)
 TRIES = 3  # how many workers a request may cost before it is given up
 SHARES = 2  # that a worker may have at once: while the last responses of one are written, the next is begun
-BEAT_S = 2.0
+BEAT_S = 5.0
 
 
 class RolloutPool:

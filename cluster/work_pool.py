@@ -22,6 +22,8 @@ from actors.waiting import CallFailed, RemoteFailure, wait_for
 from .health import Health, Limits, State
 
 PUMP_S = 1.0  # the longest that one turn waits
+MANY, LINGER_S = 32, 0.02
+LATE_S = 0.25  # between two looks for late answers
 NODES_S = 5.0  # between two looks at the nodes
 
 
@@ -79,13 +81,19 @@ class _Worker:
     actor: Any
     health: Health
     calls: dict[Any, _Call] = field(default_factory=dict)
+    doing: Counter[str] = field(default_factory=Counter)  # how many calls of a kind it has not answered
     node: str = ""
     proof: Any = None  # what it answered when it was brought to its version
     beaten: float = 0.0  # when it was asked for a sign of life
 
-    def doing(self, what: str) -> int:
-        """How many calls of a kind it has not answered."""
-        return sum(call.what == what for call in self.calls.values())
+    def ask(self, ref: Any, call: _Call) -> None:
+        self.calls[ref] = call
+        self.doing[call.what] += 1
+
+    def settle(self, ref: Any) -> _Call:
+        call = self.calls.pop(ref)
+        self.doing[call.what] -= 1
+        return call
 
 
 class WorkPool:
@@ -102,6 +110,7 @@ class WorkPool:
             answer while they work. Of those the limit of a share is the only sign.
         shares_each: how many shares a worker may have at once.
         version: what workers hold by themselves where there is no `update`.
+        kill: ends an actor.
 
     Attributes:
         news: what went wrong, in words, for the one who reads and empties it.
@@ -111,14 +120,16 @@ class WorkPool:
 
     def __init__(self, run: str, kind: str, size: int, start: Callable[[int, str], Any], limits: Limits, restarts: Restarts,
                  least_s: float, tries: int = 1, update: Callable[[Any, Any], Any] | None = None,
-                 beat_s: float | None = None, shares_each: int = 1, version: Any = 0) -> None:
+                 beat_s: float | None = None, shares_each: int = 1, version: Any = 0,
+                 kill: Callable[[Any], None] = ray.kill) -> None:
         self.run, self.kind, self.size, self.limits, self.restarts = run, kind, size, limits, restarts
         self.least_s, self.tries, self.beat_s, self.shares_each = least_s, tries, beat_s, shares_each
         self._start_actor, self._update_actor = start, update
+        self._kill_actor = kill
         self.version = None if update else version
         self.started = self.died = 0
         self.busy_s = self.present_s = 0.0
-        self._counted = self._looked = time.monotonic()
+        self._counted = self._looked = self._searched = time.monotonic()
         self.proven = False  # whether a worker was ever ready
         self.news: list[str] = []
         self.last_words = ""  # why the last worker died
@@ -188,7 +199,7 @@ class WorkPool:
         for worker in self.workers.values():
             for ref in [ref for ref, call in worker.calls.items() if call.what == "work"]:
                 ray.cancel(ref)
-                del worker.calls[ref]
+                worker.settle(ref)
 
     def scale(self, size: int) -> None:
         """From now on `size` workers; who is too many finishes its share first."""
@@ -210,6 +221,8 @@ class WorkPool:
         soonest = min(call.since + call.seconds for worker in self.workers.values() for call in worker.calls.values())
         ray.wait([ref for ref, worker in calls.items() if worker.calls[ref].what != "beat"] or list(calls),
                  timeout=max(0.0, min(wait_s, soonest - now)))
+        if wait_s and len(calls) > MANY:
+            time.sleep(LINGER_S)  # a turn costs the same for one answer as for many
         done, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for ref in done:
             if ref in calls[ref].calls:  # not taken back meanwhile
@@ -218,13 +231,13 @@ class WorkPool:
 
     def stop(self) -> None:
         for worker in self.workers.values():
-            ray.kill(worker.actor)
+            self._kill_actor(worker.actor)
         self.workers.clear()
 
     def _count_time(self, now: float) -> None:
         passed, self._counted = now - self._counted, now
         self.present_s += passed * self.count(State.READY, State.SYNCING, State.DRAINING)
-        self.busy_s += passed * sum(worker.doing("work") > 0 for worker in self.workers.values())
+        self.busy_s += passed * sum(worker.doing["work"] > 0 for worker in self.workers.values())
 
     def _leave_nodes(self, now: float) -> None:
         """Workers of nodes that are about to go (a spot machine is taken back) hand over what they have."""
@@ -243,12 +256,15 @@ class WorkPool:
     def _beat(self, now: float) -> None:
         for worker in self.workers.values() if self.beat_s else ():
             if (worker.health.state is not State.STARTING and now - worker.beaten >= self.beat_s
-                    and not worker.doing("beat")):
+                    and not worker.doing["beat"]):
                 worker.beaten = now
                 worker.health.asked(now)
-                worker.calls[worker.actor.ping.remote()] = _Call("beat", now)
+                worker.ask(worker.actor.ping.remote(), _Call("beat", now))
 
     def _find_late(self, now: float) -> None:
+        if now - self._searched < LATE_S:
+            return
+        self._searched = now
         for worker in list(self.workers.values()):
             if self.beat_s or worker.health.state is State.STARTING:
                 worker.health.tick(now)
@@ -260,10 +276,11 @@ class WorkPool:
 
     def _fit(self, now: float) -> None:
         staying = [worker for worker in self.workers.values() if worker.health.state is not State.DRAINING]
-        for worker in sorted(staying, key=lambda w: w.rank)[self.size :]:
-            worker.health.drain(now)
-        for worker in list(self.workers.values()):
-            if not worker.doing("work"):
+        if len(staying) > self.size:
+            for worker in sorted(staying, key=lambda w: w.rank)[self.size :]:
+                worker.health.drain(now)
+        for worker in [w for w in self.workers.values() if w.health.state in (State.DRAINING, State.DEAD)]:
+            if not worker.doing["work"]:
                 worker.health.idle(now)
             if not worker.health.alive:
                 self._take_away(worker)
@@ -282,7 +299,7 @@ class WorkPool:
         again = "" if self.started <= self.size and not self.proven else f"-start-{self.started}"
         name = f"{self.kind}-{rank}{again}"
         worker = _Worker(rank, name, self._start_actor(rank, f"{self.run}/{name}"), Health(self.limits, now))
-        worker.calls[worker.actor.ready.remote()] = _Call("start", now)
+        worker.ask(worker.actor.ready.remote(), _Call("start", now))
         self.workers[rank] = worker
 
     def _bring_to_version(self, now: float) -> None:
@@ -290,9 +307,9 @@ class WorkPool:
             return
         for worker in self.workers.values():
             standing = worker.health.alive and worker.health.state is not State.STARTING
-            if standing and worker.health.version != self.version and not worker.doing("update"):
+            if standing and worker.health.version != self.version and not worker.doing["update"]:
                 call = _Call("update", now, self.limits.start_s, version=self.version)
-                worker.calls[self._update_actor(worker.actor, self.version)] = call
+                worker.ask(self._update_actor(worker.actor, self.version), call)
 
     def _queue(self, share: _Share, count: int) -> None:
         """Queues a share in `count` parts."""
@@ -305,9 +322,9 @@ class WorkPool:
     def _hand_out(self, now: float) -> None:
         able = [w for _, w in sorted(self.workers.items()) if w.health.accepts and w.health.version == self.version]
         for have in range(self.shares_each):  # first to those who have none
-            for worker in [worker for worker in able if worker.doing("work") == have][: len(self.waiting)]:
+            for worker in [worker for worker in able if worker.doing["work"] == have][: len(self.waiting)]:
                 share = self.waiting.popleft()
-                worker.calls[share.batch.call(worker.actor, share.items)] = _Call("work", now, share.seconds, share)
+                worker.ask(share.batch.call(worker.actor, share.items), _Call("work", now, share.seconds, share))
 
     def _answered(self, worker: _Worker, ref: Any) -> None:
         call, now = worker.calls[ref], time.monotonic()
@@ -317,11 +334,11 @@ class WorkPool:
             if call.share is None or not isinstance(error, CallFailed):
                 self._lost(worker, str(error))
             else:  # the worker stands; what it was given is at fault
-                del worker.calls[ref]
+                worker.settle(ref)
                 worker.health.heard(now)
                 self._again(call.share, str(error))
             return
-        del worker.calls[ref]
+        worker.settle(ref)
         if call.what == "beat":
             worker.health.heard(now)
         elif call.share:
@@ -354,10 +371,11 @@ class WorkPool:
             if call.share:
                 self._again(call.share, why)
         worker.calls.clear()
+        worker.doing.clear()
         self._take_away(worker)
 
     def _take_away(self, worker: _Worker) -> None:
-        ray.kill(worker.actor)
+        self._kill_actor(worker.actor)
         del self.workers[worker.rank]
 
     def _again(self, share: _Share, why: str) -> None:

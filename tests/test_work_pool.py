@@ -144,7 +144,7 @@ def test_more_and_fewer_workers_while_they_work(open_pool):
     ready(pool, 3)
     second = pool.submit(list(range(40, 70)), double, WAIT_S)
     pool.pump(0)
-    assert sum(worker.doing("work") for worker in pool.workers.values()) >= 2
+    assert sum(worker.doing["work"] for worker in pool.workers.values()) >= 2
     pool.scale(1)
     while not (first.done and second.done):
         pool.pump()

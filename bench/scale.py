@@ -1,0 +1,86 @@
+"""How many trajectories a second pass through the coordinator, from 32 to 512 workers. The workers are simulated.
+
+    python -m bench.scale OUT [--workers 32 128 512] [--steps 12] [--memory 1000000] [--json]
+
+`bench/simulated.py` says what is real. A rollout worker takes 2 s for a group of eight responses, log-normally spread
+(sigma 0.5); a response has 1,024 tokens with ids, log-probabilities, versions and offsets, and five judged steps. Generation
+runs two steps ahead. Linearity is the rate per worker at the largest number over that at the smallest. With --memory so many
+trajectories more pass at the largest number, and the coordinator's memory is told before and after.
+
+OUT keeps each run's ledger and records.json: times and memory at every step. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+
+from actors.environment import ENVIRONMENT, quiet_libraries
+from cluster.control import Control
+from cluster.run import Run
+from cluster.run_folder import RunFolder
+
+from .simulated import Quiet, SimulatedWorkers, simulated_recipe, simulated_tasks
+
+GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 2.0, 0.5, 2, 8, 6
+
+
+def measure(out: Path, workers: int, steps: int) -> dict[str, Any]:
+    """A run of so many steps, each of one group for each worker."""
+    recipe = simulated_recipe(workers, workers, steps, AHEAD, GROUP_SIZE)
+    folder, display, resident = RunFolder(out), Quiet(), []
+    with Control(out) as control, SimulatedWorkers(recipe, HOSTS, GROUP_S, SPREAD, 0.0) as simulated:
+        run = Run(recipe, simulated_tasks(out / "data"), folder, simulated, display, control)
+        told = display.step
+        display.step = lambda row: (told(row), resident.append(psutil.Process().memory_info().rss / 2**20))
+        start = time.monotonic()
+        run.train()
+        run.close()
+    times = [at - start for at, _ in display.steps]
+    first = AHEAD + 1  # from here on the pipe is full
+    rate = (len(times) - first) * workers * GROUP_SIZE / (times[-1] - times[first - 1])
+    return {"workers": workers, "steps": steps, "trajectories_per_s": round(rate, 1), "step_ends_s": times, "resident_mib": resident,
+            "rows": [row for _, row in display.steps]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--workers", type=int, nargs="+", default=[32, 128, 512])
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--memory", type=int, default=0, help="trajectories of the memory test")
+    parser.add_argument("--json", action="store_true", help="only the last line")
+    given = parser.parse_args()
+    quiet_libraries()
+    out = given.out.absolute()
+    out.mkdir(parents=True)
+    ray.init(address="local", num_cpus=4, object_store_memory=3 * 2**30, include_dashboard=False, log_to_driver=False,
+             logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)})
+    records = []
+    for workers in given.workers:
+        records.append(measure(out / f"workers-{workers}", workers, given.steps))
+        if not given.json:
+            print(f"{workers} workers: {records[-1]['trajectories_per_s']:,.0f} trajectories/s", flush=True)
+    first, last = records[0], records[-1]
+    result = {"workers": last["workers"], "trajectories_per_s": last["trajectories_per_s"],
+              "linearity": round(last["trajectories_per_s"] / first["trajectories_per_s"] * first["workers"] / last["workers"], 3),
+              "simulated": True}
+    if given.memory:
+        steps = given.memory // (last["workers"] * GROUP_SIZE)
+        records.append(measure(out / "memory", last["workers"], steps))
+        resident = records[-1]["resident_mib"]
+        result |= {"memory_trajectories": steps * last["workers"] * GROUP_SIZE, "resident_mib_tenth": round(resident[steps // 10]),
+                   "resident_mib_end": round(resident[-1])}
+    (out / "records.json").write_text(json.dumps(records), encoding="utf-8")
+    ray.shutdown()
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Workers that wait instead of working, for benches of what coordinates them: nothing is generated, scored or learnt.
+
+What is real: the run loop, curriculum, sampler, ledger on disk, pools, health, advantages, and every object that travels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from actors.restarts import Restarts
+from actors.reward import Response
+from actors.training import GrpoTraining
+from actors.trajectory import Group, Request, ScoredGroup, Trajectory
+from actors.weights import Version
+from cluster.health import Limits
+from cluster.recipe import Recipe
+from cluster.reward_pool import RewardPool
+from cluster.rollout_pool import SHARES, RolloutPool
+from cluster.work_pool import WorkPool
+from cluster.workers import Workers
+from rewards.verdict import StepVerdict, Verdict
+
+TOKENS = 1024  # of a response
+STEPS = 5
+TEXT = "".join(f"<think>{'The lung is clear. ' * 20}</think><answer>{letter}) ❌</answer>" for letter in "ABCD") + (
+    "<think>So.</think><answer>A</answer>")
+
+
+class Host:
+    """One process that plays many workers. Each works at one share at a time, as an engine that is full does.
+
+    Args:
+        seconds: for a group, the mean of a log-normal distribution.
+        spread: its sigma; 0 takes exactly `seconds`.
+    """
+
+    def __init__(self, seconds: float, spread: float) -> None:
+        self.seconds, self.spread = seconds, spread
+        self.busy: dict[int, asyncio.Lock] = {}
+        rng = np.random.default_rng(0)
+        self.ids = rng.integers(0, 150_000, TOKENS).astype(np.int32)
+        self.logprobs = -rng.random(TOKENS).astype(np.float32)
+        self.char_ends = np.linspace(1, len(TEXT), TOKENS).astype(np.int32)
+
+    async def ready(self) -> str:
+        return ray.get_runtime_context().get_node_id()
+
+    async def ping(self) -> None:
+        pass
+
+    async def update(self, version: Version) -> float:
+        return 0.0
+
+    async def generate(self, rank: int, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
+        async with self.busy.setdefault(rank, asyncio.Lock()):
+            for request in requests:
+                rng = np.random.default_rng(request.seed)
+                await asyncio.sleep(self.seconds * float(np.exp(rng.normal(-self.spread**2 / 2, self.spread))))
+        versions = np.full(TOKENS, version.number, np.int32)
+        prompt = self.ids[:256].copy()
+        return [Group(r.group_id, r.task, prompt, tuple(
+            Trajectory(TEXT, np.roll(self.ids, r.seed + i), np.roll(self.logprobs, i), versions, self.char_ends, "stop", r.seed + i)
+            for i in range(r.count))) for r in requests]
+
+    async def score(self, rank: int, responses: Sequence[Response], evaluation: bool) -> list[Verdict]:
+        edges = np.linspace(0, len(TEXT), STEPS + 1).astype(int).tolist()
+        return [self._verdict(edges, hash((r.task.id, r.index)) % 8) for r in responses]
+
+    @staticmethod
+    def _verdict(edges: list[int], luck: int) -> Verdict:
+        steps = tuple(StepVerdict(a, b, "ABCDE"[i], "right" if luck >> (i % 3) & 1 else "wrong", float(luck >> (i % 3) & 1), "simulated")
+                      for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False)))
+        outcome = float(luck > 3)
+        return Verdict(0.1 + outcome, 0.1 + outcome, 1.0, outcome, 0.5, 0.5, ("A",), steps, (), ("simulated",))
+
+
+class _Method:
+    def __init__(self, method: Any, rank: int | None = None) -> None:
+        self.method, self.rank = method, rank
+
+    def remote(self, *arguments: Any) -> Any:
+        return self.method.remote(*arguments) if self.rank is None else self.method.remote(self.rank, *arguments)
+
+
+class Handle:
+    """One of the workers that a host plays, with the methods of a rollout or reward worker's handle."""
+
+    def __init__(self, host: Any, rank: int) -> None:
+        self.ready, self.ping, self.update = _Method(host.ready), _Method(host.ping), _Method(host.update)
+        self.generate, self.score = _Method(host.generate, rank), _Method(host.score, rank)
+
+
+class SimulatedRollouts(RolloutPool):
+    def __init__(self, config: Any, hosts: Sequence[Any]) -> None:
+        self.config = config
+
+        def start(rank: int, name: str) -> Handle:
+            return Handle(hosts[rank % len(hosts)], rank)
+
+        self.pool = WorkPool("simulated", "rollout", config.workers, start, Limits(), Restarts(20, 600, 1), 60, 3,
+                             lambda worker, version: worker.update.remote(version), 5.0, SHARES, kill=lambda worker: None)
+
+
+class SimulatedRewards(RewardPool):
+    def __init__(self, config: Any, hosts: Sequence[Any]) -> None:
+        self.config = config
+
+        def start(rank: int, name: str) -> Handle:
+            return Handle(hosts[rank % len(hosts)], rank)
+
+        self.pool = WorkPool("simulated", "reward", config.workers, start, Limits(), Restarts(20, 600, 1), 5,
+                             kill=lambda worker: None)
+
+
+class SimulatedLearner:
+    """Takes `seconds` for a step, and puts what it would be sent into the object store."""
+
+    def __init__(self, seconds: float, meanwhile: Callable[[], None]) -> None:
+        self.seconds, self.meanwhile = seconds, meanwhile
+
+    def grpo(self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
+        until = time.monotonic() + self.seconds
+        ray.put(list(groups))
+        while (left := until - time.monotonic()) > 0:
+            self.meanwhile()
+            time.sleep(min(0.02, left))
+        tokens = sum(len(t.ids) for g in groups for t in g.group.trajectories)
+        return {"loss": 0.0, "kl": 0.0, "entropy": 1.0, "grad_norm": 1.0, "logp_diff_max": 0.0, "ratio_diff_max": 0.0,
+                "tokens": tokens, "lr": lr}
+
+    def start_stage(self, *_: Any, **__: Any) -> None:
+        pass
+
+    publish = save = load = export = start_stage
+
+
+class SimulatedWorkers(Workers):
+    """As `Workers`: so many rollout and reward workers as the recipe says, played by `hosts` processes.
+
+    Args:
+        group_s, spread: for one group at one rollout worker, mean and sigma.
+        learn_s: for one step at the learner.
+    """
+
+    def __init__(self, recipe: Recipe, hosts: int, group_s: float, spread: float, learn_s: float) -> None:
+        host = ray.remote(Host).options(num_cpus=0, max_concurrency=10_000)
+        self.hosts = [host.remote(group_s, spread) for _ in range(hosts)]
+        self.rollouts = SimulatedRollouts(recipe.rollout, self.hosts)
+        self.rewards = SimulatedRewards(recipe.reward, self.hosts)
+        self.learner = SimulatedLearner(learn_s, self.pump)
+
+    def __enter__(self) -> "SimulatedWorkers":
+        self.rollouts.ready()
+        return self
+
+    def stop(self) -> None:
+        for host in self.hosts:
+            ray.kill(host)
+
+
+def simulated_recipe(workers: int, groups_per_step: int, steps: int, staleness: int, group_size: int = 8) -> Recipe:
+    """One closed stage of so many steps."""
+    return Recipe.model_validate({
+        "name": "simulated", "data": {"phantoms": {"train": 200, "val": 4, "test": 4}}, "model": {"tiny": {}},
+        "stages": [{"name": "closed", "kind": "grpo", "tasks": {"single_choice": 1},
+                    "gate": {"measure": "closed_accuracy", "every": steps, "max_steps": steps},
+                    "training": {"tasks_per_step": groups_per_step, "group_size": group_size, "max_staleness": staleness,
+                                 "correction": "token"}}],
+        "rollout": {"workers": workers}, "reward": {"workers": 4}, "guards": [], "checkpoint": {"every_minutes": 1000},
+        "evaluation": {"val_per_family": 2, "test_per_family": 2}})
+
+
+class Quiet:
+    """A display that shows nothing, and keeps when each step ended."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[float, dict[str, Any]]] = []
+
+    def say(self, text: str) -> None:
+        pass
+
+    def step(self, row: dict[str, Any]) -> None:
+        self.steps.append((time.monotonic(), row))
+
+    def evaluation(self, *_: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def simulated_tasks(folder: Path) -> Any:
+    """Tasks of every split, as `prepare` gives them."""
+    from cluster.prepare import Prepared
+    from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+
+    tasks = list(draw_phantom_set(PhantomConfig(train=200, val=4, test=4), folder))
+    return Prepared({split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}, folder, None)
