@@ -68,7 +68,7 @@ class Killer:
         self.rng.shuffle(kinds)
         self.plan = [(kind, number % 2 == 0) for number, kind in enumerate(kinds)]
         self.done: Counter[str] = Counter()
-        self.in_busy = 0
+        self.in_busy = self.joining = 0
         self.over = threading.Event()
 
     def work(self) -> None:
@@ -90,12 +90,10 @@ class Killer:
     def strike(self, kind: str) -> bool:
         phase, step = self.run.phase, self.run.step
         if kind == "node":
-            mine = ray._private.worker.global_worker.node.raylet_socket_name  # where the driver is
-            node = self.rng.choice([node for node in self.cluster.worker_nodes if node.raylet_socket_name != mine])
+            node = self.rng.choice(sorted(self.cluster.worker_nodes, key=lambda node: node.node_id))  # the driver is on the head
             self.cluster.remove_node(node, allow_graceful=False)
             self.events.add(event="fault", kind=kind, phase=phase, step=step)
-            self.cluster.add_node(**NODE)
-            self.events.add(event="joined", kind=kind)
+            self.joining += 1  # a node is started by the main thread alone
         else:
             pattern = re.compile(TITLES[kind])
             victims = [p for p in psutil.process_iter(["cmdline"]) if pattern.match(" ".join(p.info["cmdline"] or ()))]
@@ -116,6 +114,10 @@ def train(recipe: Recipe, path: Path, cluster: Cluster, seed: int | None, events
         def watch() -> None:  # after every step
             events.add(event="step", run=path.name, step=run.step, ledger=run.ledger.totals(), lineage=run.lineage)
             heed()
+            while killer and killer.joining:
+                cluster.add_node(**NODE)
+                killer.joining -= 1
+                events.add(event="joined", step=run.step)
 
         run._heed = watch
         if seed is not None:

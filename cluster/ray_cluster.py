@@ -54,7 +54,7 @@ def near_driver() -> Any:
     """Places an actor on the driver's own node: as long as the run lives, so does the node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def has_learner_resource() -> bool:

@@ -135,6 +135,28 @@ def test_a_stopped_worker_is_noticed_and_replaced(open_pool, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_an_idle_worker_that_gives_no_sign_of_life_is_replaced(ray_session, tmp_path):
+    class Alive(Doubler):
+        async def ping(self):
+            pass
+
+    made = ray.remote(Alive)
+    pool = WorkPool(f"test-{os.urandom(4).hex()}", "doubler", 1, lambda rank, name: made.options(
+        name=name, num_cpus=0.01).remote(0, tmp_path), Limits(60, 1, 3), Restarts(9, 60, 0), 5, beat_s=0.2)
+    try:
+        ready(pool, 1)
+        (stopped,) = (int(file.name) for file in tmp_path.iterdir())
+        os.kill(stopped, signal.SIGSTOP)
+        until = time.monotonic() + WAIT_S
+        while not pool.died and time.monotonic() < until:
+            pool.pump(0.2)
+        assert pool.last_words == "doubler-0 did not answer for 3 s" and "another is started" in pool.news[0]
+        ready(pool, 1)
+        assert pool.map([20], double, WAIT_S) == [40]
+    finally:
+        pool.stop()
+
+
 def test_more_and_fewer_workers_while_they_work(open_pool):
     pool = open_pool(1, pause_s=0.05)
     ready(pool, 1)

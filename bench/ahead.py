@@ -1,0 +1,61 @@
+"""What generating one step ahead saves, where a step's responses take as long as its learning. The workers are simulated.
+
+    python -m bench.ahead OUT [--seconds 2] [--steps 15] [--json]
+
+`bench/simulated.py` says what is real. OUT keeps both runs' ledgers and metrics. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import ray
+
+from actors.environment import ENVIRONMENT, quiet_libraries
+from cluster.control import Control
+from cluster.run import Run
+from cluster.run_folder import RunFolder
+
+from .simulated import Quiet, SimulatedWorkers, simulated_recipe, simulated_tasks
+
+WORKERS = 4
+
+
+def seconds_a_step(out: Path, ahead: int, seconds: float, steps: int) -> tuple[float, int]:
+    """Seconds of a step once the pipe is full, and the age of the oldest token that was trained."""
+    recipe = simulated_recipe(WORKERS, WORKERS, steps, ahead)
+    folder, display = RunFolder(out), Quiet()
+    with Control(out) as control, SimulatedWorkers(recipe, 1, seconds, 0.0, seconds) as simulated:
+        run = Run(recipe, simulated_tasks(out / "data"), folder, simulated, display, control)
+        run.train()
+        run.close()
+    times = [at for at, _ in display.steps]
+    return (times[-1] - times[1]) / (len(times) - 2), max(row["staleness_max"] for _, row in display.steps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a step's generation, and of its learning")
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--json", action="store_true", help="nothing else is printed in any case")
+    given = parser.parse_args()
+    quiet_libraries()
+    out = given.out.absolute()
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+             runtime_env={"env_vars": dict(ENVIRONMENT)})
+    start = time.monotonic()
+    result = {}
+    for ahead in (0, 1):
+        took, oldest = seconds_a_step(out / f"ahead-{ahead}", ahead, given.seconds, given.steps)
+        result |= {f"step_s_ahead_{ahead}": round(took, 3), f"oldest_token_ahead_{ahead}": oldest}
+    ray.shutdown()
+    print(json.dumps(result | {"times_as_fast": round(result["step_s_ahead_0"] / result["step_s_ahead_1"], 2),
+                               "simulated": True, "seconds": round(time.monotonic() - start)}))
+
+
+if __name__ == "__main__":
+    main()
