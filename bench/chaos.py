@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import re
 import threading
@@ -22,6 +23,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import ray
 from ray.cluster_utils import Cluster
@@ -146,14 +148,23 @@ def result(out: Path, killer: Killer, faulted: dict[str, Any], plain: dict[str, 
         with_faults, without = (end["open"] for end in ends)
         (low, high), (low_0, high_0) = with_faults["intervals"][measure], without["intervals"][measure]
         scores[measure] = {"faults": with_faults[measure], "none": without[measure], "overlap": low <= high_0 and low_0 <= high}
-    extra = faulted["seconds"]["all"] - plain["seconds"]["all"]
     faults = sum(killer.done.values())
+    recovery = {kind: round(float(np.median([until_next_step(lines, number) for number, line in enumerate(lines)
+                                             if line["event"] == "fault" and line["kind"] == kind])), 1) for kind in KILLED}
     return {"faults": faults, **{f"{kind}_killed": n for kind, n in killer.done.items()}, "in_update_or_commit": killer.in_busy,
             "steps_planned": plain["steps"], "steps_done": faulted["steps"], "ledger_balanced": balanced,
             "trained_twice": sum(count > 1 for count in trained.values()), "groups_trained": len(trained),
             "groups_dropped": sum(event["event"] == "dropped" for event in events), "scores": scores,
             "seconds": round(faulted["seconds"]["all"]), "seconds_without_faults": round(plain["seconds"]["all"]),
-            "seconds_lost_per_fault": round(extra / max(1, faults), 1)}
+            "seconds_lost_per_fault": round((faulted["seconds"]["all"] - plain["seconds"]["all"]) / max(1, faults), 1),
+            "median_seconds_to_the_next_step": recovery}
+
+
+def until_next_step(lines: list[dict[str, Any]], number: int) -> float:
+    """Seconds from a fault to the end of the first step that goes beyond the one at which it struck."""
+    fault = lines[number]
+    ends = (line["at_s"] for line in lines[number:] if line["event"] == "step" and line["step"] > fault["step"])
+    return next(ends, math.inf) - fault["at_s"]
 
 
 def finished(run: Path) -> dict[str, Any] | None:

@@ -2,9 +2,9 @@
 
     python -m bench.scale OUT [--workers 32 128 512] [--steps 12] [--memory 1000000] [--json]
 
-`bench/simulated.py` says what is real. A rollout worker takes 2 s for a group of eight responses, log-normally spread
-(sigma 0.5); a response has 1,024 tokens with ids, log-probabilities, versions and offsets, and five judged steps. Generation
-runs two steps ahead. Linearity is the rate per worker at the largest number over that at the smallest. With --memory so many
+`bench/simulated.py` says what is real. A group of eight responses takes 4.8 s, log-normally spread (sigma 0.25), and a
+rollout worker writes two at a time; a response has 1,024 tokens with ids, log-probabilities, versions and offsets, and five
+judged steps. A step has one group for each worker, and generation runs three steps ahead. Linearity is the rate per worker at the largest number over that at the smallest. With --memory so many
 trajectories more pass at the largest number, and the coordinator's memory is told before and after.
 
 OUT keeps each run's ledger and records.json: times and memory at every step. The last line is one JSON object.
@@ -28,7 +28,7 @@ from cluster.run_folder import RunFolder
 
 from .simulated import Quiet, SimulatedWorkers, simulated_recipe, simulated_tasks
 
-GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 2.0, 0.5, 2, 8, 6
+GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 4.8, 0.25, 3, 8, 4
 
 
 def measure(out: Path, workers: int, steps: int) -> dict[str, Any]:

@@ -34,7 +34,7 @@ TEXT = "".join(f"<think>{'The lung is clear. ' * 20}</think><answer>{letter}) â
 
 
 class Host:
-    """One process that plays many workers. Each works at one share at a time, as an engine that is full does.
+    """One process that plays many workers. An engine writes the groups that it has at the same time.
 
     Args:
         seconds: for a group, the mean of a log-normal distribution.
@@ -43,7 +43,6 @@ class Host:
 
     def __init__(self, seconds: float, spread: float) -> None:
         self.seconds, self.spread = seconds, spread
-        self.busy: dict[int, asyncio.Lock] = {}
         rng = np.random.default_rng(0)
         self.ids = rng.integers(0, 150_000, TOKENS).astype(np.int32)
         self.logprobs = -rng.random(TOKENS).astype(np.float32)
@@ -59,10 +58,8 @@ class Host:
         return 0.0
 
     async def generate(self, rank: int, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
-        async with self.busy.setdefault(rank, asyncio.Lock()):
-            for request in requests:
-                rng = np.random.default_rng(request.seed)
-                await asyncio.sleep(self.seconds * float(np.exp(rng.normal(-self.spread**2 / 2, self.spread))))
+        draws = (np.random.default_rng(request.seed).normal(-self.spread**2 / 2, self.spread) for request in requests)
+        await asyncio.sleep(self.seconds * float(np.exp(max(draws, default=0.0))))
         versions = np.full(TOKENS, version.number, np.int32)
         prompt = self.ids[:256].copy()
         return [Group(r.group_id, r.task, prompt, tuple(

@@ -11,6 +11,7 @@ from typing import Any
 
 from actors.advantage import token_advantages
 from actors.learner import LearnerRestarted
+from actors.training import GrpoTraining, SftTraining
 from actors.trajectory import ScoredGroup
 from actors.waiting import RemoteFailure
 from actors.weights import Version
@@ -55,7 +56,8 @@ class Run:
         self.curriculum = Curriculum(recipe.stages)
         self.sampler = Sampler(self.tasks["train"], recipe.seed)
         self.gate = BatchGate()
-        self.guards, self.caution = Guards(recipe.guards), 1.0  # the share of the learning rate that is left
+        self.guards = Guards(recipe.guards)
+        self.roll_backs = 0  # that guards asked for; each takes nine tenths of the learning rate
         self.ledger = Ledger(folder.path / "ledger.jsonl")
         self.flights = Flights(recipe, self.sampler, workers.rollouts, self.ledger)
         self.checkpoints = Checkpoints(folder.path / "checkpoints", recipe.checkpoint.keep)
@@ -71,7 +73,6 @@ class Run:
         self._pace: float | None = None  # seconds of a step, smoothed
         self.seconds_before = 0.0  # in earlier sittings of a resumed run
         self.started = self.committed = time.monotonic()
-        self._commit_s = 0.0
         self._scores: dict[int, Scores] = {}  # of the test tasks, by version
         asked = recipe.asked
         self.families = {task.family: task.form for task in self.tasks["train"] if task.family in asked}
@@ -139,11 +140,11 @@ class Run:
             self.paused = True
         if alarm.action != "roll_back":
             return False
-        if (caution := self.caution / 10) < 0.1**MOST_ROLL_BACKS:
+        if self.roll_backs == MOST_ROLL_BACKS:
             raise RemoteFailure(f"rolled back {MOST_ROLL_BACKS} times, and still: {alarm.why}")
+        self.roll_backs += 1
         self._go_back(alarm.why, alarm.began - 1)
-        self.caution = caution
-        self.display.say(f"the learning rate is {caution:g} of the recipe's from here on")
+        self.display.say(f"from here on the learning rate is the recipe's, times {0.1**self.roll_backs:g}")
         return True
 
     def _heed(self) -> None:
@@ -183,7 +184,7 @@ class Run:
         training = stage.training
         drawn = self.sampler.draw(stage.mixture, training.tasks_per_step)
         with self._phase("learn"):
-            row = self.workers.learner.sft([task for task, _ in drawn], self.caution * training.rate(self.curriculum.record.steps))
+            row = self.workers.learner.sft([task for task, _ in drawn], self._rate(training))
         self.version += 1
         return row
 
@@ -207,13 +208,17 @@ class Run:
                                                              training.credit, training.process_weight))
                       for group, v in zip(groups, verdicts, strict=True)]
         with self._phase("learn"):
-            row = self.workers.learner.grpo(scored, training, self.caution * training.rate(step), temperature)
+            row = self.workers.learner.grpo(scored, training, self._rate(training), temperature)
         row |= response_numbers(scored, self.version) | gate
         self.version += training.updates_per_step
         for group in groups:
             self.ledger.train(group.group_id, self.version)
         self.folder.add_trajectories(self.step, stage.name, scored, self.recipe.log_trajectories)
         return row
+
+    def _rate(self, training: SftTraining | GrpoTraining) -> float:
+        """The learning rate of the present step."""
+        return 0.1**self.roll_backs * training.rate(self.curriculum.record.steps)
 
     def _publish(self) -> None:
         """Brings the present weights to every rollout worker, and has each prove that it holds them."""
@@ -358,7 +363,7 @@ class Run:
         """What a commit holds beside the learner's own part; plain values, for JSON."""
         return {"step": self.step, "version": self.version, "curriculum": self.curriculum.state_dict(),
                 "sampler": self.sampler.state_dict(), "gate": self.gate.state_dict(), "ledger": self.ledger.state_dict(),
-                "caution": self.caution, "in_flight": self.flights.state_dict(), "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases,
+                "roll_backs": self.roll_backs, "in_flight": self.flights.state_dict(), "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases,
                 "seconds": self._seconds()}
 
     def restore(self, commit: Path | None, state: dict[str, Any]) -> None:
@@ -374,7 +379,7 @@ class Run:
         self.gate.load_state_dict(state["gate"])
         self.ledger.load_state_dict(state["ledger"])
         self.step, self.version, self.evaluations = state["step"], state["version"], state["evaluations"]
-        self.caution = state["caution"]
+        self.roll_backs = max(self.roll_backs, state["roll_backs"])
         self.guards.reset()
         self.worst, self.phases, self.seconds_before = state["worst"], state["phases"], state["seconds"]
         self.started = self.committed = time.monotonic()
@@ -393,7 +398,7 @@ class Run:
         Raises:
             RemoteFailure: there is none, and the learner has learnt already.
         """
-        lost, self.lineage = self.step, self.lineage + 1
+        lost, self.lineage, seconds = self.step, self.lineage + 1, self._seconds()
         commit, state = None, self.first_state
         for folder in reversed(self.checkpoints.committed()):
             try:
@@ -407,6 +412,7 @@ class Run:
         if commit is None and before is not None:
             raise RemoteFailure(f"{why}; no commit from before is kept (checkpoint.keep)")
         self.restore(commit, state)
+        self.seconds_before = seconds  # what was lost took its time, too
         self.display.say(f"{why}; {lost - self.step} steps are made again, from step {self.step}")
 
     @contextmanager
