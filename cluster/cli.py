@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
@@ -63,14 +64,15 @@ def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/
     from actors.environment import quiet_libraries
 
     quiet_libraries()
-    from .control import Wish, ask, told_status
-    from .recipe import load_recipe
-    from .session import go_on
-
-    if told_status(run)["status"] == "paused":
-        ask(run, Wish("resume"))
+    control = _control(run)
+    if control.told_status(run)["status"] == "paused":
+        control.ask(run, control.Wish("resume"))
+        print(f"{run}: it was paused, and goes on")
         return
     import ray
+
+    from .recipe import load_recipe
+    from .session import go_on
 
     ray.shutdown()  # the connection to where it went on before
     sys.exit(go_on(load_recipe(run / "recipe.yaml"), run.absolute()))
@@ -83,16 +85,22 @@ _Run = Annotated[Path, typer.Argument(help="the folder of a run that goes on, su
 def status(run: _Run, as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False) -> None:
     """How a run stands: stage, step, version, workers by state, ledger, throughput, staleness."""
     import json
+    import time
 
-    from .control import told_status
-
-    told = told_status(run)
+    told = _control(run).told_status(run)
     if as_json:
         print(json.dumps(told))
         return
     for name, value in told.items():
-        words = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        print(f"{name.replace('_', ' '):>14}  {words:.4g}" if isinstance(value, float) else f"{name.replace('_', ' '):>14}  {words}")
+        if name == "workers":
+            value = "; ".join(f"{kind}: {', '.join(f'{n} {state}' for state, n in states.items())}" for kind, states in value.items())
+        elif name == "told_at":
+            name, value = "told", f"{time.time() - value:.0f} s ago"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in value.items())
+        elif isinstance(value, float):
+            value = f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+        print(f"{name.replace('_', ' '):>14}  {value}")
 
 
 @app.command()
@@ -127,10 +135,19 @@ def stop(run: _Run) -> None:
     _ask(run, "stop")
 
 
-def _ask(run: Path, what: str, *counts: Optional[int]) -> None:
-    from .control import Wish, ask
+def _control(run: Path) -> ModuleType:
+    """The module that talks to runs. Ray is imported with it: with the environment that the run's cluster wants."""
+    from .run_address import find_address
 
-    ask(run, Wish(what, *counts))
+    find_address(run)
+    from . import control
+
+    return control
+
+
+def _ask(run: Path, what: str, *counts: Optional[int]) -> None:
+    control = _control(run)
+    control.ask(run, control.Wish(what, *counts))
     print(f"{run}: asked; it is done after the step that the run is at")
 
 

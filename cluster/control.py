@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from actors.waiting import RemoteFailure, wait_for
 
 from .errors import UserError
 from .ray_cluster import near_driver
+from .run_address import find_address, forget_address, write_address
 
 NAMESPACE = "curlvpr"
 RELEASE_S = 15
-ADDRESS_FILE = "ray_address"  # in the run folder: where its cluster is
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Control:
     """The run's side; a context, inside which the run can be asked. Raises UserError where another process holds the run."""
 
     def __init__(self, run: Path) -> None:
-        self.address = run / ADDRESS_FILE
+        self.run = run
         until = time.monotonic() + RELEASE_S
         while True:
             try:
@@ -68,13 +67,13 @@ class Control:
                 if time.monotonic() > until:
                     raise UserError(f"{run}: this run goes on already, in another process") from error
                 time.sleep(0.5)
-        self.address.write_text(ray.get_runtime_context().gcs_address, encoding="utf-8")
+        write_address(run, ray.get_runtime_context().gcs_address)
 
     def __enter__(self) -> "Control":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.address.unlink(missing_ok=True)
+        forget_address(self.run)
         ray.kill(self.actor)
 
     def exchange(self, status: dict[str, Any]) -> list[Wish]:
@@ -93,16 +92,13 @@ def find_run(run: Path) -> Any | None:
     """
     if not (run / "recipe.yaml").is_file():
         raise UserError(f"{run}: no run folder; it has no recipe.yaml")
-    if not (run / ADDRESS_FILE).is_file():
+    if (address := find_address(run)) is None:
         return None
-    address = (run / ADDRESS_FILE).read_text(encoding="utf-8")
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for a minute
         if not ray.is_initialized():
             ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
         return ray.get_actor(str(run.absolute()), namespace=NAMESPACE)
-    except (OSError, RuntimeError, ValueError):  # no cluster, or no such run on it
+    except (ConnectionError, RuntimeError, ValueError):  # no cluster, or no such run on it
         return None
 
 
