@@ -233,10 +233,6 @@ class RolloutWorker:
                 seed=request.seed + index))
         return Group(request.group_id, request.task, np.array(output.prompt_token_ids, np.int32), tuple(trajectories))
 
-    async def stop(self) -> None:
-        self.watching.cancel()
-        self.engine.shutdown()
-
 
 def _versions(answer: Any, count: int) -> np.ndarray:
     """int32 [tokens] from the engine's spans of versions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -34,12 +33,3 @@ def wait_for(ref: Any, timeout_s: float, who: str) -> Any:
         raise RemoteFailure(f"{who} died: {first}") from error
     except ray.exceptions.RayTaskError as error:
         raise CallFailed(f"{who} failed: {error.cause!r}") from error
-
-
-def wait_for_all(refs: Sequence[Any], timeout_s: float, who: Sequence[str]) -> list[Any]:
-    """The values of `refs`, in order, all within one limit of `timeout_s`; `who` names each."""
-    ready, late = ray.wait(list(refs), num_returns=len(refs), timeout=timeout_s)
-    if late:
-        names = ", ".join(name for ref, name in zip(refs, who, strict=True) if ref in set(late))
-        raise RemoteFailure(f"{names} did not answer within {timeout_s:g} s")
-    return [wait_for(ref, 60, name) for ref, name in zip(refs, who, strict=True)]

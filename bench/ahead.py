@@ -15,11 +15,8 @@ from pathlib import Path
 import ray
 
 from actors.environment import ENVIRONMENT, quiet_libraries
-from cluster.control import Control
-from cluster.run import Run
-from cluster.run_folder import RunFolder
 
-from .simulated import Quiet, SimulatedWorkers, simulated_recipe, simulated_tasks
+from .simulated import Quiet, simulated_recipe, train_simulated
 
 WORKERS = 4
 
@@ -27,11 +24,8 @@ WORKERS = 4
 def seconds_a_step(out: Path, ahead: int, seconds: float, steps: int) -> tuple[float, int]:
     """Seconds of a step once the pipe is full, and the age of the oldest token that was trained."""
     recipe = simulated_recipe(WORKERS, WORKERS, steps, ahead)
-    folder, display = RunFolder(out), Quiet()
-    with Control(out) as control, SimulatedWorkers(recipe, 1, seconds, 0.0, seconds) as simulated:
-        run = Run(recipe, simulated_tasks(out / "data"), folder, simulated, display, control)
-        run.train()
-        run.close()
+    display = Quiet()
+    train_simulated(out, recipe, 1, seconds, 0.0, seconds, display)
     times = [at for at, _ in display.steps]
     return (times[-1] - times[1]) / (len(times) - 2), max(row["staleness_max"] for _, row in display.steps)
 

@@ -7,7 +7,8 @@ small as `recipes/smoke.yaml` with more steps. At seeded moments rollout workers
 (5) and whole nodes (3) are killed with SIGKILL, half of them while weights are updated or a checkpoint is committed, and a
 new node joins for each that went. The same recipe is run once without faults, for the score. About 40 minutes on two cores.
 
-The run without faults is not made again where OUT has it. OUT keeps both run folders and events.jsonl: every fault with its time, and every step's. The last line is one JSON object.
+The run without faults is not made again where OUT has it. OUT keeps both run folders and events.jsonl: every fault with its
+time, and every step's. The last line is one JSON object.
 """
 
 from __future__ import annotations

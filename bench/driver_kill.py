@@ -50,7 +50,6 @@ def kill_once(process: subprocess.Popen[str], run: Path, inside_commit: bool, rn
     """Kills the run; what it was at. None where it came to its end before."""
     steps, resumed, first = 0, None, None
     wait_s = rng.uniform(0.5, 12)
-    os.set_blocking(process.stdout.fileno(), True)
     for line in lines(process):
         if found := re.search(r"resumed at step (\d+)", line):
             resumed = int(found[1])

@@ -4,8 +4,9 @@
 
 `bench/simulated.py` says what is real. A group of eight responses takes 4.8 s, log-normally spread (sigma 0.25), and a
 rollout worker writes two at a time; a response has 1,024 tokens with ids, log-probabilities, versions and offsets, and five
-judged steps. A step has one group for each worker, and generation runs three steps ahead. Linearity is the rate per worker at the largest number over that at the smallest. With --memory so many
-trajectories more pass at the largest number, and the coordinator's memory is told before and after.
+judged steps. A step has one group for each worker, and generation runs three steps ahead. Linearity is the rate per worker at
+the largest number over that at the smallest. With --memory so many trajectories more pass at the largest number, and the
+coordinator's memory is told before and after.
 
 OUT keeps each run's ledger and records.json: times and memory at every step. The last line is one JSON object.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,8 @@ import psutil
 import ray
 
 from actors.environment import ENVIRONMENT, quiet_libraries
-from cluster.control import Control
-from cluster.run import Run
-from cluster.run_folder import RunFolder
 
-from .simulated import Quiet, SimulatedWorkers, simulated_recipe, simulated_tasks
+from .simulated import Quiet, simulated_recipe, train_simulated
 
 GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 4.8, 0.25, 3, 8, 4
 
@@ -34,14 +31,10 @@ GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 4.8, 0.25, 3, 8, 4
 def measure(out: Path, workers: int, steps: int) -> dict[str, Any]:
     """A run of so many steps, each of one group for each worker."""
     recipe = simulated_recipe(workers, workers, steps, AHEAD, GROUP_SIZE)
-    folder, display, resident = RunFolder(out), Quiet(), []
-    with Control(out) as control, SimulatedWorkers(recipe, HOSTS, GROUP_S, SPREAD, 0.0) as simulated:
-        run = Run(recipe, simulated_tasks(out / "data"), folder, simulated, display, control)
-        told = display.step
-        display.step = lambda row: (told(row), resident.append(psutil.Process().memory_info().rss / 2**20))
-        start = time.monotonic()
-        run.train()
-        run.close()
+    display, resident = Quiet(), []
+    told = display.step
+    display.step = lambda row: (told(row), resident.append(psutil.Process().memory_info().rss / 2**20))
+    start = train_simulated(out, recipe, HOSTS, GROUP_S, SPREAD, 0.0, display)
     times = [at - start for at, _ in display.steps]
     first = AHEAD + 1  # from here on the pipe is full
     rate = (len(times) - first) * workers * GROUP_SIZE / (times[-1] - times[first - 1])

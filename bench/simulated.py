@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,17 @@ from actors.reward import Response
 from actors.training import GrpoTraining
 from actors.trajectory import Group, Request, ScoredGroup, Trajectory
 from actors.weights import Version
+from cluster.control import Control
 from cluster.health import Limits
+from cluster.prepare import Prepared
 from cluster.recipe import Recipe
 from cluster.reward_pool import RewardPool
 from cluster.rollout_pool import SHARES, RolloutPool
+from cluster.run import Run
+from cluster.run_folder import RunFolder
 from cluster.work_pool import WorkPool
 from cluster.workers import Workers
+from curriculum.phantom_set import PhantomConfig, draw_phantom_set
 from rewards.verdict import StepVerdict, Verdict
 
 TOKENS = 1024  # of a response
@@ -193,10 +199,18 @@ class Quiet:
         pass
 
 
-def simulated_tasks(folder: Path) -> Any:
-    """Tasks of every split, as `prepare` gives them."""
-    from cluster.prepare import Prepared
-    from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+def train_simulated(out: Path, recipe: Recipe, hosts: int, group_s: float, spread: float, learn_s: float, display: Quiet) -> float:
+    """A run in the new folder `out`, from its first stage to its end; the arguments are those of `SimulatedWorkers`.
 
-    tasks = list(draw_phantom_set(PhantomConfig(train=200, val=4, test=4), folder))
-    return Prepared({split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}, folder, None)
+    Returns:
+        When it began, once the workers stood, by `time.monotonic`.
+    """
+    folder = RunFolder(out)
+    tasks = list(draw_phantom_set(PhantomConfig(train=200, val=4, test=4), out / "data"))
+    prepared = Prepared({split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}, out, Counter())
+    with Control(out) as control, SimulatedWorkers(recipe, hosts, group_s, spread, learn_s) as workers:
+        run = Run(recipe, prepared, folder, workers, display, control)
+        start = time.monotonic()
+        run.train()
+        run.close()
+    return start
