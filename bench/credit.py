@@ -14,6 +14,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def curlvpr(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "cluster.cli", *map(str, arguments)], check=True)
 
 
+def fixed_length(root: Path, name: str, seed: int, settings: Sequence[str] = ()) -> None:
+    """Trains root/name by the quickstart's recipe with `settings`; every stage of reinforcement learning has `STEPS` steps."""
+    gates = [f"stages.{stage}.gate.{key}={value}" for stage in STAGES for key, value in (
+        ("every", 5), ("min_steps", 5), ("max_steps", STEPS), ("threshold", "null"), ("plateau", "null"))]
+    changes = [f"root={root}", f"seed={seed}", "checkpoint.keep=10", *gates, *settings]
+    curlvpr("train", RECIPE, "--name", name, *(part for change in changes for part in ("--set", change)))
+
+
 def train(root: Path, seed: int, variant: str) -> Path:
     """The run folder of a variant, made where it is not finished."""
     run = root / f"seed{seed}-{variant.replace(' ', '-')}"
@@ -44,10 +53,7 @@ def train(root: Path, seed: int, variant: str) -> Path:
         return run
     shutil.rmtree(run, ignore_errors=True)
     if variant == "step":
-        gates = [f"stages.{stage}.gate.{key}={value}" for stage in STAGES for key, value in (
-            ("every", 5), ("min_steps", 5), ("max_steps", STEPS), ("threshold", "null"), ("plateau", "null"))]
-        changes = [f"root={root}", f"seed={seed}", "checkpoint.keep=10", *gates]
-        curlvpr("train", RECIPE, "--name", run.name, *(part for change in changes for part in ("--set", change)))
+        fixed_length(root, run.name, seed)
         return run
     first = train(root, seed, "step")
     after_sft = json.loads((first / "summary.json").read_text())["stages"][0]["steps"]
