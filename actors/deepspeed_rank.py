@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from curriculum.task import Task
 
+from .advantage import token_advantages
 from .encode import Encoder
 from .loss import clipped_policy_loss, k3, off_policy_weights
 from .policy import MicroBatch, Policy, Sample
+from .storage import Storage
 from .title import set_title
 from .training import GrpoTraining, LearnerConfig
 from .trajectory import ScoredGroup
@@ -94,7 +95,7 @@ class DeepSpeedRank:
         """`updates_per_step` updates on scored groups; each one's loss is the mean over its response tokens, all ranks'."""
         scored: list[ScoredGroup] = groups if isinstance(groups, list) else wait_for(groups, 60, "the batch's owner")
         chunks = [scored[i :: training.updates_per_step] for i in range(training.updates_per_step)]
-        parts = [_Part(chunk, self.rank, self.world, training.truncated == "mask") for chunk in chunks]
+        parts = [_Part(chunk, self.rank, self.world, training) for chunk in chunks]
         log: dict[str, list[float]] = {}
         for part in parts[1:]:  # every update but the first is off its own policy: remember what the policy was
             part.old = self._logprobs(self.policy, part.samples, temperature)
@@ -219,17 +220,21 @@ class DeepSpeedRank:
             wait_for(self.store.publish.remote(version, pack(state), list(zip(samples, values, strict=True))),
                      self.config.timeout_s, "the weight store")
 
-    def save(self, folder: str) -> None:
-        self.engine.save_checkpoint(folder, tag="learner", exclude_frozen_parameters=False)
-        if self.reference is not None and self.rank == 0:
-            save_file(self.reference.model.state_dict(), Path(folder) / REFERENCE)
+    def save(self, storage: Storage) -> dict[str, str]:
+        """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""
+        with storage.workspace() as folder:  # of its own, so that it knows which files are its own
+            self.engine.save_checkpoint(str(folder), tag="learner", exclude_frozen_parameters=False)
+            if self.reference is not None and self.rank == 0:
+                save_file(self.reference.model.state_dict(), folder / REFERENCE)
+            return storage.take_in(folder)
 
-    def load(self, folder: str) -> None:
-        path, _ = self.engine.load_checkpoint(folder, tag="learner")
-        if path is None:
-            raise FileNotFoundError(f"no learner checkpoint in {folder}")
-        if (Path(folder) / REFERENCE).is_file():
-            self._set_reference(load_file(Path(folder) / REFERENCE))
+    def load(self, storage: Storage) -> None:
+        with storage.here() as folder:
+            path, _ = self.engine.load_checkpoint(str(folder), tag="learner")
+            if path is None:
+                raise FileNotFoundError(f"no learner checkpoint in {storage}")
+            if (folder / REFERENCE).is_file():
+                self._set_reference(load_file(folder / REFERENCE))
 
     def export(self, folder: str) -> None:
         state = self._state()
@@ -246,9 +251,9 @@ def probe_text(task: Task) -> str:
 class _Part:
     """The groups of one update, as this rank sees them."""
 
-    def __init__(self, groups: Sequence[ScoredGroup], rank: int, world: int, mask_truncated: bool) -> None:
+    def __init__(self, groups: Sequence[ScoredGroup], rank: int, world: int, training: GrpoTraining) -> None:
         def kept(scored: ScoredGroup) -> list[bool]:
-            return [not (mask_truncated and t.truncated) for t in scored.group.trajectories]
+            return [not (training.truncated == "mask" and t.truncated) for t in scored.group.trajectories]
 
         self.all_tokens = sum(len(t.ids) for s in groups for t in s.group.trajectories)
         self.all_kept = sum(len(t.ids) for s in groups for t, k in zip(s.group.trajectories, kept(s), strict=True) if k)
@@ -261,7 +266,9 @@ class _Part:
         self.differences: list[torch.Tensor] = []
         for scored in groups[rank::world]:
             group = scored.group
-            for trajectory, advantage, keep in zip(group.trajectories, scored.advantages, kept(scored), strict=True):
+            advantages = token_advantages(scored.verdicts, [t.char_ends for t in group.trajectories], training.credit,
+                                          training.process_weight)
+            for trajectory, advantage, keep in zip(group.trajectories, advantages, kept(scored), strict=True):
                 self.samples.append(Sample(group.prompt_ids, group.task.images, trajectory.ids))
                 self.advantages.append(advantage)
                 self.rollout.append(trajectory.logprobs)

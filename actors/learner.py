@@ -25,6 +25,7 @@ from .encode import PromptConfig
 from .training import GrpoTraining, LearnerConfig, SftTraining
 from .trajectory import ScoredGroup
 from .restarts import Restarts
+from .storage import Storage
 from .waiting import RemoteFailure, wait_for
 from .weights import Version
 
@@ -111,7 +112,7 @@ class Learner:
         meanwhile: is called again and again while an order is waited for.
     """
 
-    def __init__(self, config: LearnerConfig, run: str, prompt: PromptConfig, model: Path, store: Any, storage: Path, seed: int,
+    def __init__(self, config: LearnerConfig, run: str, prompt: PromptConfig, model: Path, store: Any, storage: Storage, seed: int,
                  use_learner_resource: bool, place: Any, meanwhile: Callable[[], None] = lambda: None) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
@@ -142,10 +143,14 @@ class Learner:
             self.failure = error
 
     def order(self, method: str, **arguments: Any) -> Any:
+        """As `order_all`, for rank 0's answer."""
+        return self.order_all(method, **arguments)[0]
+
+    def order_all(self, method: str, **arguments: Any) -> list[Any]:
         """Sends an order to all ranks.
 
         Returns:
-            Rank 0's answer.
+            The answer of each.
 
         Raises:
             LearnerRestarted: ranks died, and all stand anew, on the model folder's weights.
@@ -173,7 +178,7 @@ class Learner:
         for rank, answer in enumerate(answers):
             if "error" in answer:
                 raise RemoteFailure(f"learner rank {rank} failed at {method}: {answer['error']}\n{answer['trace']}")
-        return answers[0]["value"]
+        return [answer["value"] for answer in answers]
 
     def ready(self) -> None:
         """Waits until every rank has loaded the model. Raises RemoteFailure."""
@@ -199,12 +204,12 @@ class Learner:
         """Puts the weights into the store as `version`, with the probe by which a worker proves that it holds them."""
         self.order("publish", version=version, probe=tuple(probe))
 
-    def save(self, folder: Path) -> None:
-        """DeepSpeed's checkpoint: weights and optimiser of every rank."""
-        self.order("save", folder=str(folder))
+    def save(self, storage: Storage) -> dict[str, str]:
+        """DeepSpeed's checkpoint: weights and optimiser of every rank. Returns the SHA-256 of each file by its path."""
+        return {name: digest for files in self.order_all("save", storage=storage) for name, digest in files.items()}
 
-    def load(self, folder: Path) -> None:
-        self.order("load", folder=str(folder))
+    def load(self, storage: Storage) -> None:
+        self.order("load", storage=storage)
 
     def export(self, folder: Path) -> None:
         """A Hugging Face folder that `AutoModelForImageTextToText`, `AutoProcessor` and vLLM load."""

@@ -25,7 +25,7 @@ def seconds_a_step(out: Path, ahead: int, seconds: float, steps: int) -> tuple[f
     """Seconds of a step once the pipe is full, and the age of the oldest token that was trained."""
     recipe = simulated_recipe(WORKERS, WORKERS, steps, ahead)
     display = Quiet()
-    train_simulated(out, recipe, 1, seconds, 0.0, seconds, display)
+    train_simulated(out, recipe, display, hosts=1, group_s=seconds, spread=0.0, learn_s=seconds)
     times = [at for at, _ in display.steps]
     return (times[-1] - times[1]) / (len(times) - 2), max(row["staleness_max"] for _, row in display.steps)
 

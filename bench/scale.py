@@ -34,7 +34,7 @@ def measure(out: Path, workers: int, steps: int) -> dict[str, Any]:
     display, resident = Quiet(), []
     told = display.step
     display.step = lambda row: (told(row), resident.append(psutil.Process().memory_info().rss / 2**20))
-    start = train_simulated(out, recipe, HOSTS, GROUP_S, SPREAD, 0.0, display)
+    start = train_simulated(out, recipe, display, hosts=HOSTS, group_s=GROUP_S, spread=SPREAD, learn_s=0.0)
     times = [at - start for at, _ in display.steps]
     first = AHEAD + 1  # from here on the pipe is full
     rate = (len(times) - first) * workers * GROUP_SIZE / (times[-1] - times[first - 1])

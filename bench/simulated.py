@@ -101,19 +101,15 @@ class Handle:
 
 
 class SimulatedRollouts(RolloutPool):
-    def __init__(self, config: Any, hosts: Sequence[Any]) -> None:
+    def __init__(self, config: Any, start: Callable[[int, str], Any], kill: Callable[[Any], None] = ray.kill) -> None:
         self.config = config
-
-        def start(rank: int, name: str) -> Handle:
-            return Handle(hosts[rank % len(hosts)], rank)
-
         self.pool = WorkPool("simulated", "rollout", config.workers, start, Limits(), Restarts(20, 600, 1), 60, 3,
-                             lambda worker, version: worker.update.remote(version), 5.0, SHARES, kill=lambda worker: None)
+                             lambda worker, version: worker.update.remote(version), 5.0, SHARES, kill=kill)
 
 
 class SimulatedRewards(RewardPool):
-    def __init__(self, config: Any, hosts: Sequence[Any]) -> None:
-        self.config = config
+    def __init__(self, config: Any, hosts: Sequence[Any], meanwhile: Callable[[], None]) -> None:
+        self.config, self.meanwhile = config, meanwhile
 
         def start(rank: int, name: str) -> Handle:
             return Handle(hosts[rank % len(hosts)], rank)
@@ -141,7 +137,10 @@ class SimulatedLearner:
     def start_stage(self, *_: Any, **__: Any) -> None:
         pass
 
-    publish = save = load = export = start_stage
+    publish = load = export = start_stage
+
+    def save(self, storage: Any) -> dict[str, str]:
+        return {}
 
 
 class SimulatedWorkers(Workers):
@@ -150,13 +149,16 @@ class SimulatedWorkers(Workers):
     Args:
         group_s, spread: for one group at one rollout worker, mean and sigma.
         learn_s: for one step at the learner.
+        start: makes the rollout workers where no host plays them.
     """
 
-    def __init__(self, recipe: Recipe, hosts: int, group_s: float, spread: float, learn_s: float) -> None:
+    def __init__(self, recipe: Recipe, hosts: int, group_s: float, spread: float, learn_s: float,
+                 start: Callable[[int, str], Any] | None = None) -> None:
         host = ray.remote(Host).options(num_cpus=0, max_concurrency=10_000)
         self.hosts = [host.remote(group_s, spread) for _ in range(hosts)]
-        self.rollouts = SimulatedRollouts(recipe.rollout, self.hosts)
-        self.rewards = SimulatedRewards(recipe.reward, self.hosts)
+        self.rollouts = SimulatedRollouts(recipe.rollout, start) if start else SimulatedRollouts(
+            recipe.rollout, lambda rank, name: Handle(self.hosts[rank % hosts], rank), lambda worker: None)
+        self.rewards = SimulatedRewards(recipe.reward, self.hosts, lambda: self.rollouts.pool.pump(0))
         self.learner = SimulatedLearner(learn_s, self.pump)
 
     def __enter__(self) -> "SimulatedWorkers":
@@ -164,6 +166,7 @@ class SimulatedWorkers(Workers):
         return self
 
     def stop(self) -> None:
+        self.rollouts.stop()
         for host in self.hosts:
             ray.kill(host)
 
@@ -199,17 +202,18 @@ class Quiet:
         pass
 
 
-def train_simulated(out: Path, recipe: Recipe, hosts: int, group_s: float, spread: float, learn_s: float, display: Quiet) -> float:
-    """A run in the new folder `out`, from its first stage to its end; the arguments are those of `SimulatedWorkers`.
+def train_simulated(out: Path, recipe: Recipe, display: Quiet, **workers: Any) -> float:
+    """A run in the new folder `out`, from its first stage to its end; `workers` are the arguments of `SimulatedWorkers`.
 
     Returns:
         When it began, once the workers stood, by `time.monotonic`.
     """
     folder = RunFolder(out)
+    folder.write_recipe(recipe)
     tasks = list(draw_phantom_set(PhantomConfig(train=200, val=4, test=4), out / "data"))
     prepared = Prepared({split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}, out, Counter())
-    with Control(out) as control, SimulatedWorkers(recipe, hosts, group_s, spread, learn_s) as workers:
-        run = Run(recipe, prepared, folder, workers, display, control)
+    with Control(out) as control, SimulatedWorkers(recipe, **workers) as standing:
+        run = Run(recipe, prepared, folder, standing, display, control)
         start = time.monotonic()
         run.train()
         run.close()

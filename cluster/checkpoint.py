@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from actors.storage import Storage
+
+from .errors import UserError
+from .recipe import Recipe
 
 MANIFEST = "manifest.json"
 
@@ -16,64 +19,70 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be used. One line: which, and what is wrong with it."""
 
 
+def run_storage(recipe: Recipe, run: Path) -> Storage:
+    """Where the run in the folder `run` keeps its commits: there, or where the recipe says.
+
+    Raises:
+        UserError: the recipe names no place that can be reached.
+    """
+    if recipe.checkpoint.storage is None:
+        return Storage(str(run.absolute()))
+    try:
+        return Storage(recipe.checkpoint.storage).child(run.name)
+    except (ValueError, OSError) as error:
+        raise UserError(f"checkpoint.storage: {' '.join(str(error).split())}") from error
+
+
 class Checkpoints:
     """The commits of a run. One without a manifest was never finished and does not count."""
 
-    def __init__(self, folder: Path, keep: int) -> None:
-        self.folder, self.keep = folder, keep
+    def __init__(self, storage: Storage, keep: int) -> None:
+        self.storage, self.keep = storage, keep
 
     def lacks_room(self) -> str:
         """Why there is no room for another commit like the last one, in words; "" where there is, or where none was made."""
         committed = self.committed()
-        if not committed:
+        if not committed or (free := self.storage.free()) is None:
             return ""
-        needed = sum(path.stat().st_size for path in committed[-1].rglob("*") if path.is_file())
-        free = shutil.disk_usage(self.folder).free
-        return "" if free > 1.1 * needed else f"{self.folder} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
+        needed = committed[-1].size()
+        return "" if free > 1.1 * needed else f"{self.storage} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
 
-    def begin(self, step: int) -> Path:
+    def begin(self, step: int) -> Storage:
         """An empty folder for the parts of a commit."""
-        folder = self.folder / f"step-{step:07d}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder = self.storage.child(f"step-{step:07d}")
+        folder.clear()
         return folder
 
-    def commit(self, folder: Path, state: dict[str, Any]) -> None:
-        """Writes the manifest; from here on the commit counts. Older ones beyond `keep` go."""
-        files = {str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-        partial = folder / f".{MANIFEST}"
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump({"state": state, "sha256": files}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, folder / MANIFEST)
-        for old in self.committed()[: -self.keep]:
-            shutil.rmtree(old)
+    def commit(self, folder: Storage, digests: Mapping[str, str], state: dict[str, Any]) -> None:
+        """Writes the manifest; from here on the commit counts. Older ones beyond `keep` go.
 
-    def committed(self) -> list[Path]:
+        Args:
+            digests: of every part, as `Storage.take_in` gives them.
+        """
+        folder.write(MANIFEST, json.dumps({"state": state, "sha256": dict(digests)}).encode())
+        for old in self.committed()[: -self.keep]:
+            old.remove()
+
+    def committed(self) -> list[Storage]:
         """Folders of finished commits, the newest last."""
-        return sorted(path.parent for path in self.folder.glob(f"step-*/{MANIFEST}"))
+        folders = (self.storage.child(name) for name in self.storage.children() if name.startswith("step-"))
+        return [folder for folder in folders if folder.has(MANIFEST)]
 
     @staticmethod
-    def load(folder: Path) -> dict[str, Any]:
+    def load(folder: Storage) -> dict[str, Any]:
         """The state of a commit whose parts are all there and as they were written.
 
         Raises:
             CheckpointError: the manifest is unreadable, or a part is missing or changed.
         """
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            state, files = manifest["state"], manifest["sha256"]
+            manifest = json.loads(folder.read(MANIFEST))
+            state, digests = manifest["state"], manifest["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder}: its manifest cannot be read ({error!r})") from error
-        for name, digest in files.items():
-            if not (folder / name).is_file():
+        for name, digest in digests.items():
+            if not folder.has(name):
                 raise CheckpointError(f"{folder}: {name} is missing")
-            if _digest(folder / name) != digest:
+            if folder.digest(name) != digest:
                 raise CheckpointError(f"{folder}: {name} is not what was written (its hash differs)")
         return state
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -110,7 +110,8 @@ def _files(recipe: Recipe, count: int, width: int) -> dict[str, int]:
     response = 600 + 6 * recipe.rollout.max_response_tokens
     return {
         "data": PHANTOM_BYTES * (films.train + films.val + films.test) if films else 0,
-        "checkpoints": commit * (recipe.checkpoint.keep + 1),  # a new one stands before the oldest goes
+        # A new one stands before the oldest goes.
+        "checkpoints": 0 if recipe.checkpoint.storage else commit * (recipe.checkpoint.keep + 1),
         "models": count * (width + (4 if recipe.model.tiny else 0)),
         "logs": answers * response + steps * (STEP_BYTES + recipe.log_trajectories * 2 * response) + groups * GROUP_BYTES}
 

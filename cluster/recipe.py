@@ -76,6 +76,8 @@ class CheckpointConfig(_Part):
     every_minutes: float = Field(5, ge=0, description="at most so much work is lost, unless commits would take a tenth of the "
                                  "time; a stage's end is kept as well")
     keep: PositiveInt = 2
+    storage: str | None = Field(None, description="an absolute path or a URI (s3://bucket/folder, gs://…) that all learner "
+                                "workers reach; the run folder where left out")
 
 
 Role = RolloutConfig | RewardWorkersConfig | LearnerConfig

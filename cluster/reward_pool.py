@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -23,10 +23,14 @@ RESTARTS = dict(limit=1000, window_s=600, backoff_s=0)
 
 
 class RewardPool:
-    """Every worker takes an equal share; which worker scores what changes no verdict."""
+    """Every worker takes an equal share; which worker scores what changes no verdict.
 
-    def __init__(self, run: str, config: RewardWorkersConfig) -> None:
-        self.config = config
+    Args:
+        meanwhile: is called again and again while verdicts are waited for.
+    """
+
+    def __init__(self, run: str, config: RewardWorkersConfig, meanwhile: Callable[[], None] | None = None) -> None:
+        self.config, self.meanwhile = config, meanwhile
         actor, folder = ray.remote(RewardWorker), os.getcwd()
 
         def start(rank: int, name: str) -> Any:
@@ -42,7 +46,8 @@ class RewardPool:
         """
         responses = [Response(group.task, index, t.text, t.truncated)
                      for group in groups for index, t in enumerate(group.trajectories)]
-        scored = self.pool.map(responses, lambda worker, share: worker.score.remote(share, evaluation), self.config.timeout_s)
+        scored = self.pool.map(responses, lambda worker, share: worker.score.remote(share, evaluation), self.config.timeout_s,
+                               self.meanwhile)
         verdicts = deque(unscored(v.why) if isinstance(v, GivenUp) else v for v in scored)
         return [tuple(verdicts.popleft() for _ in group.trajectories) for group in groups]
 

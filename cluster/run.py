@@ -6,11 +6,10 @@ import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from actors.advantage import token_advantages
 from actors.learner import LearnerRestarted
+from actors.storage import Storage
 from actors.training import GrpoTraining, SftTraining
 from actors.trajectory import ScoredGroup
 from actors.waiting import RemoteFailure
@@ -20,7 +19,7 @@ from curriculum.stages import GATE_FORMS, Curriculum, StageRecord
 from rewards.gate import BatchGate
 
 from .balance import Balance
-from .checkpoint import CheckpointError, Checkpoints
+from .checkpoint import CheckpointError, Checkpoints, run_storage
 from .control import Control
 from .display import HEADLINES, Display
 from .evaluation import answer, answer_by_view, held_out
@@ -60,7 +59,7 @@ class Run:
         self.roll_backs = 0  # that guards asked for; each takes nine tenths of the learning rate
         self.ledger = Ledger(folder.path / "ledger.jsonl")
         self.flights = Flights(recipe, self.sampler, workers.rollouts, self.ledger)
-        self.checkpoints = Checkpoints(folder.path / "checkpoints", recipe.checkpoint.keep)
+        self.checkpoints = Checkpoints(run_storage(recipe, folder.path).child("checkpoints"), recipe.checkpoint.keep)
         self.step = self.version = self.lineage = 0
         self.published: Version | None = None
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in recipe.stages}
@@ -204,9 +203,7 @@ class Run:
             if self.recipe.reward.rules.batch_gate:
                 verdicts, is_open = self.gate.apply(verdicts)
                 gate = {"batch_gate": float(is_open)}
-            scored = [ScoredGroup(group, v, token_advantages(v, [t.char_ends for t in group.trajectories],
-                                                             training.credit, training.process_weight))
-                      for group, v in zip(groups, verdicts, strict=True)]
+            scored = [ScoredGroup(*both) for both in zip(groups, verdicts, strict=True)]
         with self._phase("learn"):
             row = self.workers.learner.grpo(scored, training, self._rate(training), temperature)
         row |= response_numbers(scored, self.version) | gate
@@ -353,9 +350,9 @@ class Run:
         start = time.monotonic()
         with self._phase("commit"):
             folder = self.checkpoints.begin(self.step)
-            self.workers.learner.save(folder)
+            digests = self.workers.learner.save(folder)
             self.folder.flush()
-            self.checkpoints.commit(folder, self._state())
+            self.checkpoints.commit(folder, digests, self._state())
         self.committed = time.monotonic()
         self._commit_s = self.committed - start
 
@@ -366,7 +363,7 @@ class Run:
                 "roll_backs": self.roll_backs, "in_flight": self.flights.state_dict(), "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases,
                 "seconds": self._seconds()}
 
-    def restore(self, commit: Path | None, state: dict[str, Any]) -> None:
+    def restore(self, commit: Storage | None, state: dict[str, Any]) -> None:
         """Goes on from a commit, whose state `Checkpoints.load` gave; without one from the beginning, by `first_state`.
 
         Raises:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from actors.storage import Storage
 from actors.waiting import RemoteFailure
 
-from .checkpoint import CheckpointError, Checkpoints
+from .checkpoint import CheckpointError, Checkpoints, run_storage
 from .control import Control
 from .display import Display, clock, open_display
 from .errors import UserError
@@ -51,7 +52,7 @@ def go_on(recipe: Recipe, path: Path) -> int:
     summary = path / "summary.json"
     if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "finished":
         raise UserError(f"{path}: this run is complete; its model is {path / 'model'}")
-    commits = Checkpoints(path / "checkpoints", recipe.checkpoint.keep).committed()
+    commits = Checkpoints(run_storage(recipe, path).child("checkpoints"), recipe.checkpoint.keep).committed()
     if not commits:
         return _hold(recipe, path, resume=True)
     try:
@@ -62,7 +63,7 @@ def go_on(recipe: Recipe, path: Path) -> int:
     return _hold(recipe, path, (commits[-1], state), resume=True)
 
 
-def _hold(recipe: Recipe, path: Path, commit: tuple[Path, dict[str, Any]] | None = None, resume: bool = False) -> int:
+def _hold(recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | None = None, resume: bool = False) -> int:
     display = open_display(path.name)
     run: Run | None = None
     try:

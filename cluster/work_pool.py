@@ -22,6 +22,7 @@ from actors.waiting import CallFailed, RemoteFailure, wait_for
 from .health import Health, Limits, State
 
 PUMP_S = 1.0  # the longest that one turn waits
+SHORT_S = 0.02  # where another pool waits for its turn
 MANY, LINGER_S = 32, 0.02
 LATE_S = 0.25  # between two looks for late answers
 NODES_S = 5.0  # between two looks at the nodes
@@ -84,7 +85,6 @@ class _Worker:
     doing: Counter[str] = field(default_factory=Counter)  # how many calls of a kind it has not answered
     node: str = ""
     proof: Any = None  # what it answered when it was brought to its version
-    beaten: float = 0.0  # when it was asked for a sign of life
 
     def ask(self, ref: Any, call: _Call) -> None:
         self.calls[ref] = call
@@ -137,19 +137,23 @@ class WorkPool:
         self.waiting: deque[_Share] = deque()
         self._fit(time.monotonic())
 
-    def map(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float) -> list[Any]:
+    def map(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float,
+            meanwhile: Callable[[], None] | None = None) -> list[Any]:
         """What `call(actor, items)` gives for the items, in order: an equal, contiguous share to each worker.
 
         Args:
             call: sends a share to an actor; its reference is to as many results.
             seconds: for a worker's share.
+            meanwhile: is called again and again while the results are waited for.
 
         Raises:
             RemoteFailure: no worker is left, and none may be started.
         """
         batch = self.submit(items, call, seconds)
         while not batch.done:
-            self.pump()
+            self.pump(SHORT_S if meanwhile else PUMP_S)
+            if meanwhile:
+                meanwhile()
         return batch.results
 
     def submit(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float) -> Batch:
@@ -255,9 +259,8 @@ class WorkPool:
 
     def _beat(self, now: float) -> None:
         for worker in self.workers.values() if self.beat_s else ():
-            if (worker.health.state is not State.STARTING and now - worker.beaten >= self.beat_s
-                    and not worker.doing["beat"]):
-                worker.beaten = now
+            silent = now - worker.health.heard_at  # who answered something else lives, too
+            if worker.health.state is not State.STARTING and silent >= self.beat_s and not worker.doing["beat"]:
                 worker.health.asked(now)
                 worker.ask(worker.actor.ping.remote(), _Call("beat", now))
 

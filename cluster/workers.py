@@ -9,6 +9,7 @@ import ray
 from actors.learner import Learner
 from actors.weights import WeightStore
 
+from .checkpoint import run_storage
 from .measures.strata import train_shares
 from .prepare import Prepared
 from .ray_cluster import has_learner_resource, near_driver
@@ -28,8 +29,8 @@ class Workers:
                                                         scheduling_strategy=near_driver()).remote()
         # All start at once; importing vLLM and DeepSpeed takes longest.
         self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images)
-        self.rewards = RewardPool(name, recipe.reward.model_copy(update={"rules": rules}))
-        self.learner = Learner(recipe.learner, name, recipe.prompt, model, self.store, run / "learner", recipe.seed,
+        self.rewards = RewardPool(name, recipe.reward.model_copy(update={"rules": rules}), lambda: self.rollouts.pool.pump(0))
+        self.learner = Learner(recipe.learner, name, recipe.prompt, model, self.store, run_storage(recipe, run), recipe.seed,
                                has_learner_resource(), near_driver(), self.pump)
 
     def __enter__(self) -> "Workers":

@@ -9,12 +9,15 @@ import ray
 import torch
 from safetensors.torch import load_file
 
-from actors.deepspeed_rank import DeepSpeedRank
+from actors.advantage import token_advantages
+from actors.deepspeed_rank import REFERENCE, DeepSpeedRank
 from actors.encode import Encoder, PromptConfig
 from actors.policy import Policy, Sample
+from actors.storage import Storage
 from actors.training import GrpoTraining, LearnerConfig
 from actors.trajectory import Group, ScoredGroup, Trajectory
 from actors.waiting import wait_for
+from rewards.verdict import StepVerdict, Verdict
 
 CONFIG = LearnerConfig(threads=2, micro_batch_tokens=600)
 LR = 1e-3
@@ -41,21 +44,24 @@ def make_rank(ray_session, tiny_model):
 
 @pytest.fixture(scope="module")
 def groups(tiny_model, phantom_tasks):
-    """Four groups of three responses with made-up advantages; a group without any; one response cut off."""
+    """Four groups of three responses with made-up verdicts on every token; a group without advantage; one response cut off."""
     encoder = Encoder(tiny_model, PromptConfig())
     policy = Policy(tiny_model, encoder, torch.float32)
     rng = np.random.default_rng(0)
     made = []
     for number, task in enumerate(phantom_tasks[::5][:4]):
         prompt = encoder.expand(task)
-        trajectories, advantages = [], []
+        trajectories, verdicts = [], []
         for index in range(3):
             ids = encoder.response_ids(task.reference)[: 20 + 9 * index]
             logprobs = plain(policy, Sample(prompt, task.images, ids)).detach().numpy()
             cut = (number, index) == (1, 2)
-            trajectories.append(Trajectory("", ids, logprobs, np.zeros_like(ids), np.arange(len(ids)), "length" if cut else "stop", 0))
-            advantages.append((number != 2) * rng.normal(size=len(ids)).astype(np.float32))
-        made.append(ScoredGroup(Group(str(number), task, prompt, tuple(trajectories)), (), tuple(advantages)))
+            trajectories.append(Trajectory("", ids, logprobs, np.zeros_like(ids), np.arange(1, len(ids) + 1),
+                                           "length" if cut else "stop", 0))
+            base, *scores = (number != 2) * rng.random(len(ids) + 1)
+            steps = tuple(StepVerdict(i, i + 1, "A", "right", score, "") for i, score in enumerate(scores))
+            verdicts.append(Verdict(base, base, 1.0, base, 0.0, 0.0, None, steps))
+        made.append(ScoredGroup(Group(str(number), task, prompt, tuple(trajectories)), tuple(verdicts)))
     return made
 
 
@@ -71,6 +77,11 @@ def plain(policy, sample):
     return policy(policy.collate([sample], [0], torch.device("cpu")), 1.0)[0]
 
 
+def advantages(scored, training):
+    return token_advantages(scored.verdicts, [t.char_ends for t in scored.group.trajectories], training.credit,
+                            training.process_weight)
+
+
 def plainly(tiny_model, groups, training, lr):
     """The updates of a step, sample by sample, in plain PyTorch."""
     policy = Policy(tiny_model, Encoder(tiny_model, PromptConfig()), torch.float32)
@@ -81,7 +92,7 @@ def plainly(tiny_model, groups, training, lr):
     for chunk in [groups[i :: training.updates_per_step] for i in range(training.updates_per_step)]:
         rows = [(Sample(g.group.prompt_ids, g.group.task.images, t.ids), t.logprobs, torch.from_numpy(a),
                  0.0 if training.truncated == "mask" and t.truncated else 1.0)
-                for g in chunk for t, a in zip(g.group.trajectories, g.advantages, strict=True)]
+                for g in chunk for t, a in zip(g.group.trajectories, advantages(g, training), strict=True)]
         count = sum(len(sample.response_ids) * keep for sample, _, _, keep in rows)
         for sample, rollout, advantage, keep in rows:
             logp, old = plain(policy, sample), plain(start, sample).detach()
@@ -131,8 +142,11 @@ def test_another_optimiser_state_and_reference_come_back_from_a_checkpoint(make_
     wait_for(first.start_stage.remote(True, True, False), 120, "the rank")
     for rank in (first,):
         wait_for(rank.grpo.remote(groups, training, LR, 1.0), 120, "the rank")
-    wait_for(first.save.remote(str(tmp_path / "commit")), 60, "the rank")
-    wait_for(second.load.remote(str(tmp_path / "commit")), 120, "the rank")
+    storage = Storage(str(tmp_path / "commit"))
+    storage.clear()
+    files = wait_for(first.save.remote(storage), 60, "the rank")
+    assert REFERENCE in files and all(storage.digest(name) == digest for name, digest in files.items())
+    wait_for(second.load.remote(storage), 120, "the rank")
     for name, rank in (("a", first), ("b", second)):
         wait_for(rank.grpo.remote(groups, training, LR, 1.0), 120, "the rank")
         wait_for(rank.export.remote(str(tmp_path / name)), 60, "the rank")

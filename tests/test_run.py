@@ -157,9 +157,9 @@ def booked(path, event, stage):
 def test_killed_workers_cost_time_alone(run, tmp_path):
     """A rollout worker in the closed stage, the learner in the open one; the weights at the end are those without faults.
 
-    So they are, too, those of another run with the same seed.
+    So they are, too, those of another run with the same seed. Commits are kept elsewhere.
     """
-    path = tmp_path / "killed"
+    path, far = tmp_path / "killed", tmp_path / "far"
 
     def kill():
         wait_until(lambda: booked(path, "issued", "closed"))
@@ -169,11 +169,12 @@ def test_killed_workers_cost_time_alone(run, tmp_path):
 
     with ThreadPoolExecutor(1) as pool:
         killer = pool.submit(kill)
-        assert start(load_recipe(SMOKE, SHORT), path) == 0
+        assert start(load_recipe(SMOKE, [*SHORT, f"checkpoint.storage=file://{far}"]), path) == 0
         killer.result(timeout=1)
     assert same(weights(path), weights(run))
     assert events(path) == events(run)
     assert '"rewound"' in (path / "ledger.jsonl").read_text()
+    assert len(list((far / "killed" / "checkpoints").iterdir())) == 2 and not (path / "checkpoints").exists()
     stages = json.loads((path / "summary.json").read_text())["stages"]
     assert stages == json.loads((run / "summary.json").read_text())["stages"]
 
