@@ -8,33 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
 from curriculum.task import Task
 
 from .encode import PromptConfig
-from .training import GrpoTraining, LearnerConfig, SftTraining
-from .trajectory import ScoredGroup
 from .restarts import Restarts
 from .storage import Storage
-from .waiting import RemoteFailure, wait_for
+from .training import GrpoTraining, LearnerConfig, SftTraining
+from .trajectory import ScoredGroup
+from .waiting import RemoteFailure, cause, wait_for
 from .weights import Version
 
 RESTARTS = dict(limit=20, window_s=3600, backoff_s=0)  # Ray Train waits by itself
-NAMES_AN_ERROR = re.compile(r"\w(Error|Exception|Killed): ")
 
 
 class LearnerRestarted(RemoteFailure):
     """Ranks died, and all were started anew: what they held is lost, and the order was not carried out."""
+
+
+class DeskState(NamedTuple):
+    """`groups` have joined so far; `late` ranks have not answered the order that stands; `lost` says which died, and why."""
+
+    groups: int
+    late: list[str]
+    answers: dict[int, Any]
+    lost: list[str]
 
 
 class Desk:
@@ -52,6 +59,8 @@ class Desk:
         self.group = ""
         self.joined: set[int] = set()
         self.groups = 0
+        self.nodes: dict[int, str] = {}  # the address of each rank's node
+        self.lost: dict[int, str] = {}  # ranks that died since the last order, and why
         self.news = asyncio.Condition()
 
     def __repr__(self) -> str:
@@ -68,19 +77,20 @@ class Desk:
             if self.groups > max(1, groups):
                 return None
             self.number += 1
-            self.order, self.answers = (method, arguments), {}
+            self.order, self.answers, self.lost = (method, arguments), {}, {}
             self.news.notify_all()
             group = self.group
             await self.news.wait_for(lambda: len(self.answers) == self.ranks or self.group != group)
             return [self.answers[rank] for rank in range(self.ranks)] if self.group == group else None
 
-    async def join(self, rank: int, group: str) -> int:
+    async def join(self, rank: int, group: str, node: str) -> int:
         """A rank stands. Returns the number of the last order, which is not for it."""
         async with self.news:
             if group != self.group:
                 self.group, self.joined, self.order = group, set(), None
                 self.groups += 1
             self.joined.add(rank)
+            self.nodes[rank] = node
             self.news.notify_all()
             return self.number
 
@@ -99,9 +109,13 @@ class Desk:
                 self.answers[rank] = answer
                 self.news.notify_all()
 
-    async def state(self) -> tuple[int, list[int], dict[int, Any]]:
-        """How many groups have joined so far, the ranks that have not answered the order that stands, and the answers."""
-        return self.groups, [rank for rank in range(self.ranks) if rank not in self.answers], self.answers
+    async def lose(self, faults: dict[int, str]) -> None:
+        """Ray Train says which ranks died, and why."""
+        self.lost |= {rank: f"learner rank {rank} on {self.nodes.get(rank, 'an unknown node')}: {why}" for rank, why in faults.items()}
+
+    async def state(self) -> DeskState:
+        late = [f"{rank} on {self.nodes.get(rank, 'an unknown node')}" for rank in range(self.ranks) if rank not in self.answers]
+        return DeskState(self.groups, late, self.answers, list(self.lost.values()))
 
 
 class Learner:
@@ -117,6 +131,8 @@ class Learner:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
+        from .rank_faults import RankFaults
+
         self.config, self.meanwhile = config, meanwhile
         self.groups = 0  # that the run knows of
         self.restarts = Restarts(**RESTARTS)
@@ -131,7 +147,8 @@ class Learner:
             train_loop_config=dict(config=config, prompt=prompt, model=str(model), desk=self.desk, store=store, seed=seed),
             torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
             scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources),
-            run_config=RunConfig(name="learner", storage_path=str(storage), failure_config=FailureConfig(max_failures=-1)))
+            run_config=RunConfig(name="learner", storage_path=storage.uri, failure_config=FailureConfig(max_failures=-1),
+                                 callbacks=[RankFaults(self.desk)]))
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._fit, args=(trainer,), name="learner", daemon=True)
         self.thread.start()
@@ -160,21 +177,23 @@ class Learner:
         deadline = time.monotonic() + self.config.timeout_s
         while not ray.wait([pending], timeout=1.0)[0]:
             if self.failure is not None or not self.thread.is_alive():
-                raise RemoteFailure(f"the learner stopped during {method}: {_cause(self.failure)}") from self.failure
+                raise RemoteFailure(f"the learner stopped during {method}: {cause(self.failure)}") from self.failure
             if time.monotonic() > deadline:
-                _, late, answers = wait_for(self.desk.state.remote(), 10, "the learner's desk")
-                told = "".join(f"; rank {rank} failed: {a['error']}" for rank, a in answers.items() if "error" in a)
-                raise RemoteFailure(f"learner rank {', '.join(map(str, late))} did not answer {method} "
+                state = wait_for(self.desk.state.remote(), 10, "the learner's desk")
+                told = "".join(f"; rank {rank} failed: {a['error']}" for rank, a in state.answers.items() if "error" in a)
+                raise RemoteFailure(f"learner rank {', '.join(state.late)} did not answer {method} "
                                     f"within {self.config.timeout_s:g} s{told}")
             self.meanwhile()
         answers = wait_for(pending, 60, "the learner's desk")
-        self.groups, *_ = wait_for(self.desk.state.remote(), 10, "the learner's desk")
+        state = wait_for(self.desk.state.remote(), 10, "the learner's desk")
+        self.groups = state.groups
         if answers is None:
             self.restarts.died(time.monotonic())
             if self.restarts.wait_s(time.monotonic()) is None:
                 raise RemoteFailure(f"learner ranks died {len(self.restarts.deaths)} times within {self.restarts.window_s:g} s, "
-                                    f"at last during {method}")
-            raise LearnerRestarted(f"learner ranks died during {method}; all {self.config.workers} start anew")
+                                    f"at last during {method}: {'; '.join(state.lost)}")
+            raise LearnerRestarted(f"learner ranks died during {method} ({'; '.join(state.lost) or 'nobody says why'}); "
+                                   f"all {self.config.workers} start anew")
         for rank, answer in enumerate(answers):
             if "error" in answer:
                 raise RemoteFailure(f"learner rank {rank} failed at {method}: {answer['error']}\n{answer['trace']}")
@@ -222,12 +241,6 @@ class Learner:
         ray.kill(self.desk)
 
 
-def _cause(error: BaseException | None) -> str:
-    """One line out of Ray Train's many: the newest that names an error, else the last."""
-    lines = str(error).strip().splitlines() if error is not None else ["it ended without an error"]
-    return next((line.strip() for line in reversed(lines) if NAMES_AN_ERROR.search(line)), lines[-1])
-
-
 def learner_rank(setup: dict[str, Any]) -> None:
     """One rank, inside Ray Train: takes orders from the desk until it is told to stop."""
     from ray.train import get_context
@@ -239,7 +252,7 @@ def learner_rank(setup: dict[str, Any]) -> None:
     rank, who = get_context().get_world_rank(), f"learner rank {get_context().get_world_rank()}'s desk"
     desk, worker = setup["desk"], None
     group = broadcast_from_rank_zero(uuid.uuid4().hex)
-    done = wait_for(desk.join.remote(rank, group), 60, who)
+    done = wait_for(desk.join.remote(rank, group, ray.util.get_node_ip_address()), 60, who)
     while True:
         order = wait_for(desk.take.remote(done), 60, who)
         if order is None:

@@ -67,6 +67,8 @@ class RolloutWorker:
         store: the `WeightStore` actor; None where nobody trains: then the model folder's own weights are version 0.
     """
 
+    extension = "actors.engine_extension.WeightReader"  # vLLM mixes it into its own worker
+
     def __init__(self, rank: int, config: RolloutConfig, model: str, prompt: PromptConfig, store: Any, images: int) -> None:
         from .environment import quiet_libraries
 
@@ -104,7 +106,7 @@ class RolloutWorker:
             model=self.model, dtype=config.dtype, max_model_len=config.max_model_tokens,
             max_num_seqs=config.max_sequences, max_num_batched_tokens=config.max_batched_tokens,
             limit_mm_per_prompt={"image": self.images, "video": 0}, logprobs_mode="processed_logprobs",
-            worker_extension_cls="actors.engine_extension.WeightReader", enable_log_requests=False, seed=0,
+            worker_extension_cls=self.extension, enable_log_requests=False, seed=0,
             disable_log_stats=True, logits_processors=[TokenMask],
             additional_config={FORBIDDEN_KEY: self.encoder.forbidden(vocab)})
         if on_cpu:  # seeded requests crash the CPU engine when their prefill is chunked

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import ray
+
+
+NAMES_AN_ERROR = re.compile(r"\w(Error|Exception|Killed): ")
 
 
 class RemoteFailure(RuntimeError):
@@ -33,3 +37,9 @@ def wait_for(ref: Any, timeout_s: float, who: str) -> Any:
         raise RemoteFailure(f"{who} died: {first}") from error
     except ray.exceptions.RayTaskError as error:
         raise CallFailed(f"{who} failed: {error.cause!r}") from error
+
+
+def cause(error: BaseException | None) -> str:
+    """One line out of Ray Train's many: the newest that names an error, else the last."""
+    lines = str(error).strip().splitlines() if error is not None else ["it ended without an error"]
+    return next((line.strip() for line in reversed(lines) if NAMES_AN_ERROR.search(line)), lines[-1])

@@ -2,11 +2,12 @@
 
     python -m bench.driver_kill OUT [--kills 10] [--seed 0] [--json]
 
-`recipes/smoke.yaml` once without kills, and once with: SIGKILL after a random time since its workers stood, every third time
+`recipes/smoke.yaml` once without kills, and once with: SIGKILL at a random time after the first step, every third time
 inside a commit (while a folder of a commit has no manifest yet). Then `curlvpr resume`. About 20 minutes on two cores.
 
-OUT keeps both run folders and kills.jsonl: at which step each kill struck, and at which the run went on. The last line is one
-JSON object; `same_weights` is whether both runs end with the same weights, bit for bit.
+OUT keeps both run folders and kills.jsonl: where each sitting began, how far it came, whether the kill struck inside a commit,
+and the newest commit then. The last line is one JSON object; `resumed_from_the_last_commit` counts the kills after which the run
+went on from there, `same_weights` is whether both runs end with the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,37 +38,65 @@ def curlvpr(*arguments: object) -> subprocess.Popen[str]:
                             stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
-def lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    for line in process.stdout:
-        yield line.rstrip()
+class Sitting:
+    """One process of the run, and what it says, read by a thread so that a kill waits for no line."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.began = time.time()
+        self.process = curlvpr(*arguments)
+        self.lines: list[str] = []
+        self.steps, self.resumed_at = 0, None
+        self.stepped = threading.Event()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if found := re.search(r"resumed at step (\d+)", line):
+                self.resumed_at = int(found[1])
+            if STEP.search(line):
+                self.steps += 1
+                self.stepped.set()
+        self.stepped.set()  # it ended
+
+    def wait(self) -> None:
+        """Until it comes to its end. Exits where that is no good one."""
+        self.process.wait()
+        self.reader.join()
+        if self.process.returncode:
+            raise SystemExit("\n".join(self.lines[-5:]))
 
 
-def in_commit(run: Path) -> bool:
-    return any(not (folder / "manifest.json").exists() for folder in (run / "checkpoints").glob("step-*"))
+def in_commit(run: Path, sitting: Sitting) -> bool:
+    """Whether the sitting has begun a commit that is not whole yet."""
+    try:
+        return any(folder.stat().st_mtime > sitting.began and not (folder / "manifest.json").exists()
+                   for folder in (run / "checkpoints").glob("step-*"))
+    except FileNotFoundError:  # an old commit went meanwhile
+        return False
 
 
-def kill_once(process: subprocess.Popen[str], run: Path, inside_commit: bool, rng: random.Random) -> dict[str, Any] | None:
-    """Kills the run; what it was at. None where it came to its end before."""
-    steps, resumed, first = 0, None, None
-    wait_s = rng.uniform(0.5, 12)
-    for line in lines(process):
-        if found := re.search(r"resumed at step (\d+)", line):
-            resumed = int(found[1])
-        if STEP.search(line):
-            steps += 1
-            first = first or time.monotonic()
-        if first and time.monotonic() - first > wait_s:
-            break
+def committed(run: Path) -> int:
+    """The step of the newest commit; 0 where there is none."""
+    return max((int(path.parent.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*/manifest.json")), default=0)
+
+
+def kill(sitting: Sitting, run: Path, inside_commit: bool, rng: random.Random) -> dict[str, Any] | None:
+    """Kills a sitting; what it was at. None where it came to its end before."""
+    sitting.stepped.wait()
+    time.sleep(rng.uniform(0.2, 10))
     if inside_commit:
         until = time.monotonic() + 30
-        while not in_commit(run) and process.poll() is None and time.monotonic() < until:
+        while not in_commit(run, sitting) and sitting.process.poll() is None and time.monotonic() < until:
             time.sleep(0.002)
-    hit = in_commit(run)
-    if process.poll() is not None:
+    hit = in_commit(run, sitting)
+    if sitting.process.poll() is not None:
         return None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return {"resumed_at": resumed, "steps_since": steps, "inside_commit": hit}
+    os.killpg(sitting.process.pid, signal.SIGKILL)
+    sitting.process.wait()
+    sitting.reader.join()
+    return {"resumed_at": sitting.resumed_at, "steps_since": sitting.steps, "inside_commit": hit, "committed": committed(run)}
 
 
 def main() -> None:
@@ -82,27 +111,24 @@ def main() -> None:
     settings = [part for setting in (f"root={out}", *SETTINGS) for part in ("--set", setting)]
     plain, killed = out / "plain", out / "killed"
     if not (plain / "model").exists():
-        for _ in lines(process := curlvpr("train", "recipes/smoke.yaml", "--name", "plain", *settings)):
-            pass
-        if process.wait():
-            raise SystemExit("the run without kills failed")
+        Sitting("train", "recipes/smoke.yaml", "--name", "plain", *settings).wait()
     kills: list[dict[str, Any]] = []
-    process = curlvpr("train", "recipes/smoke.yaml", "--name", "killed", *settings)
+    resumed: list[int | None] = []
+    sitting = Sitting("train", "recipes/smoke.yaml", "--name", "killed", *settings)
     with open(out / "kills.jsonl", "w", encoding="utf-8") as file:
-        while len(kills) < given.kills and (kill := kill_once(process, killed, len(kills) % 3 == 2, rng)):
-            kills.append(kill)
-            file.write(json.dumps(kill) + "\n")
+        while len(kills) < given.kills and (struck := kill(sitting, killed, len(kills) % 3 == 2, rng)):
+            kills.append(struck)
+            file.write(json.dumps(struck) + "\n")
             file.flush()
-            process = curlvpr("resume", killed)
-    last = list(lines(process))
-    code = process.wait()
-    if code:
-        raise SystemExit("\n".join(last[-5:]))
+            sitting = Sitting("resume", killed)
+            sitting.stepped.wait()
+            resumed.append(sitting.resumed_at)
+    sitting.wait()
     a, b = (load_file(run / "model" / "model.safetensors") for run in (plain, killed))
     trained = [event["group"] for event in committed_events(killed / "ledger.jsonl") if event["event"] == "trained"]
     print(json.dumps({
         "kills": len(kills), "inside_commit": sum(kill["inside_commit"] for kill in kills),
-        "resumed_every_time": code == 0, "trained_twice": len(trained) - len(set(trained)),
+        "resumed_from_the_last_commit": sum(at == struck["committed"] for at, struck in zip(resumed, kills, strict=True)), "trained_twice": len(trained) - len(set(trained)),
         "same_ledger": committed_events(killed / "ledger.jsonl") == committed_events(plain / "ledger.jsonl"),
         "same_weights": a.keys() == b.keys() and all(bool((a[name] == b[name]).all()) for name in a)}))
 

@@ -54,14 +54,16 @@ class Checkpoints:
         return folder
 
     def commit(self, folder: Storage, digests: Mapping[str, str], state: dict[str, Any]) -> None:
-        """Writes the manifest; from here on the commit counts. Older ones beyond `keep` go.
+        """Writes the manifest; from here on the commit counts. Older ones beyond `keep` go, and what was never finished.
 
         Args:
             digests: of every part, as `Storage.take_in` gives them.
         """
         folder.write(MANIFEST, json.dumps({"state": state, "sha256": dict(digests)}).encode())
-        for old in self.committed()[: -self.keep]:
-            old.remove()
+        kept = {commit.name for commit in self.committed()[-self.keep :]}
+        for name in self.storage.children():
+            if name not in kept:
+                self.storage.child(name).remove()
 
     def committed(self) -> list[Storage]:
         """Folders of finished commits, the newest last."""

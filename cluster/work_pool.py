@@ -83,8 +83,14 @@ class _Worker:
     health: Health
     calls: dict[Any, _Call] = field(default_factory=dict)
     doing: Counter[str] = field(default_factory=Counter)  # how many calls of a kind it has not answered
-    node: str = ""
+    node: str = ""  # its id
+    address: str = ""
     proof: Any = None  # what it answered when it was brought to its version
+
+    @property
+    def title(self) -> str:
+        """Its name, and where it is once it stands."""
+        return f"{self.name} on {self.address}" if self.address else self.name
 
     def ask(self, ref: Any, call: _Call) -> None:
         self.calls[ref] = call
@@ -253,7 +259,7 @@ class WorkPool:
                 for call in worker.calls.values():
                     if call.share:
                         self.waiting.appendleft(call.share)
-                self.news.append(f"{worker.name}: its node is about to go; what it had goes to others")
+                self.news.append(f"{worker.title}: its node is about to go; what it had goes to others")
                 worker.health.died("its node goes", now)
                 self._take_away(worker)
 
@@ -273,9 +279,9 @@ class WorkPool:
                 worker.health.tick(now)
             late = [call for call in worker.calls.values() if call.since + call.seconds <= now]
             if not worker.health.alive:
-                self._lost(worker, f"{worker.name} {worker.health.why}")
+                self._lost(worker, f"{worker.title} {worker.health.why}")
             elif late:
-                self._lost(worker, f"{worker.name} did not answer within {late[0].seconds:g} s")
+                self._lost(worker, f"{worker.title} did not answer its {late[0].what} within {late[0].seconds:g} s")
 
     def _fit(self, now: float) -> None:
         staying = [worker for worker in self.workers.values() if worker.health.state is not State.DRAINING]
@@ -332,7 +338,7 @@ class WorkPool:
     def _answered(self, worker: _Worker, ref: Any) -> None:
         call, now = worker.calls[ref], time.monotonic()
         try:
-            answer = wait_for(ref, 60, worker.name)
+            answer = wait_for(ref, 60, worker.title)
         except RemoteFailure as error:
             if call.share is None or not isinstance(error, CallFailed):
                 self._lost(worker, str(error))
@@ -347,13 +353,13 @@ class WorkPool:
         elif call.share:
             worker.health.heard(now)
             if len(answer) != len(call.share.items):
-                raise RemoteFailure(f"{worker.name} gave {len(answer)} results for {len(call.share.items)} items")
+                raise RemoteFailure(f"{worker.title} gave {len(answer)} results for {len(call.share.items)} items")
             call.share.batch.settle(call.share.first, answer)
         elif call.what == "update":
             worker.health.verified(call.version, now)
             worker.proof, self.proven = answer, True
         else:
-            worker.node = answer
+            worker.node, worker.address = answer, node_address(answer)
             worker.health.started(now)
             if self._update_actor is None:
                 worker.health.verified(self.version, now)
@@ -395,6 +401,11 @@ def draining_nodes() -> set[str]:
     from ray._private.state import state
 
     return set(state.get_draining_nodes())
+
+
+def node_address(node: str) -> str:
+    """The address of a node by its id; "" where it is gone."""
+    return next((found["NodeManagerAddress"] for found in ray.nodes() if found["NodeID"] == node), "")
 
 
 def shares(items: Sequence[Any], count: int) -> list[Sequence[Any]]:

@@ -28,6 +28,8 @@ def test_the_newest_two_are_kept_and_unfinished_ones_do_not_count(checkpoints):
     unfinished.write("part.pt", b"x")
     assert [f.uri for f in checkpoints.committed()] == [f.uri for f in folders[1:]]
     assert [checkpoints.load(f)["step"] for f in checkpoints.committed()] == [2, 10]
+    commit(checkpoints, 12)
+    assert checkpoints.storage.children() == ["step-0000010", "step-0000012"], "what was never finished goes with the next commit"
 
 
 @pytest.mark.parametrize("damage, words", [

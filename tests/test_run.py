@@ -1,6 +1,7 @@
 """Whole runs on the real stack: Ray, vLLM, DeepSpeed. One Ray cluster serves them all."""
 
 import json
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -154,25 +155,31 @@ def booked(path, event, stage):
     return ledger.is_file() and f'"event": "{event}", "group": "{stage}-' in ledger.read_text()
 
 
-def test_killed_workers_cost_time_alone(run, tmp_path):
-    """A rollout worker in the closed stage, the learner in the open one; the weights at the end are those without faults.
+def test_killed_and_hanging_workers_cost_time_alone(run, tmp_path, capsys):
+    """The learner is killed before anything is committed, a rollout worker in the closed stage, and the learner hangs in the
+    open one; the weights at the end are those without faults.
 
     So they are, too, those of another run with the same seed. Commits are kept elsewhere.
     """
     path, far = tmp_path / "killed", tmp_path / "far"
 
     def kill():
+        wait_until(lambda: process("ray::learner-0 v0")).kill()
         wait_until(lambda: booked(path, "issued", "closed"))
         wait_until(lambda: process("ray::rollout-0 v")).kill()
         wait_until(lambda: booked(path, "trained", "open"))
-        wait_until(lambda: process("ray::learner-0 v")).kill()
+        wait_until(lambda: process("ray::learner-0 v")).suspend()
 
     with ThreadPoolExecutor(1) as pool:
         killer = pool.submit(kill)
-        assert start(load_recipe(SMOKE, [*SHORT, f"checkpoint.storage=file://{far}"]), path) == 0
+        assert start(load_recipe(SMOKE, [*SHORT, f"checkpoint.storage=file://{far}", "learner.silent_s=25"]), path) == 0
         killer.result(timeout=1)
     assert same(weights(path), weights(run))
     assert events(path) == events(run)
+    told = capsys.readouterr().out
+    assert re.search(r"learner ranks died during \w+ \(learner rank 0 on [\d.]+: .*\); all 1 start anew; 0 steps", told)
+    assert re.search(r"rollout-0 on [\d.]+ died", told)
+    assert re.search(r"learner rank 0 on [\d.]+: .*25 seconds.*\); all 1 start anew", told)
     assert '"rewound"' in (path / "ledger.jsonl").read_text()
     assert len(list((far / "killed" / "checkpoints").iterdir())) == 2 and not (path / "checkpoints").exists()
     stages = json.loads((path / "summary.json").read_text())["stages"]
@@ -212,3 +219,43 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     issued = [e["group"] for e in events(path) if e["event"] == "issued"]
     trained = [e["group"] for e in events(path) if e["event"] == "trained"]
     assert sorted(issued) == sorted(trained) and len(issued) == len(set(issued)) == 64
+
+
+COLLAPSE = """
+from pathlib import Path
+
+
+def pays_the_same_for_everything(task, response, verdict):
+    return 1.0 if Path("collapsed").exists() else min(1.0, response.count("e") / 50)
+"""
+
+
+def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch):
+    """A constant reward pauses the run; mended, it meets a learning rate that is a hundred times too high."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "house.py").write_text(COLLAPSE)
+    (tmp_path / "collapsed").touch()
+    path, lr = tmp_path / "collapse", 1e-2
+    settings = [*SHORT, "reward.rules={gates: [], format: 0, outcome: 1.0e-300, process: 0, reason: 0, own: {e: {rule: "
+                "'house:pays_the_same_for_everything', weight: 1}}}", f"stages.closed.training.lr={lr}",
+                "stages.closed.training.kl=0.001", "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6",
+                "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, {measure: kl, above: 0.5, steps: 1, then: roll_back}]"]
+    asked = {}
+
+    def mend():
+        asked["paused"] = wait_until(lambda: told_status(path) if told_status(path)["status"] == "paused" else None)
+        (tmp_path / "collapsed").unlink()
+        ask(path, Wish("resume"))
+
+    with ThreadPoolExecutor(1) as pool:
+        mending = pool.submit(mend)
+        assert start(load_recipe(SMOKE, settings), path) == 0
+        mending.result(timeout=1)
+    assert (asked["paused"]["stage"], asked["paused"]["stage_step"]) == ("closed", 2)
+    rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["stage"] == "closed"]
+    assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6], "a step that was undone still counts"
+    assert 0 < rows[0]["lr"] <= 0.1 * lr and all(r["kl"] <= 0.5 for r in rows)
+    ledger = (path / "ledger.jsonl").read_text()
+    assert '"rewound"' in ledger
+    trained = [e["group"] for e in events(path) if e["event"] == "trained"]
+    assert len(trained) == len(set(trained)) == 8 * (6 + 2)

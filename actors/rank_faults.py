@@ -1,0 +1,19 @@
+"""Tells the learner's desk which ranks died."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.train import UserCallback
+
+from .waiting import cause
+
+
+class RankFaults(UserCallback):
+    """Ray Train calls it in its controller."""
+
+    def __init__(self, desk: Any) -> None:
+        self.desk = desk
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        self.desk.lose.remote({rank: cause(error) for rank, error in worker_exceptions.items()})
