@@ -170,8 +170,10 @@ class Run:
         stage = {} if self.curriculum.finished else {
             "stage": self.curriculum.stage.name, "stage_step": self.curriculum.record.steps,
             "max_steps": self.curriculum.stage.gate.max_steps}
-        told = {name: self.row[name] for name in ("tokens_per_s", "staleness", "staleness_max", "rollout_busy", "seconds_left",
-                                                  "loss", "reward") if name in self.row}
+        told = {name: self.row[name] for name in ("tokens_per_s", "staleness", "staleness_max", "rollout_busy", "learner_busy",
+                                                  "seconds_left", "loss", "reward") if name in self.row}
+        if spent := {name: round(self.row[f"seconds_{name}"], 2) for name in STEP_PHASES if f"seconds_{name}" in self.row}:
+            told["step_seconds"] = spent  # what the learner waited for, beside learning
         status = "stopping" if self.stopping else "paused" if self.paused else "running"
         return {"run": self.folder.path.name, "status": status, **stage, "step": self.step, "version": self.version,
                 "workers": self.workers.states(), "ledger": self.ledger.totals(), **told}
@@ -290,6 +292,7 @@ class Run:
             self.worst[name] = max(self.worst[name], row.get(name, 0.0))
         row = self._place(stage, record, "step") | row | {f"seconds_{n}": s for n, s in seconds.items() if s} | {
             "max_steps": stage.gate.max_steps, "tokens_per_s": row["tokens"] / busy,
+            "learner_busy": seconds.get("learn", 0.0) / busy,
             "seconds_left": self._pace * (stage.gate.max_steps - record.steps)}
         self.row = row
         self.folder.add_metrics(row)

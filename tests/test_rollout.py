@@ -1,5 +1,7 @@
 """The rollout worker around a real engine, against the learner's own policy."""
 
+from pathlib import Path
+
 import numpy as np
 import psutil
 import pytest
@@ -29,7 +31,8 @@ def store(ray_session):
 
 @pytest.fixture(scope="module")
 def worker(ray_session, store, tiny_model):
-    worker = ray.remote(FaultyWorker).options(num_cpus=0.5, max_concurrency=8).remote(
+    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}  # for faulty_loader
+    worker = ray.remote(FaultyWorker).options(num_cpus=0.5, max_concurrency=8, runtime_env=here).remote(
         0, CONFIG, str(tiny_model), PromptConfig(), store, 1)
     wait_for(worker.ready.remote(), 300, "the worker")
     yield worker

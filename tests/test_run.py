@@ -226,7 +226,7 @@ from pathlib import Path
 
 
 def pays_the_same_for_everything(task, response, verdict):
-    return 1.0 if Path("collapsed").exists() else min(1.0, response.count("e") / 50)
+    return 1.0 if (Path(__file__).parent / "collapsed").exists() else min(1.0, response.count("e") / 50)
 """
 
 
@@ -239,11 +239,13 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
     settings = [*SHORT, "reward.rules={gates: [], format: 0, outcome: 1.0e-300, process: 0, reason: 0, own: {e: {rule: "
                 "'house:pays_the_same_for_everything', weight: 1}}}", f"stages.closed.training.lr={lr}",
                 "stages.closed.training.kl=0.001", "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6",
-                "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, {measure: kl, above: 0.5, steps: 1, then: roll_back}]"]
+                "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, {measure: kl, above: 0.2, steps: 1, then: roll_back}]"]
     asked = {}
 
     def mend():
-        asked["paused"] = wait_until(lambda: told_status(path) if told_status(path)["status"] == "paused" else None)
+        wait_until(lambda: booked(path, "trained", "closed"))
+        wait_until(lambda: told_status(path)["status"] == "paused")
+        asked["paused"] = told_status(path)
         (tmp_path / "collapsed").unlink()
         ask(path, Wish("resume"))
 
@@ -254,7 +256,7 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
     assert (asked["paused"]["stage"], asked["paused"]["stage_step"]) == ("closed", 2)
     rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["stage"] == "closed"]
     assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6], "a step that was undone still counts"
-    assert 0 < rows[0]["lr"] <= 0.1 * lr and all(r["kl"] <= 0.5 for r in rows)
+    assert 0 < rows[0]["lr"] <= 0.1 * lr and all(r["kl"] <= 0.2 for r in rows)
     ledger = (path / "ledger.jsonl").read_text()
     assert '"rewound"' in ledger
     trained = [e["group"] for e in events(path) if e["event"] == "trained"]
