@@ -175,7 +175,7 @@ class Learner:
         """
         pending = self.desk.place.remote(method, arguments, self.groups)
         deadline = time.monotonic() + self.config.timeout_s
-        while not ray.wait([pending], timeout=1.0)[0]:
+        while not ray.wait([pending], timeout=0.1)[0]:
             if self.failure is not None or not self.thread.is_alive():
                 raise RemoteFailure(f"the learner stopped during {method}: {cause(self.failure)}") from self.failure
             if time.monotonic() > deadline:

@@ -134,12 +134,28 @@ def test_tasks_and_seeds_do_not_depend_on_the_number_of_workers(run, tmp_path):
     assert all((a - b).abs().max() < 0.02 for a, b in zip(weights(path).values(), weights(run).values(), strict=True))
 
 
-def wait_until(holds, seconds=300):
+def wait_until(holds, seconds=600):
     until = time.monotonic() + seconds
     while not (value := holds()):
         assert time.monotonic() < until
         time.sleep(0.2)
     return value
+
+
+def train_beside(act, recipe, path):
+    """A run, and beside it what `act` does to it; where that fails, the run is stopped."""
+    def acting():
+        try:
+            act()
+        except BaseException:
+            ask(path, Wish("stop"))
+            raise
+
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(acting)
+        code = start(recipe, path)
+        beside.result(timeout=1)
+    assert code == 0
 
 
 def process(title):
@@ -170,10 +186,7 @@ def test_killed_and_hanging_workers_cost_time_alone(run, tmp_path, capsys):
         wait_until(lambda: booked(path, "trained", "open"))
         wait_until(lambda: process("ray::learner-0 v")).suspend()
 
-    with ThreadPoolExecutor(1) as pool:
-        killer = pool.submit(kill)
-        assert start(load_recipe(SMOKE, [*SHORT, f"checkpoint.storage=file://{far}", "learner.silent_s=25"]), path) == 0
-        killer.result(timeout=1)
+    train_beside(kill, load_recipe(SMOKE, [*SHORT, f"checkpoint.storage=file://{far}", "learner.silent_s=25"]), path)
     assert same(weights(path), weights(run))
     assert events(path) == events(run)
     told = capsys.readouterr().out
@@ -205,10 +218,7 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
         wait_until(lambda: told_status(path)["step"] > asked["paused"]["step"])
         ask(path, Wish("stop"))
 
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask_it)
-        assert start(load_recipe(SMOKE, settings), path) == 0
-        asking.result(timeout=1)
+    train_beside(ask_it, load_recipe(SMOKE, settings), path)
     assert asked["status"]["stage"] == "closed" and asked["status"]["ledger"]["trained"] >= 8
     assert told_status(path)["status"] == "stopped" and not (path / "model").exists()
     assert go_on(load_recipe(path / "recipe.yaml"), path) == 0
@@ -249,10 +259,7 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
         (tmp_path / "collapsed").unlink()
         ask(path, Wish("resume"))
 
-    with ThreadPoolExecutor(1) as pool:
-        mending = pool.submit(mend)
-        assert start(load_recipe(SMOKE, settings), path) == 0
-        mending.result(timeout=1)
+    train_beside(mend, load_recipe(SMOKE, settings), path)
     assert (asked["paused"]["stage"], asked["paused"]["stage_step"]) == ("closed", 2)
     rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["stage"] == "closed"]
     assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6], "a step that was undone still counts"
