@@ -16,4 +16,10 @@ class RankFaults(UserCallback):
         self.desk = desk
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        self.desk.lose.remote({rank: cause(error) for rank, error in worker_exceptions.items()})
+        self.desk.lose.remote({rank: _why(error) for rank, error in worker_exceptions.items()})
+
+
+def _why(error: Exception) -> str:
+    if type(error).__name__ == "WorkerHealthCheckTimeoutError":
+        return "gave no sign of life for longer than learner.silent_s"
+    return cause(error)
