@@ -2,10 +2,10 @@
 
     python -m bench.scale OUT [--workers 32 128 512] [--steps 12] [--memory 1000000] [--json]
 
-`bench/simulated.py` says what is real. A group of eight responses takes 4.8 s, log-normally spread (sigma 0.25), and a
-rollout worker writes two at a time; a response has 1,024 tokens with ids, log-probabilities, versions and offsets, and five
-judged steps. A step has one group for each worker, and generation runs three steps ahead. Linearity is the rate per worker at
-the largest number over that at the smallest. With --memory so many trajectories more pass at the largest number, and the
+`bench/simulated.py` says what is real. A rollout worker writes two shares at a time, each of one or two groups of eight responses
+in 9.6 s, log-normally spread (sigma 0.25); a response has 1,024 tokens with ids, log-probabilities, versions and offsets, and
+five judged steps. A step has two groups for each worker, and generation runs six steps ahead. Rates are those between the
+filling of the pipe and its emptying. Linearity is the rate per worker at the largest number over that at the smallest. With --memory so many trajectories more pass at the largest number, and the
 coordinator's memory is told before and after.
 
 OUT keeps each run's ledger and records.json: times and memory at every step. The last line is one JSON object.
@@ -25,19 +25,20 @@ from actors.environment import ENVIRONMENT, quiet_libraries
 
 from .simulated import Quiet, simulated_recipe, train_simulated
 
-GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 4.8, 0.25, 3, 8, 4
+GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 9.6, 0.25, 6, 8, 4
+GROUPS = 2  # of a step, for each worker
 
 
 def measure(out: Path, workers: int, steps: int) -> dict[str, Any]:
     """A run of so many steps, each of one group for each worker."""
-    recipe = simulated_recipe(workers, workers, steps, AHEAD, GROUP_SIZE)
+    recipe = simulated_recipe(workers, GROUPS * workers, steps, AHEAD, GROUP_SIZE)
     display, resident = Quiet(), []
     told = display.step
     display.step = lambda row: (told(row), resident.append(psutil.Process().memory_info().rss / 2**20))
     start = train_simulated(out, recipe, display, hosts=HOSTS, group_s=GROUP_S, spread=SPREAD, learn_s=0.0)
     times = [at - start for at, _ in display.steps]
-    first = AHEAD + 1  # from here on the pipe is full
-    rate = (len(times) - first) * workers * GROUP_SIZE / (times[-1] - times[first - 1])
+    first, last = AHEAD + 1, len(times) - AHEAD - 1  # between them the pipe is full
+    rate = (last - first) * GROUPS * workers * GROUP_SIZE / (times[last] - times[first])
     return {"workers": workers, "steps": steps, "trajectories_per_s": round(rate, 1), "step_ends_s": times, "resident_mib": resident,
             "rows": [row for _, row in display.steps]}
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--workers", type=int, nargs="+", default=[32, 128, 512])
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--memory", type=int, default=0, help="trajectories of the memory test")
     parser.add_argument("--json", action="store_true", help="only the last line")
     given = parser.parse_args()
@@ -65,10 +66,10 @@ def main() -> None:
               "linearity": round(last["trajectories_per_s"] / first["trajectories_per_s"] * first["workers"] / last["workers"], 3),
               "simulated": True}
     if given.memory:
-        steps = given.memory // (last["workers"] * GROUP_SIZE)
+        steps = given.memory // (GROUPS * last["workers"] * GROUP_SIZE)
         records.append(measure(out / "memory", last["workers"], steps))
         resident = records[-1]["resident_mib"]
-        result |= {"memory_trajectories": steps * last["workers"] * GROUP_SIZE, "resident_mib_tenth": round(resident[steps // 10]),
+        result |= {"memory_trajectories": steps * GROUPS * last["workers"] * GROUP_SIZE, "resident_mib_tenth": round(resident[steps // 10]),
                    "resident_mib_end": round(resident[-1])}
     (out / "records.json").write_text(json.dumps(records), encoding="utf-8")
     ray.shutdown()
