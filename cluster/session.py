@@ -52,7 +52,11 @@ def go_on(recipe: Recipe, path: Path) -> int:
     summary = path / "summary.json"
     if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "finished":
         raise UserError(f"{path}: this run is complete; its model is {path / 'model'}")
-    commits = Checkpoints(run_storage(recipe, path).child("checkpoints"), recipe.checkpoint.keep).committed()
+    storage = run_storage(recipe, path).child("checkpoints")
+    try:
+        commits = Checkpoints(storage, recipe.checkpoint.keep).committed()
+    except OSError as error:
+        raise UserError(f"{storage} cannot be read: {error}") from error
     if not commits:
         return _hold(recipe, path, resume=True)
     try:
@@ -85,6 +89,8 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | N
         return 0
     except RemoteFailure as error:
         return _stopped(run, display, "failed", str(error), 1)
+    except OSError as error:  # a disk or a bucket
+        return _stopped(run, display, "failed", f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
         return _stopped(run, display, "interrupted", f"interrupted; go on with: curlvpr resume {path}", 130)
     finally:
@@ -102,6 +108,7 @@ def open_run(recipe: Recipe, path: Path, display: Display) -> Iterator[Run]:
         UserError: something the user gave cannot be used, or another process holds the run.
         RemoteFailure: the workers cannot be started.
     """
+    run_storage(recipe, path)  # a place that does not exist is told before anything is started
     folder = RunFolder(path)
     folder.write_recipe(recipe)
     with Control(path) as control:

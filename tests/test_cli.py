@@ -48,6 +48,8 @@ def recipe(tmp_path, **changes):
     ("stages.closed.tasks={boxes: 1}", "the train split has no task of family 'boxes'; it has binary"),
     ("stages.open.tasks={binary: 1}", "stages.open.gate.measure: open_micro_f1 is of tasks whose answers are names; none of"),
     ("rollout.workers=100", "rollout.workers: 100 × 0.5 CPU is more than this cluster can have"),
+    ("checkpoint.storage=here/there", "checkpoint.storage: here/there: neither an absolute path nor a URI such as s3://"),
+    ("checkpoint.storage=nowhere://there", "checkpoint.storage: nowhere://there: neither an absolute path nor a URI such as s3://"),
     ("stages.closed.training.tasks_per_step=1", "stages.closed.training.tasks_per_step: 1"),
 ])
 def test_a_wrong_setting_is_named(refused, setting, words):
