@@ -35,6 +35,7 @@ from rewards.verdict import StepVerdict, Verdict
 
 TOKENS = 1024  # of a response
 STEPS = 5
+VARIANTS = 64  # different responses
 TEXT = "".join(f"<think>{'The lung is clear. ' * 20}</think><answer>{letter}) ❌</answer>" for letter in "ABCD") + (
     "<think>So.</think><answer>A</answer>")
 
@@ -50,8 +51,9 @@ class Host:
     def __init__(self, seconds: float, spread: float) -> None:
         self.seconds, self.spread = seconds, spread
         rng = np.random.default_rng(0)
-        self.ids = rng.integers(0, 150_000, TOKENS).astype(np.int32)
-        self.logprobs = -rng.random(TOKENS).astype(np.float32)
+        # Made once: what an engine would spend on them it does not spend on the coordinator's cores.
+        self.ids = rng.integers(0, 150_000, (VARIANTS, TOKENS)).astype(np.int32)
+        self.logprobs = -rng.random((VARIANTS, TOKENS)).astype(np.float32)
         self.char_ends = np.linspace(1, len(TEXT), TOKENS).astype(np.int32)
 
     async def ready(self) -> str:
@@ -67,10 +69,9 @@ class Host:
         draws = (np.random.default_rng(request.seed).normal(-self.spread**2 / 2, self.spread) for request in requests)
         await asyncio.sleep(self.seconds * float(np.exp(max(draws, default=0.0))))
         versions = np.full(TOKENS, version.number, np.int32)
-        prompt = self.ids[:256].copy()
-        return [Group(r.group_id, r.task, prompt, tuple(
-            Trajectory(TEXT, np.roll(self.ids, r.seed + i), np.roll(self.logprobs, i), versions, self.char_ends, "stop", r.seed + i)
-            for i in range(r.count))) for r in requests]
+        return [Group(r.group_id, r.task, self.ids[0, :256], tuple(
+            Trajectory(TEXT, self.ids[(r.seed + i) % VARIANTS], self.logprobs[(r.seed + i) % VARIANTS], versions, self.char_ends,
+                       "stop", r.seed + i) for i in range(r.count))) for r in requests]
 
     async def score(self, rank: int, responses: Sequence[Response], evaluation: bool) -> list[Verdict]:
         edges = np.linspace(0, len(TEXT), STEPS + 1).astype(int).tolist()
