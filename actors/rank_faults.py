@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ray.exceptions import RayActorError
 from ray.train import UserCallback
 
 from .waiting import cause
@@ -22,4 +23,6 @@ class RankFaults(UserCallback):
 def _why(error: Exception) -> str:
     if type(error).__name__ == "WorkerHealthCheckTimeoutError":
         return "gave no sign of life for longer than learner.silent_s"
+    if isinstance(getattr(error, "health_check_failure", error), RayActorError):  # its own text runs over many lines
+        return "its process is gone"
     return cause(error)

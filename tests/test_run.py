@@ -190,7 +190,7 @@ def test_killed_and_hanging_workers_cost_time_alone(run, tmp_path, capsys):
     assert same(weights(path), weights(run))
     assert events(path) == events(run)
     told = capsys.readouterr().out
-    assert re.search(r"learner ranks died during \w+ \(learner rank 0 on [\d.]+: .*\); all 1 start anew; 0 steps", told)
+    assert re.search(r"learner ranks died during \w+ \(learner rank 0 on [\d.]+: its process is gone\); all 1 start anew; 0 steps", told)
     assert re.search(r"rollout-0 on [\d.]+ died", told)
     assert re.search(r"learner rank 0 on [\d.]+: gave no sign of life for longer than learner.silent_s\); all 1 start anew", told)
     assert '"rewound"' in (path / "ledger.jsonl").read_text()
