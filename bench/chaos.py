@@ -99,7 +99,7 @@ class Killer:
             self.joining += 1  # a node is started by the main thread alone
         else:
             pattern = re.compile(TITLES[kind])
-            victims = [p for p in psutil.process_iter(["cmdline"]) if pattern.match(" ".join(p.info["cmdline"] or ()))]
+            victims = [p for p in psutil.Process().children(recursive=True) if pattern.match(title(p))]  # of no other run
             if not victims:
                 return False
             self.rng.choice(victims).kill()
@@ -107,6 +107,13 @@ class Killer:
         self.done[kind] += 1
         self.in_busy += phase in BUSY
         return True
+
+
+def title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it is gone
+        return ""
 
 
 def train(recipe: Recipe, path: Path, cluster: Cluster, seed: int | None, events: Events) -> tuple[dict[str, Any], Killer | None]:
