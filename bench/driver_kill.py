@@ -128,7 +128,8 @@ def main() -> None:
     trained = [event["group"] for event in committed_events(killed / "ledger.jsonl") if event["event"] == "trained"]
     print(json.dumps({
         "kills": len(kills), "inside_commit": sum(kill["inside_commit"] for kill in kills),
-        "resumed_from_the_last_commit": sum(at == struck["committed"] for at, struck in zip(resumed, kills, strict=True)), "trained_twice": len(trained) - len(set(trained)),
+        "resumed_from_the_last_commit": sum(at == struck["committed"] for at, struck in zip(resumed, kills, strict=True)),
+        "trained_twice": len(trained) - len(set(trained)),
         "same_ledger": committed_events(killed / "ledger.jsonl") == committed_events(plain / "ledger.jsonl"),
         "same_weights": a.keys() == b.keys() and all(bool((a[name] == b[name]).all()) for name in a)}))
 

@@ -9,7 +9,8 @@ says what else is real. About four minutes.
 
 OUT keeps both run folders, and events.jsonl: what every engine was asked and when, and what was asked of the run. `rates` in the
 last line, one JSON object, are groups a second over those that the workers could write; `late_joiners_proved_first` says
-whether every engine was brought to a version before its first group, and wrote by no other.
+whether the pool brought every engine to a version before its first group. (A simulated engine has no weights to prove; that a
+real one may not answer without is `tests/test_rollout.py`'s.)
 """
 
 from __future__ import annotations
