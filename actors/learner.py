@@ -111,11 +111,14 @@ class Desk:
 
     async def lose(self, faults: dict[int, str]) -> None:
         """Ray Train says which ranks died, and why."""
-        self.lost |= {rank: f"learner rank {rank} on {self.nodes.get(rank, 'an unknown node')}: {why}" for rank, why in faults.items()}
+        self.lost |= {rank: f"learner rank {self._place(rank)}: {why}" for rank, why in faults.items()}
 
     async def state(self) -> DeskState:
-        late = [f"{rank} on {self.nodes.get(rank, 'an unknown node')}" for rank in range(self.ranks) if rank not in self.answers]
+        late = [self._place(rank) for rank in range(self.ranks) if rank not in self.answers]
         return DeskState(self.groups, late, self.answers, list(self.lost.values()))
+
+    def _place(self, rank: int) -> str:
+        return f"{rank} on {self.nodes.get(rank, 'an unknown node')}"
 
 
 class Learner:

@@ -1,12 +1,13 @@
 """How many trajectories a second pass through the coordinator, from 32 to 512 workers. The workers are simulated.
 
-    python -m bench.scale OUT [--workers 32 128 512] [--steps 12] [--memory 1000000] [--json]
+    python -m bench.scale OUT [--workers 32 128 512] [--steps 40] [--memory 1000000] [--json]
 
-`bench/simulated.py` says what is real. A rollout worker writes two shares at a time, each of one or two groups of eight responses
-in 9.6 s, log-normally spread (sigma 0.25); a response has 1,024 tokens with ids, log-probabilities, versions and offsets, and
-five judged steps. A step has two groups for each worker, and generation runs six steps ahead. Rates are those between the
-filling of the pipe and its emptying. Linearity is the rate per worker at the largest number over that at the smallest. With --memory so many trajectories more pass at the largest number, and the
-coordinator's memory is told before and after.
+`bench/simulated.py` says what is real. A group of eight responses takes 8.4 s, log-normally spread (sigma 0.25); a response has
+1,024 tokens with ids, log-probabilities, versions and offsets, and five judged steps. A step has two groups for each worker,
+which are one share; a worker writes two shares at a time, each until its slower group ends (9.6 s on average): 3.3
+trajectories/s, if nobody ever waited. Generation runs six steps ahead. Rates are those between the filling of the pipe and its
+emptying. Linearity is the rate per worker at the largest number over that at the smallest. With --memory so many trajectories
+more pass at the largest number, and the coordinator's memory is told before and after.
 
 OUT keeps each run's ledger and records.json: times and memory at every step. The last line is one JSON object.
 """
@@ -25,7 +26,7 @@ from actors.environment import ENVIRONMENT, quiet_libraries
 
 from .simulated import Quiet, simulated_recipe, train_simulated
 
-GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 9.6, 0.25, 6, 8, 4
+GROUP_S, SPREAD, AHEAD, GROUP_SIZE, HOSTS = 8.4, 0.25, 6, 8, 4
 GROUPS = 2  # of a step, for each worker
 
 
@@ -47,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--workers", type=int, nargs="+", default=[32, 128, 512])
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--memory", type=int, default=0, help="trajectories of the memory test")
     parser.add_argument("--json", action="store_true", help="only the last line")
     given = parser.parse_args()

@@ -19,6 +19,11 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be used. One line: which, and what is wrong with it."""
 
 
+def run_checkpoints(recipe: Recipe, run: Path) -> Checkpoints:
+    """The commits of the run in the folder `run`. Raises UserError: as `run_storage`."""
+    return Checkpoints(run_storage(recipe, run).child("checkpoints"), recipe.checkpoint.keep)
+
+
 def run_storage(recipe: Recipe, run: Path) -> Storage:
     """Where the run in the folder `run` keeps its commits: there, or where the recipe says.
 

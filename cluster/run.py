@@ -20,7 +20,7 @@ from curriculum.stages import GATE_FORMS, Curriculum, StageRecord
 from rewards.gate import BatchGate
 
 from .balance import Balance
-from .checkpoint import CheckpointError, Checkpoints, run_storage
+from .checkpoint import CheckpointError, run_checkpoints
 from .control import Control
 from .display import HEADLINES, Display
 from .evaluation import answer, answer_by_view, held_out
@@ -60,7 +60,7 @@ class Run:
         self.roll_backs = 0  # that guards asked for; each takes nine tenths of the learning rate
         self.ledger = Ledger(folder.path / "ledger.jsonl")
         self.flights = Flights(recipe, self.sampler, workers.rollouts, self.ledger)
-        self.checkpoints = Checkpoints(run_storage(recipe, folder.path).child("checkpoints"), recipe.checkpoint.keep)
+        self.checkpoints = run_checkpoints(recipe, folder.path)
         self.step = self.version = self.lineage = 0
         self.published: Version | None = None
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in recipe.stages}
@@ -368,8 +368,8 @@ class Run:
         """What a commit holds beside the learner's own part; plain values, for JSON."""
         return {"step": self.step, "version": self.version, "curriculum": self.curriculum.state_dict(),
                 "sampler": self.sampler.state_dict(), "gate": self.gate.state_dict(), "ledger": self.ledger.state_dict(),
-                "roll_backs": self.roll_backs, "in_flight": self.flights.state_dict(), "evaluations": self.evaluations, "worst": self.worst, "phases": self.phases,
-                "seconds": self._seconds()}
+                "roll_backs": self.roll_backs, "in_flight": self.flights.state_dict(), "evaluations": self.evaluations,
+                "worst": self.worst, "phases": self.phases, "seconds": self._seconds()}
 
     def restore(self, commit: Storage | None, state: dict[str, Any]) -> None:
         """Goes on from a commit, whose state `Checkpoints.load` gave; without one from the beginning, by `first_state`.

@@ -15,7 +15,7 @@ from typing import Any
 from actors.storage import Storage
 from actors.waiting import RemoteFailure
 
-from .checkpoint import CheckpointError, Checkpoints, run_storage
+from .checkpoint import CheckpointError, run_checkpoints, run_storage
 from .control import Control
 from .display import Display, clock, open_display
 from .errors import UserError
@@ -31,7 +31,8 @@ def start(recipe: Recipe, path: Path) -> int:
     """Trains in the new run folder `path` until the curriculum ends.
 
     Returns:
-        0 where it came to its end or was told to stop, 1 where the run failed, or 130 where it was interrupted; the summary says what happened.
+        0 where it came to its end or was told to stop, 1 where the run failed, or 130 where it was interrupted; the summary
+        says what happened.
 
     Raises:
         UserError: something the user gave cannot be used; then no run folder is left behind.
@@ -52,15 +53,15 @@ def go_on(recipe: Recipe, path: Path) -> int:
     summary = path / "summary.json"
     if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "finished":
         raise UserError(f"{path}: this run is complete; its model is {path / 'model'}")
-    storage = run_storage(recipe, path).child("checkpoints")
+    checkpoints = run_checkpoints(recipe, path)
     try:
-        commits = Checkpoints(storage, recipe.checkpoint.keep).committed()
+        commits = checkpoints.committed()
     except OSError as error:
-        raise UserError(f"{storage} cannot be read: {error}") from error
+        raise UserError(f"{checkpoints.storage} cannot be read: {error}") from error
     if not commits:
         return _hold(recipe, path, resume=True)
     try:
-        state = Checkpoints.load(commits[-1])
+        state = checkpoints.load(commits[-1])
     except CheckpointError as error:
         older = f"; {commits[-2].name} is the one before" if len(commits) > 1 else ""
         raise UserError(f"{error}{older}. Remove the damaged folder to go on from what is left.") from error

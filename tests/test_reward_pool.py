@@ -73,7 +73,7 @@ def test_a_response_that_crashes_hangs_or_raises_costs_its_own_verdict_alone(ray
     verdicts = [v for group in pool.score(groups(*texts)) for v in group]
     pool.stop()
     lost = [i for i, v in enumerate(verdicts) if NOT_SCORED in v.faults]
-    assert lost == [3, 6] and "died" in verdicts[3].why[0] and "did not answer within" in verdicts[6].why[0]
+    assert lost == [3, 6] and "died" in verdicts[3].why[0] and "did not answer its work within" in verdicts[6].why[0]
     assert all(verdicts[i].total == verdicts[i].base == 0 for i in lost)
     assert "ValueError: no such thing" in verdicts[1].why[-1] and "7.0" in verdicts[7].why[-1]
     for i in {0, 2, 4, 5, 8, 9}:

@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -159,10 +160,11 @@ def train_beside(act, recipe, path):
 
 
 def process(title):
-    """The process of a Ray actor whose title holds the words."""
-    for candidate in psutil.process_iter(["cmdline"]):
-        if title in " ".join(candidate.info["cmdline"] or ()):
-            return candidate
+    """The process of one of this session's Ray actors whose title holds the words."""
+    for candidate in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if title in " ".join(candidate.cmdline()):
+                return candidate
     return None
 
 
