@@ -15,11 +15,11 @@ from curriculum.task import Task
 from .advantage import token_advantages
 from .encode import Encoder
 from .loss import clipped_policy_loss, k3, off_policy_weights
-from .policy import MicroBatch, Policy, Sample
+from .policy import MicroBatch, Policy
 from .storage import Storage
 from .title import set_title
 from .training import GrpoTraining, LearnerConfig
-from .trajectory import ScoredGroup
+from .trajectory import Sample, ScoredGroup
 from .waiting import wait_for
 from .weights import Version, pack
 

@@ -12,18 +12,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .encode import Encoder
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One sequence: prompt ids with image placeholders in place, the images' paths, response ids (all int32)."""
-
-    prompt_ids: np.ndarray
-    images: tuple[str, ...]
-    response_ids: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.prompt_ids) + len(self.response_ids)
+from .trajectory import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,18 @@ class ScoredGroup:
     verdicts: tuple[Verdict, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sequence: prompt ids with image placeholders in place, the images' paths, response ids (all int32)."""
+
+    prompt_ids: np.ndarray
+    images: tuple[str, ...]
+    response_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.response_ids)
+
+
 def sampling_seed(run_seed: int, task_id: str, pass_number: int) -> int:
     """The first sampling seed of a group: a function of run, task and pass alone, so that no worker count changes it."""
     digest = hashlib.sha256(f"{run_seed}/{task_id}/{pass_number}".encode()).digest()

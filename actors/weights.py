@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .trajectory import Sample
+
 
 class Version(NamedTuple):
     """Weights by name: `number` counts the updates of the run; a learner that goes back to a commit begins a new `lineage`."""
@@ -23,7 +25,7 @@ class Version(NamedTuple):
         return f"{self.lineage}.{self.number}"
 
 
-Probe = list[tuple[Any, np.ndarray]]  # (actors.policy.Sample, float32 [response tokens])
+Probe = list[tuple[Sample, np.ndarray]]  # with float32 [response tokens]
 
 
 def pack(state: dict[str, Any]) -> np.ndarray:

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from actors.advantage import token_advantages
 from actors.deepspeed_rank import REFERENCE, DeepSpeedRank
 from actors.encode import Encoder, PromptConfig
-from actors.policy import Policy, Sample
+from actors.policy import Policy
 from actors.storage import Storage
 from actors.training import GrpoTraining, LearnerConfig
-from actors.trajectory import Group, ScoredGroup, Trajectory
+from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
 from actors.waiting import wait_for
 from rewards.verdict import StepVerdict, Verdict
 

@@ -5,7 +5,8 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from actors.encode import VISION_TOKENS, Encoder, PromptConfig
-from actors.policy import FORBIDDEN_BIAS, Policy, Sample
+from actors.policy import FORBIDDEN_BIAS, Policy
+from actors.trajectory import Sample
 
 CPU = torch.device("cpu")
 

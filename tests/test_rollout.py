@@ -9,9 +9,9 @@ import ray
 import torch
 
 from actors.encode import Encoder, PromptConfig
-from actors.policy import Policy, Sample
+from actors.policy import Policy
 from actors.rollout import RolloutConfig
-from actors.trajectory import Request
+from actors.trajectory import Request, Sample
 from actors.waiting import RemoteFailure, wait_for
 from actors.weights import Version, WeightStore, pack
 from faulty_loader import DAMAGES, FaultyWorker
