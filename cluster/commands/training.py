@@ -1,0 +1,119 @@
+"""Commands that train, test a model, or say what stands in the way."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..errors import UserError, fail
+from .control import control_of
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="a recipe, such as recipes/quickstart.yaml")],
+    name: Annotated[Optional[str], typer.Option(help="of the run folder; the recipe's, with a number, where left out")] = None,
+    set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
+) -> None:
+    """Train: supervised cold start, closed and open stages, a model folder at the end."""
+    from actors.environment import quiet_libraries
+
+    quiet_libraries()
+    from ..recipe import load_recipe
+    from ..run_folder import run_path
+    from ..session import start
+
+    settings = load_recipe(recipe, set or [])
+    sys.exit(start(settings, run_path(settings, name)))
+
+
+def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")]) -> None:
+    """Go on with a run that is paused, or with one that was stopped, from its newest checkpoint."""
+    from actors.environment import quiet_libraries
+
+    quiet_libraries()
+    control = control_of(run)
+    if control.told_status(run)["status"] == "paused":
+        control.ask(run, control.Wish("resume"))
+        print(f"{run}: it was paused, and goes on")
+        return
+    import ray
+
+    from ..recipe import load_recipe
+    from ..session import go_on
+
+    ray.shutdown()  # the connection to where it went on before
+    sys.exit(go_on(load_recipe(run / "recipe.yaml"), run.absolute()))
+
+
+def evaluate(
+    model: Annotated[list[Path], typer.Option(help="a model folder, such as runs/quickstart/model; may be repeated")],
+    tasks: Annotated[Path, typer.Option(help="a task set, such as runs/quickstart/data")],
+    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    recipe: Annotated[Optional[Path], typer.Option(help="for prompt and engine; by default that of the model's run")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
+    answers: Annotated[Optional[Path], typer.Option(help="write every answer to this new file, a JSON line each")] = None,
+    bertscore_model: Annotated[Optional[Path], typer.Option(help="folder of an encoder: BERTScore of texts, too")] = None,
+    bertscore_layer: Annotated[Optional[int], typer.Option(help="of that encoder; its last by default")] = None,
+) -> None:
+    """Let models answer the tasks of a split; later models are compared with the first."""
+    from actors.environment import quiet_libraries
+
+    quiet_libraries()
+    import json
+
+    from actors.waiting import RemoteFailure
+
+    from ..eval_tables import print_tables
+    from ..model_eval import check_new_file, evaluate, find_scorer, find_subjects, find_tasks
+
+    if answers:
+        check_new_file(answers)
+    if bertscore_layer and not bertscore_model:
+        raise UserError("--bertscore-layer needs --bertscore-model")
+    subjects, asked = find_subjects(model, recipe), find_tasks(tasks, split)
+    scorer = find_scorer(bertscore_model, bertscore_layer) if bertscore_model else None
+    try:
+        report = evaluate(subjects, asked, lambda line: print(line, file=sys.stderr, flush=True), answers, scorer)
+    except RemoteFailure as error:
+        fail(str(error), 1)
+    report = {"tasks": str(tasks), "split": split, **report}
+    if as_json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        print_tables(report)
+
+
+def doctor(
+    recipe: Annotated[Optional[Path], typer.Argument(help="also checks that this machine can hold it")] = None,
+    set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
+) -> None:
+    """Check this machine: packages, GPUs, memory and disk; says what to do about each fault. Starts nothing."""
+    if set and recipe is None:
+    
+        raise UserError("--set: goes with a recipe, such as curlvpr doctor recipes/quickstart.yaml --set rollout.workers=1")
+    try:
+        from rich.console import Console
+
+        from ..doctor import examine, print_findings
+        from ..recipe import load_recipe
+
+        settings = load_recipe(recipe, set or []) if recipe else None
+        with Console(stderr=True).status("importing torch, Ray, DeepSpeed and vLLM in a process of their own …"):
+            findings = examine(settings)
+    except ImportError as error:
+        fail(f"{error}; a package that curlvpr itself is made of is missing or broken: make setup", 1)
+    print_findings(findings)
+    sys.exit(any(finding.level == "fault" for finding in findings))
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart; the run may still go on")],
+    no_images: Annotated[bool, typer.Option("--no-images", help="leave the films out, for patient data")] = False,
+) -> None:
+    """Write RUN/report.html (a run does so at its end): what was learnt, curves, answers before and after."""
+    from ..report import write_report
+
+    print(write_report(run, no_images))
