@@ -13,10 +13,10 @@ from rewards.config import RewardConfig
 from rewards.score import score
 from rewards.verdict import unscored
 
+from .batch import GivenUp
 from .measures import Result
 from .reward_pool import RewardPool
 from .rollout_pool import RolloutPool
-from .work_pool import GivenUp
 
 
 def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) -> list[Task]:

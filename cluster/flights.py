@@ -13,10 +13,10 @@ from actors.waiting import RemoteFailure
 from curriculum.sampler import Sampler
 from curriculum.task import Task
 
+from .batch import Batch, GivenUp
 from .ledger import Ledger
 from .recipe import GrpoStage, Recipe
 from .rollout_pool import RolloutPool
-from .work_pool import Batch, GivenUp
 
 
 @dataclass(frozen=True)

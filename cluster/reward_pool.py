@@ -14,8 +14,9 @@ from actors.reward import Response, RewardWorker, RewardWorkersConfig
 from actors.trajectory import Group
 from rewards.verdict import Verdict, unscored
 
+from .batch import GivenUp
 from .health import Limits
-from .work_pool import GivenUp, WorkPool
+from .work_pool import WorkPool
 
 LIMITS = Limits(start_s=120)
 # Where a rule is bad, many responses crash it; each costs a worker, and waiting would help nobody.

@@ -14,8 +14,9 @@ from actors.rollout import RolloutConfig, RolloutWorker
 from actors.trajectory import Group, Request
 from actors.weights import Version
 
+from .batch import Batch, GivenUp
 from .health import Limits
-from .work_pool import Batch, GivenUp, WorkPool
+from .work_pool import WorkPool
 
 RESTARTS = dict(limit=20, window_s=1800, backoff_s=1)
 TRIES = 3  # how many workers a request may cost before it is given up

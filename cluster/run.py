@@ -31,12 +31,15 @@ from .measures import Interval, Scores
 from .prepare import Prepared
 from .recipe import GrpoStage, Recipe, SftStage, Stage
 from .run_folder import RunFolder
+from .run_metrics import RunMetrics
+from .timeline import Timeline
 from .step_numbers import response_numbers
 from .workers import Workers
 
 STEP_PHASES = ("generate", "score", "learn", "publish")  # what a step consists of; the rest is evaluation and commits
 MOST_ROLL_BACKS = 3
 PAUSE_S = 1.0  # between two looks at what a paused run was asked
+WORK = {"rollout": "groups", "reward": "responses"}
 PROBE_TASKS = 2  # a worker proves with so many that it holds a version
 
 
@@ -61,6 +64,7 @@ class Run:
         self.ledger = Ledger(folder.path / "ledger.jsonl")
         self.flights = Flights(recipe, self.sampler, workers.rollouts, self.ledger)
         self.checkpoints = run_checkpoints(recipe, folder.path)
+        self.metrics, self.timeline = RunMetrics(folder.path.name), Timeline(folder.path)
         self.step = self.version = self.lineage = 0
         self.published: Version | None = None
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in recipe.stages}
@@ -154,7 +158,9 @@ class Run:
     def _heed(self) -> None:
         """Tells how the run stands, and does what it was asked for meanwhile; stays here while it is paused."""
         while True:
-            for wish in self.control.exchange(self.status()):
+            status = self.status()
+            self._tell(status)
+            for wish in self.control.exchange(status):
                 self.display.say(f"asked to {wish.what}" + "".join(
                     f", {count} {kind}" for kind, count in (("rollout", wish.rollout), ("reward", wish.reward)) if count))
                 if wish.what == "scale":
@@ -169,6 +175,15 @@ class Run:
                 return
             self.workers.pump()
             time.sleep(PAUSE_S)
+
+    def _tell(self, status: dict[str, Any]) -> None:
+        """To Prometheus, and into the timeline."""
+        self.metrics.tell(status, self.workers.pools)
+        for kind, spans in self.workers.spans().items():
+            for span in spans:
+                self.metrics.worked(kind, span)
+                self.timeline.add(span.worker, f"{span.items} {WORK[kind]}", span.began, span.seconds)
+        self.timeline.flush()
 
     def status(self) -> dict[str, Any]:
         """How the run stands: what `curlvpr status` shows."""
@@ -300,7 +315,7 @@ class Run:
             "learner_busy": seconds.get("learn", 0.0) / busy,
             "seconds_left": self._pace * (stage.gate.max_steps - record.steps)}
         self.row = row
-        self.folder.add_metrics(row)
+        self._add(row)
         self.display.step(row)
         for news in self.workers.news():
             self.display.say(news)
@@ -319,9 +334,13 @@ class Run:
         return {"rollout_workers": pool.size, "rollout_busy": busy_s / present_s if present_s else 0.0}
 
     def _log_measures(self, stage: Stage, record: StageRecord, when: str, measures: dict[str, Interval]) -> None:
-        self.folder.add_metrics(self._place(stage, record, when) | {name: value for name, (value, _, _) in measures.items()})
+        self._add(self._place(stage, record, when) | {name: value for name, (value, _, _) in measures.items()})
         self.display.evaluation(f"{stage.name} {record.steps}", when, measures)
         self.folder.write_summary(self.summary("running"))
+
+    def _add(self, row: dict[str, Any]) -> None:
+        self.folder.add_metrics(row)
+        self.metrics.add(row)
 
     def _place(self, stage: Stage, record: StageRecord, event: str) -> dict[str, Any]:
         return {"event": event, "stage": stage.name, "kind": stage.kind, "step": self.step, "stage_step": record.steps,
@@ -346,6 +365,7 @@ class Run:
     def close(self) -> None:
         self.folder.close()
         self.ledger.close()
+        self.timeline.close()
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
@@ -427,7 +447,9 @@ class Run:
             yield
         finally:
             self.phase = before
-            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - start
+            seconds = time.monotonic() - start
+            self.phases[name] = self.phases.get(name, 0.0) + seconds
+            self.timeline.add("run", name, start, seconds, step=self.step)
 
 
 @contextmanager

@@ -7,18 +7,18 @@ is about to go hands its shares back.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import ray
 
 from actors.restarts import Restarts
 from actors.waiting import CallFailed, RemoteFailure, wait_for
 
+from .batch import Batch, Call, GivenUp, Share, Span, cut
 from .health import Health, Limits, State
 
 PUMP_S = 1.0  # the longest that one turn waits
@@ -28,60 +28,13 @@ LATE_S = 0.25  # between two looks for late answers
 NODES_S = 5.0  # between two looks at the nodes
 
 
-@dataclass(frozen=True)
-class GivenUp:
-    """In place of a result: no worker could do this item, and why."""
-
-    why: str
-
-
-class Batch:
-    """Items that were handed in together. `results` are in their order: what the call gave for each, or `GivenUp`."""
-
-    def __init__(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any]) -> None:
-        self.call = call
-        self.results: list[Any] = [None] * len(items)
-        self.left = len(items)
-
-    @property
-    def done(self) -> bool:
-        return self.left == 0
-
-    def settle(self, first: int, results: Sequence[Any]) -> None:
-        self.results[first : first + len(results)] = results
-        self.left -= len(results)
-
-
-@dataclass
-class _Share:
-    """A part of a batch: items `first` and following, how long a worker may take over them, how often one item failed."""
-
-    batch: Batch
-    first: int
-    items: Sequence[Any]
-    seconds: float
-    failures: int = 0
-
-
-@dataclass
-class _Call:
-    """What a worker was asked for: to start, a sign of life, to hold a version, or a share. The first two have no limit of
-    their own: `Health.tick` ends them."""
-
-    what: Literal["start", "beat", "update", "work"]
-    since: float
-    seconds: float = math.inf
-    share: _Share | None = None
-    version: Any = None
-
-
 @dataclass
 class _Worker:
     rank: int
     name: str
     actor: Any
     health: Health
-    calls: dict[Any, _Call] = field(default_factory=dict)
+    calls: dict[Any, Call] = field(default_factory=dict)
     doing: Counter[str] = field(default_factory=Counter)  # how many calls of a kind it has not answered
     node: str = ""  # its id
     address: str = ""
@@ -92,11 +45,11 @@ class _Worker:
         """Its name, and where it is once it stands."""
         return f"{self.name} on {self.address}" if self.address else self.name
 
-    def ask(self, ref: Any, call: _Call) -> None:
+    def ask(self, ref: Any, call: Call) -> None:
         self.calls[ref] = call
         self.doing[call.what] += 1
 
-    def settle(self, ref: Any) -> _Call:
+    def settle(self, ref: Any) -> Call:
         call = self.calls.pop(ref)
         self.doing[call.what] -= 1
         return call
@@ -122,6 +75,7 @@ class WorkPool:
         news: what went wrong, in words, for the one who reads and empties it.
         busy_s: seconds that workers spent on shares, summed over all workers. (One with two shares counts once.)
         present_s: seconds for which workers could have worked.
+        spans: shares that were answered, for the one who reads and empties them.
     """
 
     def __init__(self, run: str, kind: str, size: int, start: Callable[[int, str], Any], limits: Limits, restarts: Restarts,
@@ -135,12 +89,13 @@ class WorkPool:
         self.version = None if update else version
         self.started = self.died = 0
         self.busy_s = self.present_s = 0.0
+        self.spans: list[Span] = []
         self._counted = self._looked = self._searched = time.monotonic()
         self.proven = False  # whether a worker was ever ready
         self.news: list[str] = []
         self.last_words = ""  # why the last worker died
         self.workers: dict[int, _Worker] = {}
-        self.waiting: deque[_Share] = deque()
+        self.waiting: deque[Share] = deque()
         self._fit(time.monotonic())
 
     def map(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float,
@@ -168,7 +123,7 @@ class WorkPool:
             raise ValueError(f"{self.kind} workers hold no version yet; update comes first")
         batch = Batch(items, call)
         present = sum(w.health.alive and w.health.state is not State.DRAINING for w in self.workers.values())
-        self._queue(_Share(batch, 0, items, seconds), max(1, present))
+        self._queue(Share(batch, 0, items, seconds), max(1, present))
         self._hand_out(time.monotonic())
         return batch
 
@@ -268,7 +223,7 @@ class WorkPool:
             silent = now - worker.health.heard_at  # who answered something else lives, too
             if worker.health.state is not State.STARTING and silent >= self.beat_s and not worker.doing["beat"]:
                 worker.health.asked(now)
-                worker.ask(worker.actor.ping.remote(), _Call("beat", now))
+                worker.ask(worker.actor.ping.remote(), Call("beat", now))
 
     def _find_late(self, now: float) -> None:
         if now - self._searched < LATE_S:
@@ -308,7 +263,7 @@ class WorkPool:
         again = "" if self.started <= self.size and not self.proven else f"-start-{self.started}"
         name = f"{self.kind}-{rank}{again}"
         worker = _Worker(rank, name, self._start_actor(rank, f"{self.run}/{name}"), Health(self.limits, now))
-        worker.ask(worker.actor.ready.remote(), _Call("start", now))
+        worker.ask(worker.actor.ready.remote(), Call("start", now))
         self.workers[rank] = worker
 
     def _bring_to_version(self, now: float) -> None:
@@ -317,13 +272,13 @@ class WorkPool:
         for worker in self.workers.values():
             standing = worker.health.alive and worker.health.state is not State.STARTING
             if standing and worker.health.version != self.version and not worker.doing["update"]:
-                call = _Call("update", now, self.limits.start_s, version=self.version)
+                call = Call("update", now, self.limits.start_s, version=self.version)
                 worker.ask(self._update_actor(worker.actor, self.version), call)
 
-    def _queue(self, share: _Share, count: int) -> None:
+    def _queue(self, share: Share, count: int) -> None:
         """Queues a share in `count` parts."""
         first = share.first
-        for items in shares(share.items, count):
+        for items in cut(share.items, count):
             if items:
                 self.waiting.append(replace(share, first=first, items=items))
                 first += len(items)
@@ -333,7 +288,7 @@ class WorkPool:
         for have in range(self.shares_each):  # first to those who have none
             for worker in [worker for worker in able if worker.doing["work"] == have][: len(self.waiting)]:
                 share = self.waiting.popleft()
-                worker.ask(share.batch.call(worker.actor, share.items), _Call("work", now, share.seconds, share))
+                worker.ask(share.batch.call(worker.actor, share.items), Call("work", now, share.seconds, share))
 
     def _answered(self, worker: _Worker, ref: Any) -> None:
         call, now = worker.calls[ref], time.monotonic()
@@ -355,6 +310,7 @@ class WorkPool:
             if len(answer) != len(call.share.items):
                 raise RemoteFailure(f"{worker.title} gave {len(answer)} results for {len(call.share.items)} items")
             call.share.batch.settle(call.share.first, answer)
+            self.spans.append(Span(worker.name, call.since, now - call.since, len(answer)))
         elif call.what == "update":
             worker.health.verified(call.version, now)
             worker.proof, self.proven = answer, True
@@ -387,7 +343,7 @@ class WorkPool:
         self._kill_actor(worker.actor)
         del self.workers[worker.rank]
 
-    def _again(self, share: _Share, why: str) -> None:
+    def _again(self, share: Share, why: str) -> None:
         if len(share.items) > 1:
             self._queue(replace(share, seconds=max(self.least_s, share.seconds / 2)), 2)
         elif share.failures + 1 < self.tries:
@@ -406,9 +362,3 @@ def draining_nodes() -> set[str]:
 def node_address(node: str) -> str:
     """The address of a node by its id; "" where it is gone."""
     return next((found["NodeManagerAddress"] for found in ray.nodes() if found["NodeID"] == node), "")
-
-
-def shares(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
-    """`items` cut into `count` contiguous parts whose sizes differ by one at most."""
-    edges = [len(items) * i // count for i in range(count + 1)]
-    return [items[a:b] for a, b in zip(edges, edges[1:], strict=False)]

@@ -9,6 +9,7 @@ import ray
 from actors.learner import Learner
 from actors.weights import WeightStore
 
+from .batch import Span
 from .checkpoint import run_storage
 from .measures.strata import train_shares
 from .prepare import Prepared
@@ -16,6 +17,7 @@ from .ray_cluster import has_learner_resource, near_driver
 from .recipe import Recipe
 from .reward_pool import RewardPool
 from .rollout_pool import RolloutPool
+from .work_pool import WorkPool
 
 
 class Workers:
@@ -45,27 +47,37 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def pools(self) -> tuple[WorkPool, WorkPool]:
+        return self.rollouts.pool, self.rewards.pool
+
     def pump(self) -> None:
         """Keeps the pools at work while the learner learns."""
-        for pool in (self.rollouts.pool, self.rewards.pool):
+        for pool in self.pools:
             pool.pump(0)
 
     def scale(self, rollout: int | None = None, reward: int | None = None) -> None:
         """From now on so many workers; None leaves a pool as it is. Who is too many finishes what it has."""
-        for pool, size in ((self.rollouts.pool, rollout), (self.rewards.pool, reward)):
+        for pool, size in zip(self.pools, (rollout, reward), strict=True):
             if size is not None:
                 pool.scale(size)
 
     def states(self) -> dict[str, dict[str, int]]:
         """How many workers of each kind are in which state."""
-        return {pool.kind: pool.states() for pool in (self.rollouts.pool, self.rewards.pool)}
+        return {pool.kind: pool.states() for pool in self.pools}
 
     def news(self) -> list[str]:
         """What went wrong in the pools since the last call, in words."""
-        pools = (self.rollouts.pool, self.rewards.pool)
-        told = [line for pool in pools for line in pool.news]
-        for pool in pools:
+        told = [line for pool in self.pools for line in pool.news]
+        for pool in self.pools:
             pool.news.clear()
+        return told
+
+    def spans(self) -> dict[str, list[Span]]:
+        """Who had what when since the last call, by the kind of worker."""
+        told = {pool.kind: list(pool.spans) for pool in self.pools}
+        for pool in self.pools:
+            pool.spans.clear()
         return told
 
     def stop(self) -> None:

@@ -41,3 +41,15 @@ def ray_session():
              runtime_env={"env_vars": dict(ENVIRONMENT)})
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def run(ray_session, tmp_path_factory):
+    """The folder of a finished run, which no test changes."""
+    from cluster.recipe import load_recipe
+    from cluster.session import start
+    from short_run import SHORT, SMOKE
+
+    path = tmp_path_factory.mktemp("runs") / "first"
+    assert start(load_recipe(SMOKE, SHORT), path) == 0
+    return path

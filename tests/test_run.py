@@ -6,7 +6,6 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
@@ -17,11 +16,7 @@ from cluster.control import Wish, ask, told_status
 from cluster.ledger import committed_events
 from cluster.recipe import load_recipe
 from cluster.session import go_on, start
-
-SMOKE = Path(__file__).parent.parent / "recipes" / "smoke.yaml"
-SHORT = ["stages.sft.gate.max_steps=12", "stages.sft.gate.every=12", "stages.closed.gate.max_steps=2",
-         "stages.open.gate.max_steps=2", "data.phantoms.train=60", "data.phantoms.val=8", "data.phantoms.test=12",
-         "model.tiny.vision_steps=0"]
+from short_run import SHORT, SMOKE
 
 
 def weights(run):
@@ -34,14 +29,6 @@ def same(a, b):
 
 def events(run):
     return committed_events(run / "ledger.jsonl")
-
-
-@pytest.fixture(scope="module")
-def run(ray_session, tmp_path_factory):
-    """A finished run."""
-    path = tmp_path_factory.mktemp("runs") / "first"
-    assert start(load_recipe(SMOKE, SHORT), path) == 0
-    return path
 
 
 def test_stages_follow_each_other_in_one_run(run):
@@ -223,7 +210,6 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
 
 
 COLLAPSE = """
-from pathlib import Path
 
 
 def pays_the_same_for_everything(task, response, verdict):

@@ -14,7 +14,8 @@ import ray
 from actors.restarts import Restarts
 from actors.waiting import RemoteFailure
 from cluster.health import Limits
-from cluster.work_pool import GivenUp, WorkPool
+from cluster.batch import GivenUp
+from cluster.work_pool import WorkPool
 
 WAIT_S = 60
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test

@@ -1,0 +1,8 @@
+"""The smallest whole run: every stage, a minute on two cores."""
+
+from pathlib import Path
+
+SMOKE = Path(__file__).parent.parent / "recipes" / "smoke.yaml"
+SHORT = ["stages.sft.gate.max_steps=12", "stages.sft.gate.every=12", "stages.closed.gate.max_steps=2",
+         "stages.open.gate.max_steps=2", "data.phantoms.train=60", "data.phantoms.val=8", "data.phantoms.test=12",
+         "model.tiny.vision_steps=0"]
