@@ -13,7 +13,6 @@ from typing import Any
 
 from curriculum.task import AGES, Task, age_band
 
-from .display import HEADLINES
 from .measures.strata import UNKNOWN, strata
 from .pages import render, write_page
 from .run_record import TASK_SET_FAULTS, RunRecord, Test, measure_words

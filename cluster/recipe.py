@@ -103,6 +103,7 @@ class Recipe(_Part):
     checkpoint: CheckpointConfig = CheckpointConfig()
     report: ReportConfig = ReportConfig()
     guards: tuple[Guard, ...] = DEFAULT
+    trackers: tuple[Literal["wandb", "mlflow"], ...] = Field((), description="that get every number beside TensorBoard")
     log_trajectories: int = Field(2, ge=0, description="responses of every RL step that are kept in the run folder")
 
     @property

@@ -19,6 +19,7 @@ from rewards.verdict import Verdict
 from .errors import UserError
 from .measures import Result
 from .recipe import Recipe
+from .trackers import Trackers, numbers
 
 
 def run_path(recipe: Recipe, name: str | None) -> Path:
@@ -44,10 +45,10 @@ def run_path(recipe: Recipe, name: str | None) -> Path:
 class RunFolder:
     """Writes into the folder. Whole files are replaced at once, so that a reader never sees half of one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, trackers: Trackers | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path = path
+        self.path, self._trackers = path, trackers
         path.mkdir(parents=True, exist_ok=True)
         self._board = SummaryWriter(str(path / "tensorboard"))
         self._metrics: list[dict[str, Any]] = []
@@ -63,9 +64,10 @@ class RunFolder:
     def add_metrics(self, row: dict[str, Any]) -> None:
         """A row of numbers: one for each step and each evaluation, told apart by `event`; `step` counts the whole run."""
         self._metrics.append(row)
-        for name, value in row.items():
-            if isinstance(value, (int, float)) and name not in ("step", "stage_step"):
-                self._board.add_scalar(f"{row['stage']}/{row['event']}/{name}", value, row["step"])
+        for name, value in numbers(row).items():
+            self._board.add_scalar(name, value, row["step"])
+        if self._trackers:
+            self._trackers.add(row)
         if len(self._metrics) % 20 == 0:
             self.flush()
 
@@ -118,6 +120,8 @@ class RunFolder:
     def close(self) -> None:
         self.flush()
         self._board.close()
+        if self._trackers:
+            self._trackers.close()
 
     def _replace(self, name: str, text: str) -> None:
         partial = self.path / f".{name}"

@@ -24,6 +24,7 @@ from .ray_cluster import ray_cluster
 from .recipe import Recipe
 from .run import Run
 from .run_folder import RunFolder
+from .trackers import Trackers
 from .workers import Workers
 
 
@@ -110,7 +111,8 @@ def open_run(recipe: Recipe, path: Path, display: Display) -> Iterator[Run]:
         RemoteFailure: the workers cannot be started.
     """
     run_storage(recipe, path)  # a place that does not exist is told before anything is started
-    folder = RunFolder(path)
+    path.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(path, Trackers(recipe, path, display.say))
     folder.write_recipe(recipe)
     with Control(path) as control:
         display.say("preparing tasks and model")
