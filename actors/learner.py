@@ -149,7 +149,8 @@ class Learner:
             learner_rank,
             train_loop_config=dict(config=config, prompt=prompt, model=str(model), desk=self.desk, store=store, seed=seed),
             torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
-            scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources),
+            scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources,
+                                         placement_strategy=config.placement.upper()),
             run_config=RunConfig(name="learner", storage_path=storage.uri, failure_config=FailureConfig(max_failures=-1),
                                  callbacks=[RankFaults(self.desk)]))
         self.failure: BaseException | None = None

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import ray
@@ -33,6 +33,7 @@ class RolloutConfig(BaseModel):
     max: PositiveInt | None = None
     cpus: PositiveFloat = 1
     gpus: float = Field(0, ge=0, description="of one worker; its tensor-parallel size where above 1")
+    placement: Literal["pack", "spread"] = Field("pack", description="workers on as few nodes as can be, or on as many")
     dtype: str = "float32"
     temperature: PositiveFloat = 1.0
     max_response_tokens: PositiveInt = 128

@@ -19,6 +19,8 @@ class LearnerConfig(BaseModel):
     workers: PositiveInt = 1
     cpus: PositiveFloat = 1
     gpus: float = Field(0, ge=0)
+    placement: Literal["pack", "spread", "strict_pack", "strict_spread"] = Field("pack", description="workers on as few nodes "
+                                                                                 "as can be, or on as many; strict: or not at all")
     threads: PositiveInt = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     zero_stage: Literal[0, 1, 2, 3] = 0

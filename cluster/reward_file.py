@@ -80,7 +80,7 @@ def read_rows(path: Path, config: RewardConfig) -> Iterator[Row]:
         UserError: the file cannot be read, or a line is no task with a response; lines are counted from 1.
     """
     for where, values in _objects(path, "response", _RESPONSE_LINE):
-        yield _row(where, values, config)
+        yield read_row(where, values, config)
 
 
 def nth_row(path: Path, number: int, config: RewardConfig) -> Row:
@@ -93,7 +93,7 @@ def nth_row(path: Path, number: int, config: RewardConfig) -> Row:
     for count, line in _lines(path):
         if count == number:
             where = _where(path, number)
-            return _row(where, _object(line, where, "response", _RESPONSE_LINE), config)
+            return read_row(where, _object(line, where, "response", _RESPONSE_LINE), config)
     raise UserError(f"{_name(path)}: has no line {number}; it has {count}")
 
 
@@ -116,7 +116,8 @@ def recipe_rules(path: Path) -> RewardConfig:
     return rules
 
 
-def _row(where: str, values: Mapping[str, Any], config: RewardConfig) -> Row:
+def read_row(where: str, values: Mapping[str, Any], config: RewardConfig) -> Row:
+    """The row that an object holds, `where` naming its place. Raises UserError: it is no task with a response."""
     truncated = values.get("truncated") or False
     if not isinstance(truncated, bool):
         raise UserError(f"{where}: truncated must be true or false, found {truncated!r:.80}")

@@ -22,6 +22,7 @@ RESTARTS = dict(limit=20, window_s=1800, backoff_s=1)
 TRIES = 3  # how many workers a request may cost before it is given up
 SHARES = 2  # that a worker may have at once: while the last responses of one are written, the next is begun
 BEAT_S = 5.0
+PLACEMENT = {"pack": "DEFAULT", "spread": "SPREAD"}  # in Ray's words
 
 
 class RolloutPool:
@@ -37,7 +38,8 @@ class RolloutPool:
         actor = ray.remote(RolloutWorker)
 
         def start(rank: int, name: str) -> Any:
-            return actor.options(name=name, num_cpus=config.cpus, num_gpus=config.gpus, max_concurrency=8).remote(
+            return actor.options(name=name, num_cpus=config.cpus, num_gpus=config.gpus, max_concurrency=8,
+                                 scheduling_strategy=PLACEMENT[config.placement]).remote(
                 rank, config, str(model), prompt, store, images)
 
         def update(worker: Any, version: Version) -> Any:

@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from actors.storage import Storage
 from actors.waiting import RemoteFailure
 
+from .admission import turn, worker_bundles
 from .checkpoint import CheckpointError, run_checkpoints, run_storage
 from .control import Control
 from .display import Display, clock, open_display
@@ -89,6 +90,9 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | N
         else:
             display.say(f"finished in {took}; model {path / 'model'}, summary {path / 'summary.json'}")
         return 0
+    except StoppedEarly:
+        display.say(f"stopped before its workers were started; go on with: curlvpr resume {path}")
+        return 0
     except RemoteFailure as error:
         return _stopped(run, display, "failed", str(error), 1)
     except OSError as error:  # a disk or a bucket
@@ -120,10 +124,31 @@ def open_run(recipe: Recipe, path: Path, display: Display) -> Iterator[Run]:
         if prepared.dropped:
             kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
             display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
-        display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
-                    f"{recipe.learner.workers} learner workers")
-        with Workers(recipe, path, prepared) as workers:
+        with ExitStack() as stack:
+            with turn(str(path), worker_bundles(recipe), Patience(path.name, display, control).wait):
+                display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
+                            f"{recipe.learner.workers} learner workers")
+                workers = stack.enter_context(Workers(recipe, path, prepared))
             yield Run(recipe, prepared, folder, workers, display, control)
+
+
+class StoppedEarly(Exception):
+    """The run was told to stop while it waited for room on the cluster."""
+
+
+class Patience:
+    """What a run does while it waits for room: tells so, and heeds a wish to stop."""
+
+    def __init__(self, name: str, display: Display, control: Control) -> None:
+        self.name, self.display, self.control, self.told = name, display, control, ""
+
+    def wait(self, why: str) -> None:
+        if why.partition(";")[0] != self.told:  # what is free changes all the time
+            self.told = why.partition(";")[0]
+            self.display.say(f"waiting: {why}")
+        wishes = self.control.exchange({"run": self.name, "status": "waiting", "why": why})
+        if any(wish.what == "stop" for wish in wishes):
+            raise StoppedEarly
 
 
 def _stop_at_sigterm(run: Run) -> None:

@@ -29,6 +29,27 @@ def train(
     sys.exit(start(settings, run_path(settings, name)))
 
 
+def submit(
+    recipe: Annotated[Path, typer.Argument(help="a recipe below the working directory, which the job gets")],
+    name: Annotated[Optional[str], typer.Option(help="of the run folder; the recipe's, with a number, where left out")] = None,
+    set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
+    address: Annotated[Optional[str], typer.Option(help="of the dashboard, such as http://HEAD:8265; RAY_API_SERVER_ADDRESS, or "
+                                                   "this machine's, where left out")] = None,
+    driver_cpus: Annotated[float, typer.Option(min=0, help="for the run loop; with 0 it runs on the head")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="print what the run says until it ends")] = False,
+) -> None:
+    """Train on a Ray cluster, as a Ray job."""
+    from actors.environment import quiet_libraries
+
+    quiet_libraries()
+    from .. import submit as jobs
+
+    client, job = jobs.submit(recipe, name, set or [], address, driver_cpus)
+    print(f"job {job}; its page is {client.get_address()}/#/jobs/{job}, its end: ray job stop {job}", flush=True)
+    if follow:
+        sys.exit(jobs.follow(client, job))
+
+
 def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")]) -> None:
     """Go on with a run that is paused, or with one that was stopped, from its newest checkpoint."""
     from actors.environment import quiet_libraries

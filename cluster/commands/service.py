@@ -1,0 +1,39 @@
+"""`curlvpr serve` and `curlvpr token`: the service over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+
+def serve(
+    tokens: Annotated[Path, typer.Option(help="who may call: a YAML file that `curlvpr token` writes for")],
+    root: Annotated[Path, typer.Option(help="the folder of the runs, which every node reaches")] = Path("runs"),
+    allow: Annotated[Optional[list[str]], typer.Option(help="a folder or URI, beside the root, that submitted recipes may name for "
+                                                       "data, model and checkpoints; may be repeated")] = None,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets others than this machine in")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+) -> None:
+    """Serve runs and rewards over HTTP, on Ray Serve; routes and examples are at /docs."""
+    from actors.environment import quiet_libraries
+
+    quiet_libraries()
+    from ..service.serving import serve_forever
+
+    serve_forever(root, tokens, allow or [], host, port)
+
+
+def token(
+    name: Annotated[str, typer.Argument(help="whose it is")],
+    role: Annotated[Literal["read", "operate"], typer.Option(help="read, or also start, change and stop runs")] = "read",
+) -> None:
+    """Make a token for the service. It is shown once; the file of tokens gets only its hash."""
+    import sys
+
+    from ..service.tokens import new_token
+
+    text, kept = new_token(name, role)
+    print(f"- {{name: {kept.name}, role: {kept.role}, sha256: {kept.sha256}}}")
+    print(f"the line above goes into the tokens' file; the token itself, for {name} alone: {text}", file=sys.stderr)

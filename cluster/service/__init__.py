@@ -1,0 +1,1 @@
+"""The service: runs and rewards over HTTP, on Ray Serve."""

@@ -1,0 +1,57 @@
+"""The HTTP application: routers, who may call them, and how large a request may be."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from . import rewards_api, runs_api
+from .tokens import Role, Token, find_token
+
+LARGEST_REQUEST = 32 * 2**20  # bytes
+_REFUSED: dict[int | str, dict[str, Any]] = {401: {"description": "no token, or a wrong one"},
+                                             403: {"description": "the token's role does not allow this"},
+                                             413: {"description": f"the request is larger than {LARGEST_REQUEST} bytes"}}
+bearer = HTTPBearer(auto_error=False, description="a token of the service's file")
+
+
+def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = ()) -> FastAPI:
+    """The application for the runs below `root`; every route wants a token.
+
+    Args:
+        allowed: folders and URIs, beside `root`, that a recipe may name as its data, model and storage.
+    """
+    app = FastAPI(title="curlvpr", version="1", description="Runs, and rewards that rules verify, for chest X-ray models.")
+    app.state.root, app.state.tokens, app.state.allowed = root, tuple(tokens), (str(root), *allowed)
+    app.include_router(runs_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
+    app.include_router(rewards_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
+    app.include_router(runs_api.operate, dependencies=[Depends(needs("operate"))], responses=_REFUSED)
+
+    @app.middleware("http")
+    async def not_too_large(request: Request, call_next: Callable[[Request], Awaitable[Any]]) -> Any:
+        length = request.headers.get("content-length", "0")
+        if request.method in ("POST", "PUT", "PATCH") and "content-length" not in request.headers:
+            return JSONResponse({"detail": "a request with a body tells its Content-Length"}, 411)
+        if not length.isdigit() or int(length) > LARGEST_REQUEST:
+            return JSONResponse({"detail": f"at most {LARGEST_REQUEST} bytes"}, 413)
+        return await call_next(request)
+
+    return app
+
+
+def needs(role: Role) -> Callable[..., None]:
+    """A dependency that lets in who has a token of the role."""
+
+    def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        token = find_token(request.app.state.tokens, given.credentials) if given else None
+        if token is None:
+            raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+        if not token.allows(role):
+            raise HTTPException(403, f"token {token.name} may read; this needs the role {role}")
+
+    return check

@@ -1,0 +1,225 @@
+"""/v1/runs: start runs, watch them, and ask things of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow.parquet as pq
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from actors.waiting import RemoteFailure
+
+from ..control import Wish, ask, told_status
+from ..errors import UserError
+from ..recipe import Recipe, parse_recipe
+from ..submit import submit_command
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+EVENTS_S = 1.0
+EXAMPLE = {"name": "quickstart", "data": {"phantoms": {}}, "model": {"tiny": {}},
+           "stages": [{"name": "closed", "kind": "grpo", "tasks": {"binary": 1}, "gate": {
+               "measure": "closed_accuracy", "every": 10, "max_steps": 50}}]}
+
+
+class NewRun(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: dict[str, Any] = Field(description="a recipe, as its YAML file would hold it; its root is the service's")
+    name: str | None = Field(None, pattern=NAME, description="of the run; the recipe's, with a number, where left out")
+
+
+class Started(BaseModel):
+    run: str
+    job: str = Field(description="the Ray job, of which the dashboard has the log")
+
+
+class Scale(BaseModel):
+    """How many workers from the next step on; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rollout: int | None = Field(None, ge=1, le=10_000)
+    reward: int | None = Field(None, ge=1, le=10_000)
+
+
+class Asked(BaseModel):
+    run: str
+    asked: str = Field(description="is granted after the step that the run is at")
+
+
+class Status(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    run: str
+    status: str
+
+
+class Metrics(BaseModel):
+    rows: list[dict[str, Any]] = Field(description="one for each step and each evaluation; `event` tells them apart")
+
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+operate = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+
+def find(request: Request, name: str) -> Path:
+    """The folder of a run below the service's root, whose name can be nothing but a folder's."""
+    path = request.app.state.root / name
+    if not re.fullmatch(NAME, name) or not (path / "recipe.yaml").is_file():
+        raise HTTPException(404, f"no run {name!r:.120}; GET /v1/runs lists them")
+    return path
+
+
+Run = Annotated[Path, Depends(find)]
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "no such run"}}
+_GONE = {**_MISSING, 409: {"description": "the run does not go on now"}}
+
+
+@router.get("", response_model=list[Status])
+def list_runs(request: Request) -> Any:
+    """All runs of the service's root, the newest first."""
+    folders = [path.parent for path in request.app.state.root.glob("*/recipe.yaml") if re.fullmatch(NAME, path.parent.name)]
+    return [_status(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+@router.get("/{name}", response_model=Status, responses=_MISSING)
+def status(run: Run) -> Any:
+    """How a run stands: stage, step, version, workers by state, ledger, throughput, staleness."""
+    return _status(run)
+
+
+@router.get("/{name}/metrics", response_model=Metrics, responses=_MISSING)
+def metrics(run: Run, after: Annotated[int, Query(ge=-1, description="only rows of later steps")] = -1) -> Any:
+    """The numbers of every step and evaluation, as far as they are written."""
+    return {"rows": _rows(run, after)}
+
+
+@router.get("/{name}/events", responses=_MISSING | {200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
+async def events(run: Run) -> Any:
+    """Server-sent events while a run goes on: `status` whenever it changes; the stream ends with the run."""
+    return StreamingResponse(_events(run), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/{name}/report", response_class=HTMLResponse, responses=_MISSING)
+def report(run: Run) -> Any:
+    """What was learnt, curves, answers before and after, as one page; made anew."""
+    from ..report import write_report
+
+    try:
+        return HTMLResponse(write_report(run).read_text(encoding="utf-8"))
+    except UserError as error:
+        raise HTTPException(409, str(error)) from error
+
+
+@operate.post("", status_code=201, response_model=Started, responses={409: {"description": "the name is taken"},
+                                                                      503: {"description": "the cluster takes no job"}})
+def start(request: Request, new: Annotated[NewRun, Body(openapi_examples={"tiny": {"value": {"recipe": EXAMPLE}}})]) -> Any:
+    """Start a run, as a Ray job."""
+    root: Path = request.app.state.root
+    try:
+        recipe = parse_recipe(new.recipe | {"root": str(root)}, "recipe")
+        confine(recipe, request.app.state.allowed)
+    except UserError as error:
+        raise HTTPException(422, str(error)) from error
+    if new.name and (root / new.name).exists():
+        raise HTTPException(409, f"run {new.name} exists already")
+    text, submitted = json.dumps(recipe.model_dump(mode="json")), root / ".submitted"  # JSON is YAML
+    submitted.mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        name = new.name or (recipe.name if number == 1 else f"{recipe.name}-{number}")
+        try:
+            with open(submitted / f"{name}.yaml", "w" if new.name else "x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:  # by an earlier request
+            continue
+        if new.name or not (root / name).exists():
+            return {"run": name, "job": _submit(["train", str(submitted / f"{name}.yaml"), "--name", name], name)}
+
+
+@operate.post("/{name}/scale", status_code=202, response_model=Asked, responses=_GONE)
+def scale(run: Run, counts: Scale) -> Any:
+    """Change the number of workers while the run goes on."""
+    if counts.rollout is None and counts.reward is None:
+        raise HTTPException(422, "give rollout, reward or both")
+    return _ask(run, Wish("scale", counts.rollout, counts.reward))
+
+
+@operate.post("/{name}/{what}", status_code=202, response_model=Asked, responses=_GONE)
+def wish(run: Run, what: Literal["pause", "resume", "checkpoint", "stop"]) -> Any:
+    """Let a run wait, go on, commit, or commit and end, after its present step. A run that has ended is resumed as a new job."""
+    if what == "resume" and told_status(run)["status"] in ("stopped", "interrupted", "failed", "gone: its process died"):
+        return {"run": run.name, "asked": f"resume, as job {_submit(['resume', str(run)], run.name)}"}
+    return _ask(run, Wish(what))
+
+
+def confine(recipe: Recipe, allowed: Sequence[str]) -> None:
+    """Raises UserError where a path or URI of the recipe is below none of the allowed folders and URIs."""
+    for key, place in (("data.tasks", recipe.data.tasks), ("model.path", recipe.model.path),
+                       ("checkpoint.storage", recipe.checkpoint.storage)):
+        if place is not None and not any(_below(str(place), folder) for folder in allowed):
+            raise UserError(f"recipe: {key}: {place} is outside of what this service may use: {', '.join(allowed)}")
+
+
+def _below(place: str, folder: str) -> bool:
+    if "://" in place or "://" in folder:
+        return ".." not in place and place.startswith(folder.rstrip("/") + "/")
+    return Path(place).is_absolute() and Path(place).resolve().is_relative_to(Path(folder).resolve())
+
+
+def _submit(command: list[str], run: str) -> str:
+    try:
+        return submit_command(command, {"run": run})[1]
+    except UserError as error:
+        raise HTTPException(503, str(error)) from error
+
+
+def _ask(run: Path, wish: Wish) -> dict[str, str]:
+    try:
+        ask(run, wish)
+    except UserError as error:
+        raise HTTPException(409, str(error)) from error
+    except RemoteFailure as error:
+        raise HTTPException(503, str(error)) from error
+    return {"run": run.name, "asked": wish.what}
+
+
+def _status(run: Path) -> dict[str, Any]:
+    try:
+        return _finite(told_status(run))
+    except (UserError, ValueError, OSError) as error:
+        return {"run": run.name, "status": "unreadable", "why": str(error)}
+
+
+def _rows(run: Path, after: int) -> list[dict[str, Any]]:
+    if not (run / "metrics.parquet").is_file():
+        return []
+    rows = pq.read_table(run / "metrics.parquet").to_pylist()
+    return [{name: value for name, value in _finite(row).items() if value is not None} for row in rows if row["step"] > after]
+
+
+def _finite(values: Any) -> Any:
+    """Without numbers that JSON has no words for."""
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+async def _events(run: Path) -> AsyncIterator[str]:
+    told: dict[str, Any] = {}
+    while True:
+        now = await asyncio.to_thread(_status, run)
+        if {**now, "told_at": 0} != {**told, "told_at": 0}:
+            told = now
+            yield f"event: status\ndata: {json.dumps(now)}\n\n"
+        if now["status"] not in ("starting", "waiting", "running", "paused", "stopping"):
+            return
+        await asyncio.sleep(EVENTS_S)

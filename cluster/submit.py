@@ -1,0 +1,71 @@
+"""Hands a command to a Ray cluster as a job: `ray job submit` for recipes, checked before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .recipe import load_recipe
+
+CODE = Path(__file__).parents[1]
+
+
+def submit(recipe: Path, name: str | None, settings: Sequence[str], address: str | None, driver_cpus: float) -> tuple[Any, str]:
+    """Submits `curlvpr train` with the working directory, as Ray packs it (without what .gitignore names).
+
+    Returns:
+        As `submit_command`.
+
+    Raises:
+        UserError: the recipe is faulty or outside the working directory, or the cluster does not take the job.
+    """
+    load_recipe(recipe, settings)
+    here = Path.cwd()
+    if not recipe.resolve().is_relative_to(here):
+        raise UserError(f"{recipe}: the job gets the working directory, {here}, and this recipe is outside; copy it into it")
+    command = ["train", str(recipe.resolve().relative_to(here))] + (["--name", name] if name else [])
+    command += [part for setting in settings for part in ("--set", setting)]
+    return submit_command(command, {"run": name or recipe.stem}, here, address, driver_cpus)
+
+
+def submit_command(command: Sequence[str], metadata: Mapping[str, str], folder: Path = CODE, address: str | None = None,
+                   driver_cpus: float = 0) -> tuple[Any, str]:
+    """Submits `curlvpr` with a command.
+
+    Args:
+        metadata: what the dashboard shows of the job.
+        folder: what the job gets as its working directory.
+        address: of the cluster's dashboard; RAY_API_SERVER_ADDRESS, or this machine's, where left out.
+        driver_cpus: that the job's own process takes of the cluster; with 0 it is put on the head.
+
+    Returns:
+        Ray's client and the id of the job.
+
+    Raises:
+        UserError: the cluster cannot be reached, or does not take the job.
+    """
+    from ray.job_submission import JobSubmissionClient
+
+    # Installed packages are on every node already; a checkout, or a job's copy of one, travels.
+    environment = {"working_dir": str(folder)} if (folder / "pyproject.toml").is_file() else {}
+    try:
+        client = JobSubmissionClient(address)
+        job = client.submit_job(entrypoint=shlex.join(["python", "-m", "cluster.cli", *command]), runtime_env=environment,
+                                entrypoint_num_cpus=driver_cpus, metadata=dict(metadata))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"the cluster takes no job: {' '.join(str(error).split())}") from error
+    return client, job
+
+
+def follow(client: Any, job: str) -> int:
+    """Prints what the job says until it ends. Returns 0 where it succeeded."""
+    async def tail() -> None:
+        async for lines in client.tail_job_logs(job):
+            print(lines, end="", flush=True)
+
+    asyncio.run(tail())
+    return 0 if client.get_job_status(job) == "SUCCEEDED" else 1

@@ -1,0 +1,173 @@
+"""The service over HTTP, on the real Ray Serve."""
+
+import json
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster.errors import UserError
+from cluster.recipe import parse_recipe
+from cluster.service.app import LARGEST_REQUEST, build
+from cluster.service.runs_api import EXAMPLE as RECIPE
+from cluster.service.runs_api import confine
+from cluster.service.tokens import find_token, new_token, read_tokens
+from rewards.config import RewardConfig
+from rewards.score import score
+
+CLOSED = {"domain": "closed", "options": {"A": "Effusion", "B": "Mass"}, "gold": ["A"],
+          "response": "<think>The angle is blunt.</think><answer>A) ✅</answer><think>No mass.</think><answer>B) ❌</answer>"
+                      "<think>So A.</think><answer>A</answer>"}
+
+
+class Caller:
+    def __init__(self, url):
+        self.url, self.tokens = url, {}
+
+    def __call__(self, method, path, body=None, role="operate", token=None):
+        """(status, parsed answer)"""
+        given = token if token is not None else self.tokens.get(role)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {given}"} if given else {})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                text = answer.read().decode()
+                return answer.status, json.loads(text) if answer.headers.get_content_type() == "application/json" else text
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+
+@pytest.fixture(scope="module")
+def service(run):
+    """The service, for the folder in which the finished run is."""
+    import socket
+
+    from ray import serve
+
+    from cluster.service.serving import deploy
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    caller, kept = Caller(f"http://127.0.0.1:{port}"), []
+    for role in ("read", "operate"):
+        caller.tokens[role], token = new_token(f"{role}er", role)
+        kept.append(token)
+    serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+    deploy(run.parent, kept)
+    yield caller
+    serve.shutdown()
+
+
+def test_verdicts_are_those_of_the_rules(service):
+    status, answer = service("POST", "/v1/rewards/score", {"responses": [CLOSED, CLOSED | {"response": "A"}]}, role="read")
+    assert status == 200
+    from cluster.reward_file import read_row
+
+    for told, response in zip(answer["verdicts"], (CLOSED["response"], "A"), strict=True):
+        row = read_row("here", CLOSED | {"response": response}, RewardConfig())
+        right = score(row.task, response, RewardConfig())
+        assert told["total"] == pytest.approx(right.total) and told["why"] == list(right.why)
+        assert [(s["start"], s["end"], s["judgement"]) for s in told["steps"]] == [(s.start, s.end, s.judgement) for s in right.steps]
+    status, answer = service("POST", "/v1/rewards/explain", CLOSED)
+    assert status == 200 and sum(p["points"] for p in answer["points"]) == pytest.approx(answer["verdict"]["total"])
+
+
+@pytest.mark.parametrize("body, words", [
+    ({"responses": [CLOSED | {"gold": ["Z"]}]}, "responses.0: gold 'Z' is none of the options"),
+    ({"responses": [CLOSED, CLOSED | {"options": None}]}, 'responses.1: a closed row needs "options"'),
+    ({"responses": []}, "at least 1 item"), ({"responses": [CLOSED], "presett": "paper"}, "Extra inputs"),
+    ({"responses": [CLOSED | {"domain": "both"}]}, "'closed' or 'open'")])
+def test_what_cannot_be_scored_is_told(service, body, words):
+    status, answer = service("POST", "/v1/rewards/score", body)
+    assert status == 422 and words in json.dumps(answer, ensure_ascii=False)
+
+
+def test_runs_are_told_as_their_folders_tell_them(service, run):
+    summary = json.loads((run / "summary.json").read_text())
+    status, runs = service("GET", "/v1/runs", role="read")
+    assert status == 200 and run.name in [told["run"] for told in runs]
+    status, told = service("GET", f"/v1/runs/{run.name}")
+    assert (told["status"], told["steps"], told["ledger"]) == ("finished", summary["steps"], summary["ledger"])
+    status, answer = service("GET", f"/v1/runs/{run.name}/metrics?after=12")
+    assert {row["stage"] for row in answer["rows"]} == {"closed", "open"} and min(row["step"] for row in answer["rows"]) == 13
+    status, page = service("GET", f"/v1/runs/{run.name}/report")
+    assert status == 200 and "Reward and its parts" in page
+    status, stream = service("GET", f"/v1/runs/{run.name}/events")
+    assert status == 200 and re.fullmatch(r"event: status\ndata: (\{.*\})\n\n", stream), "a finished run has one event"
+
+
+def test_a_run_that_does_not_go_on_or_is_not_there_is_told(service, run):
+    assert service("POST", f"/v1/runs/{run.name}/scale", {"rollout": 2})[0] == 409
+    assert service("POST", f"/v1/runs/{run.name}/pause")[0] == 409
+    for name in ("nosuch", "..", "%2e%2e", "..%2f..%2fetc", ".submitted", "a" * 200):
+        assert service("GET", f"/v1/runs/{name}")[0] == 404
+    assert service("POST", f"/v1/runs/{run.name}/scale", {})[0] == 422
+    assert service("POST", f"/v1/runs/{run.name}/burn")[0] == 422
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"rollot": {}}, "did you mean 'rollout'"), ({"data": {"tasks": "/etc"}}, "data.tasks: /etc is outside"),
+    ({"data": {"tasks": "../../etc"}}, "is outside"), ({"model": {"path": "/root/model"}}, "model.path: /root/model is outside"),
+    ({"checkpoint": {"storage": "s3://other/place"}}, "checkpoint.storage: s3://other/place is outside")])
+def test_a_recipe_is_checked_and_kept_to_its_places(service, change, words):
+    status, answer = service("POST", "/v1/runs", {"recipe": RECIPE | change})
+    assert status == 422 and words in answer["detail"]
+
+
+def test_allowed_places_are_below_and_not_beside():
+    def fits(place, *allowed):
+        try:
+            confine(parse_recipe(RECIPE | {"checkpoint": {"storage": place}}, "recipe"), allowed)
+        except UserError:
+            return False
+        return True
+
+    assert fits("/shared/runs/a", "/shared/runs") and fits("s3://bucket/a/b", "s3://bucket/a")
+    assert not fits("/shared/runs-of-others/a", "/shared/runs") and not fits("/shared/runs/../x", "/shared/runs")
+    assert not fits("s3://bucket/ab", "s3://bucket/a") and not fits("s3://bucket/a/../b", "s3://bucket/a")
+
+
+def routes():
+    for path, methods in build(Path("runs"), []).openapi()["paths"].items():
+        for method, operation in methods.items():
+            yield pytest.param(method.upper(), path.replace("{name}", "first").replace("{what}", "pause"), operation,
+                               id=f"{method.upper()} {path}")
+
+
+@pytest.mark.parametrize("method, path, operation", routes())
+def test_every_route_wants_a_token_of_the_right_role(service, method, path, operation):
+    body = {} if "requestBody" in operation else None
+    assert service(method, path, body, role=None)[0] == 401
+    assert service(method, path, body, token="wrong")[0] == 401
+    status, answer = service(method, path, body, role="read")
+    if method == "GET" or "/rewards/" in path:
+        assert status not in (401, 403)
+    else:
+        assert status == 403 and "needs the role operate" in answer["detail"]
+    assert {"401", "403"} <= operation["responses"].keys() and operation["summary"] and operation["description"]
+
+
+def test_a_request_that_is_too_large_is_refused_unread(service):
+    request = urllib.request.Request(service.url + "/v1/rewards/score", data=b"", method="POST", headers={
+        "Authorization": f"Bearer {service.tokens['read']}", "Content-Length": str(LARGEST_REQUEST + 1)})
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        urllib.request.urlopen(request, timeout=30)
+
+
+def test_the_file_of_tokens_holds_no_token(tmp_path):
+    text, kept = new_token("ada", "operate")
+    path = tmp_path / "tokens.yaml"
+    path.write_text(yaml.safe_dump([kept.model_dump()]))
+    assert text not in path.read_text()
+    assert find_token(read_tokens(path), text).name == "ada" and find_token(read_tokens(path), text + "x") is None
+    for wrong, words in (("- {name: a, role: admin, sha256: x}", "0.role"), ("nothing", "list"), ("a: [", "broken YAML")):
+        path.write_text(wrong)
+        with pytest.raises(UserError, match=words):
+            read_tokens(path)
+    with pytest.raises(UserError, match="curlvpr token NAME"):
+        read_tokens(tmp_path / "absent.yaml")
