@@ -47,7 +47,7 @@ class Policy(nn.Module):
         super().__init__()
         from transformers import AutoModelForImageTextToText
 
-        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         self.model.config.use_cache = False
         self.encoder = encoder
         vocab = self.model.get_output_embeddings().weight.shape[0]

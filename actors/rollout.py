@@ -42,7 +42,7 @@ class RolloutConfig(BaseModel):
     max_batched_tokens: PositiveInt = 16384
     threads: PositiveInt = Field(1, description="of one worker's engine, on CPU")
     kv_cache_gib: PositiveInt = Field(1, description="on CPU; on a GPU `gpu_memory` rules")
-    gpu_memory: float = Field(0.9, gt=0, le=1)
+    gpu_memory: float = Field(0.9, gt=0, le=1, description="of what `gpus` gives a worker: with 0.5, of half a GPU")
     probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
     timeout_s: PositiveFloat = Field(600, description="for a worker's share of a step, its start, and an update of its weights")
     silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for so long is replaced")
@@ -107,13 +107,14 @@ class RolloutWorker:
             model=self.model, dtype=config.dtype, max_model_len=config.max_model_tokens,
             max_num_seqs=config.max_sequences, max_num_batched_tokens=config.max_batched_tokens,
             limit_mm_per_prompt={"image": self.images, "video": 0}, logprobs_mode="processed_logprobs",
+            load_format="safetensors",  # a pickle from elsewhere could run anything
             worker_extension_cls=self.extension, enable_log_requests=False, seed=0,
             disable_log_stats=True, logits_processors=[TokenMask],
             additional_config={FORBIDDEN_KEY: self.encoder.forbidden(vocab)})
         if on_cpu:  # seeded requests crash the CPU engine when their prefill is chunked
             arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni")
         else:
-            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory)
+            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory * min(1.0, config.gpus))
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         self.watching = asyncio.create_task(self._end_with_engine())
         if self.store is None:

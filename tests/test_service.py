@@ -42,13 +42,13 @@ class Caller:
 
 
 @pytest.fixture(scope="module")
-def service(run):
+def service(run, tmp_path_factory):
     """The service, for the folder in which the finished run is."""
     import socket
 
     from ray import serve
 
-    from cluster.service.serving import deploy
+    from cluster.service.serving import ServiceArguments, application
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -56,9 +56,11 @@ def service(run):
     caller, kept = Caller(f"http://127.0.0.1:{port}"), []
     for role in ("read", "operate"):
         caller.tokens[role], token = new_token(f"{role}er", role)
-        kept.append(token)
+        kept.append(token.model_dump())
+    tokens = tmp_path_factory.mktemp("service") / "tokens.yaml"
+    tokens.write_text(yaml.safe_dump(kept))
     serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
-    deploy(run.parent, kept)
+    serve.run(application(ServiceArguments(root=run.parent, tokens=tokens)), name="curlvpr")
     yield caller
     serve.shutdown()
 

@@ -1,4 +1,4 @@
-"""Starts the service on Ray Serve, and keeps it up until it is told to end."""
+"""The service as an application of Ray Serve: for `curlvpr serve`, and for Serve's own configuration files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ray
+from pydantic import BaseModel
 from ray import serve
+from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from actors.environment import ENVIRONMENT
@@ -16,39 +18,48 @@ from actors.environment import ENVIRONMENT
 from ..errors import UserError
 from .app import build
 from .rewards_api import Scorer
-from .tokens import Token, read_tokens
+from .tokens import read_tokens
 
 NAME = "curlvpr"
 
 
-def deploy(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), prefix: str = "/") -> DeploymentHandle:
-    """The service on the cluster that Ray is connected to, behind Serve's proxy."""
+class ServiceArguments(BaseModel):
+    """The `args` of a Serve configuration with `import_path: cluster.service.serving:application`."""
+
+    root: Path
+    tokens: Path
+    allow: tuple[str, ...] = ()
+
+
+def application(arguments: ServiceArguments) -> Application:
+    """The service for the runs below a folder. Raises UserError: the tokens cannot be read."""
+    root, tokens, allow = arguments.root.absolute(), read_tokens(arguments.tokens), arguments.allow
+    root.mkdir(parents=True, exist_ok=True)
 
     @serve.deployment(name="Api", max_ongoing_requests=200, ray_actor_options={"num_cpus": 0.25})
-    @serve.ingress(lambda: build(root, tokens, allowed))
+    @serve.ingress(lambda: build(root, tokens, allow))
     class Api:
         def __init__(self, scorer: DeploymentHandle) -> None:
-            self.scorer = scorer  # that it belongs to the application; the route asks for it by name
+            self.scorer = scorer  # makes it part of the application; routes ask for it by name
 
         def __repr__(self) -> str:
             return "api"
 
-    return serve.run(Api.bind(Scorer.bind()), name=NAME, route_prefix=prefix)
+    return Api.bind(Scorer.bind())
 
 
-def serve_forever(root: Path, tokens_file: Path, allowed: Sequence[str], host: str, port: int) -> None:
+def serve_forever(root: Path, tokens: Path, allow: Sequence[str], host: str, port: int) -> None:
     """Joins the cluster (or starts one on this machine), serves, and ends with SIGINT or SIGTERM.
 
     Raises:
-        UserError: no tokens, no root, or the port is taken.
+        UserError: the tokens cannot be read, or the service does not start.
     """
-    tokens = read_tokens(tokens_file)
-    root.mkdir(parents=True, exist_ok=True)
+    service = application(ServiceArguments(root=root, tokens=tokens, allow=tuple(allow)))
     ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, namespace=NAME)
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
-        deploy(root.absolute(), tokens, allowed)
-        print(f"serving runs of {root.absolute()} at http://{host}:{port}; its routes: http://{host}:{port}/docs", flush=True)
+        serve.run(service, name=NAME)
+        print(f"serving the runs of {root.absolute()} at http://{host}:{port}; its routes: http://{host}:{port}/docs", flush=True)
         over = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: over.set())
