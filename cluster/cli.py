@@ -12,7 +12,7 @@ from .errors import UserError, fail
 app = typer.Typer(help="Curriculum reinforcement learning with verifiable process rewards for chest X-ray models, on Ray.",
                   no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (training.train, training.resume, control.status, control.scale, control.pause, control.checkpoint, control.stop,
-                training.doctor, training.report):
+                training.plan, training.doctor, training.report):
     app.command()(command)
 app.command("eval")(training.evaluate)
 app.add_typer(data, name="data")
