@@ -99,8 +99,9 @@ def measure(root: Path) -> Machine:
     return Machine(
         python=sys.version_info[:2], packages=_packages(answers), tools=_tools(), driver=gpu_driver(),
         gpus=tuple(Gpu(**gpu) for gpu in answers["torch"].get("gpus", ())), gpu_error=answers["torch"].get("gpu_error"),
-        cpus=usable_cpus(), memory=usable_memory(), shm=disk(Path("/dev/shm")), open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-        run_disk=disk(root), ray_disk=disk(Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray"),
+        cpus=usable_cpus(), memory=usable_memory(), shm=disk(Path("/dev/shm")),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1], run_disk=disk(root),
+        ray_disk=disk(Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray"),
         cluster=cluster.get("limits"), cluster_error=cluster.get("error"))
 
 

@@ -86,12 +86,13 @@ def nodes_of(nodes: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, A
     for group in groups:
         like = _node(group["name"], group["resources"], None)
         most = GROUP_LIMIT if group["most"] < 0 else group["most"]
-        known = [node.gpu_bytes for node in found if (node.cpus, node.gpus, node.learner) == (like.cpus, like.gpus, like.learner)]
+        alike = [node for node in found if (node.cpus, node.gpus, node.learner) == (like.cpus, like.gpus, like.learner)]
+        size = min((node.gpu_bytes for node in alike if node.gpu_bytes), default=None)
         for number in range(most):
             if (like.cpus, like.gpus) in there:
                 there.remove((like.cpus, like.gpus))
             else:
-                found.append(replace(like, name=f"{like.name} {number + 1}, to come", gpu_bytes=min(filter(None, known), default=None)))
+                found.append(replace(like, name=f"{like.name} {number + 1}, to come", gpu_bytes=size))
     return found
 
 

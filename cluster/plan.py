@@ -74,8 +74,8 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
         notes.append(f"rollout workers may grow to {recipe.rollout.max}; this is for {recipe.rollout.workers}")
     cache = memory["rollout"].parts["KV cache"]
     known = not recipe.rollout.gpus or size is not None
-    return Plan(recipe, shape, source, nodes, asks, memory, limits, int(cache // sequence_bytes(recipe, shape)) if known else None,
-                placement, faults, notes)
+    sequences = int(cache // sequence_bytes(recipe, shape)) if known else None
+    return Plan(recipe, shape, source, nodes, asks, memory, limits, sequences, placement, faults, notes)
 
 
 def asks_of(recipe: Recipe, nodes: Sequence[Node]) -> list[Ask]:
@@ -104,15 +104,15 @@ def _check_gpus(recipe: Recipe, shape: ModelShape) -> None:
     if recipe.learner.gpus > 1:
         raise UserError(f"learner.gpus: {recipe.learner.gpus:g}: a rank works on one GPU; for more GPUs raise learner.workers")
     if shape.text.heads % shards_of(recipe):
-        raise UserError(f"rollout.gpus: {recipe.rollout.gpus:g}: the model's {shape.text.heads} heads cannot be shared out evenly "
-                        "among so many GPUs")
+        raise UserError(f"rollout.gpus: {recipe.rollout.gpus:g}: the model's {shape.text.heads} heads cannot be shared out "
+                        "evenly among so many GPUs")
     if recipe.rollout.max_response_tokens >= recipe.rollout.max_model_tokens:
         raise UserError(f"rollout.max_model_tokens: {recipe.rollout.max_model_tokens} leaves nothing to a prompt beside "
                         f"rollout.max_response_tokens: {recipe.rollout.max_response_tokens}")
 
 
 def _gpu_size(ask: Ask, nodes: Sequence[Node]) -> float | None:
-    """Bytes of the smallest GPU that Ray may give a worker, since Ray does not look at it; None where that is not known."""
+    """Bytes of the smallest GPU that Ray may give a worker (it does not look at their size); None where not known."""
     sizes = [node.gpu_bytes for node in nodes if node.gpus >= ask.gpus and node.learner >= ask.learner and node.gpus]
     return None if not ask.gpus or not sizes or None in sizes else min(sizes)
 
@@ -136,8 +136,8 @@ def _shared(recipe: Recipe) -> list[Fault]:
     gpus, share = recipe.rollout.gpus, recipe.rollout.gpu_memory
     if not 0 < gpus < 1 or share <= gpus:
         return []
-    return [Fault("rollout", "share", f"an engine takes {share:g} of a GPU (rollout.gpu_memory), of which its worker has {gpus:g}",
-                  share - gpus)]
+    text = f"an engine takes {share:g} of a GPU (rollout.gpu_memory), of which its worker has {gpus:g}"
+    return [Fault("rollout", "share", text, share - gpus)]
 
 
 def _rollout_faults(recipe: Recipe, shape: ModelShape, memory: Memory, limit: float | None) -> list[Fault]:
@@ -148,7 +148,8 @@ def _rollout_faults(recipe: Recipe, shape: ModelShape, memory: Memory, limit: fl
     if fixed + one <= limit:
         return []
     if memory.where == "RAM":
-        text = f"a sequence of {recipe.rollout.max_model_tokens:,} tokens takes {gib(one)} of KV cache, an engine has {gib(limit)}"
+        tokens = recipe.rollout.max_model_tokens
+        text = f"a sequence of {tokens:,} tokens takes {gib(one)} of KV cache, an engine has {gib(limit)}"
     else:
         text = (f"an engine needs {gib(fixed)} of each GPU, and {gib(one)} for the KV cache of one sequence; it may take "
                 f"{gib(limit)}")

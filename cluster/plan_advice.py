@@ -16,7 +16,7 @@ from .worker_memory import GIB, sequence_bytes
 
 Settings = dict[str, Any]
 Lever = Callable[[Recipe, Plan, Fault], Settings]
-LEAST_RESPONSE, LEAST_PROMPT, LEAST_SEQUENCES, MOST_GPU_MEMORY, MOST_RANKS = 64, 1024, 16, 0.95, 64
+LEAST_RESPONSE, LEAST_PROMPT, LEAST_SEQUENCES, MOST_GPU_MEMORY, MOST_RANKS, LEAST_CPUS, PULLS = 64, 1024, 16, 0.95, 64, 0.1, 6
 ORDER = ("share", "nodes", "RAM", "memory")  # in which faults are mended
 NOT_YET = "offloading the optimiser to RAM and recomputing activations are not available yet"
 
@@ -33,7 +33,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Advice:
-    """`settings` make the plan fit; None: nothing in the recipe was found that does. `needs`: bytes by kind, then at the least."""
+    """`settings` make the plan fit; None: none were found that do. `needs`: bytes of a worker then, by kind."""
 
     settings: Settings | None
     alternatives: Sequence[Alternative]
@@ -41,7 +41,8 @@ class Advice:
 
 
 def advise(plan: Plan) -> Advice:
-    """Settings that change no result before those that do: each is taken as far as it helps, and what proves needless is left out."""
+    """Settings that change no result come before those that do. Each is taken as far as it helps; what then proves needless
+    is left out."""
     taken: dict[str, Settings] = {}
     present = plan
     while present.faults and (step := _step(present)):
@@ -84,10 +85,23 @@ def _step(plan: Plan) -> tuple[str, Settings, Plan] | None:
     `ORDER`: so the search cannot go in circles."""
     for fault in sorted(plan.faults, key=lambda fault: ORDER.index(fault.about)):
         for lever in LEVERS.get((fault.kind, fault.about), ()):
-            settings = lever(plan.recipe, plan, fault)
-            tried = _with(plan, settings) if settings else None
-            if tried and _better(tried, plan, fault):
-                return lever.__name__, settings, tried
+            if step := _pull(plan, lever, fault):
+                return lever.__name__, *step
+    return None
+
+
+def _pull(plan: Plan, lever: Lever, fault: Fault) -> tuple[Settings, Plan] | None:
+    """A lever, a few times where once is not enough to see a difference: a quarter of a worker's CPUs makes room, half none."""
+    settings: Settings = {}
+    present: Plan | None = plan
+    for _ in range(PULLS):
+        more = lever(present.recipe, plan, fault)
+        settings = settings | more
+        present = _with(plan, settings) if more else None
+        if present is None:
+            return None
+        if _better(present, plan, fault):
+            return settings, present
     return None
 
 
@@ -121,7 +135,9 @@ def _need(plan: Plan, fault: Fault) -> float:
 
 
 def _excess(plan: Plan, fault: Fault) -> float:
-    return sum(other.excess for other in plan.faults if (other.kind, other.about) == (fault.kind, fault.about))
+    """Of all workers together where they share what lacks; of a GPU each kind has its own."""
+    return sum(other.excess for other in plan.faults
+               if other.about == fault.about and (fault.about != "memory" or other.kind == fault.kind))
 
 
 # -- levers: the next step of a change, {} where there is none -----------------------------------------------------------
@@ -217,10 +233,19 @@ def _fewer(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
     return {f"{kind}.workers": fewer} | least if fewer < workers else {}
 
 
-def _fewer_cpus(recipe: Recipe, plan: Plan, fault: Fault) -> Settings:
+def _fewer_rollouts(recipe: Recipe, plan: Plan, _: Fault) -> Settings:
+    """They leave room to others."""
+    return _fewer(recipe, plan, Fault("rollout", "", "", 1))
+
+
+def _fewer_cpus(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
     """Half as many; what a worker uses is up to its threads, Ray only counts."""
     now = recipe.roles[fault.kind].cpus
-    return {f"{fault.kind}.cpus": now / 2} if now > 0.25 else {}
+    return {f"{fault.kind}.cpus": now / 2} if now > LEAST_CPUS else {}
+
+
+def _fewer_rollout_cpus(recipe: Recipe, plan: Plan, _: Fault) -> Settings:
+    return _fewer_cpus(recipe, plan, Fault("rollout", "", "", 1))
 
 
 def _fewer_gpus(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
@@ -228,15 +253,14 @@ def _fewer_gpus(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
     return {f"{fault.kind}.gpus": float(now // 2)} if now >= 2 else {}
 
 
-MEMORY_OF_RANK = (_zero_stage, _micro_batch, _more_ranks, _learner_width, _no_reference, _shorter_prompts, _shorter)
+CROWDED = (_fewer_rollout_cpus, _fewer_rollouts, _fewer, _fewer_cpus)
+FULL = (_less_cache, _micro_batch, _fewer_rollouts, _fewer)
 LEVERS: dict[tuple[str, str], Sequence[Lever]] = {
-    ("learner", "memory"): MEMORY_OF_RANK,
-    ("rollout", "memory"): (_more_cache, _batched, _fewer_sequences, _more_of_gpu, _more_shards, _rollout_width, _shorter_prompts, _shorter),
+    ("rollout", "memory"): (_more_cache, _batched, _fewer_sequences, _more_of_gpu, _more_shards, _rollout_width, _shorter_prompts,
+                            _shorter),
+    ("learner", "memory"): (_zero_stage, _micro_batch, _more_ranks, _learner_width, _no_reference, _shorter_prompts, _shorter),
     ("rollout", "share"): (_own_share,),
     ("rollout", "nodes"): (_fewer, _fewer_gpus, _fewer_cpus),
-    ("learner", "nodes"): (_fewer, _fewer_cpus),
-    ("reward", "nodes"): (_fewer, _fewer_cpus),
-    ("rollout", "RAM"): (_less_cache, _fewer),
-    ("learner", "RAM"): (_micro_batch, _fewer, _zero_stage),
-    ("reward", "RAM"): (_fewer,),
+    ("learner", "nodes"): CROWDED, ("reward", "nodes"): CROWDED,
+    ("rollout", "RAM"): FULL, ("learner", "RAM"): FULL, ("reward", "RAM"): FULL,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
@@ -22,8 +23,9 @@ def print_plan(plan: Plan, advice: Advice | None) -> None:
 
     console = Console(highlight=False)
     shape, rollout = plan.shape, plan.recipe.rollout
-    console.print(f"{plan.recipe.name}: {shape.parameters:,} parameters, {gib(shape.parameters * width_of(plan.recipe.learner.dtype))}"
-                  f" in {plan.recipe.learner.dtype}", markup=False)
+    dtype = plan.recipe.learner.dtype
+    console.print(f"{plan.recipe.name}: {shape.parameters:,} parameters, {gib(shape.parameters * width_of(dtype))} in {dtype}",
+                  markup=False)
     console.print(_workers_table(plan))
     for name, what in LIGHT:
         console.print(f"  {name}: {what}", markup=False)
@@ -46,16 +48,18 @@ def summary(plan: Plan, advice: Advice | None) -> str:
         return f"{plan.recipe.name} fits into {plan.source}"
     if advice and advice.settings is not None:
         return f"{plan.recipe.name} does not fit into {plan.source}; it would with {_set(advice.settings)}"
-    least = "; ".join(f"a {kind} worker needs {gib(size)} at the least found" for kind, size in (advice.needs if advice else {}).items())
+    needs = advice.needs if advice else {}
+    least = "; ".join(f"a {kind} worker needs {gib(size)} at the least found" for kind, size in needs.items())
     return (f"{plan.recipe.name} does not fit into {plan.source}, and no settings were found with which it does: more or larger "
             f"nodes, or a smaller model{f' ({least})' if least else ''}; {NOT_YET}")
 
 
 def to_dict(plan: Plan, advice: Advice | None) -> dict[str, Any]:
     """Bytes everywhere; null where something is not known."""
+    width = width_of(plan.recipe.rollout.dtype)
     return {
         "recipe": plan.recipe.name, "fits": plan.fits, "summary": summary(plan, advice),
-        "model": plan.shape.to_dict() | {"kv_bytes_per_token": plan.shape.kv_bytes_per_token(width_of(plan.recipe.rollout.dtype))},
+        "model": plan.shape.to_dict() | {"kv_bytes_per_token": plan.shape.kv_bytes_per_token(width)},
         "cluster": {"source": plan.source, "nodes": [node.to_dict() for node in plan.nodes]},
         "workers": [{"kind": ask.kind, "workers": ask.workers, "cpus": ask.cpus, "gpus": ask.gpus, "learner": ask.learner,
                      "memory": {"of": memory.where, "when": memory.when, "parts": dict(memory.parts), "total": memory.total,
@@ -96,8 +100,11 @@ def _nodes_table(plan: Plan) -> Any:
 
     def row(seat: Any) -> tuple[str, str, str]:
         node = seat.node
-        offers = [f"{node.cpus:g} CPU" if node.cpus < float("inf") else "CPUs not said", *([f"{node.gpus} GPU"] if node.gpus else []),
-                  *([f"of {gib(node.gpu_bytes)}"] if node.gpu_bytes else []), *([f"{node.learner:g} learner"] if node.learner else [])]
+        offers = [f"{node.cpus:g} CPU" if node.cpus < math.inf else "CPUs not said"]
+        if node.gpus:
+            offers.append(f"{node.gpus} GPU" + (f" of {gib(node.gpu_bytes)}" if node.gpu_bytes else ""))
+        if node.learner:
+            offers.append(f"{node.learner:g} learner")
         ram = gib(seat_ram(seat, plan.memory)) + (f" of {gib(node.ram)}" if node.ram else "")
         return ", ".join(offers), ", ".join(f"{count} {kind}" for kind, count in seat.holds.items()) or "nothing", ram
 

@@ -116,7 +116,7 @@ def _layer_bytes(tower: Tower, width: int, masked: bool) -> int:
     """That a layer keeps of a token for its backward. The vision tower keeps three `hidden` more: its q, k, v are one tensor,
     and its attention is joined from windows.
 
-    Two norms with their outputs; q, k, v and the attention's output; of the MLP the gate, its SiLU, the other half, their product.
+    Two norms with their outputs; q, k, v and what attention gives; of the MLP the gate, its SiLU, the other half, their product.
     """
     queries = tower.heads * tower.head_dim
     keys = queries if masked else tower.kv_heads * tower.head_dim  # with a mask SDPA wants a key for every query head

@@ -113,8 +113,8 @@ def plan(
     recipe: Annotated[Path, typer.Argument(help="a recipe; its model's folder needs no more than config.json")],
     set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
     cluster: Annotated[Optional[list[str]], typer.Option(
-        metavar="NODESxGPUSxGIB", help="describe nodes, such as 2x8x80,cpus=96,ram=1024 or 4x0,cpus=32; may be repeated. By default "
-        "the cluster of RAY_ADDRESS, else this machine")] = None,
+        metavar="NODESxGPUSxGIB", help="describe nodes, such as 2x8x80,cpus=96,ram=1024 or 4x0,cpus=32; may be repeated. "
+        "By default the cluster of RAY_ADDRESS, else this machine")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
 ) -> None:
     """Say what a run will ask for, whether a cluster can hold it, and what to change if not. Starts no worker."""
