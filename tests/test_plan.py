@@ -315,7 +315,7 @@ def test_a_wrong_setting_is_named(run, seven_billion, setting, words):
 
 def test_a_cluster_that_does_not_answer_is_told_in_one_line(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    with pytest.raises(UserError, match="the cluster of RAY_ADDRESS cannot be joined: ConnectionRefusedError.*--cluster describes"):
+    with pytest.raises(UserError, match="RAY_ADDRESS cannot be joined: ConnectionRefusedError.*--cluster describes"):
         find_nodes([])
     assert find_nodes(["1x0,cpus=2"])[1] == [Node("node 1", 2.0)]
 
