@@ -47,6 +47,11 @@ class RolloutConfig(BaseModel):
     timeout_s: PositiveFloat = Field(600, description="for a worker's share of a step, its start, and an update of its weights")
     silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for so long is replaced")
 
+    @property
+    def gpu_share(self) -> float:
+        """What an engine takes of each of its GPUs."""
+        return self.gpu_memory * min(1.0, self.gpus)
+
     @model_validator(mode="after")
     def _range_holds_workers(self) -> "RolloutConfig":
         if (self.min is None) != (self.max is None):
@@ -114,7 +119,7 @@ class RolloutWorker:
         if on_cpu:  # seeded requests crash the CPU engine when their prefill is chunked
             arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni")
         else:
-            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_memory * min(1.0, config.gpus))
+            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_share)
         self.engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         self.watching = asyncio.create_task(self._end_with_engine())
         if self.store is None:

@@ -18,6 +18,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from actors.waiting import RemoteFailure, wait_for
 
 from .control import NAMESPACE
+from .placement import asks_of
 from .ray_cluster import LEARNER_RESOURCE, has_learner_resource
 from .recipe import Recipe
 
@@ -79,15 +80,7 @@ def turn(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None])
 
 def worker_bundles(recipe: Recipe) -> list[dict[str, float]]:
     """What each worker of the recipe asks Ray for."""
-    bundles = []
-    for kind, part in recipe.roles.items():
-        needs = {"CPU": float(part.cpus)}
-        if gpus := getattr(part, "gpus", 0):
-            needs["GPU"] = float(gpus)
-        if kind == "learner" and has_learner_resource():
-            needs[LEARNER_RESOURCE] = 1.0
-        bundles += [needs] * part.workers
-    return bundles
+    return [ask.bundle for ask in asks_of(recipe.roles, has_learner_resource()) for _ in range(ask.workers)]
 
 
 def describe(bundles: list[dict[str, float]]) -> str:

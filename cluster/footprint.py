@@ -9,21 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-from actors.tiny_model import TinyModelConfig
 
 from .errors import UserError
+from .model_shape import parameters_in, shape_of
 from .recipe import Recipe, Role
+from .worker_memory import GIB, PROCESS_BYTES, has_reference, learner_ram, rank_state, rollout_ram, shards_of, width_of
 
-GIB = 2**30
 VERSIONS_IN_FLIGHT = 4  # the store keeps two versions; a third, and the learner's copy of it, while it is published
 PHANTOM_BYTES = 9_500  # a drawn film of 112 × 112 pixels as PNG, and its questions
 STEP_BYTES = 1_000  # metrics and TensorBoard
 GROUP_BYTES = 250  # two lines of the ledger
-PROCESS_BYTES = {"rollout": 1.5 * GIB, "reward": 0.15 * GIB, "learner": 1.5 * GIB}  # Python and libraries of one worker
 SERVICES_BYTES = 3 * GIB  # Ray's own processes, and the run's
-TINY_VOCABULARY = 640
 
 
 @dataclass(frozen=True)
@@ -50,12 +46,12 @@ class Footprint:
 def footprint(recipe: Recipe) -> Footprint:
     count, fault = 0, None
     try:
-        count = _tiny_parameters(recipe.model.tiny) if recipe.model.tiny else _parameters_of(recipe.model.path.absolute())
+        count = shape_of(recipe.model).parameters if recipe.model.tiny else parameters_in(recipe.model.path.absolute())
     except UserError as error:
         fault = str(error)
-    width = 4 if recipe.learner.dtype == "float32" else 2
+    width = width_of(recipe.learner.dtype)
     return Footprint(recipe, fault, weights=count * width, files=_files(recipe, count, width),
-                     memory=_memory(recipe, count, width), gpu_memory=_gpu_memory(recipe, count, width))
+                     memory=_memory(recipe, count), gpu_memory=_gpu_memory(recipe, count))
 
 
 def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | None:
@@ -72,37 +68,10 @@ def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | Non
     return None
 
 
-def _parameters_of(folder: Path) -> int:
-    """Parameters of a Hugging Face folder, from the headers of its safetensors files."""
-    from safetensors import SafetensorError, safe_open
-
-    if not folder.is_dir():
-        raise UserError(f"model.path: {folder}: no such folder")
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "np") as file:
-                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"model.path: {path} cannot be read as safetensors ({error}); copy it again") from error
-    if not total:
-        raise UserError(f"model.path: {folder} has no *.safetensors file with weights")
-    return total
-
-
-def _tiny_parameters(config: TinyModelConfig) -> int:
-    """Nearly what `make_tiny_model` builds; biases and norms are left out, the vocabulary depends on the run's texts."""
-    text, vision = config.hidden, config.vision_hidden
-    heads = text // 32
-    attention = 2 * text**2 * (1 + max(1, heads // 2) / heads)
-    tower = 2 * 3 * 14**2 * vision + config.vision_layers * 13 * vision**2 + 4 * vision * (4 * vision + text)
-    return int(2 * TINY_VOCABULARY * text + config.layers * (attention + 9 * text**2) + tower)
-
-
 def _files(recipe: Recipe, count: int, width: int) -> dict[str, int]:
     plain = recipe.learner.dtype == "float32" and recipe.learner.zero_stage == 0
     # Weights, Adam's two moments in float32, and but for the plain case a float32 master copy of the weights.
-    commit = count * (width + 8 + (0 if plain else 4) + (width if _has_reference(recipe) else 0))
+    commit = count * (width + 8 + (0 if plain else 4) + (width if has_reference(recipe) else 0))
     films = recipe.data.phantoms
     answers = 2 * len(recipe.stages) * len(recipe.asked) * recipe.evaluation.test_per_family
     steps = sum(stage.gate.max_steps for stage in recipe.stages)
@@ -116,41 +85,25 @@ def _files(recipe: Recipe, count: int, width: int) -> dict[str, int]:
         "logs": answers * response + steps * (STEP_BYTES + recipe.log_trajectories * 2 * response) + groups * GROUP_BYTES}
 
 
-def _memory(recipe: Recipe, count: int, width: int) -> dict[str, float]:
+def services_ram(recipe: Recipe, count: int) -> float:
+    """RAM of Ray's processes, the run's own, and the versions in Ray's object store, where the run is."""
+    return SERVICES_BYTES + VERSIONS_IN_FLIGHT * count * width_of(recipe.learner.dtype)
+
+
+def _memory(recipe: Recipe, count: int) -> dict[str, float]:
     rollout, learner = recipe.rollout, recipe.learner
-    of_rollout = PROCESS_BYTES["rollout"] + count * _width(rollout.dtype)  # a GPU's engine reads them through RAM as well
-    if not rollout.gpus:
-        of_rollout += rollout.kv_cache_gib * GIB
-    # A rank copies its whole weights to RAM to publish them; on CPU its state lies there too.
-    of_learner = PROCESS_BYTES["learner"] + count * width + (0 if learner.gpus else _rank_state(recipe, count, width))
-    return {"rollout workers": rollout.workers * of_rollout, "learner workers": learner.workers * of_learner,
+    return {"rollout workers": rollout.workers * rollout_ram(recipe, count),
+            "learner workers": learner.workers * learner_ram(recipe, count),
             "reward workers": recipe.reward.workers * PROCESS_BYTES["reward"],
-            "Ray and the run": SERVICES_BYTES + VERSIONS_IN_FLIGHT * count * width}
+            "Ray and the run": services_ram(recipe, count)}
 
 
-def _gpu_memory(recipe: Recipe, count: int, width: int) -> dict[str, float]:
+def _gpu_memory(recipe: Recipe, count: int) -> dict[str, float]:
     needs = {}
     if recipe.rollout.gpus:
-        shards = max(1, int(recipe.rollout.gpus))
+        shards = shards_of(recipe)
         share = min(1.0, recipe.rollout.gpus) * recipe.rollout.gpu_memory
-        needs["rollout"] = count * _width(recipe.rollout.dtype) / shards / share
+        needs["rollout"] = count * width_of(recipe.rollout.dtype) / shards / share
     if recipe.learner.gpus:
-        needs["learner"] = _rank_state(recipe, count, width) / min(1.0, recipe.learner.gpus)
+        needs["learner"] = sum(rank_state(recipe, count).values()) / min(1.0, recipe.learner.gpus)
     return needs
-
-
-def _rank_state(recipe: Recipe, count: int, width: int) -> float:
-    """What one learner rank holds: weights, gradients, optimiser, reference; each sharded from its ZeRO stage on."""
-    ranks, stage = recipe.learner.workers, recipe.learner.zero_stage
-    optimiser = 8 if recipe.learner.dtype == "float32" and stage == 0 else 12
-    sizes = ((3, width), (2, width), (1, optimiser))  # ZeRO stage from which it is sharded, bytes of a parameter
-    sharded = sum(size / (ranks if stage >= first else 1) for first, size in sizes)
-    return count * (sharded + (width if _has_reference(recipe) else 0))
-
-
-def _has_reference(recipe: Recipe) -> bool:
-    return any(stage.kind == "grpo" and stage.training.kl > 0 for stage in recipe.stages)
-
-
-def _width(dtype: str) -> int:
-    return 4 if dtype in ("float32", "float") else 2

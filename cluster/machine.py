@@ -94,15 +94,20 @@ class Machine:
 
 def measure(root: Path) -> Machine:
     """All facts; imports packages in a process of their own. `root` is where run folders go, and need not exist."""
-    joins = os.environ.get("RAY_ADDRESS", "") not in ("", "local")
-    answers = probe([*PACKAGES, *(["cluster"] if joins else [])], IMPORT_SECONDS)
+    answers = probe([*PACKAGES, *(["cluster"] if names_cluster() else [])], IMPORT_SECONDS)
     cluster = answers.get("cluster", {})
     return Machine(
-        python=sys.version_info[:2], packages=_packages(answers), tools=_tools(), driver=_driver(),
+        python=sys.version_info[:2], packages=_packages(answers), tools=_tools(), driver=gpu_driver(),
         gpus=tuple(Gpu(**gpu) for gpu in answers["torch"].get("gpus", ())), gpu_error=answers["torch"].get("gpu_error"),
-        cpus=_cpus(), memory=_memory(), shm=disk(Path("/dev/shm")), open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-        run_disk=disk(root), ray_disk=disk(Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray"),
+        cpus=usable_cpus(), memory=usable_memory(), shm=disk(Path("/dev/shm")),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1], run_disk=disk(root),
+        ray_disk=disk(Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray"),
         cluster=cluster.get("limits"), cluster_error=cluster.get("error"))
+
+
+def names_cluster() -> bool:
+    """Whether RAY_ADDRESS names a cluster that runs go to."""
+    return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
 
 
 def probe(names: Sequence[str], seconds: float) -> dict[str, dict]:
@@ -182,7 +187,7 @@ def _tools() -> dict[str, bool]:
     return {"gcc": shutil.which("gcc") is not None, "Python.h": headers.is_file()}
 
 
-def _driver() -> str | None:
+def gpu_driver() -> str | None:
     try:
         done = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
                               capture_output=True, text=True, timeout=30)
@@ -191,13 +196,13 @@ def _driver() -> str | None:
     return done.stdout.split()[0] if done.returncode == 0 and done.stdout.split() else None
 
 
-def _cpus() -> float:
+def usable_cpus() -> float:
     cores = float(len(os.sched_getaffinity(0)))
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
     return min(cores, int(quota) / int(period)) if quota.isdigit() else cores
 
 
-def _memory() -> int:
+def usable_memory() -> int:
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = (_read(f"/sys/fs/cgroup/{name}") for name in ("memory.max", "memory/memory.limit_in_bytes"))
     return min([there, *(int(limit) for limit in limits if limit.isdigit())])

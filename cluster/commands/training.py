@@ -130,6 +130,34 @@ def doctor(
     sys.exit(any(finding.level == "fault" for finding in findings))
 
 
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="a recipe; its model's folder needs no more than config.json")],
+    set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
+    cluster: Annotated[Optional[list[str]], typer.Option(
+        metavar="NODESxGPUSxGIB", help="describe nodes, such as 2x8x80,cpus=96,ram=1024 or 4x0,cpus=32; may be repeated. "
+        "By default the cluster of RAY_ADDRESS, else this machine")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
+) -> None:
+    """Say what a run will ask for, whether a cluster can hold it, and what to change if not. Starts no worker."""
+    import json
+
+    from ..model_shape import shape_of
+    from ..nodes import find_nodes
+    from ..plan import make_plan
+    from ..plan_advice import advise
+    from ..plan_tables import print_plan, to_dict
+    from ..recipe import load_recipe
+
+    settings = load_recipe(recipe, set or [])
+    made = make_plan(settings, shape_of(settings.model), *find_nodes(cluster or []))
+    advice = None if made.fits else advise(made)
+    if as_json:
+        print(json.dumps(to_dict(made, advice), indent=2, ensure_ascii=False))
+    else:
+        print_plan(made, advice)
+    sys.exit(0 if made.fits else 1)
+
+
 def report(
     run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart; the run may still go on")],
     no_images: Annotated[bool, typer.Option("--no-images", help="leave the films out, for patient data")] = False,

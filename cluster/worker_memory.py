@@ -1,0 +1,177 @@
+"""The memory that one worker needs, by what it is for. Estimates for this code: which tensors live at once was read from
+`actors/policy.py` and `actors/deepspeed_rank.py`, from transformers' Qwen2.5-VL and from DeepSpeed.
+
+Activations are counted as Korthikanti et al. do ("Reducing Activation Recomputation in Large Transformer Models", 2022,
+§4.1): every tensor that an operator keeps for its backward, here of layers with RMSNorm, gated MLP, grouped-query attention
+and no dropout. The case is "no recomputation" (nothing here checkpoints gradients), without the paper's term 5 a s² b of
+attention scores, since SDPA never writes those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .model_shape import ModelShape, Tower
+from .recipe import Recipe
+
+GIB = 2**30
+PROCESS_BYTES = {"rollout": 1.5 * GIB, "reward": 0.15 * GIB, "learner": 1.5 * GIB}  # Python and libraries of one worker
+GPU_LIBRARIES = {"rollout": 2.5 * GIB, "learner": 2 * GIB}  # CUDA context, cuBLAS, NCCL; CUDA graphs. A rule of thumb
+BUCKET = 500_000_000  # gradients that DeepSpeed reduces at once: its `reduce_bucket_size`, which no recipe changes
+KV_BLOCK = 16  # tokens; vLLM gives a sequence whole blocks
+LOGIT_BYTES = 16  # of a response token and word: logits, log-probabilities, and two copies for the entropy, in float32
+UPDATE_BYTES = 8  # of a parameter while it is updated: its gradient in float32, and AdamW's square root
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of one worker, in bytes.
+
+    Attributes:
+        where: "GPU": of each of its GPUs; "RAM": of the machine.
+        when: what it does when it needs most.
+        parts: what is held then, by what it is for.
+        ram: of the machine, too, where `where` is "GPU"; else the sum of `parts`.
+    """
+
+    where: str
+    when: str
+    parts: Mapping[str, float]
+    ram: float
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
+
+
+def reward_memory() -> Memory:
+    return Memory("RAM", "scoring", {"libraries": PROCESS_BYTES["reward"]}, PROCESS_BYTES["reward"])
+
+
+# -- learner ------------------------------------------------------------------------------------------------------------
+
+
+def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
+    """Of a rank, at the worst of three moments: learning, updating, publishing (ZeRO-3 gathers the whole weights for that)."""
+    learner, count = recipe.learner, shape.parameters
+    width, place = width_of(learner.dtype), "GPU" if learner.gpus else "RAM"
+    state = rank_state(recipe, count)
+    shards = learner.workers if learner.zero_stage else 1
+    moments: dict[str, dict[str, float]] = {
+        "learning": activations(recipe, shape),
+        "updating": {"gradients": state["gradients"] + UPDATE_BYTES * count / shards},
+        "publishing": {"weights": count * width} if learner.zero_stage == 3 else {}}
+    libraries = GPU_LIBRARIES["learner"]
+    if not learner.gpus:
+        libraries = PROCESS_BYTES["learner"]
+        moments["publishing"] = {"weights": 2 * count * width}  # the copy that is published
+    parts = {when: state | more | {"libraries": libraries} for when, more in moments.items()}
+    worst = max(parts, key=lambda when: sum(parts[when].values()))
+    ram = learner_ram(recipe, count) if learner.gpus else sum(parts[worst].values())
+    return Memory(place, worst, parts[worst], ram)
+
+
+def rank_state(recipe: Recipe, count: int) -> dict[str, float]:
+    """What a rank holds all the time; each sharded from its ZeRO stage on, but for the reference, which is whole on every rank.
+
+    ZeRO: Rajbhandari et al., arXiv 1910.02054, §3 and figure 1. Adam's moments are float32, and but for plain float32 there
+    is a float32 master copy of the weights.
+    """
+    learner, stage = recipe.learner, recipe.learner.zero_stage
+    width, ranks = width_of(learner.dtype), learner.workers
+    optimiser = 8 if learner.dtype == "float32" and stage == 0 else 12
+    # On a GPU the bucket is taken whole however small the model is, twice where ZeRO-3 overlaps; in RAM unused pages are free.
+    bucket = BUCKET * width * (2 if stage == 3 else 1) if learner.gpus and stage else 0
+    return {"weights": count * width / (ranks if stage >= 3 else 1),
+            "gradients": count * width / (ranks if stage >= 2 else 1) + bucket,
+            "optimiser": count * optimiser / (ranks if stage >= 1 else 1),
+            "reference": float(count * width if has_reference(recipe) else 0)}
+
+
+def learner_ram(recipe: Recipe, count: int) -> float:
+    """A rank copies its whole weights to RAM to publish them; on CPU its state lies there too. Activations are not in it."""
+    state = 0.0 if recipe.learner.gpus else sum(rank_state(recipe, count).values())
+    return PROCESS_BYTES["learner"] + count * width_of(recipe.learner.dtype) + state
+
+
+def activations(recipe: Recipe, shape: ModelShape) -> dict[str, float]:
+    """Of the largest micro-batch, in bytes: full-length samples, each of another film, with as large a film as fits."""
+    learner, width = recipe.learner, width_of(recipe.learner.dtype)
+    length, response = recipe.rollout.max_model_tokens, min(recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens)
+    tokens = max(learner.micro_batch_tokens, length)  # `Policy.cut` never splits a sample
+    samples = tokens / length
+    film = length - response if shape.image_tokens is None else min(length - response, shape.image_tokens)
+    text, h = shape.text, shape.text.hidden
+    masked = samples >= 2  # samples of different lengths are padded: SDPA then gets a mask
+    layers = tokens * (text.layers * _layer_bytes(text, width, masked) + _norm_bytes(h, width))
+    mask = tokens * length * width * text.layers if masked else 0  # each layer keeps its own copy
+    head = samples * response * h * width
+    patches = samples * film * shape.patches
+    seeing = patches * shape.vision.layers * (_layer_bytes(shape.vision, width, False) + 3 * shape.vision.hidden * width)
+    return {"activations": layers + mask + head + seeing, "logits": samples * response * shape.vocabulary * LOGIT_BYTES}
+
+
+def _layer_bytes(tower: Tower, width: int, masked: bool) -> int:
+    """That a layer keeps of a token for its backward. The vision tower keeps three `hidden` more: its q, k, v are one tensor,
+    and its attention is joined from windows.
+
+    Two norms with their outputs; q, k, v and what attention gives; of the MLP the gate, its SiLU, the other half, their product.
+    """
+    queries = tower.heads * tower.head_dim
+    keys = queries if masked else tower.kv_heads * tower.head_dim  # with a mask SDPA wants a key for every query head
+    return 2 * _norm_bytes(tower.hidden, width) + width * (2 * queries + 2 * keys + 4 * tower.intermediate)
+
+
+def _norm_bytes(hidden: int, width: int) -> int:
+    """RMSNorm keeps its input in float32, what it is normalised to, and what the next layer reads."""
+    return hidden * (4 + 2 * width)
+
+
+def has_reference(recipe: Recipe) -> bool:
+    return any(stage.kind == "grpo" and stage.training.kl > 0 for stage in recipe.stages)
+
+
+# -- rollout ------------------------------------------------------------------------------------------------------------
+
+
+def rollout_memory(recipe: Recipe, shape: ModelShape, gpu: float | None) -> Memory:
+    """Of an engine; on a GPU of `gpu` bytes the KV cache is what the rest leaves (0 where it leaves nothing; None: not known).
+
+    vLLM measures its own activations when it starts, with one pass over `max_batched_tokens` tokens and as many of films, and
+    one sampling for `max_sequences`; here they are the widest tensors of either pass.
+    """
+    rollout, width, shards = recipe.rollout, width_of(recipe.rollout.dtype), shards_of(recipe)
+    weights = shape.parameters * width / shards
+    if not rollout.gpus:  # the process's bytes were measured at work
+        parts = {"weights": weights, "KV cache": float(rollout.kv_cache_gib * GIB), "libraries": PROCESS_BYTES["rollout"]}
+        return Memory("RAM", "generating", parts, rollout_ram(recipe, shape.parameters))
+    text, vision, tokens = shape.text, shape.vision, rollout.max_batched_tokens
+    reading = tokens * width * (3 * text.intermediate / shards + 4 * text.hidden)
+    seeing = tokens * shape.patches * width * (3 * vision.intermediate / shards + 5 * vision.hidden)
+    parts = {"weights": weights, "activations": max(reading, seeing),
+             "logits": float(rollout.max_sequences * shape.vocabulary * LOGIT_BYTES), "libraries": GPU_LIBRARIES["rollout"]}
+    cache = 0.0 if gpu is None else max(0.0, rollout.gpu_share * gpu - sum(parts.values()))
+    return Memory("GPU", "generating", parts | {"KV cache": cache}, rollout_ram(recipe, shape.parameters))
+
+
+def rollout_ram(recipe: Recipe, count: int) -> float:
+    """A GPU's engine reads its weights through RAM as well."""
+    rollout = recipe.rollout
+    return PROCESS_BYTES["rollout"] + count * width_of(rollout.dtype) + (0 if rollout.gpus else rollout.kv_cache_gib * GIB)
+
+
+def sequence_bytes(recipe: Recipe, shape: ModelShape) -> int:
+    """The KV cache of one sequence of `max_model_tokens`, on each GPU of an engine."""
+    blocks = -(-recipe.rollout.max_model_tokens // KV_BLOCK)
+    return blocks * KV_BLOCK * shape.kv_bytes_per_token(width_of(recipe.rollout.dtype), shards_of(recipe))
+
+
+def shards_of(recipe: Recipe) -> int:
+    """An engine's tensor-parallel size."""
+    return max(1, int(recipe.rollout.gpus))
+
+
+def width_of(dtype: str) -> int:
+    """Bytes of a number."""
+    return 4 if dtype in ("float32", "float") else 2
