@@ -8,7 +8,7 @@ from typing import Any
 
 from .errors import UserError, in_words
 
-GOING = ("starting", "running", "paused", "stopping")
+GOING = ("starting", "waiting", "running", "paused", "stopping")
 """What a run that a process holds says of itself."""
 
 
