@@ -148,8 +148,7 @@ def test_the_report_holds_the_numbers_of_the_summary(finished):
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_the_report_loads_nothing_and_runs_nothing(finished):
-    page = Page(write_report(finished))
+def assert_loads_and_runs_nothing(page):
     assert not {"script", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
@@ -158,6 +157,11 @@ def test_the_report_loads_nothing_and_runs_nothing(finished):
                 assert attributes[name].startswith(("data:", "#")), (tag, attributes)
     assert not re.search(r"@import|url\((?!#)", page.source)
     assert "default-src 'none'" in page.source
+
+
+def test_the_report_loads_nothing_and_runs_nothing(finished):
+    page = Page(write_report(finished))
+    assert_loads_and_runs_nothing(page)
     assert html.escape(HOSTILE, quote=False).split("&lt;img")[0] in page.source  # it is shown, as text
 
 
@@ -280,11 +284,9 @@ def test_the_model_card(finished, phantom_tasks):
     assert "| closed accuracy | 0.000 [0.000, 0.000] | 1.000 [1.000, 1.000] |" in text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_phone_need_not_scroll_sideways(finished, tmp_path):
-    report = write_report(finished)
+def assert_fits_a_phone(path, tmp_path):
     frame = tmp_path / "frame.html"
-    page = html.escape(report.read_text(encoding="utf-8"))
+    page = html.escape(path.read_text(encoding="utf-8"))
     frame.write_text(f"""<body><iframe width=390 height=844 srcdoc="{page}"></iframe>
         <script>onload = () => {{
             const root = document.querySelector("iframe").contentDocument.documentElement;
@@ -294,3 +296,8 @@ def test_a_phone_need_not_scroll_sideways(finished, tmp_path):
                           "--dump-dom", frame.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     width, of, height = map(int, re.search(r"<title>width (\d+) of (\d+), height (\d+)</title>", run.stdout).groups())
     assert width <= of <= 390 and height > 2000
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_phone_need_not_scroll_sideways(finished, tmp_path):
+    assert_fits_a_phone(write_report(finished), tmp_path)
