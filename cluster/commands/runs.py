@@ -55,3 +55,19 @@ def logs(
         lines = read_log(run)
     for line in lines:
         print(log_words(line), flush=follow)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN…", help="two or more run folders; the first is compared with")],
+    out: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
+) -> None:
+    """Compare runs in one page: recipes, stages, scores, paired differences to the first run, curves, time, ledger."""
+    from .. import compare as comparing
+    from ..terminal import print_table, printable
+
+    comparison = comparing.compare(runs)
+    comparing.write_comparison(comparison, out)
+    print_table(comparing.short_table(comparison))
+    for note in comparison.notes:
+        print(printable(note))
+    print(f"page → {out}")
