@@ -12,6 +12,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 # Drawn in stand-in colours, which the page's own replace; cluster/templates/base.html.j2 defines them.
 _COLOURS = {f"#00000{n}": f"var(--c{n})" for n in range(1, 9)} | {
@@ -125,6 +126,7 @@ def curves(series: Sequence[Series], timeline: Timeline, alt: str, *, levels: Se
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
+            axes.yaxis.set_minor_formatter(LogFormatter())  # that of matplotlib's own accord writes formulas
         elif not share:
             values = [value for line in series for _, _, value in line.points]
             if min(values) >= 0:  # a scale that starts at 0 does not make ripples into waves

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from cluster.charts import Series, Timeline, curves
 from cluster.cli import main
 from cluster.display import LineDisplay
 from cluster.errors import UserError
@@ -230,6 +231,14 @@ def test_a_fault_in_the_report_is_told_and_fails_no_run(finished, capsys):
     write_pages(finished, LineDisplay())
     out = capsys.readouterr().out
     assert "the report was not written: KeyError" in out and "the model card was not written: KeyError" in out
+
+
+@pytest.mark.parametrize("values, labels", [((2e-5, 3e-5), ["2e-05", "3e-05"]), ((1e-6, 2e-4), ["1e-06", "1e-05", "1e-04"])])
+def test_a_logarithmic_axis_is_labelled_in_plain_numbers(values, labels):
+    points = [("sft", step, value) for step, value in enumerate(values)]
+    svg = curves([Series("$x_{ #000099", points, place=0)], Timeline({"sft": 2}), "alt", log=True)
+    shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert [plain for label in shown if "e-" in (plain := label.replace("−", "-"))] == labels and "$x_{ #000099" in shown
 
 
 def test_why_a_stage_ended():
