@@ -13,7 +13,7 @@ from typing import Any
 from curriculum.summary import Table
 
 from .charts import MOST_SERIES
-from .compare_figures import difference_figures, learnt_figures, time_figure, training_figures
+from .compare_figures import difference_figures, learnt_figures, time_figures, training_figures
 from .compare_pairs import NotComparable, Paired, pair
 from .display import HEADLINES
 from .errors import UserError
@@ -73,7 +73,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
         recipe=recipe_table(comparison), stages=stage_table(comparison), scores=score_table(comparison),
         gains=gain_table(comparison), paired=paired, first=labels[0], differences=difference_table(comparison),
         difference_figures=difference_figures(paired, labels) if paired else [], learnt=learnt_figures(records, labels),
-        training=training_figures(records, labels), time_figure=time_figure(records, labels), times=time_table(comparison),
+        training=training_figures(records, labels), time_figures=time_figures(records, labels), times=time_table(comparison),
         speeds=speed_table(comparison), ledger=ledger_table(comparison), written=datetime.now().astimezone())
     try:
         write_page(out, page)

@@ -47,14 +47,16 @@ def training_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> lis
     return figures
 
 
-def time_figure(records: Sequence[RunRecord], labels: Sequence[str]) -> Figure:
+def time_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> list[Figure]:
     """Where the time of each run went."""
     rows = {label: {name: spent / 60 for name, spent in record.phases.items() if spent > 0}
             for label, record in zip(labels, records, strict=True)}
+    if not any(rows.values()):
+        return []
     alt = "; ".join(f"{label}: " + ", ".join(f"{name} {duration(60 * spent)}" for name, spent in row.items())
                     for label, row in rows.items())
-    return Figure("Time by phase", stacks(rows, "minutes", f"Minutes by phase. {alt}."),
-                  "Other is start-up and waiting. The colours are those of the phases here, not of the runs.")
+    return [Figure("Time by phase", stacks(rows, "minutes", f"Minutes by phase. {alt}."),
+                   "Other is start-up and waiting. The colours are those of the phases here, not of the runs.")]
 
 
 def difference_figures(paired: Paired, labels: Sequence[str]) -> list[Figure]:

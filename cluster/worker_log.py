@@ -34,22 +34,29 @@ def worker_log(run: Path, name: str, follow: bool) -> Iterator[str]:
     address = find_address(run)
     if address is None:
         raise UserError(f"--worker {name}: {run} does not go on now, and the logs of its workers went with its cluster")
-    actors = _within(lambda: list_actors(address, filters=[("state", "=", "ALIVE")], limit=_MOST_ACTORS, timeout=TIMEOUT_S,
-                                         raise_on_missing_output=False), f"--worker {name}: Ray's state API at {address}")
-    actor = pick_worker(actors, run, name)
-    read = {"out": 0, "err": 0}  # characters
+
+    def living() -> list[Any]:
+        return _within(lambda: list_actors(address, filters=[("state", "=", "ALIVE")], limit=_MOST_ACTORS, timeout=TIMEOUT_S,
+                                           raise_on_missing_output=False), f"--worker {name}: Ray's state API at {address}")
+
+    def written(suffix: str) -> str:
+        parts = _within(lambda: list(get_log(address, actor_id=actor, suffix=suffix, timeout=TIMEOUT_S, encoding=None,
+                                             filter_ansi_code=True)), f"--worker {name}: its log ({suffix})")
+        return b"".join(parts).decode("utf-8", "replace")
+
+    actor = pick_worker(living(), run, name)
+    shown, gone = {"out": 0, "err": 0}, False  # characters of each
     while True:
-        alive = not follow or find_address(run) is not None
-        for suffix in read:
-            text = _within(lambda: b"".join(get_log(address, actor_id=actor, suffix=suffix, timeout=TIMEOUT_S, encoding=None,
-                                                    filter_ansi_code=True)), f"--worker {name}: its log ({suffix})")
-            text = text.decode("utf-8", "replace")
-            if len(text) > read[suffix]:
-                yield text[read[suffix]:]
-                read[suffix] = len(text)
-        if not follow or not alive:
+        for suffix, count in shown.items():
+            text = written(suffix)
+            yield text[count:]
+            shown[suffix] = len(text)
+        if gone or not follow:
             return
         time.sleep(POLL_S)
+        if find_address(run) is None:
+            return
+        gone = actor not in {other.actor_id for other in living()}
 
 
 def pick_worker(actors: Sequence[Any], run: Path, name: str) -> str:

@@ -152,6 +152,9 @@ def test_runs_of_other_films_are_not_compared_though_their_ids_are_the_same(pair
 def test_the_same_films_in_another_folder_are_the_same_tasks(pair, tmp_path):
     moved = train(tmp_path / "moved", draw(tmp_path / "films"), 0.8)
     assert compare([pair[0], moved]).paired.tasks == 96
+    film = next(task.images[0] for task in draw(tmp_path / "films") if task.split == "test")
+    shutil.copy(pair[0] / "recipe.yaml", film)  # the questions stay the same
+    assert "of the 96 task ids that all were tested on, 4 are other questions or films" in compare([pair[0], moved]).notes[0]
 
 
 def test_films_that_are_gone_and_tests_that_never_came_are_said(pair, tmp_path, tasks):

@@ -58,7 +58,7 @@ def logs(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN…", help="two or more run folders; the first is compared with")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN", help="run folders; all are compared with the first")],
     out: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
 ) -> None:
     """Compare runs in one page: recipes, stages, scores, paired differences to the first run, curves, time, ledger."""
