@@ -30,7 +30,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from actors.environment import ENVIRONMENT, quiet_libraries
-from cluster.display import LineDisplay
+from cluster.display import KeptDisplay, LineDisplay
 from cluster.ledger import committed_events
 from cluster.recipe import Recipe, load_recipe
 from cluster.run import Run
@@ -118,7 +118,7 @@ def title(process: psutil.Process) -> str:
 
 def train(recipe: Recipe, path: Path, cluster: Cluster, seed: int | None, events: Events) -> tuple[dict[str, Any], Killer | None]:
     """The summary of a run, under faults where there is a seed."""
-    with open_run(recipe, path, LineDisplay()) as run:
+    with open_run(recipe, path, KeptDisplay(LineDisplay(), path.name)) as run:
         heed, killer = run._heed, None
 
         def watch() -> None:  # after every step

@@ -12,11 +12,13 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 # Drawn in stand-in colours, which the page's own replace; cluster/templates/base.html.j2 defines them.
 _COLOURS = {f"#00000{n}": f"var(--c{n})" for n in range(1, 9)} | {
     "#000010": "var(--ink)", "#000011": "var(--muted)", "#000012": "var(--line)", "#000013": "var(--band)",
     "#000014": "var(--paper)"}
+MOST_SERIES = 8  # of a chart; so many colours are told apart
 _SERIES = [f"#00000{n}" for n in range(1, 9)]
 _INK, _MUTED, _LINE, _BAND, _PAPER = list(_COLOURS)[8:]
 _DASHES = ["-", (0, (4, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5))]  # told apart without colour
@@ -27,20 +29,21 @@ _STYLE: dict[str, Any] = {
     "xtick.labelcolor": _MUTED, "ytick.labelcolor": _MUTED, "axes.spines.top": False, "axes.spines.right": False,
     "axes.axisbelow": True, "grid.color": _LINE, "grid.linewidth": 0.5, "lines.linewidth": 1.4,
     "lines.markersize": 3.5, "errorbar.capsize": 2, "legend.frameon": False, "legend.fontsize": 8.5,
-    "axes.formatter.useoffset": False, "axes.unicode_minus": True}
+    "text.parse_math": False, "axes.formatter.useoffset": False, "axes.unicode_minus": True}
 
 
 @dataclass(frozen=True)
 class Series:
     """One line: points at (stage, step of the stage), with the ends of their intervals where there are any.
 
-    `marked` draws the points, for lines of a few.
+    `marked` draws the points, for lines of a few. `place` is that of its colour, from 0; its own in the chart where left out.
     """
 
     name: str
     points: Sequence[tuple[str, int, float]]
     intervals: Sequence[tuple[float, float]] | None = None
     marked: bool = False
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,14 +97,16 @@ def curves(series: Sequence[Series], timeline: Timeline, alt: str, *, levels: Se
     timeline = timeline.only({stage for line in series for stage, _, _ in line.points})
     with matplotlib.rc_context(_STYLE):
         named = len(series) + len({level.name for level in levels})
-        figure, axes = _figure(1.65, 0.5, 0.42 + (_LEGEND_ROW * ((named + 1) // 2) if named > 1 else 0), 0.18)
+        legend = named > 1 or any(line.place is not None for line in series)
+        figure, axes = _figure(1.65, 0.5, 0.42 + (_LEGEND_ROW * ((named + 1) // 2) if legend else 0), 0.18)
         timeline.draw(axes)
         axes.grid(True, axis="y")
         for index, line in enumerate(series):
             x = [timeline.place(stage, step) for stage, step, _ in line.points]
             y = [value if value or not log else float("nan") for _, _, value in line.points]
-            style = {"color": _SERIES[index], "linestyle": _DASHES[index % len(_DASHES)], "label": line.name,
-                     "marker": "os^D"[index % 4] if line.marked else None}
+            place = index if line.place is None else line.place
+            style = {"color": _SERIES[place], "linestyle": _DASHES[place % len(_DASHES)], "label": line.name,
+                     "marker": "os^D"[place % 4] if line.marked else None}
             if line.intervals:
                 ends = [[v - low for v, (low, _) in zip(y, line.intervals, strict=True)],
                         [high - v for v, (_, high) in zip(y, line.intervals, strict=True)]]
@@ -121,27 +126,28 @@ def curves(series: Sequence[Series], timeline: Timeline, alt: str, *, levels: Se
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
+            axes.yaxis.set_minor_formatter(LogFormatter())  # that of matplotlib's own accord writes formulas
         elif not share:
             values = [value for line in series for _, _, value in line.points]
             if min(values) >= 0:  # a scale that starts at 0 does not make ripples into waves
                 top = 1.12 * max(values) or 1
                 axes.set_ylim(-0.02 * top, top)
-        if named > 1:
+        if legend:
             handles, labels = axes.get_legend_handles_labels()  # lines with intervals come last; the first series leads
             order = sorted(range(named), key=lambda i: labels[i] not in [line.name for line in series if line.intervals])
             _legend(figure, 2, handlelength=2.4, columnspacing=1.2, handles=[handles[i] for i in order])
         return _svg(figure, alt)
 
 
-def whiskers(rows: Sequence[tuple[str, float, float, float]], alt: str) -> Markup:
-    """(label, value, low, high) each: a point with its interval, and a line at 0."""
+def whiskers(rows: Sequence[tuple[str, float, float, float]], alt: str, places: Sequence[int] = ()) -> Markup:
+    """(label, value, low, high) each: a point with its interval, and a line at 0. `places` are those of their colours."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(0.32 * len(rows), _left_of([label for label, *_ in rows]), 0.25)
         axes.grid(True, axis="x")
         axes.axvline(0, color=_INK, linewidth=0.8)
         for index, (_, value, low, high) in enumerate(rows):
             axes.errorbar([value], [index], xerr=[[max(0.0, value - low)], [max(0.0, high - value)]], fmt="o",
-                          color=_SERIES[0], elinewidth=1.6, capsize=3)
+                          color=_SERIES[places[index] if places else 0], elinewidth=1.6, capsize=3)
             axes.annotate(f"{value:+.3f}", (max(value, high), index), (5, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
         axes.tick_params(axis="y", length=0, labelcolor=_INK)
@@ -201,7 +207,10 @@ def _svg(figure: Figure, alt: str) -> Markup:
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", svg)
     svg = re.sub(r' (?:width|height)="[^"]*pt"| xmlns(?::\w+)?="[^"]*"| version="[^"]*"| font-family:[^;"]*;', "", svg)
-    svg = re.sub(r"#0000\d\d", lambda match: _COLOURS[match[0]], svg)
-    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", _coloured(tag[0])), svg)
     svg = re.sub(r"\s*\n\s*", " ", svg)
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1))
+
+
+def _coloured(tag: str) -> str:
+    return re.sub(r"#0000\d\d", lambda match: _COLOURS[match[0]], tag)

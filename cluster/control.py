@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from actors.waiting import RemoteFailure, wait_for
 from .errors import UserError
 from .ray_cluster import near_driver
 from .run_address import find_address, forget_address, write_address
+from .run_status import check_run_folder, kept_status
 
 NAMESPACE = "curlvpr"
 RELEASE_S = 15
@@ -90,8 +90,7 @@ def find_run(run: Path) -> Any | None:
     Raises:
         UserError: it is no run folder.
     """
-    if not (run / "recipe.yaml").is_file():
-        raise UserError(f"{run}: no run folder; it has no recipe.yaml")
+    check_run_folder(run)
     if (address := find_address(run)) is None:
         return None
     try:
@@ -110,7 +109,7 @@ def ask(run: Path, wish: Wish) -> None:
 
 
 def told_status(run: Path) -> dict[str, Any]:
-    """What a run says of itself now; where no process holds it, what its summary says."""
+    """What a run says of itself now; where no process holds it, what its summary says. Raises UserError as `kept_status`."""
     if actor := find_run(run):
         try:
             if status := wait_for(actor.tell.remote(), 30, f"the run {run}"):
@@ -118,9 +117,4 @@ def told_status(run: Path) -> dict[str, Any]:
             return {"run": run.name, "status": "starting"}
         except RemoteFailure:
             pass
-    summary = run / "summary.json"
-    if not summary.is_file():
-        return {"run": run.name, "status": "not started, or gone before its first step"}
-    kept = json.loads(summary.read_text(encoding="utf-8"))
-    gone = {"status": "gone: its process died"} if kept["status"] == "running" else {}
-    return {"run": run.name} | {name: kept[name] for name in ("status", "step", "steps", "version", "ledger", "why") if name in kept} | gone
+    return kept_status(run)

@@ -8,17 +8,16 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table as RichTable
 
 from curriculum.check import check_tasks
-from curriculum.summary import FAULTS_KEPT, Summary, Table
+from curriculum.summary import FAULTS_KEPT, Summary
 from curriculum.taskset import TaskRow, TaskSetError, each_row, task_file
 
 from .errors import UserError
 from .recipe import Recipe
+from .terminal import rich_table
 
 
 def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, images: bool = True) -> bool:
@@ -50,7 +49,7 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     except TaskSetError as error:
         raise UserError(str(error)) from error
     for table in summary.tables():
-        console.print(_rich(table))
+        console.print(rich_table(table))
     if page:
         from .pages import render, thumbnail, write_page
 
@@ -85,12 +84,3 @@ def _count(path: Path) -> int | None:
         return pq.read_metadata(task_file(path)).num_rows
     except (pa.ArrowException, OSError):
         return None
-
-
-def _rich(table: Table) -> RichTable:
-    rich = RichTable(title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column, number in zip(table.columns, table.numbers, strict=True):
-        rich.add_column(column, justify="right" if number else "left", overflow="fold")
-    for row in table.rows:
-        rich.add_row(*row)
-    return rich

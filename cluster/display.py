@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from .measures import Interval
@@ -13,6 +19,8 @@ from .measures import Interval
 HEADLINES = {"closed_accuracy": "closed accuracy", "open_micro_f1": "open micro-F1", "boxes_iou": "box IoU",
              "text_rouge_l": "ROUGE-L", "text_clinical_f1": "clinical F1"}
 """The measures that a line has room for, in words."""
+LOG = "log.jsonl"
+_WORKER = re.compile(r"(rollout|reward)-\d+(-start-\d+)?(?=:? )")  # a text about a worker begins with its name
 
 
 class Display(Protocol):
@@ -22,8 +30,8 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
-def open_display(name: str) -> Display:
-    return LiveDisplay(name) if sys.stdout.isatty() else LineDisplay()
+def open_display(name: str) -> "KeptDisplay":
+    return KeptDisplay(LiveDisplay(name) if sys.stdout.isatty() else LineDisplay(), name)
 
 
 def step_words(row: Mapping[str, Any]) -> str:
@@ -118,3 +126,61 @@ class LiveDisplay:
         if self.score:
             grid.add_row("score", Text(self.score))
         return Panel(grid, title=self.name, title_align="left", expand=False)
+
+
+class KeptDisplay:
+    """Shows a run on another display, and keeps what it told in the run's folder: a line of log.jsonl for each text.
+
+    A line is {"time": ISO 8601 in UTC, "run", "step": of the whole run, null before one is known, "event": say, step or
+    evaluation, "worker": its name where the text is about one, "text"}. What is told before `keep_in`, or cannot be
+    written (the disk is full), waits for the next line that can.
+
+    Attributes:
+        at: the step that the run is at.
+    """
+
+    def __init__(self, shown: Display, run: str) -> None:
+        self.shown, self.run = shown, run
+        self.path: Path | None = None
+        self.at: Callable[[], int | None] = lambda: None
+        self.waiting: list[bytes] = []
+
+    def keep_in(self, folder: Path) -> None:
+        """From now on lines are written there; this process holds the run."""
+        self.path = folder / LOG
+        self._write()
+
+    def keep(self, event: str, text: str) -> None:
+        """Keeps a text without showing it."""
+        worker = {"worker": about[0]} if (about := _WORKER.match(text)) else {}
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "run": self.run, "step": self.at(), "event": event,
+                **worker, "text": text}
+        self.waiting.append(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._write()
+
+    def _write(self) -> None:
+        if self.path is None:
+            return
+        with suppress(OSError), open(self.path, "ab+") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a process died while it wrote the line
+                    self.waiting.insert(0, b"\n")
+            file.write(b"".join(self.waiting))
+            file.flush()
+            self.waiting.clear()
+
+    def say(self, text: str) -> None:
+        self.shown.say(text)
+        self.keep("say", text)
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        self.shown.step(row)
+        self.keep("step", step_words(row))
+
+    def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
+        self.shown.evaluation(stage, when, measures)
+        self.keep("evaluation", evaluation_words(stage, when, measures))
+
+    def close(self) -> None:
+        self.shown.close()

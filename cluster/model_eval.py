@@ -20,7 +20,7 @@ from curriculum.taskset import TaskSetError, read_tasks
 
 from .errors import UserError
 from .evaluation import answer
-from .measures import Interval, Result, Scores
+from .measures import MIN_PATIENTS, Interval, Result, Scores
 from .measures.bertscore import BertScorer
 from .measures.strata import HEAD, TAIL, frequency_group, train_shares
 from .reward_pool import RewardPool
@@ -30,7 +30,6 @@ from .ray_cluster import check_fits, ray_cluster
 from .recipe import Role, load_recipe
 
 RESAMPLES = 1000
-MIN_PATIENTS = 10  # the resamples of fewer say too little for an interval
 Say = Callable[[str], None]
 Ask = Callable[..., list[Result]]
 

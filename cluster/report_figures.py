@@ -14,6 +14,22 @@ from .display import HEADLINES
 from .run_record import RunRecord, duration, estimates, measure_words
 
 STEP_PHASES = ("generate", "score", "learn", "publish")
+TRAINING: tuple[tuple[str, dict[str, str], str, dict[str, Any]], ...] = (  # title, columns with their words, caption, style
+    ("Response length", {"response_tokens": "tokens"},
+     "Mean tokens of a response. A steady climb to the limit, or a fall to almost nothing, is a warning.", {}),
+    ("Truncated responses", {"truncated": "share"}, "Cut off at the length limit. It should stay near 0.", {"share": True}),
+    ("Flat groups", {"flat_groups": "share"},
+     "Groups whose responses all earn the same: they teach nothing about the answer. Near 1 the tasks are all too easy or all "
+     "too hard.", {"share": True}),
+    ("Entropy", {"entropy": "entropy"},
+     "Nats per token. A slow fall is learning; at 0 nothing new is tried; a jump upwards is a policy that falls apart, or a "
+     "new kind of question.", {}),
+    ("KL to the reference", {"kl": "KL"}, "Mean k3 estimate per token; 0 throughout where the recipe has no KL term.", {}),
+    ("Log-probability difference", {"logp_diff_max": "largest", "logp_diff_mean": "mean"},
+     "Between rollout and learner for the same token and weights: rounding only. A rise means that they do not hold the same "
+     "weights.", {"log": True}),
+    ("Speed", {"tokens_per_s": "tokens/s"}, "Tokens of a step by the time spent on it, without evaluation.", {}),
+)
 
 
 @dataclass(frozen=True)
@@ -39,10 +55,10 @@ def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
     figures = []
     timeline = timeline_of(record)
     for measure, words in HEADLINES.items():
-        tested = _tested(record, measure)
-        if not tested.points:
+        test = tested(record, measure)
+        if not test.points:
             continue
-        series = [tested]
+        series = [test]
         if validated := record.points(measure, "val"):
             series.append(Series("validation", validated, marked=True))
         levels = [Level("gate's threshold", s.config.gate.threshold, s.name) for s in record.stages
@@ -52,7 +68,7 @@ def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
         if measure == "closed_accuracy" and guess is not None:
             levels.append(Level("guessing", guess))
         title = words[0].upper() + words[1:]
-        values = ", ".join(f"{stage} step {step} {value:.3f}" for stage, step, value in tested.points)
+        values = ", ".join(f"{stage} step {step} {value:.3f}" for stage, step, value in test.points)
         svg = curves(series, timeline, f"{title} on the test tasks: {values}.", levels=levels, share=True)
         figures.append(Figure(title, svg, "Test tasks where a stage starts and ends, with 95\u00a0% intervals; validation "
                                           "tasks decide the gate. Every stage has the same width."))
@@ -66,7 +82,7 @@ def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
     return figures
 
 
-def _tested(record: RunRecord, measure: str) -> Series:
+def tested(record: RunRecord, measure: str) -> Series:
     """The tests as a line; where a stage starts with the weights that the one before ended with, they are one point."""
     points, intervals, last = [], [], None
     for stage in record.stages:
@@ -105,22 +121,7 @@ def training_figures(record: RunRecord) -> list[Figure]:
                 "Means over the responses of a step, which are sampled. Reward should rise with outcome; where only process "
                 "or format rises, the model learns the form and not the answer."),
         *figure("Supervised loss", {"loss": "loss"}, "On gold traces. It falls fast, then slowly.", stages=supervised),
-        *figure("Response length", {"response_tokens": "tokens"},
-                "Mean tokens of a response. A steady climb to the limit, or a fall to almost nothing, is a warning."),
-        *figure("Truncated responses", {"truncated": "share"},
-                "Cut off at the length limit. It should stay near 0.", share=True),
-        *figure("Flat groups", {"flat_groups": "share"},
-                "Groups whose responses all earn the same: they teach nothing about the answer. Near 1 the tasks are all "
-                "too easy or all too hard.", share=True),
-        *figure("Entropy", {"entropy": "entropy"},
-                "Nats per token. A slow fall is learning; at 0 nothing new is tried; a jump upwards is a policy that "
-                "falls apart, or a new kind of question."),
-        *figure("KL to the reference", {"kl": "KL"},
-                "Mean k3 estimate per token; 0 throughout where the recipe has no KL term."),
-        *figure("Log-probability difference", {"logp_diff_max": "largest", "logp_diff_mean": "mean"},
-                "Between rollout and learner for the same token and weights: rounding only. A rise means that they do not "
-                "hold the same weights.", log=True),
-        *figure("Speed", {"tokens_per_s": "tokens/s"}, "Tokens of a step by the time spent on it, without evaluation."),
+        *(item for title, columns, caption, style in TRAINING for item in figure(title, columns, caption, **style)),
     ]
 
 

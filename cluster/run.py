@@ -196,7 +196,7 @@ class Run:
             told["step_seconds"] = spent  # what the learner waited for, beside learning
         status = "stopping" if self.stopping else "paused" if self.paused else "running"
         return {"run": self.folder.path.name, "status": status, **stage, "step": self.step, "version": self.version,
-                "workers": self.workers.states(), "ledger": self.ledger.totals(), **told}
+                "seconds": round(self._seconds(), 1), "workers": self.workers.states(), "ledger": self.ledger.totals(), **told}
 
     # -- steps ----------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,16 @@ import os
 import socket
 from pathlib import Path
 
+from .errors import UserError, in_words
+
 FILE_NAME = "ray_address"
 
 
 def write_address(run: Path, address: str) -> None:
     """Keeps the address of this process's cluster, and whether it wants a token."""
-    (run / FILE_NAME).write_text(json.dumps({"address": address, "auth_mode": os.environ.get("RAY_AUTH_MODE")}), encoding="utf-8")
+    partial = run / f".{FILE_NAME}"  # a reader never sees half of it
+    partial.write_text(json.dumps({"address": address, "auth_mode": os.environ.get("RAY_AUTH_MODE")}), encoding="utf-8")
+    os.replace(partial, run / FILE_NAME)
 
 
 def forget_address(run: Path) -> None:
@@ -23,15 +27,22 @@ def find_address(run: Path) -> str | None:
     """The address of the run's cluster; None where it has none, or nobody answers there (Ray itself would try for a minute).
 
     Sets the environment by which Ray, imported later, authenticates itself as the run did.
+
+    Raises:
+        UserError: what is kept is damaged.
     """
     if not (run / FILE_NAME).is_file():
         return None
-    kept = json.loads((run / FILE_NAME).read_text(encoding="utf-8"))
-    host, _, port = kept["address"].rpartition(":")
     try:
+        kept = json.loads((run / FILE_NAME).read_text(encoding="utf-8"))
+        address, mode = kept["address"], kept["auth_mode"]
+        host, _, port = address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError:
         return None
-    if kept["auth_mode"]:
-        os.environ.setdefault("RAY_AUTH_MODE", kept["auth_mode"])
-    return kept["address"]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(f"{run / FILE_NAME}: cannot be read ({in_words(error)}); "
+                        "remove it where the run does not go on") from error
+    if mode:
+        os.environ.setdefault("RAY_AUTH_MODE", mode)
+    return address

@@ -19,7 +19,8 @@ from curriculum.task import Task
 from curriculum.taskset import FILE_NAME, pick_tasks
 
 from .display import HEADLINES
-from .errors import UserError
+from .errors import UserError, in_words
+from .run_status import check_run_folder
 
 TASK_SET_FAULTS = (OSError, ValueError, KeyError)  # the task set of a run is gone, or is none
 _ABBREVIATIONS = {"micro f1": "micro-F1", "macro f1": "macro-F1", "f1": "F1", "iou": "IoU", "rouge l": "ROUGE-L",
@@ -138,8 +139,7 @@ class RunRecord:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not (path / "recipe.yaml").is_file():
-            raise UserError(f"{path}: no run folder; it has no recipe.yaml")
+        check_run_folder(path)
         if not (path / "summary.json").is_file():
             raise UserError(f"{path}: has no summary.json; a run writes it after its first evaluation")
         try:
@@ -149,8 +149,9 @@ class RunRecord:
             self.metrics: list[dict[str, Any]] = pq.read_table(metrics).to_pylist() if metrics.is_file() else []
             told = {stage["name"]: stage for stage in self.summary["stages"]}
             self.stages = [_history(stage, told[stage["name"]]) for stage in self.recipe["stages"] if stage["name"] in told]
-        except (ValueError, KeyError, TypeError, yaml.YAMLError, pa.ArrowException) as error:
-            raise UserError(f"{path}: the run folder cannot be read ({' '.join(str(error).split())})") from error
+            _ = self.phases, self.gains, self.tests  # what cannot be read is found now
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, pa.ArrowException) as error:
+            raise UserError(f"{path}: the run folder cannot be read ({in_words(error)})") from error
 
     @property
     def images(self) -> bool:

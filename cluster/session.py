@@ -18,8 +18,8 @@ from actors.waiting import RemoteFailure
 from .admission import turn, worker_bundles
 from .checkpoint import CheckpointError, run_checkpoints, run_storage
 from .control import Control
-from .display import Display, clock, open_display
-from .errors import UserError
+from .display import Display, KeptDisplay, clock, open_display
+from .errors import UserError, in_words
 from .prepare import prepare
 from .ray_cluster import ray_cluster
 from .recipe import Recipe
@@ -107,8 +107,9 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | N
 
 
 @contextmanager
-def open_run(recipe: Recipe, path: Path, display: Display) -> Iterator[Run]:
+def open_run(recipe: Recipe, path: Path, display: KeptDisplay) -> Iterator[Run]:
     """A run in the folder `path`, on workers that stand as long as the block lasts. Ray is connected already.
+    The display keeps what it tells in the folder from here on.
 
     Raises:
         UserError: something the user gave cannot be used, or another process holds the run.
@@ -119,6 +120,7 @@ def open_run(recipe: Recipe, path: Path, display: Display) -> Iterator[Run]:
     folder = RunFolder(path, Trackers(recipe, path, display.say))
     folder.write_recipe(recipe)
     with Control(path) as control:
+        display.keep_in(path)
         display.say("preparing tasks and model")
         prepared = prepare(recipe, path)
         if prepared.dropped:
@@ -129,7 +131,9 @@ def open_run(recipe: Recipe, path: Path, display: Display) -> Iterator[Run]:
                 display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
                             f"{recipe.learner.workers} learner workers")
                 workers = stack.enter_context(Workers(recipe, path, prepared))
-            yield Run(recipe, prepared, folder, workers, display, control)
+            run = Run(recipe, prepared, folder, workers, display, control)
+            display.at = lambda: run.step
+            yield run
 
 
 class StoppedEarly(Exception):
@@ -170,12 +174,13 @@ def write_pages(path: Path, display: Display) -> None:
             if written := write(path):
                 display.say(f"{what} {written}")
         except Exception as error:
-            display.say(f"the {what} was not written: {' '.join(f'{type(error).__name__}: {error}'.split())}")
+            display.say(f"the {what} was not written: {in_words(error)}")
 
 
-def _stopped(run: Run | None, display: Display, status: str, why: str, code: int) -> int:
+def _stopped(run: Run | None, display: KeptDisplay, status: str, why: str, code: int) -> int:
     if run:
         run.end(status, why)
+    display.keep("say", why if why.startswith(status) else f"{status}: {why}")
     display.close()
     first, *rest = why.splitlines()
     print(f"curlvpr: {first}", *rest, sep="\n", file=sys.stderr)

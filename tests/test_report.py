@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from cluster.charts import Series, Timeline, curves
 from cluster.cli import main
 from cluster.display import LineDisplay
 from cluster.errors import UserError
@@ -148,8 +149,7 @@ def test_the_report_holds_the_numbers_of_the_summary(finished):
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_the_report_loads_nothing_and_runs_nothing(finished):
-    page = Page(write_report(finished))
+def assert_loads_and_runs_nothing(page):
     assert not {"script", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
@@ -158,6 +158,11 @@ def test_the_report_loads_nothing_and_runs_nothing(finished):
                 assert attributes[name].startswith(("data:", "#")), (tag, attributes)
     assert not re.search(r"@import|url\((?!#)", page.source)
     assert "default-src 'none'" in page.source
+
+
+def test_the_report_loads_nothing_and_runs_nothing(finished):
+    page = Page(write_report(finished))
+    assert_loads_and_runs_nothing(page)
     assert html.escape(HOSTILE, quote=False).split("&lt;img")[0] in page.source  # it is shown, as text
 
 
@@ -228,6 +233,14 @@ def test_a_fault_in_the_report_is_told_and_fails_no_run(finished, capsys):
     assert "the report was not written: KeyError" in out and "the model card was not written: KeyError" in out
 
 
+@pytest.mark.parametrize("values, labels", [((2e-5, 3e-5), ["2e-05", "3e-05"]), ((1e-6, 2e-4), ["1e-06", "1e-05", "1e-04"])])
+def test_a_logarithmic_axis_is_labelled_in_plain_numbers(values, labels):
+    points = [("sft", step, value) for step, value in enumerate(values)]
+    svg = curves([Series("$x_{ #000099", points, place=0)], Timeline({"sft": 2}), "alt", log=True)
+    shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert [plain for label in shown if "e-" in (plain := label.replace("−", "-"))] == labels and "$x_{ #000099" in shown
+
+
 def test_why_a_stage_ended():
     gate = Gate(measure="open_micro_f1", max_steps=40, threshold=0.55, plateau=Plateau(evaluations=2, min_gain=0.01))
     config = StageConfig(name="open", kind="grpo", tasks={"diagnosis": 1}, gate=gate)
@@ -280,11 +293,9 @@ def test_the_model_card(finished, phantom_tasks):
     assert "| closed accuracy | 0.000 [0.000, 0.000] | 1.000 [1.000, 1.000] |" in text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_phone_need_not_scroll_sideways(finished, tmp_path):
-    report = write_report(finished)
+def assert_fits_a_phone(path, tmp_path):
     frame = tmp_path / "frame.html"
-    page = html.escape(report.read_text(encoding="utf-8"))
+    page = html.escape(path.read_text(encoding="utf-8"))
     frame.write_text(f"""<body><iframe width=390 height=844 srcdoc="{page}"></iframe>
         <script>onload = () => {{
             const root = document.querySelector("iframe").contentDocument.documentElement;
@@ -294,3 +305,8 @@ def test_a_phone_need_not_scroll_sideways(finished, tmp_path):
                           "--dump-dom", frame.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     width, of, height = map(int, re.search(r"<title>width (\d+) of (\d+), height (\d+)</title>", run.stdout).groups())
     assert width <= of <= 390 and height > 2000
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_phone_need_not_scroll_sideways(finished, tmp_path):
+    assert_fits_a_phone(write_report(finished), tmp_path)

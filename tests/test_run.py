@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from cluster.control import Wish, ask, told_status
 from cluster.ledger import committed_events
 from cluster.recipe import load_recipe
+from cluster.run_log import read_log
 from cluster.session import go_on, start
 from short_run import SHORT, SMOKE
 
@@ -68,6 +69,16 @@ def test_run_folder_holds_what_is_promised(run):
     assert len(list((run / "checkpoints").iterdir())) == 2
     assert "Reward and its parts" in (run / "report.html").read_text(encoding="utf-8")
     assert "license_name" in (run / "model" / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_it_told_is_kept(run):
+    lines = list(read_log(run))
+    assert [line["step"] for line in lines if line["event"] == "step"] == list(range(1, 17))
+    assert {line["run"] for line in lines} == {run.name} and lines == sorted(lines, key=lambda line: line["time"])
+    told = [line["text"] for line in lines if line["event"] == "say"]
+    assert told[0] == f"run folder {run}" and f"report {run / 'report.html'}" in told
+    assert any(text.startswith("finished in ") for text in told)
+    assert sum(line["event"] == "evaluation" and " test " in line["text"] for line in lines) >= 4
 
 
 def test_model_answers_under_transformers(run):

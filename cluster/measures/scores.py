@@ -14,6 +14,8 @@ from .strata import frequency_group, strata
 
 Interval = tuple[float, float, float]
 """(value, low, high): a 95 % interval by the percentile bootstrap over patients."""
+MIN_PATIENTS = 10
+"""The resamples of fewer say too little for an interval."""
 Path = tuple[str, ...]
 """Where a measure stands: ("overall", "closed_accuracy"), ("families", "binary", "accuracy"),
 ("findings", "Mass", "recall"), ("frequency", "tail", "macro_f1"), ("strata", "view", "PA", "closed_accuracy")."""
