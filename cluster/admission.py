@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from actors.waiting import RemoteFailure, wait_for
 
 from .control import NAMESPACE
-from .placement import asks_of
+from .placement import asks_of, describe
 from .ray_cluster import LEARNER_RESOURCE, has_learner_resource
 from .recipe import Recipe
 
@@ -81,12 +80,6 @@ def turn(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None])
 def worker_bundles(recipe: Recipe) -> list[dict[str, float]]:
     """What each worker of the recipe asks Ray for."""
     return [ask.bundle for ask in asks_of(recipe.roles, has_learner_resource()) for _ in range(ask.workers)]
-
-
-def describe(bundles: list[dict[str, float]]) -> str:
-    """ "2 × (CPU 4, GPU 1), 1 × (CPU 0.5)" """
-    kinds = Counter(", ".join(f"{name} {count:g}" for name, count in bundle.items()) for bundle in bundles)
-    return ", ".join(f"{count} × ({words})" for words, count in kinds.items())
 
 
 def _ahead(line: Any, run: str) -> list[str]:

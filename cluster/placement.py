@@ -76,6 +76,12 @@ class Placement:
     left: Mapping[str, int]
 
 
+def describe(bundles: Sequence[Mapping[str, float]]) -> str:
+    """ "2 × (CPU 4, GPU 1), 1 × (CPU 0.5)" """
+    kinds = Counter(", ".join(f"{name} {count:g}" for name, count in bundle.items()) for bundle in bundles)
+    return ", ".join(f"{count} × ({words})" for words, count in kinds.items())
+
+
 def place(asks: Sequence[Ask], nodes: Sequence[Node]) -> Placement:
     """Largest first, each worker onto the fullest node that can take it, those that spare the GPUs and `learner` first.
 

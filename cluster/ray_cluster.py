@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -14,6 +15,8 @@ from actors.environment import ENVIRONMENT
 
 from .errors import UserError
 from .footprint import lacking
+from .nodes import nodes_of
+from .placement import asks_of, describe, place
 from .recipe import Role
 
 LEARNER_RESOURCE = "learner"
@@ -63,9 +66,19 @@ def has_learner_resource() -> bool:
 
 
 def check_fits(roles: Mapping[str, Role]) -> None:
-    """Raises UserError where the workers need more than the cluster has or its autoscaler may add."""
+    """Raises UserError where the workers need more than the cluster has or its autoscaler may add, or find no nodes."""
+    from ray._private.state import state
+
     if fault := lacking(roles, cluster_limits()):
         raise UserError(fault)
+    if state.get_max_resources_from_cluster_config():
+        return  # what nodes the autoscaler may bring is its affair
+    nodes = nodes_of([{"name": node["NodeManagerAddress"], "resources": node["Resources"], "gpu_bytes": None}
+                      for node in ray.nodes() if node["Alive"]], [])
+    for ask in asks_of(roles, has_learner_resource()):
+        if place([replace(ask, workers=1)], nodes).left:  # not all of them: packing is hard, and a miss no proof
+            raise UserError(f"{ask.kind}: no node of this cluster is large enough for one worker, {describe([ask.bundle])}; lower "
+                            f"{ask.kind}.cpus or what else it asks for, or see curlvpr plan")
 
 
 def cluster_limits() -> dict[str, float]:

@@ -7,7 +7,9 @@ import pytest
 import ray
 
 from cluster import admission
-from cluster.admission import Line, describe, turn
+from cluster.admission import Line, turn
+from cluster.errors import UserError
+from cluster.placement import describe
 
 
 @ray.remote
@@ -76,6 +78,18 @@ def test_a_run_that_died_in_the_line_holds_nobody_up(monkeypatch):
     assert seen == []
     line.leave("alive")
     assert line.ahead("later") == []
+
+
+def test_a_worker_that_fits_no_node_is_told_at_once(ray_session):
+    from actors.reward import RewardWorkersConfig
+    from actors.rollout import RolloutConfig
+    from actors.training import LearnerConfig
+    from cluster.ray_cluster import check_fits
+
+    roles = {"rollout": RolloutConfig(cpus=4), "reward": RewardWorkersConfig(), "learner": LearnerConfig(cpus=4)}
+    with pytest.raises(UserError, match="all workers together need 8.25 CPU, it has at most 4"):
+        check_fits(roles)
+    check_fits(roles | {"learner": LearnerConfig(cpus=1), "rollout": RolloutConfig(cpus=2)})
 
 
 def test_bundles_are_told_in_words():
