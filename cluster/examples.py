@@ -71,7 +71,7 @@ def choose(before: Mapping[str, Any], after: Mapping[str, Any], tasks: Mapping[s
         count = left.setdefault((family, direction), _COUNTS[direction] if before else 2)
         if count:
             left[family, direction] -= 1
-            answers = [_answer(row, when) for row, when in zip(rows, words[-len(rows):], strict=True)]
+            answers = [answer_of(row, when) for row, when in zip(rows, words[-len(rows):], strict=True)]
             example = Example(id, task, _change(outcomes[0], outcomes[1]) if before else "", answers)
             chosen.setdefault(family, {}).setdefault(direction, []).append(example)
     return {family: [example for direction in _COUNTS for example in by_direction.get(direction, [])]
@@ -86,7 +86,8 @@ def _change(was: float, now: float) -> str:
     return {0: "stayed wrong", 1: "stayed right"}.get(now, "did not change")
 
 
-def _answer(row: Mapping[str, Any], when: str) -> Answer:
+def answer_of(row: Mapping[str, Any], when: str) -> Answer:
+    """The response of a row of evaluations.jsonl or trajectories.jsonl, in parts."""
     text, verdict = row["response"], row["verdict"]
     judged = {step["start"]: step for step in verdict["steps"]}
     steps: list[Step] = []

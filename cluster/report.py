@@ -59,11 +59,11 @@ def _contents(record: RunRecord, images: bool) -> dict[str, Any]:
         "headlines": list(HEADLINES), "measure_words": measure_words, "measures": _measures(record), "guess": guess,
         "learnt": learnt_figures(record, guess), "training": training_figures(record), "times": time_figures(record),
         "worst": _worst(record), "examples": choose(*answers, tasks, words), "rule": RULE, "words": words,
-        "missing": missing, "images": images, "film": _film if images else None,
+        "missing": missing, "images": images, "film": film_of if images else None,
         "recipe_text": (record.path / "recipe.yaml").read_text(encoding="utf-8")}
 
 
-def _film(path: str) -> tuple[str | None, str]:
+def film_of(path: str) -> tuple[str | None, str]:
     """(data URI or None, why there is none)."""
     try:
         return thumbnail(path), ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from .errors import UserError
 from .measures import Result
 from .recipe import Recipe
 from .trackers import Trackers, numbers
+
+
+FLUSH_S = 10.0  # how old metrics.parquet may be while steps are made
 
 
 def run_path(recipe: Recipe, name: str | None) -> Path:
@@ -52,6 +56,7 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         self._board = SummaryWriter(str(path / "tensorboard"))
         self._metrics: list[dict[str, Any]] = []
+        self._flushed = 0.0
         if (path / "metrics.parquet").is_file():
             self._metrics = pq.read_table(path / "metrics.parquet").to_pylist()
 
@@ -68,7 +73,7 @@ class RunFolder:
             self._board.add_scalar(name, value, row["step"])
         if self._trackers:
             self._trackers.add(row)
-        if len(self._metrics) % 20 == 0:
+        if len(self._metrics) % 20 == 0 or time.monotonic() - self._flushed > FLUSH_S:
             self.flush()
 
     def add_trajectories(self, step: int, stage: str, groups: Iterable[ScoredGroup], count: int) -> None:
@@ -109,6 +114,7 @@ class RunFolder:
                 self._replace(name, "".join(line for line in lines if _step_of(line) <= step))
 
     def flush(self) -> None:
+        self._flushed = time.monotonic()
         if self._metrics:
             columns = dict.fromkeys(name for row in self._metrics for name in row)
             table = pa.table({name: [row.get(name) for row in self._metrics] for name in columns})

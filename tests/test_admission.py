@@ -80,7 +80,7 @@ def test_a_run_that_died_in_the_line_holds_nobody_up(monkeypatch):
     assert line.ahead("later") == []
 
 
-def test_a_worker_that_fits_no_node_is_told_at_once(ray_session):
+def test_what_the_cluster_can_never_hold_is_told_at_once(ray_session):
     from actors.reward import RewardWorkersConfig
     from actors.rollout import RolloutConfig
     from actors.training import LearnerConfig

@@ -2,12 +2,15 @@
 
 import json
 import re
+import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+import schemathesis
 import yaml
+from hypothesis import HealthCheck, settings
 
 from cluster.errors import UserError
 from cluster.recipe import parse_recipe
@@ -154,6 +157,53 @@ def test_every_route_wants_a_token_of_the_right_role(service, method, path, oper
     assert {"401", "403"} <= operation["responses"].keys() and operation["summary"] and operation["description"]
 
 
+@pytest.fixture
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("Chromium and its driver are not installed (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+                     "--disable-component-update", "--no-first-run", "--window-size=1200,1600"):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    browser.implicitly_wait(30)
+    yield browser
+    browser.quit()
+
+
+def test_the_page_shows_a_run_and_asks_of_it(service, run, browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def said():
+        return browser.find_element(By.ID, "said").text
+
+    def log_in(token):
+        browser.find_element(By.ID, "token").send_keys(token)
+        browser.find_element(By.CSS_SELECTOR, "#login button").click()
+
+    wait = WebDriverWait(browser, 60)
+    browser.get(service.url)
+    log_in("wrong")
+    wait.until(lambda _: said() == "a bearer token is needed")
+    log_in(service.tokens["operate"])
+    browser.find_element(By.XPATH, f"//ul[@id='runs']//button[.='{run.name}: finished']").click()
+    wait.until(lambda _: "finished" in browser.find_element(By.CSS_SELECTOR, "#panel .tiles").text)
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#panel figure.chart svg")) >= 6
+    stages = [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#panel ol[aria-label=Curriculum] li")]
+    assert stages == ["sft 12 steps, by maximum", "closed 2 steps, by maximum", "open 2 steps, by maximum"]
+    newest = browser.find_elements(By.CSS_SELECTOR, "#panel article.example")
+    rows = [json.loads(line) for line in (run / "trajectories.jsonl").read_text().splitlines()]
+    assert [article.find_element(By.TAG_NAME, "code").text for article in newest] == [row["task"] for row in rows[:-5:-1]]
+    assert all(image.get_property("naturalWidth") > 0 for article in newest for image in article.find_elements(By.TAG_NAME, "img"))
+    browser.find_element(By.CSS_SELECTOR, "button[value=pause]").click()
+    wait.until(lambda _: "does not go on now; it is finished" in said())
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "40" not in entry["message"]]
+
+
 def test_a_request_that_is_too_large_is_refused_unread(service):
     request = urllib.request.Request(service.url + "/v1/rewards/score", data=b"", method="POST", headers={
         "Authorization": f"Bearer {service.tokens['read']}", "Content-Length": str(LARGEST_REQUEST + 1)})
@@ -173,3 +223,16 @@ def test_the_file_of_tokens_holds_no_token(tmp_path):
             read_tokens(path)
     with pytest.raises(UserError, match="curlvpr token NAME"):
         read_tokens(tmp_path / "absent.yaml")
+
+
+@pytest.fixture(scope="module")
+def api(service):
+    """The service's own description of itself. A run that really starts is seen elsewhere."""
+    return schemathesis.openapi.from_url(f"{service.url}/openapi.json").exclude(method="POST", path="/v1/runs")
+
+
+@schemathesis.pytest.from_fixture("api").parametrize()
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+def test_no_request_makes_a_server_error(service, case):
+    case.call_and_validate(headers={"Authorization": f"Bearer {service.tokens['operate']}"}, timeout=60, checks=[
+        schemathesis.checks.not_a_server_error])

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from . import rewards_api, runs_api
+from . import page, rewards_api, runs_api
 from .tokens import Role, Token, find_token
 
 LARGEST_REQUEST = 32 * 2**20  # bytes
@@ -21,7 +21,7 @@ bearer = HTTPBearer(auto_error=False, description="a token of the service's file
 
 
 def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = ()) -> FastAPI:
-    """The application for the runs below `root`; every route wants a token.
+    """The application for the runs below `root`; every route of /v1 wants a token.
 
     Args:
         allowed: folders and URIs, beside `root`, that a recipe may name as its data, model and storage.
@@ -29,6 +29,8 @@ def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = ()) -> F
     app = FastAPI(title="curlvpr", version="1", description="Runs, and rewards that rules verify, for chest X-ray models.")
     app.state.root, app.state.tokens, app.state.allowed = root, tuple(tokens), (str(root), *allowed)
     app.include_router(runs_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
+    app.include_router(page.page)
+    app.include_router(page.panels, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(rewards_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(runs_api.operate, dependencies=[Depends(needs("operate"))], responses=_REFUSED)
 

@@ -21,6 +21,7 @@ from actors.waiting import RemoteFailure
 from ..control import Wish, ask, told_status
 from ..errors import UserError
 from ..recipe import Recipe, parse_recipe
+from ..run_status import GOING
 from ..submit import submit_command
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -80,36 +81,36 @@ def find(request: Request, name: str) -> Path:
 
 
 Run = Annotated[Path, Depends(find)]
-_MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "no such run"}}
-_GONE = {**_MISSING, 409: {"description": "the run does not go on now"}}
+MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "no such run"}}
+_GONE = {**MISSING, 409: {"description": "the run does not go on now"}}
 
 
 @router.get("", response_model=list[Status])
 def list_runs(request: Request) -> Any:
     """All runs of the service's root, the newest first."""
     folders = [path.parent for path in request.app.state.root.glob("*/recipe.yaml") if re.fullmatch(NAME, path.parent.name)]
-    return [_status(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)]
+    return [status_of(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
-@router.get("/{name}", response_model=Status, responses=_MISSING)
+@router.get("/{name}", response_model=Status, responses=MISSING)
 def status(run: Run) -> Any:
     """How a run stands: stage, step, version, workers by state, ledger, throughput, staleness."""
-    return _status(run)
+    return status_of(run)
 
 
-@router.get("/{name}/metrics", response_model=Metrics, responses=_MISSING)
+@router.get("/{name}/metrics", response_model=Metrics, responses=MISSING)
 def metrics(run: Run, after: Annotated[int, Query(ge=-1, description="only rows of later steps")] = -1) -> Any:
     """The numbers of every step and evaluation, as far as they are written."""
     return {"rows": _rows(run, after)}
 
 
-@router.get("/{name}/events", responses=_MISSING | {200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
+@router.get("/{name}/events", responses=MISSING | {200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
 async def events(run: Run) -> Any:
     """Server-sent events while a run goes on: `status` whenever it changes; the stream ends with the run."""
     return StreamingResponse(_events(run), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-@router.get("/{name}/report", response_class=HTMLResponse, responses=_MISSING)
+@router.get("/{name}/report", response_class=HTMLResponse, responses=MISSING)
 def report(run: Run) -> Any:
     """What was learnt, curves, answers before and after, as one page; made anew."""
     from ..report import write_report
@@ -192,7 +193,8 @@ def _ask(run: Path, wish: Wish) -> dict[str, str]:
     return {"run": run.name, "asked": wish.what}
 
 
-def _status(run: Path) -> dict[str, Any]:
+def status_of(run: Path) -> dict[str, Any]:
+    """As `told_status`, in words where the folder is damaged."""
     try:
         return _finite(told_status(run))
     except (UserError, ValueError, OSError) as error:
@@ -216,10 +218,10 @@ def _finite(values: Any) -> Any:
 async def _events(run: Path) -> AsyncIterator[str]:
     told: dict[str, Any] = {}
     while True:
-        now = await asyncio.to_thread(_status, run)
+        now = await asyncio.to_thread(status_of, run)
         if {**now, "told_at": 0} != {**told, "told_at": 0}:
             told = now
             yield f"event: status\ndata: {json.dumps(now)}\n\n"
-        if now["status"] not in ("starting", "waiting", "running", "paused", "stopping"):
+        if now["status"] not in GOING:
             return
         await asyncio.sleep(EVENTS_S)
