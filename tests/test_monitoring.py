@@ -42,7 +42,9 @@ def target(run):
     """Where the node of a run that this process holds offers its metrics."""
     node = ray.nodes()[0]
     target = f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
-    wait_until(lambda: "ray_curlvpr_worker_items_total{" in get(f"http://{target}/metrics"))
+    trained = json.loads((run / "summary.json").read_text())["ledger"]["trained"]
+    newest = re.compile(rf'^ray_curlvpr_groups{{(?=.*run="{run.name}")(?=.*state="trained").*}} {trained}(\.0)?$', re.MULTILINE)
+    wait_until(lambda: newest.search(get(f"http://{target}/metrics")))  # Ray tells its metrics every ten seconds
     return target
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import schemathesis
 import yaml
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 
 from cluster.errors import UserError
 from cluster.recipe import parse_recipe
@@ -89,7 +89,7 @@ def test_verdicts_are_those_of_the_rules(service):
     ({"responses": [CLOSED | {"domain": "both"}]}, "'closed' or 'open'")])
 def test_what_cannot_be_scored_is_told(service, body, words):
     status, answer = service("POST", "/v1/rewards/score", body)
-    assert status == 422 and words in json.dumps(answer, ensure_ascii=False)
+    assert status == 422 and words in str(answer)
 
 
 def test_runs_are_told_as_their_folders_tell_them(service, run):
@@ -225,14 +225,19 @@ def test_the_file_of_tokens_holds_no_token(tmp_path):
         read_tokens(tmp_path / "absent.yaml")
 
 
-@pytest.fixture(scope="module")
-def api(service):
-    """The service's own description of itself. A run that really starts is seen elsewhere."""
-    return schemathesis.openapi.from_url(f"{service.url}/openapi.json").exclude(method="POST", path="/v1/runs")
+@pytest.mark.parametrize("method, path, operation", routes())
+def test_no_request_makes_a_server_error(service, run, method, path, operation):
+    """What schemathesis makes of the service's own description. (That a run really starts is seen elsewhere.)"""
+    if (method, path) == ("POST", "/v1/runs"):
+        pytest.skip("a recipe that is right would start a run")
+    api = schemathesis.openapi.from_url(f"{service.url}/openapi.json", wait_for_schema=10)
+    [described] = [found.ok() for found in api.get_all_operations() if (
+        found.ok().method.upper(), found.ok().path.replace("{name}", "first").replace("{what}", "pause")) == (method, path)]
 
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+    @given(case=described.as_strategy())
+    def call(case):
+        answer = case.call(headers={"Authorization": f"Bearer {service.tokens['operate']}"}, timeout=60)
+        assert answer.status_code < 500, answer.text
 
-@schemathesis.pytest.from_fixture("api").parametrize()
-@settings(max_examples=20, suppress_health_check=list(HealthCheck))
-def test_no_request_makes_a_server_error(service, case):
-    case.call_and_validate(headers={"Authorization": f"Bearer {service.tokens['operate']}"}, timeout=60, checks=[
-        schemathesis.checks.not_a_server_error])
+    call()
