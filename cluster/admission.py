@@ -58,12 +58,13 @@ def turn(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None])
                                     num_cpus=0, max_restarts=-1).remote()
     group: PlacementGroup | None = None
     over = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(line, run, over), name="turn", daemon=True)
     try:
         while ahead := _ahead(line, run):
             wait(f"behind {', '.join(ahead)}")
             time.sleep(POLL_S)
         # Whoever holds the turn has to go on asking, also while its workers start.
-        threading.Thread(target=_keep, args=(line, run, over), name="turn", daemon=True).start()
+        keeper.start()
         group = placement_group(bundles)
         while not group.wait(POLL_S):
             wait(f"the cluster has no room yet for {describe(bundles)}; free are {_free()}")
@@ -72,6 +73,8 @@ def turn(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None])
         yield
     finally:
         over.set()
+        if keeper.ident is not None:
+            keeper.join(5)
         if group is not None:
             remove_placement_group(group)
         line.leave.remote(run)

@@ -115,10 +115,11 @@ def wait_until(holds, seconds=600):
 
 
 def train_beside(act, recipe, path, train=start):
-    """A run, and beside it what `act` does to it; where that fails, the run is stopped."""
+    """A run, and beside it what `act` does to it; where that fails, or the run does not end in time, it is stopped."""
     def acting():
         try:
             act()
+            wait_until(lambda: told_status(path)["status"] in ("finished", "stopped", "failed"))
         except BaseException:
             ask(path, Wish("stop"))
             raise
@@ -126,7 +127,7 @@ def train_beside(act, recipe, path, train=start):
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(acting)
         code = train(recipe, path)
-        beside.result(timeout=1)
+        beside.result(timeout=60)
     assert code == 0
 
 
@@ -234,7 +235,8 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
     (tmp_path / "house.py").write_text(COLLAPSE)
     (tmp_path / "collapsed").touch()
     path, lr = tmp_path / "collapse", 1e-2
-    settings = [*SHORT, "reward.rules={gates: [], format: 0, outcome: 1.0e-300, process: 0, reason: 0, own: {e: {rule: "
+    settings = [*SHORT, "stages.sft.gate.max_steps=40", "stages.sft.gate.every=40",  # malformed responses would all earn nothing
+                "reward.rules={gates: [], format: 0, outcome: 1.0e-300, process: 0, reason: 0, own: {e: {rule: "
                 "'house:pays_the_same_for_everything', weight: 1}}}", f"stages.closed.training.lr={lr}",
                 "stages.closed.training.kl=0.001", "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6",
                 "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, {measure: kl, above: 0.2, steps: 1, then: roll_back}]"]
