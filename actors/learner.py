@@ -36,7 +36,8 @@ class LearnerRestarted(RemoteFailure):
 
 
 class DeskState(NamedTuple):
-    """`groups` have joined so far; `late` ranks have not answered the order that stands; `lost` says which died, and why."""
+    """`groups` have joined so far; `late` ranks have not answered the order that stands; `lost` says which ranks of the group
+    before died, and why."""
 
     groups: int
     late: list[str]
@@ -60,7 +61,8 @@ class Desk:
         self.joined: set[int] = set()
         self.groups = 0
         self.nodes: dict[int, str] = {}  # the address of each rank's node
-        self.lost: dict[int, str] = {}  # ranks that died since the last order, and why
+        self.lost: dict[int, str] = {}  # ranks of this group that died, and why
+        self.lost_before: dict[int, str] = {}  # of the group before it
         self.news = asyncio.Condition()
 
     def __repr__(self) -> str:
@@ -77,7 +79,7 @@ class Desk:
             if self.groups > max(1, groups):
                 return None
             self.number += 1
-            self.order, self.answers, self.lost = (method, arguments), {}, {}
+            self.order, self.answers = (method, arguments), {}
             self.news.notify_all()
             group = self.group
             await self.news.wait_for(lambda: len(self.answers) == self.ranks or self.group != group)
@@ -88,6 +90,7 @@ class Desk:
         async with self.news:
             if group != self.group:
                 self.group, self.joined, self.order = group, set(), None
+                self.lost_before, self.lost = self.lost, {}
                 self.groups += 1
             self.joined.add(rank)
             self.nodes[rank] = node
@@ -115,7 +118,7 @@ class Desk:
 
     async def state(self) -> DeskState:
         late = [self._place(rank) for rank in range(self.ranks) if rank not in self.answers]
-        return DeskState(self.groups, late, self.answers, list(self.lost.values()))
+        return DeskState(self.groups, late, self.answers, list(self.lost_before.values()))
 
     def _place(self, rank: int) -> str:
         return f"{rank} on {self.nodes.get(rank, 'an unknown node')}"

@@ -222,6 +222,7 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
 
 
 COLLAPSE = """
+from pathlib import Path
 
 
 def pays_the_same_for_everything(task, response, verdict):
@@ -235,8 +236,7 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
     (tmp_path / "house.py").write_text(COLLAPSE)
     (tmp_path / "collapsed").touch()
     path, lr = tmp_path / "collapse", 1e-2
-    settings = [*SHORT, "stages.sft.gate.max_steps=40", "stages.sft.gate.every=40",  # malformed responses would all earn nothing
-                "reward.rules={gates: [], format: 0, outcome: 1.0e-300, process: 0, reason: 0, own: {e: {rule: "
+    settings = [*SHORT, "reward.rules={gates: [], format: 0, outcome: 1.0e-300, process: 0, reason: 0, own: {e: {rule: "
                 "'house:pays_the_same_for_everything', weight: 1}}}", f"stages.closed.training.lr={lr}",
                 "stages.closed.training.kl=0.001", "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6",
                 "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, {measure: kl, above: 0.2, steps: 1, then: roll_back}]"]
