@@ -29,5 +29,5 @@ def quiet_libraries() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore")
-    for name in ("DeepSpeed", "transformers", "vllm", "ray.train", "ray.data", "ray.serve"):
+    for name in ("DeepSpeed", "transformers", "vllm", "ray.train", "ray.data", "ray.serve", "ray.dashboard", "ray._private"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -127,7 +127,9 @@ def open_run(recipe: Recipe, path: Path, display: KeptDisplay) -> Iterator[Run]:
             kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
             display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
         with ExitStack() as stack:
-            with turn(str(path), worker_bundles(recipe), Patience(path.name, display, control).wait):
+            patience = Patience(path.name, display, control)
+            with turn(str(path), worker_bundles(recipe), patience.wait):
+                patience.tell("starting")
                 display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
                             f"{recipe.learner.workers} learner workers")
                 workers = stack.enter_context(Workers(recipe, path, prepared))
@@ -150,9 +152,13 @@ class Patience:
         if why.partition(";")[0] != self.told:  # what is free changes all the time
             self.told = why.partition(";")[0]
             self.display.say(f"waiting: {why}")
-        wishes = self.control.exchange({"run": self.name, "status": "waiting", "why": why})
-        if any(wish.what == "stop" for wish in wishes):
-            raise StoppedEarly
+        self.tell("waiting", why=why)
+
+    def tell(self, status: str, **more: str) -> None:
+        for wish in self.control.exchange({"run": self.name, "status": status, **more}):
+            if wish.what == "stop":
+                raise StoppedEarly
+            self.display.say(f"asked to {wish.what}: that cannot be done before the workers stand")
 
 
 def _stop_at_sigterm(run: Run) -> None:

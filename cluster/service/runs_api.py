@@ -157,7 +157,7 @@ def scale(run: Run, counts: Scale) -> Any:
 @operate.post("/{name}/{what}", status_code=202, response_model=Asked, responses=_GONE)
 def wish(run: Run, what: Literal["pause", "resume", "checkpoint", "stop"]) -> Any:
     """Let a run wait, go on, commit, or commit and end, after its present step. A run that has ended is resumed as a new job."""
-    if what == "resume" and told_status(run)["status"] in ("stopped", "interrupted", "failed", "gone: its process died"):
+    if what == "resume" and told_status(run)["status"] not in (*GOING, "finished"):
         return {"run": run.name, "asked": f"resume, as job {_submit(['resume', str(run)], run.name)}"}
     return _ask(run, Wish(what))
 
