@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from .footprint import GIB, VERSIONS_IN_FLIGHT, Footprint, footprint, lacking
 from .machine import Machine, measure
 from .recipe import Recipe
+from .worker_memory import gib
 
 # How Ray 2.60 sizes its object store by itself (ray._private.utils.resolve_object_store_memory).
 STORE_SHARE, STORE_MOST, SHM_SHARE, SHM_LEAST = 0.3, 200 * 10**9, 0.95, 10 * 10**9
@@ -159,25 +160,25 @@ def check_gpus(machine: Machine, needs: Footprint | None) -> Finding:
         return Finding("GPU", level, f"driver {machine.driver}, torch for {build} finds no GPU: {why}",
                        f"update the driver to one for {build}, or see what CUDA_VISIBLE_DEVICES hides")
     least = min(gpu.memory for gpu in machine.gpus)
-    seen = f"{len(machine.gpus)} × {machine.gpus[0].name}, at least {_size(least)} each, driver {machine.driver}"
+    seen = f"{len(machine.gpus)} × {machine.gpus[0].name}, at least {gib(least)} each, driver {machine.driver}"
     for kind, bytes_ in (needs.gpu_memory if needs else {}).items():
         if bytes_ > least:
             way = {"learner": "more learner.workers with learner.zero_stage 2 or 3", "rollout": "more rollout.gpus"}[kind]
-            return Finding("GPU", "fault", f"{seen}; a {kind} worker needs {_size(bytes_)} before activations and caches",
+            return Finding("GPU", "fault", f"{seen}; a {kind} worker needs {gib(bytes_)} before activations and caches",
                            f"{way}, a smaller model, or larger GPUs")
     return Finding("GPU", "ok", seen)
 
 
 def check_shared_memory(machine: Machine, needs: Footprint | None) -> Finding:
     free, store = machine.shm.free, _object_store(machine)
-    seen = f"/dev/shm has {_size(free)} free, Ray's object store wants {_size(store)}"
+    seen = f"/dev/shm has {gib(free)} free, Ray's object store wants {gib(store)}"
     if needs:
         files, versions = needs.recipe.rollout.workers * needs.weights, VERSIONS_IN_FLIGHT * needs.weights
-        seen += f", the weights' files {_size(files)}"
+        seen += f", the weights' files {gib(files)}"
         if files > free:
             return Finding("shared memory", "fault", seen, SHM_ADVICE)
         if versions > store:
-            seen += f"; it is to hold {_size(versions)} of weights, and would move some to disk"
+            seen += f"; it is to hold {gib(versions)} of weights, and would move some to disk"
             return Finding("shared memory", "warning", seen, "a machine with more memory; Ray gives the store 30 % of it")
     else:
         files = 0
@@ -195,11 +196,11 @@ def check_open_files(machine: Machine) -> Finding:
 
 
 def check_memory(machine: Machine, needs: Footprint | None) -> Finding:
-    seen = f"{_size(machine.memory)} of RAM"
+    seen = f"{gib(machine.memory)} of RAM"
     if needs is None:
         return Finding("memory", "ok", seen)
     total = sum(needs.memory.values())
-    seen += f"; the recipe needs about {_size(total)}: {_parts(needs.memory)}"
+    seen += f"; the recipe needs about {gib(total)}: {_parts(needs.memory)}"
     if total <= 0.9 * machine.memory:
         return Finding("memory", "ok", seen)
     return Finding("memory", "fault" if total > machine.memory else "warning", seen,
@@ -208,13 +209,13 @@ def check_memory(machine: Machine, needs: Footprint | None) -> Finding:
 
 def check_run_disk(machine: Machine, needs: Footprint | None) -> Finding:
     disk = machine.run_disk
-    seen = f"{disk.path}: {_size(disk.free)} free"
+    seen = f"{disk.path}: {gib(disk.free)} free"
     if needs is None:
         return Finding("disk of runs", "ok", seen)
     files = dict(needs.files)
     if disk.device == machine.ray_disk.device and not machine.joins:
         files["Ray"] = _ray_files(machine, needs)
-    seen += f"; the run writes about {_size(sum(files.values()))}: {_parts(files)}"
+    seen += f"; the run writes about {gib(sum(files.values()))}: {_parts(files)}"
     if sum(files.values()) <= disk.free:
         return Finding("disk of runs", "ok", seen)
     return Finding("disk of runs", "fault", seen, "free some, set root to a larger disk, or lower checkpoint.keep")
@@ -222,7 +223,7 @@ def check_run_disk(machine: Machine, needs: Footprint | None) -> Finding:
 
 def check_ray_disk(machine: Machine, needs: Footprint | None) -> Finding:
     disk, need = machine.ray_disk, _ray_files(machine, needs)
-    seen = f"{disk.path}: {_size(disk.free)} free of {_size(disk.total)}, Ray wants about {_size(need)}"
+    seen = f"{disk.path}: {gib(disk.free)} free of {gib(disk.total)}, Ray wants about {gib(need)}"
     advice = "free some, or set RAY_TMPDIR to a larger disk before Ray starts"
     if disk.free < (1 - DISK_FULL) * disk.total:
         return Finding("disk of Ray", "fault", f"{seen}; Ray stores no objects on a disk over {DISK_FULL:.0%} full", advice)
@@ -246,7 +247,7 @@ def check_model(needs: Footprint) -> Finding:
     if needs.fault:
         return Finding("model", "fault", f"{needs.fault}; the sizes above are without its weights",
                        "set model.path to a Hugging Face folder with safetensors files")
-    return Finding("model", "ok", f"{_size(needs.weights)} of weights in {needs.recipe.learner.dtype}")
+    return Finding("model", "ok", f"{gib(needs.weights)} of weights in {needs.recipe.learner.dtype}")
 
 
 def _object_store(machine: Machine) -> float:
@@ -259,9 +260,5 @@ def _ray_files(machine: Machine, needs: Footprint | None) -> int:
     return int(RAY_LOGS + spilled)
 
 
-def _size(count: float) -> str:
-    return f"{count / GIB:,.1f} GiB" if count >= 0.1 * GIB else f"{count / 2**20:,.0f} MiB"
-
-
 def _parts(sizes: Any) -> str:
-    return ", ".join(f"{name} {_size(size)}" for name, size in sizes.items() if size)
+    return ", ".join(f"{name} {gib(size)}" for name, size in sizes.items() if size)

@@ -14,7 +14,7 @@ from .model_shape import ModelShape
 from .nodes import Node
 from .placement import Ask, Placement, Seat, asks_of, place
 from .recipe import Recipe
-from .worker_memory import GIB, Memory, learner_memory, reward_memory, rollout_memory, sequence_bytes, shards_of
+from .worker_memory import GIB, Memory, gib, learner_memory, reward_memory, rollout_memory, sequence_bytes, shards_of
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,6 @@ def wants(ask: Ask) -> str:
     """What one worker asks for, in words."""
     parts = [f"{ask.cpus:g} CPU", *([f"{ask.gpus:g} GPU"] if ask.gpus else []), *(["1 learner"] if ask.learner else [])]
     return ", ".join(parts)
-
-
-def gib(count: float) -> str:
-    return f"{count / GIB:,.1f} GiB" if count >= 0.1 * GIB else f"{count / 2**20:,.0f} MiB"
 
 
 def _check_gpus(recipe: Recipe, shape: ModelShape) -> None:

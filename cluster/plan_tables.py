@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from .plan import Plan, gib, seat_ram, wants
+from .plan import Plan, seat_ram, wants
 from .plan_advice import NOT_YET, Advice
-from .worker_memory import width_of
+from .worker_memory import gib, width_of
 
 LIGHT = (("run loop", "the driver: no CPU of its own; a job submitted with --entrypoint-num-cpus 1 takes one"),
          ("weight store, control, learner's desk", "0 CPU each, on the driver's node"),

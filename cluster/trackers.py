@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import UserError
+from .errors import UserError, in_words
 from .recipe import Recipe
 
 PROJECT = "curlvpr"
@@ -63,7 +63,7 @@ class Trackers:
         self.open.clear()
 
     def _give_up(self, name: str, error: Exception) -> None:
-        self.say(f"{name} gets no more numbers: {' '.join(f'{type(error).__name__}: {error}'.split())}")
+        self.say(f"{name} gets no more numbers: {in_words(error)}")
         del self.open[name]
 
 

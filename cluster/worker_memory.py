@@ -24,6 +24,10 @@ LOGIT_BYTES = 16  # of a response token and word: logits, log-probabilities, and
 UPDATE_BYTES = 8  # of a parameter while it is updated: its gradient in float32, and AdamW's square root
 
 
+def gib(count: float) -> str:
+    return f"{count / GIB:,.1f} GiB" if count >= 0.1 * GIB else f"{count / 2**20:,.0f} MiB"
+
+
 @dataclass(frozen=True)
 class Memory:
     """Of one worker, in bytes.

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -17,6 +16,7 @@ import ray
 import yaml
 
 from cluster.run_metrics import STEP_NUMBERS
+from short_run import wait_until
 
 MONITORING = Path(__file__).parent.parent / "monitoring"
 NEEDS_A_GPU = {"ray_node_gpus_utilization"}
@@ -29,14 +29,6 @@ def get(url, **parameters):
         return answer.read().decode()
 
 
-def wait_until(holds, seconds=60):
-    until = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < until
-        time.sleep(0.5)
-    return value
-
-
 @pytest.fixture(scope="module")
 def target(run):
     """Where the node of a run that this process holds offers its metrics."""
@@ -44,7 +36,7 @@ def target(run):
     target = f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
     trained = json.loads((run / "summary.json").read_text())["ledger"]["trained"]
     newest = re.compile(rf'^ray_curlvpr_groups{{(?=.*run="{run.name}")(?=.*state="trained").*}} {trained}(\.0)?$', re.MULTILINE)
-    wait_until(lambda: newest.search(get(f"http://{target}/metrics")))  # Ray tells its metrics every ten seconds
+    wait_until(lambda: newest.search(get(f"http://{target}/metrics")), 60)  # Ray tells its metrics every ten seconds
     return target
 
 
@@ -119,7 +111,7 @@ def test_prometheus_answers_every_panel(run, target, tmp_path):
             return False
 
     try:
-        wait_until(ready)
+        wait_until(ready, 60)
         empty = {title for title, query in queries().items() if not ask(query)}
         known = json.loads(get(f"http://127.0.0.1:{port}/api/v1/rules"))["data"]["groups"][0]["rules"]
     finally:

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -17,7 +16,7 @@ from cluster.ledger import committed_events
 from cluster.recipe import load_recipe
 from cluster.run_log import read_log
 from cluster.session import go_on, start
-from short_run import SHORT, SMOKE
+from short_run import SHORT, SMOKE, wait_until
 
 
 def weights(run):
@@ -104,14 +103,6 @@ def test_a_complete_run_says_so(run):
 
     with pytest.raises(UserError, match="complete"):
         go_on(load_recipe(run / "recipe.yaml"), run)
-
-
-def wait_until(holds, seconds=600):
-    until = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    return value
 
 
 def train_beside(act, recipe, path, train=start):

@@ -54,8 +54,8 @@ def panel(run: Run) -> Any:
     status = status_of(run)
     shown: dict[str, Any] = {"why": status.get("why"), "charts": [], "newest": [], "curriculum": [], "film": None}
     try:
-        record = RunRecord(run)
-        shown |= {"charts": _charts(run, _stamp(run)), "newest": _newest(record), "film": film_of if record.images else None,
+        record, charts = _read(run, _stamp(run))
+        shown |= {"charts": charts, "newest": _newest(record), "film": film_of if record.images else None,
                   "curriculum": _curriculum(record, status.get("stage"))}
     except UserError as error:
         shown["why"] = shown["why"] or str(error)
@@ -63,14 +63,15 @@ def panel(run: Run) -> Any:
 
 
 def _stamp(run: Path) -> tuple[float, ...]:
-    """Changes whenever the charts would."""
-    return tuple((run / name).stat().st_mtime if (run / name).exists() else 0.0 for name in ("metrics.parquet", "summary.json"))
+    """Changes whenever what `_read` gives would."""
+    return tuple((run / name).stat().st_mtime if (run / name).exists() else 0.0
+                 for name in ("metrics.parquet", "summary.json", "recipe.yaml"))
 
 
 @lru_cache(maxsize=16)
-def _charts(run: Path, stamp: tuple[float, ...]) -> list[Figure]:
+def _read(run: Path, stamp: tuple[float, ...]) -> tuple[RunRecord, list[Figure]]:
     record = RunRecord(run)
-    return learnt_figures(record, None) + training_figures(record)
+    return record, learnt_figures(record, None) + training_figures(record)
 
 
 def _curriculum(record: RunRecord, now: str | None) -> list[tuple[str, str, bool]]:
