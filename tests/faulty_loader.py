@@ -42,4 +42,4 @@ class FaultyWorker(RolloutWorker):
     extension = "faulty_loader.FaultyReader"
 
     async def break_loader(self, damage):
-        await self.engine.collective_rpc("break_loader", args=(damage,))
+        await self.engine.llm.collective_rpc("break_loader", args=(damage,))

@@ -1,0 +1,133 @@
+"""vLLM's AsyncLLM on a model folder: built once, given new weights while it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curriculum.images import load_image
+
+from .encode import Encoder
+from .weights import Probe
+
+if TYPE_CHECKING:
+    from .rollout import RolloutConfig
+
+
+class Engine:
+    """What rollout workers and the served policy have in common. Made inside a running event loop.
+
+    Args:
+        encoder: of the same folder; tokens that it forbids are never written.
+        images: most images that a prompt has.
+        extension: the import path of the class that vLLM mixes into its own worker.
+
+    Attributes:
+        llm: vLLM's AsyncLLM.
+    """
+
+    def __init__(self, config: RolloutConfig, model: str, encoder: Encoder, images: int,
+                 extension: str = "actors.engine_extension.WeightReader") -> None:
+        for name, value in engine_environment(config).items():
+            os.environ[name] = value
+        from transformers import AutoConfig
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        from .engine_extension import FORBIDDEN_KEY, TokenMask
+
+        self.config, self.encoder = config, encoder
+        self.counter = 0
+        self.pausing = asyncio.Lock()
+        vocab = AutoConfig.from_pretrained(model).get_text_config().vocab_size
+        arguments: dict[str, Any] = dict(
+            model=model, dtype=config.dtype, max_model_len=config.max_model_tokens,
+            max_num_seqs=config.max_sequences, max_num_batched_tokens=config.max_batched_tokens,
+            limit_mm_per_prompt={"image": images, "video": 0}, logprobs_mode="processed_logprobs",
+            load_format="safetensors",  # a pickle from elsewhere could run anything
+            worker_extension_cls=extension, enable_log_requests=False, seed=0,
+            disable_log_stats=True, logits_processors=[TokenMask],
+            additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)})
+        if config.gpus == 0:  # seeded requests crash the CPU engine when their prefill is chunked
+            arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni")
+        else:
+            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_share)
+        self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+
+    async def over(self) -> None:
+        """Comes back once the engine has died; its calls may never come back then."""
+        while not self.llm.errored:
+            await asyncio.sleep(1)
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """The engine stands still inside; what it was writing is kept, and goes on afterwards."""
+        async with self.pausing:
+            await self.llm.pause_generation(mode="keep", clear_cache=False)
+            try:
+                yield
+            finally:
+                await self.llm.resume_generation()
+
+    async def load(self, file: str | Path, version: str) -> None:
+        """Takes the weights of a safetensors file. Responses that are being written go on with the new weights, which read
+        their beginning anew."""
+        async with self.paused():
+            await self.llm.collective_rpc("read_weights", timeout=self.config.timeout_s, args=(str(file),))
+            await self.llm.reset_prefix_cache(reset_running_requests=True)
+            # The engine's front holds caches of its own; stale ones give old images or a missing one.
+            await self.llm.reset_mm_cache()
+            await self.llm.reset_encoder_cache()
+            await self.llm.update_weight_version(version)
+
+    async def difference(self, probe: Probe) -> float:
+        """Largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities."""
+        from vllm import SamplingParams
+
+        worst = 0.0
+        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        for sample, expected in probe:
+            ids = [*self._collapse(sample.prompt_ids), *sample.response_ids.tolist()]
+            output = await self.finish(await self.submit(ids, sample.images, parameters))
+            start = len(output.prompt_token_ids) - len(sample.response_ids)
+            got = [output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())]
+            worst = max(worst, float(np.abs(np.array(got) - expected).max()))
+        return worst
+
+    def _collapse(self, ids: np.ndarray) -> list[int]:
+        """One placeholder for each run of them; the engine widens it itself."""
+        image = ids == self.encoder.image_token
+        return ids[~(image & np.concatenate([[False], image[:-1]]))].tolist()
+
+    async def submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
+        """Puts a prompt with images (paths) into the engine's queue; `finish` takes the answer."""
+        self.counter += 1
+        prompt = {"prompt_token_ids": ids, "multi_modal_data": {"image": [load_image(Path(path)) for path in images]}}
+        return await self.llm.add_request(str(self.counter), prompt, parameters)
+
+    @staticmethod
+    async def finish(queue: Any) -> Any:
+        while not (output := queue.get_nowait() or await queue.get()).finished:
+            pass
+        queue.close()
+        return output
+
+
+def engine_environment(config: RolloutConfig) -> dict[str, str]:
+    """What vLLM reads from the environment, in the worker and its engine process."""
+    if config.gpus:
+        return {}
+    return {
+        "TORCH_COMPILE_DISABLE": "1",  # else the log-probability gather compiles for seconds at every new shape
+        "VLLM_CPU_KVCACHE_SPACE": str(config.kv_cache_gib),
+        # By itself every engine binds its threads to the machine's first cores: several would share one core.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(config.threads),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # lets the model run in the engine's process ("uni"), not beside it
+    }
