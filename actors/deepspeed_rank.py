@@ -16,7 +16,7 @@ from .advantage import token_advantages
 from .encode import Encoder
 from .loss import clipped_policy_loss, k3, off_policy_weights
 from .policy import MicroBatch, Policy
-from .storage import Storage
+from .storage import POLICY, Storage
 from .title import set_title
 from .training import GrpoTraining, LearnerConfig
 from .trajectory import Sample, ScoredGroup
@@ -224,8 +224,11 @@ class DeepSpeedRank:
         """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""
         with storage.workspace() as folder:  # of its own, so that it knows which files are its own
             self.engine.save_checkpoint(str(folder), tag="learner", exclude_frozen_parameters=False)
-            if self.reference is not None and self.rank == 0:
-                save_file(self.reference.model.state_dict(), folder / REFERENCE)
+            policy = self._state()  # every rank takes part
+            if self.rank == 0:
+                save_file(policy, folder / POLICY)
+                if self.reference is not None:
+                    save_file(self.reference.model.state_dict(), folder / REFERENCE)
             return storage.take_in(folder)
 
     def load(self, storage: Storage) -> None:

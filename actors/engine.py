@@ -27,13 +27,15 @@ class Engine:
         encoder: of the same folder; tokens that it forbids are never written.
         images: most images that a prompt has.
         extension: the import path of the class that vLLM mixes into its own worker.
+        image_cache: whether vLLM's front sends a picture to the engine once only. Not where prompts are submitted while `load`
+            empties the caches: a prompt on its way then refers to a picture that is gone, and fails.
 
     Attributes:
         llm: vLLM's AsyncLLM.
     """
 
     def __init__(self, config: RolloutConfig, model: str, encoder: Encoder, images: int,
-                 extension: str = "actors.engine_extension.WeightReader") -> None:
+                 extension: str = "actors.engine_extension.WeightReader", image_cache: bool = True) -> None:
         for name, value in engine_environment(config).items():
             os.environ[name] = value
         from transformers import AutoConfig
@@ -54,6 +56,8 @@ class Engine:
             worker_extension_cls=extension, enable_log_requests=False, seed=0,
             disable_log_stats=True, logits_processors=[TokenMask],
             additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)})
+        if not image_cache:
+            arguments["mm_processor_cache_gb"] = 0
         if config.gpus == 0:  # seeded requests crash the CPU engine when their prefill is chunked
             arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni")
         else:

@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from pyarrow import ArrowInvalid, fs
 
+POLICY = "policy.safetensors"  # of a commit: the policy's weights by their Hugging Face names, for who serves them
+
 
 class Storage:
     """One folder of it. A path is written and read in place; what has a URI is copied there, and back.
@@ -127,6 +129,17 @@ class Storage:
         with tempfile.TemporaryDirectory() as folder:
             fs.copy_files(self.path, folder, source_filesystem=self.files, destination_filesystem=fs.LocalFileSystem())
             yield Path(folder)
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """One file as a file of this machine, which may be a copy that is gone afterwards. Raises OSError."""
+        if self.local:
+            yield Path(self._in(name))
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / PurePosixPath(name).name
+            fs.copy_files(self._in(name), str(copy), source_filesystem=self.files, destination_filesystem=fs.LocalFileSystem())
+            yield copy
 
     def free(self) -> int | None:
         """Bytes that are left; None for a bucket."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from actors.storage import Storage
+from actors.storage import POLICY, Storage
 
 from .errors import UserError
 from .recipe import Recipe
@@ -77,19 +77,31 @@ class Checkpoints:
 
     @staticmethod
     def load(folder: Storage) -> dict[str, Any]:
-        """The state of a commit whose parts are all there and as they were written.
-
-        Raises:
-            CheckpointError: the manifest is unreadable, or a part is missing or changed.
-        """
-        try:
-            manifest = json.loads(folder.read(MANIFEST))
-            state, digests = manifest["state"], manifest["sha256"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder}: its manifest cannot be read ({error!r})") from error
+        """The state of a commit whose parts are all there and as they were written. Raises CheckpointError."""
+        state, digests = _manifest(folder)
         for name, digest in digests.items():
-            if not folder.has(name):
-                raise CheckpointError(f"{folder}: {name} is missing")
-            if folder.digest(name) != digest:
-                raise CheckpointError(f"{folder}: {name} is not what was written (its hash differs)")
+            _check(folder, name, digest)
         return state
+
+    @staticmethod
+    def load_policy(folder: Storage) -> dict[str, Any]:
+        """The state of a commit whose `POLICY` is there and as it was written. Raises CheckpointError."""
+        state, digests = _manifest(folder)
+        _check(folder, POLICY, digests.get(POLICY, ""))
+        return state
+
+
+def _manifest(folder: Storage) -> tuple[dict[str, Any], dict[str, str]]:
+    """State, and digests by the parts' names."""
+    try:
+        manifest = json.loads(folder.read(MANIFEST))
+        return manifest["state"], manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: its manifest cannot be read ({error!r})") from error
+
+
+def _check(folder: Storage, name: str, digest: str) -> None:
+    if not folder.has(name):
+        raise CheckpointError(f"{folder}: {name} is missing")
+    if folder.digest(name) != digest:
+        raise CheckpointError(f"{folder}: {name} is not what was written (its hash differs)")

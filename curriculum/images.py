@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -27,14 +28,24 @@ def load_image(path: str | Path) -> Image.Image:
     """
     if not Path(path).is_file():
         raise ImageError(f"{path}: no such image file")
+    with open(path, "rb") as file:
+        return read_image(file, str(path))
+
+
+def read_image(file: BinaryIO, name: str, most_pixels: int | None = None) -> Image.Image:
+    """As `load_image`, from an open file. Raises ImageError, which calls the image `name`; where it is larger, too."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
+            if most_pixels and image.width * image.height > most_pixels:
+                raise ImageError(f"{name}: {image.width} × {image.height} pixels; {most_pixels:,} pixels at most")
             image.load()
             return (_to_8_bits(image) if image.mode.startswith(_DEEP_MODES) else image).convert("RGB")
+    except ImageError:
+        raise
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not an image that can be read; PNG and JPEG can") from error
+        raise ImageError(f"{name}: not an image that can be read; PNG and JPEG can") from error
     except _FAULTS as error:
-        raise ImageError(f"{path}: the image cannot be read to its end ({' '.join(str(error).split())})") from error
+        raise ImageError(f"{name}: the image cannot be read to its end ({' '.join(str(error).split())})") from error
 
 
 def check_image(path: str | Path) -> tuple[int, int]:

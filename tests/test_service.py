@@ -1,19 +1,28 @@
 """The service over HTTP, on the real Ray Serve."""
 
+import asyncio
+import base64
 import json
+import os
 import re
 import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import openai
 import pytest
 import schemathesis
+import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
+from safetensors.torch import load_file, save_file
 
+from actors.storage import POLICY, Storage
+from cluster.checkpoint import Checkpoints
 from cluster.errors import UserError
 from cluster.recipe import parse_recipe
+from cluster.run_record import RunRecord
 from cluster.service.app import LARGEST_REQUEST, build
 from cluster.service.runs_api import EXAMPLE as RECIPE
 from cluster.service.runs_api import confine
@@ -46,7 +55,7 @@ class Caller:
 
 @pytest.fixture(scope="module")
 def service(run, tmp_path_factory):
-    """The service, for the folder in which the finished run is."""
+    """The service, for the folder in which the finished run is; its policy follows a copy of that run."""
     import socket
 
     from ray import serve
@@ -63,7 +72,8 @@ def service(run, tmp_path_factory):
     tokens = tmp_path_factory.mktemp("service") / "tokens.yaml"
     tokens.write_text(yaml.safe_dump(kept))
     serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
-    serve.run(application(ServiceArguments(root=run.parent, tokens=tokens)), name="curlvpr")
+    shutil.copytree(run, run.parent / "served")
+    serve.run(application(ServiceArguments(root=run.parent, tokens=tokens, policy="served")), name="curlvpr")
     yield caller
     serve.shutdown()
 
@@ -137,6 +147,95 @@ def test_allowed_places_are_below_and_not_beside():
     assert not fits("s3://bucket/ab", "s3://bucket/a") and not fits("s3://bucket/a/../b", "s3://bucket/a")
 
 
+@pytest.fixture
+def openai_client(service):
+    return openai.AsyncOpenAI(base_url=service.url + "/v1", api_key=service.tokens["read"], max_retries=0, timeout=120)
+
+
+def data_uri(path):
+    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
+
+
+def chat_of(task):
+    """A test task as a chat."""
+    options = "".join(f"\n{letter}) {text}" for letter, text in task.options.items())
+    return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_uri(task.images[0])}},
+                                         {"type": "text", "text": task.question + options}]}]
+
+
+def test_a_chat_is_answered_as_the_run_answered_the_same_task(service, run, openai_client):
+    """Bytes that make no character are left out: a model that knows so little writes many, and each side shows them in its way."""
+    record, served = RunRecord(run), run.parent / "served"
+    version = max(test.version for test in record.tests)
+    answers = dict(list(record.answers(version).items())[:4])
+    tasks = record.tasks(answers)
+
+    def plain(text):
+        return text.replace("\ufffd", "")
+
+    async def ask():
+        whole = await asyncio.gather(*(openai_client.chat.completions.create(
+            model="served", messages=chat_of(tasks[id]), temperature=0) for id in answers))
+        stream = await openai_client.chat.completions.create(
+            model="served", messages=chat_of(tasks[next(iter(answers))]), temperature=0, stream=True, stream_options={"include_usage": True})
+        return (await openai_client.models.list()).data, whole, [piece async for piece in stream]
+
+    models, whole, pieces = asyncio.run(ask())
+    assert [model.id for model in models] == ["served"]
+    assert {answer.system_fingerprint for answer in whole} == {f"served/{sorted(os.listdir(served / 'checkpoints'))[-1]}"}
+    texts = [answer["response"] for answer in answers.values()]
+    assert [plain(answer.choices[0].message.content) for answer in whole] == [plain(text) for text in texts]
+    text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+    assert plain(text) == plain(texts[0]) and len(pieces) > 5
+    assert pieces[-1].usage.completion_tokens == whole[0].usage.completion_tokens
+
+
+def test_new_weights_are_taken_up_while_two_hundred_chat(service, run, openai_client):
+    """The new commit's weights are noise; every chat is answered, some begun before it, and later ones by it."""
+    served = run.parent / "served"
+    checkpoints = Checkpoints(Storage(str(served / "checkpoints")), 2)
+    newest = checkpoints.committed()[-1]
+    state = Checkpoints.load_policy(newest)
+    weights = {name: value + 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0))
+               for name, value in load_file(served / "checkpoints" / newest.name / POLICY).items()}
+    record = RunRecord(run)
+    task = next(iter(record.tasks(record.answers(0)).values()))
+
+    async def chat(number):
+        return await openai_client.chat.completions.create(model="served", messages=chat_of(task), seed=number, max_tokens=32)
+
+    async def ask():
+        chats = [asyncio.create_task(chat(number)) for number in range(200)]
+        await asyncio.wait(chats, return_when=asyncio.FIRST_COMPLETED)
+        folder = checkpoints.begin(state["step"] + 1)
+        with folder.workspace() as made:
+            save_file(weights, made / POLICY)
+            digests = folder.take_in(made)
+        checkpoints.commit(folder, digests, state | {"version": state["version"] + 1})
+        while (last := await chat(200)).system_fingerprint != f"served/{folder.name}":
+            chats.append(asyncio.create_task(chat(len(chats))))
+            await asyncio.sleep(0.1)
+        return await asyncio.gather(*chats), last
+
+    answers, last = asyncio.run(ask())
+    assert len(answers) >= 200 and all(answer.choices[0].finish_reason for answer in answers)
+    assert {answer.system_fingerprint for answer in answers} >= {f"served/{newest.name}"}
+    assert last.system_fingerprint != f"served/{newest.name}"
+
+
+@pytest.mark.parametrize("change, status, words", [
+    ({"model": "other"}, 404, "this service has 'served'"), ({"tools": []}, 422, "Extra inputs"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/a.png"}}]}]}, 422,
+     "messages.0.content.0: an image comes as data:"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]}, 422,
+     "messages.0.content.0: not an image"),
+    ({"messages": [{"role": "user", "content": "why " * 2000}]}, 400, "maximum context length")])
+def test_a_chat_that_cannot_be_answered_is_told(service, change, status, words):
+    body = {"model": "served", "messages": [{"role": "user", "content": "Is there a mass?"}]} | change
+    told, answer = service("POST", "/v1/chat/completions", body, role="read")
+    assert told == status and words in str(answer)
+
+
 def routes():
     for path, methods in build(Path("runs"), []).openapi()["paths"].items():
         for method, operation in methods.items():
@@ -150,7 +249,7 @@ def test_every_route_wants_a_token_of_the_right_role(service, method, path, oper
     assert service(method, path, body, role=None)[0] == 401
     assert service(method, path, body, token="wrong")[0] == 401
     status, answer = service(method, path, body, role="read")
-    if method == "GET" or "/rewards/" in path:
+    if method == "GET" or "/rewards/" in path or "/chat/" in path:
         assert status not in (401, 403)
     else:
         assert status == 403 and "needs the role operate" in answer["detail"]

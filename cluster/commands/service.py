@@ -13,16 +13,20 @@ def serve(
     root: Annotated[Path, typer.Option(help="the folder of the runs, which every node reaches")] = Path("runs"),
     allow: Annotated[Optional[list[str]], typer.Option(help="a folder or URI, beside the root, that submitted recipes may name for "
                                                        "data, model and checkpoints; may be repeated")] = None,
+    policy: Annotated[Optional[str], typer.Option(help="a run of the root, whose newest commit is followed, or a model folder: it "
+                                                  "answers at /v1/chat/completions")] = None,
+    policy_replicas: Annotated[int, typer.Option(min=1, help="at most so many engines, as chats come")] = 1,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets others than this machine in")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
 ) -> None:
-    """Serve runs and rewards over HTTP, on Ray Serve; routes and examples are at /docs."""
+    """Serve runs, rewards and a policy over HTTP, on Ray Serve; routes and examples are at /docs."""
     from actors.environment import quiet_libraries
 
     quiet_libraries()
-    from ..service.serving import serve_forever
+    from ..service.serving import ServiceArguments, serve_forever
 
-    serve_forever(root, tokens, allow or [], host, port)
+    serve_forever(ServiceArguments(root=root, tokens=tokens, allow=tuple(allow or ()), policy=policy, policy_replicas=policy_replicas),
+                  host, port)
 
 
 def token(

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from . import page, rewards_api, runs_api
+from . import chat_api, page, rewards_api, runs_api
 from .tokens import Role, Token, find_token
 
 LARGEST_REQUEST = 32 * 2**20  # bytes
@@ -20,18 +20,21 @@ _REFUSED: dict[int | str, dict[str, Any]] = {401: {"description": "no token, or 
 bearer = HTTPBearer(auto_error=False, description="a token of the service's file")
 
 
-def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = ()) -> FastAPI:
+def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), policy: str | None = None) -> FastAPI:
     """The application for the runs below `root`; every route of /v1 wants a token.
 
     Args:
         allowed: folders and URIs, beside `root`, that a recipe may name as its data, model and storage.
+        policy: the name of the model that the service serves, where it serves one.
     """
-    app = FastAPI(title="curlvpr", version="1", description="Runs, and rewards that rules verify, for chest X-ray models.")
+    app = FastAPI(title="curlvpr", version="1", description="Runs, rewards that rules verify, and the policy, for chest X-ray models.")
     app.state.root, app.state.tokens, app.state.allowed = root, tuple(tokens), (str(root), *allowed)
+    app.state.policy = policy
     app.include_router(runs_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(page.page)
     app.include_router(page.panels, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(rewards_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
+    app.include_router(chat_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(runs_api.operate, dependencies=[Depends(needs("operate"))], responses=_REFUSED)
 
     @app.middleware("http")

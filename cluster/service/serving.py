@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import ray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
@@ -17,6 +16,7 @@ from actors.environment import ENVIRONMENT
 
 from ..errors import UserError
 from .app import build
+from .policy import deployment, find_source
 from .rewards_api import Scorer
 from .tokens import read_tokens
 
@@ -29,37 +29,42 @@ class ServiceArguments(BaseModel):
     root: Path
     tokens: Path
     allow: tuple[str, ...] = ()
+    policy: str | None = None  # a run below the root, or a model folder
+    policy_replicas: int = Field(1, ge=1)  # at most
 
 
 def application(arguments: ServiceArguments) -> Application:
-    """The service for the runs below a folder. Raises UserError: the tokens cannot be read."""
+    """The service for the runs below a folder. Raises UserError: the tokens cannot be read, or there is no such policy."""
     root, tokens, allow = arguments.root.absolute(), read_tokens(arguments.tokens), arguments.allow
     root.mkdir(parents=True, exist_ok=True)
+    source = find_source(root, arguments.policy) if arguments.policy else None
+    name = source.name if source else None
 
     @serve.deployment(name="Api", max_ongoing_requests=200, ray_actor_options={"num_cpus": 0.25})
-    @serve.ingress(lambda: build(root, tokens, allow))
+    @serve.ingress(lambda: build(root, tokens, allow, name))
     class Api:
-        def __init__(self, scorer: DeploymentHandle) -> None:
-            self.scorer = scorer  # makes it part of the application; routes ask for it by name
+        def __init__(self, *parts: DeploymentHandle) -> None:
+            self.parts = parts  # makes them part of the application; routes ask for them by name
 
         def __repr__(self) -> str:
             return "api"
 
-    return Api.bind(Scorer.bind())
+    policy = [deployment(source, arguments.policy_replicas).bind(source)] if source else []
+    return Api.bind(Scorer.bind(), *policy)
 
 
-def serve_forever(root: Path, tokens: Path, allow: Sequence[str], host: str, port: int) -> None:
+def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
     """Joins the cluster (or starts one on this machine), serves, and ends with SIGINT or SIGTERM.
 
     Raises:
-        UserError: the tokens cannot be read, or the service does not start.
+        UserError: the tokens cannot be read, there is no such policy, or the service does not start.
     """
-    service = application(ServiceArguments(root=root, tokens=tokens, allow=tuple(allow)))
+    service = application(arguments)
     ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, namespace=NAME)
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
         serve.run(service, name=NAME)
-        print(f"serving the runs of {root.absolute()} at http://{host}:{port}; its routes: http://{host}:{port}/docs", flush=True)
+        print(f"serving the runs of {arguments.root.absolute()} at http://{host}:{port}; its routes: http://{host}:{port}/docs", flush=True)
         over = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: over.set())
