@@ -61,7 +61,8 @@ class Engine:
         if config.gpus == 0:  # seeded requests crash the CPU engine when their prefill is chunked
             arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni")
         else:
-            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_share)
+            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_share,
+                              enable_sleep_mode=config.sleep)
         self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
     async def over(self) -> None:
@@ -89,6 +90,13 @@ class Engine:
             await self.llm.reset_mm_cache()
             await self.llm.reset_encoder_cache()
             await self.llm.update_weight_version(version)
+
+    async def sleep(self) -> None:
+        """Gives the GPU's memory back, weights and cache: `wake`, then `load`, before the next prompt. On a CPU it keeps them."""
+        await self.llm.sleep(level=2)
+
+    async def wake(self) -> None:
+        await self.llm.wake_up()
 
     async def difference(self, probe: Probe) -> float:
         """Largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities."""

@@ -16,7 +16,7 @@ from .encode import Encoder, PromptConfig
 from .engine import Engine
 from .title import set_title
 from .trajectory import Group, Request, Trajectory
-from .weights import Version
+from .weights import ASLEEP, Version
 
 
 class RolloutConfig(BaseModel):
@@ -39,7 +39,10 @@ class RolloutConfig(BaseModel):
     max_batched_tokens: PositiveInt = 16384
     threads: PositiveInt = Field(1, description="of one worker's engine, on CPU")
     kv_cache_gib: PositiveInt = Field(1, description="on CPU; on a GPU `gpu_memory` rules")
-    gpu_memory: float = Field(0.9, gt=0, le=1, description="of what `gpus` gives a worker: with 0.5, of half a GPU")
+    gpu_memory: float = Field(0.9, gt=0, le=1, description="of what `gpus` gives a worker: with 0.5, of half a GPU; "
+                              "with `sleep` of all of it, beside what the learner keeps")
+    sleep: bool = Field(False, description="engines give their GPU memory back while the learner works, for few GPUs: with "
+                        "gpus 0.5 each, a rollout worker and a learner share one")
     probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
     timeout_s: PositiveFloat = Field(600, description="for a worker's share of a step, its start, and an update of its weights")
     silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for so long is replaced")
@@ -47,7 +50,7 @@ class RolloutConfig(BaseModel):
     @property
     def gpu_share(self) -> float:
         """What an engine takes of each of its GPUs."""
-        return self.gpu_memory * min(1.0, self.gpus)
+        return self.gpu_memory if self.sleep else self.gpu_memory * min(1.0, self.gpus)
 
     @model_validator(mode="after")
     def _range_holds_workers(self) -> "RolloutConfig":
@@ -106,7 +109,7 @@ class RolloutWorker:
         os._exit(1)
 
     async def update(self, version: Version) -> float:
-        """Takes the weights `version` from the store and proves that the engine holds them.
+        """Takes the weights `version` from the store and proves that the engine holds them; or sleeps, where it is `ASLEEP`.
 
         Responses that are being written go on with the new weights, which read their beginning anew.
 
@@ -116,6 +119,12 @@ class RolloutWorker:
         Raises:
             WeightsMismatch: the engine's numbers are not the learner's; the worker stays without a version.
         """
+        if version == ASLEEP:
+            await self.engine.sleep()
+            self.version = version
+            return 0.0
+        if self.version == ASLEEP:
+            await self.engine.wake()
         reference, probe = await self.store.fetch.remote(version)
         weights = await reference
         self.version = None

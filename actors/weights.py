@@ -25,6 +25,7 @@ class Version(NamedTuple):
         return f"{self.lineage}.{self.number}"
 
 
+ASLEEP = Version(-1, -1)  # what a rollout worker holds whose engine has given its memory to the learner
 Probe = list[tuple[Sample, np.ndarray]]  # with float32 [response tokens]
 
 

@@ -133,6 +133,14 @@ class Recipe(_Part):
                                  f"at least {least}, one for each learner worker and update, are needed")
         return self
 
+    @model_validator(mode="after")
+    def _sleepers_are_not_ahead(self) -> "Recipe":
+        for stage in self.stages:
+            if self.rollout.sleep and getattr(stage.training, "max_staleness", 0):
+                raise ValueError(f"stages.{stage.name}.training.max_staleness: engines that sleep while the learner works "
+                                 "(rollout.sleep) cannot write ahead of it; 0 is needed")
+        return self
+
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a YAML file with `overrides` ("stages.closed.gate.max_steps=50") laid over it.

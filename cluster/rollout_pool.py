@@ -12,7 +12,7 @@ from actors.encode import PromptConfig
 from actors.restarts import Restarts
 from actors.rollout import RolloutConfig, RolloutWorker
 from actors.trajectory import Group, Request
-from actors.weights import Version
+from actors.weights import ASLEEP, Version
 
 from .batch import Batch, GivenUp
 from .health import Limits
@@ -63,6 +63,10 @@ class RolloutPool:
             RemoteFailure: no worker holds the version, and none can be started.
         """
         return max(self.pool.update(version))
+
+    def sleep(self) -> None:
+        """Every worker gives its GPU memory back, until the next `update`. Raises RemoteFailure."""
+        self.pool.update(ASLEEP)
 
     def submit(self, requests: Sequence[Request], temperature: float) -> Batch:
         """Asks for a group for each request, by the weights that the pool was brought to last.

@@ -204,6 +204,7 @@ class Run:
         """One update on gold traces."""
         training = stage.training
         drawn = self.sampler.draw(stage.mixture, training.tasks_per_step)
+        self._free_gpus()
         with self._phase("learn"):
             row = self.workers.learner.sft([task for task, _ in drawn], self._rate(training))
         self.version += 1
@@ -226,6 +227,7 @@ class Run:
                 verdicts, is_open = self.gate.apply(verdicts)
                 gate = {"batch_gate": float(is_open)}
             scored = [ScoredGroup(*both) for both in zip(groups, verdicts, strict=True)]
+        self._free_gpus()
         with self._phase("learn"):
             row = self.workers.learner.grpo(scored, training, self._rate(training), temperature)
         row |= response_numbers(scored, self.version) | gate
@@ -234,6 +236,13 @@ class Run:
             self.ledger.train(group.group_id, self.version)
         self.folder.add_trajectories(self.step, stage.name, scored, self.recipe.log_trajectories)
         return row
+
+    def _free_gpus(self) -> None:
+        """Where learner and rollout workers share GPUs, these sleep from here to the next version."""
+        if self.recipe.rollout.sleep:
+            with self._phase("publish"):
+                self.workers.rollouts.sleep()
+            self.published = None
 
     def _rate(self, training: SftTraining | GrpoTraining) -> float:
         """The learning rate of the present step."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cluster.errors import UserError
 from cluster.recipe import Recipe, load_recipe
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
@@ -26,3 +27,10 @@ def test_settings_are_laid_over_a_recipe():
                          ["stages.closed.training.lr=2e-5", "stages.0.gate.max_steps=7", "seed=3", "model={tiny: {layers: 2}}"])
     assert isinstance(recipe, Recipe) and recipe.stages[1].training.lr == 2e-5 and recipe.stages[0].gate.max_steps == 7
     assert recipe.seed == 3 and recipe.model.tiny.layers == 2
+
+
+def test_engines_that_sleep_do_not_write_ahead():
+    sleep, ahead = "rollout.sleep=true", "stages.closed.training={max_staleness: 1, correction: token}"
+    assert load_recipe(RECIPES[0].with_name("smoke.yaml"), [sleep]).rollout.sleep
+    with pytest.raises(UserError, match="stages.closed.training.max_staleness: engines that sleep"):
+        load_recipe(RECIPES[0].with_name("smoke.yaml"), [sleep, ahead])

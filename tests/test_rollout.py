@@ -13,7 +13,7 @@ from actors.policy import Policy
 from actors.rollout import RolloutConfig
 from actors.trajectory import Request, Sample
 from actors.waiting import RemoteFailure, wait_for
-from actors.weights import Version, WeightStore, pack
+from actors.weights import ASLEEP, Version, WeightStore, pack
 from faulty_loader import DAMAGES, FaultyWorker
 
 CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
@@ -150,6 +150,18 @@ def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(re
         assert wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0") < 1e-4  # the loader alone was at fault
     finally:
         policy.model.load_state_dict(before)
+
+
+def test_a_worker_that_sleeps_writes_nothing_until_it_is_given_weights_again(ready, phantom_tasks):
+    """On a CPU its memory stays; what is shown here is that it wakes sound."""
+    requests = [Request("g", phantom_tasks[0], 2, 7)]
+    before = [t.ids.tolist() for t in generate(ready, requests, 1)[0].trajectories]
+    for _ in range(2):
+        wait_for(ready.update.remote(ASLEEP), 60, "rollout-0")
+    with pytest.raises(RemoteFailure, match="0.1 is wanted"):
+        generate(ready, requests, 1)
+    assert wait_for(ready.update.remote(Version(0, 1)), 120, "rollout-0") < 1e-4
+    assert [t.ids.tolist() for t in generate(ready, requests, 1)[0].trajectories] == before
 
 
 def test_a_version_that_is_not_kept_is_named(ready):
