@@ -40,7 +40,7 @@ def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), poli
     @app.middleware("http")
     async def not_too_large(request: Request, call_next: Callable[[Request], Awaitable[Any]]) -> Any:
         length = request.headers.get("content-length", "0")
-        if request.method in ("POST", "PUT", "PATCH") and "content-length" not in request.headers:
+        if "transfer-encoding" in request.headers:
             return JSONResponse({"detail": "a request with a body tells its Content-Length"}, 411)
         if not length.isdigit() or int(length) > LARGEST_REQUEST:
             return JSONResponse({"detail": f"at most {LARGEST_REQUEST} bytes"}, 413)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from pathlib import Path
@@ -60,6 +61,7 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
         UserError: the tokens cannot be read, there is no such policy, or the service does not start.
     """
     service = application(arguments)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Serve sets its own when it is imported
     ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, namespace=NAME)
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
