@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 
 from . import chat_api, page, rewards_api, runs_api
 from .tokens import Role, Token, find_token
@@ -37,22 +38,30 @@ def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), poli
     app.include_router(chat_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(runs_api.operate, dependencies=[Depends(needs("operate"))], responses=_REFUSED)
 
-    @app.middleware("http")
-    async def not_too_large(request: Request, call_next: Callable[[Request], Awaitable[Any]]) -> Any:
-        length = request.headers.get("content-length", "0")
-        if "transfer-encoding" in request.headers:
-            return JSONResponse({"detail": "a request with a body tells its Content-Length"}, 411)
-        if not length.isdigit() or int(length) > LARGEST_REQUEST:
-            return JSONResponse({"detail": f"at most {LARGEST_REQUEST} bytes"}, 413)
-        return await call_next(request)
-
+    app.add_middleware(NotTooLarge)
     return app
 
 
-def needs(role: Role) -> Callable[..., None]:
+class NotTooLarge:
+    """Refuses a request by what it says of its length, before it is read."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        told = Headers(scope=scope) if scope["type"] == "http" else {}
+        length, refusal = told.get("content-length", "0"), None
+        if "transfer-encoding" in told:
+            refusal = JSONResponse({"detail": "a request with a body tells its Content-Length"}, 411)
+        elif not length.isdigit() or int(length) > LARGEST_REQUEST:
+            refusal = JSONResponse({"detail": f"at most {LARGEST_REQUEST} bytes"}, 413)
+        await (refusal or self.app)(scope, receive, send)
+
+
+def needs(role: Role) -> Callable[..., Awaitable[None]]:
     """A dependency that lets in who has a token of the role."""
 
-    def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+    async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         token = find_token(request.app.state.tokens, given.credentials) if given else None
         if token is None:
             raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})

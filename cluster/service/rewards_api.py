@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, HTTPException
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from ray import serve
-from ray.exceptions import RayError
 
 from rewards.config import RewardConfig
 from rewards.verdict import Verdict
@@ -17,7 +15,6 @@ from ..errors import UserError
 from ..reward_explain import payments
 from ..reward_file import Row, read_row
 
-SCORER, TIMEOUT_S = "Scorer", 30
 EXAMPLE = {"domain": "closed", "options": {"A": "Effusion", "B": "No finding"}, "gold": ["A"],
            "response": "<think>The right angle is blunt.</think><answer>A ✅</answer><think>So it is A.</think><answer>A</answer>"}
 
@@ -87,55 +84,34 @@ class Explanation(BaseModel):
     points: list[Points] = Field(description="their sum is the verdict's total")
 
 
-@serve.deployment(name=SCORER, max_ongoing_requests=16,
-                  autoscaling_config={"min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 4},
-                  ray_actor_options={"num_cpus": 0.25})
-class Scorer:
-    """Scores on CPUs; more replicas come with more requests."""
-
-    def __repr__(self) -> str:
-        return "scorer"
-
-    def score(self, rows: list[Row], preset: str) -> list[Verdict]:
-        config = RewardConfig(preset=preset)
-        return [row.score(config) for row in rows]
-
-
 router = APIRouter(prefix="/v1/rewards", tags=["rewards"])
 
 
 @router.post("/score", response_model=ScoreAnswer)
-async def score(request: Annotated[ScoreRequest, Body(openapi_examples={"one": {"value": {"responses": [EXAMPLE]}}})]) -> Any:
+def score(request: Annotated[ScoreRequest, Body(openapi_examples={"one": {"value": {"responses": [EXAMPLE]}}})]) -> Any:
     """What each response is worth, in parts, and why."""
-    verdicts = await _verdicts(_rows(request.responses, request.preset), request.preset)
-    return {"verdicts": [_told(verdict) for verdict in verdicts]}
+    config = RewardConfig(preset=request.preset)
+    verdicts = [_told(row.score(config)) for row in _rows(request.responses, config)]
+    return JSONResponse({"verdicts": verdicts})  # the model above is for readers; checking our own numbers takes as long as scoring
 
 
 @router.post("/explain", response_model=Explanation)
-async def explain(response: Annotated[Response, Body(openapi_examples={"one": {"value": EXAMPLE}})],
-                  preset: Literal["strict", "paper"] = "strict") -> Any:
+def explain(response: Annotated[Response, Body(openapi_examples={"one": {"value": EXAMPLE}})],
+            preset: Literal["strict", "paper"] = "strict") -> Any:
     """One response: its verdict, and how its points add up."""
-    [row] = _rows([response], preset)
-    [verdict] = await _verdicts([row], preset)
+    config = RewardConfig(preset=preset)
+    [row] = _rows([response], config)
+    verdict = row.score(config)
     return {"verdict": _told(verdict), "points": [
         {"part": p.part, "value": p.value, "weight": p.weight, "points": p.points, "held": p.held}
-        for p in payments(row.task, verdict, RewardConfig(preset=preset))]}
+        for p in payments(row.task, verdict, config)]}
 
 
-def _rows(responses: list[Response], preset: str) -> list[Row]:
-    config = RewardConfig(preset=preset)
+def _rows(responses: list[Response], config: RewardConfig) -> list[Row]:
     try:
         return [read_row(f"responses.{number}", response.model_dump(), config) for number, response in enumerate(responses)]
     except UserError as error:
         raise HTTPException(422, str(error)) from error
-
-
-async def _verdicts(rows: list[Row], preset: str) -> list[Verdict]:
-    scorer = serve.get_deployment_handle(SCORER, serve.get_replica_context().app_name)
-    try:
-        return await asyncio.wait_for(scorer.score.remote(rows, preset), TIMEOUT_S)
-    except (TimeoutError, RayError) as error:
-        raise HTTPException(503, f"no scorer answered within {TIMEOUT_S} s; try again later") from error
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from actors.environment import ENVIRONMENT
 from ..errors import UserError
 from .app import build
 from .policy import deployment, find_source
-from .rewards_api import Scorer
 from .tokens import read_tokens
 
 NAME = "curlvpr"
@@ -41,7 +40,8 @@ def application(arguments: ServiceArguments) -> Application:
     source = find_source(root, arguments.policy) if arguments.policy else None
     name = source.name if source else None
 
-    @serve.deployment(name="Api", max_ongoing_requests=200, ray_actor_options={"num_cpus": 0.25})
+    @serve.deployment(name="Api", max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0.25}, autoscaling_config={
+        "min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 100})
     @serve.ingress(lambda: build(root, tokens, allow, name))
     class Api:
         def __init__(self, *parts: DeploymentHandle) -> None:
@@ -51,7 +51,7 @@ def application(arguments: ServiceArguments) -> Application:
             return "api"
 
     policy = [deployment(source, arguments.policy_replicas).bind(source)] if source else []
-    return Api.bind(Scorer.bind(), *policy)
+    return Api.bind(*policy)
 
 
 def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
