@@ -2,25 +2,36 @@
 
 import gzip
 import json
+import shlex
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import jsonschema
 import pytest
 import ray
 import yaml
+from pydantic import ValidationError
+from ray._common.utils import import_attr
+from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
 from ray.core.generated.autoscaler_pb2 import GangResourceRequest
+from ray.serve import Application
+from ray.serve.schema import ServeDeploySchema
+from typer.testing import CliRunner
 
+from cluster.cli import app
 from cluster.footprint import lacking
 from cluster.ray_cluster import LEARNER_RESOURCE
 from cluster.recipe import load_recipe
+from cluster.service.serving import ServiceArguments
 
 HERE = Path(__file__).parent
-CLAIM, CLUSTER = yaml.safe_load_all((HERE.parent / "deploy.yaml").read_text(encoding="utf-8"))
+ITEMS = {item["kind"]: item for item in yaml.safe_load((HERE.parent / "deploy.yaml").read_text(encoding="utf-8"))["items"]}
+CLAIM, CLUSTER, JOB, SERVICE = (ITEMS[kind] for kind in ("PersistentVolumeClaim", "RayCluster", "RayJob", "RayService"))
 SPEC = CLUSTER["spec"]
 GROUPS = {group["groupName"]: group for group in SPEC["workerGroupSpecs"]}
 PODS = {name: group["template"]["spec"] for name, group in {"head": SPEC["headGroupSpec"], **GROUPS}.items()}
@@ -41,9 +52,9 @@ def strict(schema):
     return schema if "properties" not in schema else {"additionalProperties": False, **schema}
 
 
-@pytest.fixture(scope="module")
-def validator():
-    schema = json.loads(gzip.decompress((HERE / "kuberay" / "raycluster-v1.json.gz").read_bytes()))
+@cache
+def validator(kind):
+    schema = json.loads(gzip.decompress((HERE / "kuberay" / f"{kind.lower()}-v1.json.gz").read_bytes()))
     return jsonschema.Draft202012Validator(strict(schema))
 
 
@@ -65,23 +76,66 @@ def launched(requests=(), gangs=()):
     return Counter({launch.instance_type: launch.count for launch in reply.to_launch})
 
 
-def test_the_manifest_meets_kuberays_schema(validator):
-    assert (CLUSTER["apiVersion"], CLUSTER["kind"]) == ("ray.io/v1", "RayCluster")
-    assert [f"{e.json_path}: {e.message}" for e in validator.iter_errors(CLUSTER)] == []
+@pytest.mark.parametrize("kind", ["RayCluster", "RayJob", "RayService"])
+def test_the_manifest_meets_kuberays_schema(kind):
+    assert ITEMS[kind]["apiVersion"] == "ray.io/v1"
+    assert [f"{e.json_path}: {e.message}" for e in validator(kind).iter_errors(ITEMS[kind])] == []
 
 
-@pytest.mark.parametrize("path, value", [
-    (("enableInTreeAutoScaling",), True), (("autoscalerOptions", "version"), "v3"),
-    (("workerGroupSpecs", 0, "maxReplicas"), "8"),
-    (("workerGroupSpecs", 0, "template", "spec", "containers", 0, "imagePullpolicy"), "Always"),
-    (("headGroupSpec", "rayStartParams", "num-cpus"), 0)])
-def test_the_schema_refuses_what_kubernetes_would_refuse_or_drop(validator, path, value):
-    broken = json.loads(json.dumps(CLUSTER))
+@pytest.mark.parametrize("kind, path, value", [
+    ("RayCluster", ("enableInTreeAutoScaling",), True), ("RayCluster", ("autoscalerOptions", "version"), "v3"),
+    ("RayCluster", ("workerGroupSpecs", 0, "maxReplicas"), "8"),
+    ("RayCluster", ("workerGroupSpecs", 0, "template", "spec", "containers", 0, "imagePullpolicy"), "Always"),
+    ("RayCluster", ("headGroupSpec", "rayStartParams", "num-cpus"), 0),
+    ("RayCluster", ("gcsFaultToleranceOptions", "redisPasswordSecret"), "curlvpr"),
+    ("RayJob", ("entryPoint",), "true"), ("RayJob", ("clusterSelector",), "curlvpr"),
+    ("RayService", ("serveConfig",), ""), ("RayService", ("rayClusterConfig", "headGroup"), {})])
+def test_the_schema_refuses_what_kubernetes_would_refuse_or_drop(kind, path, value):
+    broken = json.loads(json.dumps(ITEMS[kind]))
     node = broken["spec"]
     for key in path[:-1]:
         node = node[key]
     node[path[-1]] = value
-    assert not validator.is_valid(broken)
+    assert not validator(kind).is_valid(broken)
+
+
+def test_each_part_can_be_applied_alone_and_finds_what_it_names():
+    parts = {kind: item["metadata"]["labels"]["part"] for kind, item in ITEMS.items()}
+    assert parts == {"PersistentVolumeClaim": "shared", "Deployment": "shared", "Service": "shared", "RayCluster": "cluster",
+                     "RayJob": "run", "RayService": "service"}
+    assert JOB["spec"]["clusterSelector"] == {"ray.io/cluster": CLUSTER["metadata"]["name"]}
+    redis = ITEMS["Service"]
+    assert SPEC["gcsFaultToleranceOptions"]["redisAddress"] == f"redis://{redis['metadata']['name']}:{redis['spec']['ports'][0]['port']}"
+    assert redis["spec"]["selector"].items() <= ITEMS["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_job_gives_a_command_of_ours_with_a_recipe_that_exists(monkeypatch):
+    """Read by the command line itself, in the place where the image has the code."""
+    command = shlex.split(JOB["spec"]["entrypoint"].replace("/curlvpr/", f"{HERE.parent}/"))
+    started = []
+    monkeypatch.setattr("cluster.session.start", lambda recipe, path: started.append((recipe, path)) or 0)
+    assert command.pop(0) == "curlvpr"
+    CliRunner().invoke(app, command, catch_exceptions=False)
+    ((recipe, path),) = started
+    assert recipe.roles == RECIPE.roles and path == Path("/shared/runs/cx_mind_7b")
+    assert all(Path(place).is_relative_to("/shared") for place in (recipe.data.tasks, recipe.model.path))
+    assert 1 <= JOB["spec"]["entrypointNumCpus"]  # else Ray puts the run loop into the head pod
+
+
+def test_the_service_is_one_that_serve_and_we_can_build(tmp_path):
+    spec = SERVICE["spec"]
+    assert spec["rayClusterConfig"] == SPEC  # all that holds for the cluster's pods holds for the service's
+    assert spec["upgradeStrategy"]["type"] == "None"  # else a change of the manifest ends the runs
+    (deployed,) = ServeDeploySchema(**yaml.safe_load(spec["serveConfigV2"])).applications
+    args = ServiceArguments(**deployed.args)
+    mounts = PODS["reward"]["containers"][0]["volumeMounts"]
+    assert any(args.tokens.is_relative_to(mount["mountPath"]) and mount["name"] == "tokens" for mount in mounts)
+    assert args.root == RECIPE.root and args.driver_cpus >= 1
+    (tmp_path / "tokens.yaml").write_text("[]")
+    build = import_attr(deployed.import_path)
+    assert isinstance(build(args.model_copy(update={"root": tmp_path, "tokens": tmp_path / "tokens.yaml"})), Application)
+    with pytest.raises(ValidationError, match="driver_cpu"):
+        ServiceArguments(**deployed.args, driver_cpu=1)
 
 
 def test_ray_is_the_version_that_runs_here():
@@ -125,13 +179,24 @@ def test_rollouts_on_learner_pods_leave_room_for_the_learner():
     assert GROUPS["learner"]["maxReplicas"] >= RECIPE.learner.workers + RECIPE.rollout.workers
 
 
-@pytest.mark.parametrize("name", PODS)
-def test_a_pod_is_confined_and_sized(name):
-    pod = PODS[name]
+@pytest.mark.parametrize("pod", [*PODS.values(), ITEMS["Deployment"]["spec"]["template"]["spec"]], ids=[*PODS, "redis"])
+def test_a_pod_is_confined(pod):
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert container["resources"]["requests"] == container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_pod_that_is_taken_back_has_time_to_drain(name):
+    """Ray drains a node at SIGTERM; Kubernetes must not kill it before Ray is done and has ended its processes."""
+    assert PODS[name]["terminationGracePeriodSeconds"] >= RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S + 15
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_has_memory_for_what_it_shares(name):
+    pod = PODS[name]
+    (container,) = pod["containers"]
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"

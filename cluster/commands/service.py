@@ -16,6 +16,7 @@ def serve(
     policy: Annotated[Optional[str], typer.Option(help="a run of the root, whose newest commit is followed, or a model folder: it "
                                                   "answers at /v1/chat/completions")] = None,
     policy_replicas: Annotated[int, typer.Option(min=1, help="at most so many engines, as chats come")] = 1,
+    driver_cpus: Annotated[float, typer.Option(min=0, help="for the loop of each run that is started; with 0 it runs on the head")] = 0,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets others than this machine in")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
 ) -> None:
@@ -25,8 +26,8 @@ def serve(
     quiet_libraries()
     from ..service.serving import ServiceArguments, serve_forever
 
-    serve_forever(ServiceArguments(root=root, tokens=tokens, allow=tuple(allow or ()), policy=policy, policy_replicas=policy_replicas),
-                  host, port)
+    serve_forever(ServiceArguments(root=root, tokens=tokens, allow=tuple(allow or ()), policy=policy, policy_replicas=policy_replicas,
+                                   driver_cpus=driver_cpus), host, port)
 
 
 def token(

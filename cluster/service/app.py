@@ -21,16 +21,18 @@ _REFUSED: dict[int | str, dict[str, Any]] = {401: {"description": "no token, or 
 bearer = HTTPBearer(auto_error=False, description="a token of the service's file")
 
 
-def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), policy: str | None = None) -> FastAPI:
+def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), policy: str | None = None,
+          driver_cpus: float = 0) -> FastAPI:
     """The application for the runs below `root`; every route of /v1 wants a token.
 
     Args:
         allowed: folders and URIs, beside `root`, that a recipe may name as its data, model and storage.
         policy: the name of the model that the service serves, where it serves one.
+        driver_cpus: as `submit_command`, for every run.
     """
     app = FastAPI(title="curlvpr", version="1", description="Runs, rewards that rules verify, and the policy, for chest X-ray models.")
     app.state.root, app.state.tokens, app.state.allowed = root, tuple(tokens), (str(root), *allowed)
-    app.state.policy = policy
+    app.state.policy, app.state.driver_cpus = policy, driver_cpus
     app.include_router(runs_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(page.page)
     app.include_router(page.panels, dependencies=[Depends(needs("read"))], responses=_REFUSED)

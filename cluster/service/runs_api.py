@@ -143,7 +143,7 @@ def start(request: Request, new: Annotated[NewRun, Body(openapi_examples={"tiny"
         except FileExistsError:  # by an earlier request
             continue
         if new.name or not (root / name).exists():
-            return {"run": name, "job": _submit(["train", str(submitted / f"{name}.yaml"), "--name", name], name)}
+            return {"run": name, "job": _submit(request, ["train", str(submitted / f"{name}.yaml"), "--name", name], name)}
 
 
 @operate.post("/{name}/scale", status_code=202, response_model=Asked, responses=_GONE)
@@ -155,10 +155,10 @@ def scale(run: Run, counts: Scale) -> Any:
 
 
 @operate.post("/{name}/{what}", status_code=202, response_model=Asked, responses=_GONE)
-def wish(run: Run, what: Literal["pause", "resume", "checkpoint", "stop"]) -> Any:
+def wish(request: Request, run: Run, what: Literal["pause", "resume", "checkpoint", "stop"]) -> Any:
     """Let a run wait, go on, commit, or commit and end, after its present step. A run that has ended is resumed as a new job."""
     if what == "resume" and told_status(run)["status"] not in (*GOING, "finished"):
-        return {"run": run.name, "asked": f"resume, as job {_submit(['resume', str(run)], run.name)}"}
+        return {"run": run.name, "asked": f"resume, as job {_submit(request, ['resume', str(run)], run.name)}"}
     return _ask(run, Wish(what))
 
 
@@ -176,9 +176,9 @@ def _below(place: str, folder: str) -> bool:
     return Path(place).is_absolute() and Path(place).resolve().is_relative_to(Path(folder).resolve())
 
 
-def _submit(command: list[str], run: str) -> str:
+def _submit(request: Request, command: list[str], run: str) -> str:
     try:
-        return submit_command(command, {"run": run})[1]
+        return submit_command(command, {"run": run}, driver_cpus=request.app.state.driver_cpus)[1]
     except UserError as error:
         raise HTTPException(503, str(error)) from error
 

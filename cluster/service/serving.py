@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import ray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
@@ -26,11 +26,14 @@ NAME = "curlvpr"
 class ServiceArguments(BaseModel):
     """The `args` of a Serve configuration with `import_path: cluster.service.serving:application`."""
 
+    model_config = ConfigDict(extra="forbid")
+
     root: Path
     tokens: Path
     allow: tuple[str, ...] = ()
     policy: str | None = None  # a run below the root, or a model folder
     policy_replicas: int = Field(1, ge=1)  # at most
+    driver_cpus: float = Field(0, ge=0, description="that a run's own process takes of the cluster; with 0 it is put on the head")
 
 
 def application(arguments: ServiceArguments) -> Application:
@@ -42,7 +45,7 @@ def application(arguments: ServiceArguments) -> Application:
 
     @serve.deployment(name="Api", max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0.25}, autoscaling_config={
         "min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 100})
-    @serve.ingress(lambda: build(root, tokens, allow, name))
+    @serve.ingress(lambda: build(root, tokens, allow, name, arguments.driver_cpus))
     class Api:
         def __init__(self, *parts: DeploymentHandle) -> None:
             self.parts = parts  # makes them part of the application; routes ask for them by name
