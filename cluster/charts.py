@@ -189,7 +189,8 @@ def _figure(plot: float, left: float, bottom: float, top: float = 0.05) -> tuple
 
 
 def _legend(figure: Figure, columns: int, **style: Any) -> None:
-    figure.legend(loc="lower center", ncols=columns, borderaxespad=0, borderpad=0.1, labelspacing=0.35, **style)
+    if any(axes.get_legend_handles_labels()[0] for axes in figure.axes):
+        figure.legend(loc="lower center", ncols=columns, borderaxespad=0, borderpad=0.1, labelspacing=0.35, **style)
 
 
 def _left_of(labels: Sequence[str]) -> float:

@@ -20,6 +20,7 @@ from .checkpoint import CheckpointError, run_checkpoints, run_storage
 from .control import Control
 from .display import Display, KeptDisplay, clock, open_display
 from .errors import UserError, in_words
+from .ledger import Ledger
 from .prepare import prepare
 from .ray_cluster import ray_cluster
 from .recipe import Recipe
@@ -91,14 +92,15 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | N
             display.say(f"finished in {took}; model {path / 'model'}, summary {path / 'summary.json'}")
         return 0
     except StoppedEarly:
+        _keep_early_end(recipe, path, "stopped", "while it waited for room on the cluster")
         display.say(f"stopped before its workers were started; go on with: curlvpr resume {path}")
         return 0
     except RemoteFailure as error:
-        return _stopped(run, display, "failed", str(error), 1)
+        return _stopped(run, recipe, path, display, "failed", str(error), 1)
     except OSError as error:  # a disk or a bucket
-        return _stopped(run, display, "failed", f"{type(error).__name__}: {error}", 1)
+        return _stopped(run, recipe, path, display, "failed", f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
-        return _stopped(run, display, "interrupted", f"interrupted; go on with: curlvpr resume {path}", 130)
+        return _stopped(run, recipe, path, display, "interrupted", f"interrupted; go on with: curlvpr resume {path}", 130)
     finally:
         if run:
             run.close()
@@ -183,9 +185,19 @@ def write_pages(path: Path, display: Display) -> None:
             display.say(f"the {what} was not written: {in_words(error)}")
 
 
-def _stopped(run: Run | None, display: KeptDisplay, status: str, why: str, code: int) -> int:
+def _keep_early_end(recipe: Recipe, path: Path, status: str, why: str) -> None:
+    """The summary of a run that ended before its workers stood; of one that is resumed, what it came to before is kept."""
+    if (path / "recipe.yaml").is_file() and not (path / "summary.json").exists():
+        summary = {"status": status, "why": why, "name": path.name, "recipe": recipe.name, "seed": recipe.seed, "steps": 0,
+                   "version": 0, "stages": [], "ledger": {**Ledger.EMPTY["counts"], "in_flight": 0}, "seconds": {"all": 0.0}}
+        Storage(str(path.absolute())).write("summary.json", json.dumps(summary, indent=2).encode())
+
+
+def _stopped(run: Run | None, recipe: Recipe, path: Path, display: KeptDisplay, status: str, why: str, code: int) -> int:
     if run:
         run.end(status, why)
+    else:
+        _keep_early_end(recipe, path, status, why)
     display.keep("say", why if why.startswith(status) else f"{status}: {why}")
     display.close()
     first, *rest = why.splitlines()

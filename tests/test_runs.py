@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from test_report import Writer, wrong
@@ -155,3 +157,18 @@ def test_runs_that_are_over_are_listed_without_ray(root, phantom_tasks):
     code = ("import sys; from pathlib import Path; from cluster.runs import list_runs; "
             f"rows = list_runs(Path({str(root)!r})); print(rows[0].status, 'ray' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "finished False\n"
+
+
+def test_a_run_that_ended_before_its_workers_stood_says_so(root):
+    """Interrupted while its tasks are made: the process gets what Ctrl-C sends."""
+    smoke = Path(__file__).parent.parent / "recipes" / "smoke.yaml"
+    process = subprocess.Popen([sys.executable, "-m", "cluster.cli", "train", str(smoke), "--name", "early", "--set", f"root={root}"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"RAY_ADDRESS": "local"})
+    while not (root / "early" / "recipe.yaml").is_file():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert "curlvpr resume" in process.communicate(timeout=60)[1].decode() and process.returncode == 130
+    told = kept_status(root / "early")
+    assert (told["status"], told["steps"]) == ("interrupted", 0) and "curlvpr resume" in told["why"]
+    assert [row.status for row in list_runs(root)] == ["interrupted"]
