@@ -79,6 +79,7 @@ def deployment(source: Source, replicas: int) -> Deployment:
     config = source.config
     return serve.deployment(
         name=DEPLOYMENT, max_ongoing_requests=2 * config.max_sequences, health_check_timeout_s=60,
+        graceful_shutdown_timeout_s=120,  # a replica that is not needed any more ends its chats first
         autoscaling_config={"min_replicas": 1, "max_replicas": replicas, "target_ongoing_requests": max(1, config.max_sequences // 2)},
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus})(Policy)
 
