@@ -122,11 +122,11 @@ def train_beside(act, recipe, path, train=start):
     assert code == 0
 
 
-def process(title):
-    """The process of one of this session's Ray actors whose title holds the words."""
+def process(*titles):
+    """The process of one of this session's Ray actors whose title holds one of the words: its name, or what it is at."""
     for candidate in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if title in " ".join(candidate.cmdline()):
+            if any(title in " ".join(candidate.cmdline()) for title in titles):
                 return candidate
     return None
 
@@ -150,7 +150,7 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
 
     def disturb():
         wait_until(lambda: '"rewound"' in (again / "ledger.jsonl").read_text() and booked(again, "issued", "open"))
-        process("ray::rollout-0 v").kill()
+        process("ray::rollout-0 v", "ray::RolloutWorker.").kill()
         wait_until(lambda: booked(again, "trained", "open"))
         process("ray::learner-0 v").suspend()
 
