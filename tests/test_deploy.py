@@ -105,7 +105,8 @@ def test_each_part_can_be_applied_alone_and_finds_what_it_names():
                      "RayJob": "run", "RayService": "service"}
     assert JOB["spec"]["clusterSelector"] == {"ray.io/cluster": CLUSTER["metadata"]["name"]}
     redis = ITEMS["Service"]
-    assert SPEC["gcsFaultToleranceOptions"]["redisAddress"] == f"redis://{redis['metadata']['name']}:{redis['spec']['ports'][0]['port']}"
+    (port,) = redis["spec"]["ports"]
+    assert SPEC["gcsFaultToleranceOptions"]["redisAddress"] == f"redis://{redis['metadata']['name']}:{port['port']}"
     assert redis["spec"]["selector"].items() <= ITEMS["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
 
 
