@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -66,11 +67,16 @@ def records(path):
 def test_wandb_holds_every_number_and_knows_the_run_again(offline):
     run = offline / "first"
     assert sitting(run, "wandb", (1, 2)) + sitting(run, "wandb", (2, 3)) == []  # step 2 is made again, after a commit
-    files = sorted(run.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
-    found = [record for path in files for record in records(path)]
+    for _ in range(100):  # wandb's own process writes the end of a file after it has answered
+        files = sorted(run.glob("wandb/offline-run-*/*.wandb"))  # by the second they were begun
+        found = [record for path in files for record in records(path)]
+        rewards = [json.loads(item.value_json) for r in found for item in r.history.item
+                   if "/".join(item.nested_key) == "closed/step/reward"]
+        if len(rewards) == 4:
+            break
+        time.sleep(0.2)
     assert len(files) == 2 and len({r.run.run_id for r in found if r.HasField("run")}) == 1
-    assert [json.loads(item.value_json) for r in found for item in r.history.item
-            if "/".join(item.nested_key) == "closed/step/reward"] == [0.1, 0.2, 0.2, 0.3]
+    assert rewards == [0.1, 0.2, 0.2, 0.3]
 
 
 def test_a_tracker_that_fails_is_said_once_and_ends_no_run(offline):
