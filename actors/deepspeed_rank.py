@@ -15,6 +15,7 @@ from curriculum.task import Task
 from .advantage import token_advantages
 from .encode import Encoder
 from .loss import clipped_policy_loss, k3, off_policy_weights
+from .packing import packed_tokens, share_out
 from .policy import MicroBatch, Policy
 from .storage import POLICY, Storage
 from .title import set_title
@@ -80,11 +81,13 @@ class DeepSpeedRank:
 
     def sft(self, tasks: Sequence[Task], lr: float) -> dict[str, float]:
         """One update on the references of `tasks`; the loss is the mean over all response tokens of all ranks."""
+        shares = share_out([len(t.question) + len(t.reference) for t in tasks], self.world)  # other ranks' films stay unread
         mine = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(t.reference))
-                for t in tasks[self.rank :: self.world]]
-        tokens = int(self._sum(sum(len(s.response_ids) for s in mine)))
+                for t in (tasks[i] for i in shares[self.rank] or [0])]
+        chosen = range(len(shares[self.rank]))  # where there are fewer tasks than ranks: nothing
+        tokens = int(self._sum(sum(len(mine[i].response_ids) for i in chosen)))
         total = 0.0
-        for batch, last, weight in self._batches(mine):
+        for batch, last, weight in self._batches(mine, chosen):
             logp, _ = self.engine(batch, 1.0)
             loss = -weight * logp.sum() / tokens
             self._backward(loss, last)
@@ -152,12 +155,14 @@ class DeepSpeedRank:
     def _batches(self, samples: Sequence[Sample], chosen: Sequence[int] | None = None) -> Iterator[tuple[MicroBatch, bool, float]]:
         """(batch, whether it is the last, weight) over the chosen samples, equally many on every rank.
 
-        A rank that has fewer repeats its last one with weight 0, since ZeRO-2 and 3 talk to the others in every pass.
+        A rank that has less cuts it finer, or where it cannot, repeats its last batch with weight 0, since ZeRO-2 and 3 talk
+        to the others in every pass.
         """
         chosen = range(len(samples)) if chosen is None else chosen
         cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens)
         count = int(self._max(len(cuts)))
-        cuts = cuts or [[0]]
+        if len(cuts) < count:
+            cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens, count) or [[0]]
         for number in range(count):
             index = cuts[min(number, len(cuts) - 1)]
             yield self.policy.collate(samples, index, self.device), number == count - 1, float(number < len(cuts) and bool(chosen))
@@ -267,7 +272,9 @@ class _Part:
         self.old: list[np.ndarray] | None = None
         self.reference: list[np.ndarray] | None = None
         self.differences: list[torch.Tensor] = []
-        for scored in groups[rank::world]:
+        costs = [packed_tokens(len(s.group.prompt_ids), [len(t.ids) for t in s.group.trajectories]) for s in groups]
+        mine = share_out(costs, world)[rank]
+        for scored in [groups[i] for i in mine] or groups[:1]:  # fewer groups than ranks: one that counts for nothing here
             group = scored.group
             advantages = token_advantages(scored.verdicts, [t.char_ends for t in group.trajectories], training.credit,
                                           training.process_weight)
@@ -275,4 +282,4 @@ class _Part:
                 self.samples.append(Sample(group.prompt_ids, group.task.images, trajectory.ids))
                 self.advantages.append(advantage)
                 self.rollout.append(trajectory.logprobs)
-                self.masks.append(np.full(len(trajectory.ids), float(keep), np.float32))
+                self.masks.append(np.full(len(trajectory.ids), float(keep and bool(mine)), np.float32))

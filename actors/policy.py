@@ -11,22 +11,28 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from . import attention
 from .encode import Encoder
+from .head import LogprobHead
+from .packing import cut_packed, cut_padded, pack, pad
 from .trajectory import Sample
+
+PACKED_MODELS = frozenset({"qwen2_5_vl"})  # whose text layers hand `segments` through to attention, and have no other mask
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Padded tensors for one forward. `index` names the samples' places in the list that was cut up.
+    """Tensors for one forward. `index` names the samples' places in the list that was cut up.
 
-    Shapes: ids, mask [samples, length]; positions [3, samples, length]; pixels [patches of the different images, …];
-    grid [different images, 3]; image_of [image occurrences]; where [response tokens] flat places whose output predicts
-    the token `targets` [response tokens].
+    Shapes: ids [rows, length], one row where `segments` says what is packed in it; mask [rows, length] where it is padded;
+    positions [3, rows, length]; pixels [patches of the different images, …]; grid [different images, 3]; image_of [image
+    occurrences]; where [response tokens] flat places whose output predicts the token `targets` [response tokens].
     """
 
     index: tuple[int, ...]
     ids: Tensor
-    mask: Tensor
+    mask: Tensor | None
+    segments: attention.RowSegments | None
     positions: Tensor
     pixels: Tensor
     grid: Tensor
@@ -41,87 +47,69 @@ class Policy(nn.Module):
 
     Tokens that may not be sampled are left out of the distribution here too, as the sampler masks them,
     so that both sides mean the same policy.
+
+    Args:
+        packed: whether samples are packed; where None, if the model can have that.
     """
 
-    def __init__(self, folder: str | Path, encoder: Encoder, dtype: torch.dtype) -> None:
+    def __init__(self, folder: str | Path, encoder: Encoder, dtype: torch.dtype, packed: bool | None = None) -> None:
         super().__init__()
         from transformers import AutoModelForImageTextToText
 
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, use_safetensors=True)
         self.model.config.use_cache = False
         self.encoder = encoder
-        vocab = self.model.get_output_embeddings().weight.shape[0]
+        self.packed = self.model.config.model_type in PACKED_MODELS if packed is None else packed
+        attention.register()
+        if self.packed:
+            self.model.model.language_model.config._attn_implementation = attention.PACKED
+        self.model.model.visual.config._attn_implementation = attention.WINDOWS
+        head = self.model.get_output_embeddings()
+        head.__class__ = LogprobHead
+        vocab = head.weight.shape[0]
         bias = torch.zeros(vocab)
         bias[encoder.forbidden(vocab)] = FORBIDDEN_BIAS
         self.register_buffer("bias", bias, persistent=False)
 
     def forward(self, batch: MicroBatch, temperature: float, raw: bool = False) -> tuple[Tensor, Tensor]:
-        """(log-probabilities [response tokens], entropies [response tokens] without gradient), samples one after another.
+        """(log-probabilities, entropies), both float32 [response tokens], in the order of the batch's `index`.
 
         `raw` leaves the bias out, as an engine's prompt log-probabilities do.
         """
+        hidden = self._hidden(batch).flatten(0, 1).index_select(0, batch.where)
+        return self.model.get_output_embeddings()(hidden, batch.targets, None if raw else self.bias, temperature)
+
+    def _hidden(self, batch: MicroBatch) -> Tensor:
+        """[rows, length, hidden size] of the last layer. An image's features are computed once for all its occurrences."""
         base = self.model.model
         features = base.get_image_features(batch.pixels, batch.grid).pooler_output
         images = BaseModelOutputWithPooling(pooler_output=tuple(features[i] for i in batch.image_of.tolist()))
-        hidden = base(
-            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions,
-            image_grid_thw=batch.grid[batch.image_of], mm_encoder_outputs={"image": images},
-            mm_token_type_ids=(batch.ids == self.encoder.image_token).int(), use_cache=False).last_hidden_state
-        logits = self.model.lm_head(hidden.flatten(0, 1)[batch.where]).float()
-        log_probabilities = torch.log_softmax((logits if raw else logits + self.bias) / temperature, -1)
-        with torch.no_grad():
-            entropies = -(log_probabilities.exp() * log_probabilities).sum(-1)
-        return log_probabilities.gather(-1, batch.targets[:, None])[:, 0], entropies
+        packed = {} if batch.segments is None else {"segments": batch.segments}
+        return base(
+            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, mm_encoder_outputs={"image": images},
+            use_cache=False, **packed).last_hidden_state
 
-    @staticmethod
-    def cut(samples: Sequence[Sample], chosen: Sequence[int], max_tokens: int) -> list[list[int]]:
-        """Cuts the chosen samples into lists of places, longest first, so that samples × longest stays within
-        `max_tokens` (or is one sample).
+    def cut(self, samples: Sequence[Sample], chosen: Sequence[int], max_tokens: int, least: int = 1) -> list[list[int]]:
+        """Cuts the chosen samples into lists of places, each at most `max_tokens` tokens of a row or rows (or one sample).
 
-        Samples of the same images stay together where their lengths allow: an image's features are computed once a batch.
+        At least `least` lists where samples are packed, and are so many.
         """
-        longest: dict[tuple[str, ...], int] = {}
-        for i in chosen:
-            longest[samples[i].images] = max(longest.get(samples[i].images, 0), len(samples[i]))
-        cuts: list[list[int]] = []
-        width = 0
-        for i in sorted(chosen, key=lambda i: (-longest[samples[i].images], samples[i].images, i)):
-            wider = max(width, len(samples[i]))
-            if not cuts or wider * (len(cuts[-1]) + 1) > max_tokens:
-                cuts.append([])
-                wider = len(samples[i])
-            cuts[-1].append(i)
-            width = wider
-        return cuts
+        return cut_packed(samples, chosen, max_tokens, least) if self.packed else cut_padded(samples, chosen, max_tokens)
 
     def collate(self, samples: Sequence[Sample], index: Sequence[int], device: torch.device) -> MicroBatch:
-        chosen = [samples[i] for i in index]
-        width = max(map(len, chosen))
-        ids = np.full((len(chosen), width), self.encoder.tokenizer.pad_token_id, np.int64)
-        mask = np.zeros((len(chosen), width), np.int64)
-        positions = np.zeros((3, len(chosen), width), np.int64)
-        where, targets = [], []
-        images = {path: n for n, path in enumerate(dict.fromkeys(path for s in chosen for path in s.images))}
-        prompts: dict[int, np.ndarray] = {}
-        for row, sample in enumerate(chosen):
-            start, end = len(sample.prompt_ids), len(sample)
-            ids[row, :start], ids[row, start:end] = sample.prompt_ids, sample.response_ids
-            mask[row, :end] = 1
-            if id(sample.prompt_ids) not in prompts:  # a group shares its prompt's array
-                prompts[id(sample.prompt_ids)] = self._prompt_positions(sample)
-            prompt = prompts[id(sample.prompt_ids)]
-            positions[:, row, :start] = prompt
-            positions[:, row, start:end] = prompt.max() + 1 + np.arange(end - start)
-            where.append(row * width + np.arange(start - 1, end - 1))
-            targets.append(sample.response_ids)
+        layout = (pack(samples, index, self._prompt_positions) if self.packed
+                  else pad(samples, index, self._prompt_positions, self.encoder.tokenizer.pad_token_id))
+        images = {path: n for n, path in enumerate(dict.fromkeys(layout.images))}
         pixels = [self.encoder.pixels(path) for path in images]
         to = lambda array: torch.as_tensor(array, device=device)  # noqa: E731
         return MicroBatch(
-            index=tuple(index), ids=to(ids), mask=to(mask), positions=to(positions),
+            index=layout.index, ids=to(layout.ids), mask=None if layout.mask is None else to(layout.mask),
+            segments=None if layout.segments is None else attention.RowSegments(layout.segments, device),
+            positions=to(layout.positions),
             pixels=to(np.concatenate([p for p, _ in pixels])), grid=to(np.stack([g for _, g in pixels])),
-            image_of=to(np.array([images[path] for s in chosen for path in s.images])),
-            where=to(np.concatenate(where)), targets=to(np.concatenate(targets).astype(np.int64)),
-            lengths=tuple(len(s.response_ids) for s in chosen))
+            image_of=to(np.array([images[path] for path in layout.images])),
+            where=to(layout.where), targets=to(layout.targets),
+            lengths=tuple(len(samples[i].response_ids) for i in layout.index))
 
     def _prompt_positions(self, sample: Sample) -> np.ndarray:
         """int64 [3, prompt tokens]: time, row and column positions, as the model itself counts them (M-RoPE)."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 from .advantage import Credit
 
+LOGITS_AT_ONCE = 2**23  # numbers of the [tokens × vocabulary] matrix that the output layer holds at a time
 Correction = Literal["none", "token", "sequence", "mask"]
 
 
@@ -24,7 +25,7 @@ class LearnerConfig(BaseModel):
     threads: PositiveInt = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     zero_stage: Literal[0, 1, 2, 3] = 0
-    micro_batch_tokens: PositiveInt = 8192
+    micro_batch_tokens: PositiveInt = Field(8192, description="of a forward and backward; a prompt counts once for its responses")
     clip_grad: PositiveFloat = 1.0
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from actors.training import LOGITS_AT_ONCE
+
 from .model_shape import ModelShape, Tower
 from .recipe import Recipe
 
@@ -20,7 +22,7 @@ PROCESS_BYTES = {"rollout": 1.5 * GIB, "reward": 0.15 * GIB, "learner": 1.5 * GI
 GPU_LIBRARIES = {"rollout": 2.5 * GIB, "learner": 2 * GIB}  # CUDA context, cuBLAS, NCCL; CUDA graphs. A rule of thumb
 BUCKET = 500_000_000  # gradients that DeepSpeed reduces at once: its `reduce_bucket_size`, which no recipe changes
 KV_BLOCK = 16  # tokens; vLLM gives a sequence whole blocks
-LOGIT_BYTES = 16  # of a response token and word: logits, log-probabilities, and two copies for the entropy, in float32
+LOGIT_BYTES = 16  # of a token and word: logits, log-probabilities, and two copies for the entropy or the gradient, in float32
 UPDATE_BYTES = 8  # of a parameter while it is updated: its gradient in float32, and AdamW's square root
 
 
@@ -100,31 +102,43 @@ def learner_ram(recipe: Recipe, count: int) -> float:
 
 
 def activations(recipe: Recipe, shape: ModelShape) -> dict[str, float]:
-    """Of the largest micro-batch, in bytes: full-length samples, each of another film, with as large a film as fits."""
+    """Of the largest pack, in bytes: full-length samples, each of another prompt and film, with as large a film as fits."""
     learner, width = recipe.learner, width_of(recipe.learner.dtype)
     length, response = recipe.rollout.max_model_tokens, min(recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens)
-    tokens = max(learner.micro_batch_tokens, length)  # `Policy.cut` never splits a sample
+    prompt, tokens = length - response, max(learner.micro_batch_tokens, length)  # a sample is never split
     samples = tokens / length
-    film = length - response if shape.image_tokens is None else min(length - response, shape.image_tokens)
+    film = prompt if shape.image_tokens is None else min(prompt, shape.image_tokens)
     text, h = shape.text, shape.text.hidden
-    masked = samples >= 2  # samples of different lengths are padded: SDPA then gets a mask
-    layers = tokens * (text.layers * _layer_bytes(text, width, masked) + _norm_bytes(h, width))
-    mask = tokens * length * width * text.layers if masked else 0  # each layer keeps its own copy
+    flash = learner.gpus > 0 and learner.dtype == "bfloat16"
+    attention = _packed_attention_values(text, prompt / length, flash)
+    layers = tokens * (text.layers * (_layer_bytes(text, width) + width * attention) + _norm_bytes(h, width))
+    # Without flash attention a response that is shorter than its prompt has a mask, in every layer.
+    masks = 0 if flash or prompt < response else samples * response * length * width * text.layers
     head = samples * response * h * width
-    patches = samples * film * shape.patches
-    seeing = patches * shape.vision.layers * (_layer_bytes(shape.vision, width, False) + 3 * shape.vision.hidden * width)
-    return {"activations": layers + mask + head + seeing, "logits": samples * response * shape.vocabulary * LOGIT_BYTES}
+    patches, seeing = samples * film * shape.patches, _layer_bytes(shape.vision, width)
+    seeing += width * (4 * shape.vision.heads * shape.vision.head_dim + 3 * shape.vision.hidden)
+    return {"activations": layers + masks + head + patches * shape.vision.layers * seeing,
+            "logits": float(min(LOGITS_AT_ONCE, tokens * shape.vocabulary) * LOGIT_BYTES)}
 
 
-def _layer_bytes(tower: Tower, width: int, masked: bool) -> int:
-    """That a layer keeps of a token for its backward. The vision tower keeps three `hidden` more: its q, k, v are one tensor,
-    and its attention is joined from windows.
+def _packed_attention_values(text: Tower, prompt: float, flash: bool) -> float:
+    """Numbers that a text layer's attention keeps of a token for its backward; `prompt` is the prompts' share of the tokens.
 
-    Two norms with their outputs; q, k, v and what attention gives; of the MLP the gate, its SiLU, the other half, their product.
+    Flash attention: queries and output, and keys and values, the prompt's once more for its response. Else keys and values
+    have a head for every query head; where a response is longer than its prompt, its queries and output begin with the prompt.
     """
-    queries = tower.heads * tower.head_dim
-    keys = queries if masked else tower.kv_heads * tower.head_dim  # with a mask SDPA wants a key for every query head
-    return 2 * _norm_bytes(tower.hidden, width) + width * (2 * queries + 2 * keys + 4 * tower.intermediate)
+    queries, keys = text.heads * text.head_dim, text.kv_heads * text.head_dim
+    if flash:
+        return 2 * queries + 2 * keys * (1 + prompt)
+    return queries * ((8 + prompt) if prompt < 0.5 else 7)
+
+
+def _layer_bytes(tower: Tower, width: int) -> int:
+    """That a layer keeps of a token for its backward, but for attention: two norms with their outputs; of the MLP the gate, its
+    SiLU, the other half, their product. The vision tower keeps four times `heads` for attention (q, k, v and what it gives) and
+    three `hidden` more: its q, k, v are one tensor, and its attention is joined from windows.
+    """
+    return 2 * _norm_bytes(tower.hidden, width) + width * 4 * tower.intermediate
 
 
 def _norm_bytes(hidden: int, width: int) -> int:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,10 @@ from actors.trajectory import Sample
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def policy(tiny_model):
+@pytest.fixture(scope="module", params=[True, False], ids=["packed", "padded"])
+def policy(request, tiny_model):
     torch.set_num_threads(2)
-    return Policy(tiny_model, Encoder(tiny_model, PromptConfig()), torch.float32)
+    return Policy(tiny_model, Encoder(tiny_model, PromptConfig()), torch.float32, packed=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +33,30 @@ def samples(policy, phantom_tasks, tmp_path_factory):
     encoder = policy.encoder
     ids = [encoder.response_ids(task.reference[: 20 + 9 * n]) for n, task in enumerate(tasks)]
     ids[2] = ids[2][:1]
+    ids[5] = np.concatenate([ids[5]] * 9)  # longer than its prompt
     ids[3][2] = encoder.forbidden(policy.bias.numel())[-1]  # a token that padding added to the vocabulary
     ids[4][3] = encoder.tokenizer.convert_tokens_to_ids("<|vision_end|>")
-    return [Sample(encoder.expand(task), task.images, response) for task, response in zip(tasks, ids)]
+    samples = [Sample(encoder.expand(task), task.images, response) for task, response in zip(tasks, ids)]
+    # More responses to the prompts of two samples; a prompt of the same words to another film is another prompt.
+    samples += [replace(samples[n], response_ids=ids[m]) for n, m in ((5, 0), (0, 5), (5, 2), (0, 8))]
+    return [*samples, replace(samples[0], images=samples[8].images)]
 
 
 @pytest.fixture(scope="module")
 def plain(tiny_model, policy, samples):
-    """Independent: [tokens, vocabulary] logits of each response from a plain forward of the model, one by one."""
-    model = AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=torch.float32)
+    """The logits [response tokens, vocabulary] of each sample on its own: no padding, the model's own positions, all at once."""
+    with torch.no_grad():
+        return logits_of(AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=torch.float32), policy.encoder, samples)
+
+
+def logits_of(model, encoder, samples):
     logits = []
     for sample in samples:
         ids = torch.tensor([[*sample.prompt_ids, *sample.response_ids]]).long()
-        films = policy.encoder.processor.image_processor(
+        films = encoder.processor.image_processor(
             images=[Image.open(path).convert("RGB") for path in sample.images], return_tensors="pt")
-        with torch.no_grad():
-            out = model(input_ids=ids, attention_mask=torch.ones_like(ids), **films,
-                        mm_token_type_ids=(ids == policy.encoder.image_token).int()).logits[0]
+        out = model(input_ids=ids, attention_mask=torch.ones_like(ids), **films,
+                    mm_token_type_ids=(ids == encoder.image_token).int()).logits[0]
         logits.append(out[len(sample.prompt_ids) - 1 : -1])
     return logits
 
@@ -107,16 +116,18 @@ def test_micro_batches_hold_every_sample_once_within_the_budget(policy, samples,
     assert sorted(n for batch in batches for n in batch.index) == list(range(len(samples)))
     for batch in batches:
         chosen = [samples[n] for n in batch.index]
-        assert batch.ids.shape == (len(chosen), max(map(len, chosen)))
         assert batch.ids.numel() <= max_tokens or len(chosen) == 1
-        assert batch.mask.sum(1).tolist() == list(map(len, chosen))
         assert batch.lengths == tuple(len(sample.response_ids) for sample in chosen)
         assert len(batch.grid) == len({path for sample in chosen for path in sample.images})  # each film once
-        assert len(batch.image_of) == sum(len(sample.images) for sample in chosen)
-    # No cut was needless: the next batch's first sample did not fit.
-    for batch, following in zip(batches, batches[1:]):
-        width = max(len(samples[n]) for n in (*batch.index, following.index[0]))
-        assert width * (len(batch.index) + 1) > max_tokens
+        assert (batch.segments is not None) == policy.packed == (batch.mask is None)
+        if policy.packed:
+            prompts = {(sample.images, sample.prompt_ids.tobytes()): sample for sample in chosen}.values()
+            assert batch.ids.numel() == sum(len(s.response_ids) - 1 for s in chosen) + sum(len(s.prompt_ids) for s in prompts)
+            assert len(batch.image_of) == sum(len(sample.images) for sample in prompts)
+        else:
+            assert batch.ids.shape == (len(chosen), max(map(len, chosen)))
+            assert batch.mask.sum(1).tolist() == list(map(len, chosen))
+            assert len(batch.image_of) == sum(len(sample.images) for sample in chosen)
 
 
 def test_chosen_samples_alone_are_cut_up(policy, samples):
@@ -134,13 +145,29 @@ def test_the_film_and_the_order_of_films_matter(policy, samples):
         assert (a[0] - b[0]).abs().max() > 1e-3
 
 
-def test_gradients_reach_language_and_vision_but_not_through_entropy(policy, samples):
-    batch = policy.collate(samples, [0, 3], CPU)
+def test_gradients_are_those_of_the_plain_model(policy, samples, tiny_model):
+    """Of log-probabilities and entropies, in every parameter of language and vision; samples of two prompts in one batch."""
+    index = [0, 10, 5, 9, 11]
     policy.zero_grad()
-    logp, entropy = policy(batch, 1.0)
-    assert logp.requires_grad and not entropy.requires_grad
-    logp.sum().backward()
-    without = [name for name, p in policy.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not without
+    batch = policy.collate(samples, index, CPU)
+    logp, entropy = policy(batch, 0.7)
+    (logp.sum() + 0.3 * (entropy**2).sum()).backward()
+    model = AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=torch.float32)
+    for sample, logits in zip([samples[i] for i in index], logits_of(model, policy.encoder, [samples[i] for i in index])):
+        wanted = log_softmax(logits, policy.bias, 0.7)
+        entropy = -(wanted.exp() * wanted).sum(-1)
+        (wanted[range(len(wanted)), sample.response_ids].sum() + 0.3 * (entropy**2).sum()).backward()
+    for (name, ours), theirs in zip(policy.model.named_parameters(), model.parameters(), strict=True):
+        assert theirs.grad.any(), name
+        assert (ours.grad - theirs.grad).norm() < 1e-5 * theirs.grad.norm() + 1e-7, name
     policy.zero_grad()
     assert "bias" not in policy.state_dict()  # a checkpoint holds the model alone
+
+
+def test_half_precision_differs_by_its_rounding(tiny_model, policy, samples, plain):
+    half = Policy(tiny_model, policy.encoder, torch.bfloat16, packed=policy.packed)
+    ours, _ = run(half, samples, 600, temperature=1.0, raw=True)
+    for sample, logits, (logp, entropy) in zip(samples, plain, ours, strict=True):
+        assert logp.dtype == entropy.dtype == torch.float32
+        wanted = log_softmax(logits, 0, 1.0)[range(len(logits)), sample.response_ids]
+        assert (logp - wanted).abs().max() < 0.15 and (logp - wanted).abs().mean() < 0.03
