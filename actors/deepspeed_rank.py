@@ -14,7 +14,7 @@ from curriculum.task import Task
 
 from .advantage import token_advantages
 from .encode import Encoder
-from .loss import clipped_policy_loss, k3, off_policy_weights
+from .loss import clipped_policy_loss, kl_estimate, off_policy_weights
 from .packing import packed_tokens, share_out
 from .policy import MicroBatch, Policy
 from .storage import POLICY, Storage
@@ -129,10 +129,10 @@ class DeepSpeedRank:
                 np.concatenate([values[i] for i in batch.index]), device=self.device)
             old = flat(part.old) if part.old else logp.detach()
             mask, advantages, rollout = flat(part.masks), flat(part.advantages), flat(part.rollout)
-            loss, clipped = clipped_policy_loss(logp, old, advantages, training.clip_low, training.clip_high,
+            loss, clipped = clipped_policy_loss(logp - old, advantages, training.clip_low, training.clip_high,
                                                 training.dual_clip)
             corrected = off_policy_weights(old, rollout, batch.lengths, training.correction, training.correction_cap)
-            kl = k3(logp, flat(part.reference)) if part.reference else torch.zeros_like(logp)
+            kl = kl_estimate(logp, flat(part.reference), "k3") if part.reference else torch.zeros_like(logp)
             loss = ((loss * corrected + training.kl * kl) * mask).sum()
             if weight:
                 part.differences.append((old - rollout).abs().cpu())

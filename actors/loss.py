@@ -1,28 +1,60 @@
-"""Policy losses: small pure functions over flat token vectors."""
+"""Policy losses: small pure functions over flat token vectors, responses one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .training import Correction
+from .training import Aggregation, Correction, Estimator, Ratio
+
+LIMIT = 20.0  # of a log-ratio, so that its exp stays finite (verl)
 
 
-def clipped_policy_loss(logp: Tensor, old: Tensor, advantages: Tensor, low: float, high: float,
-                        dual: float | None) -> tuple[Tensor, Tensor]:
+def log_ratio(logp: Tensor, old: Tensor, lengths: Sequence[int], level: Ratio) -> Tensor:
+    """log of policy over old policy, [tokens].
+
+    `token`: logp − old. `sequence`: the mean of that over a response's tokens, log s in GSPO (arXiv 2507.18071 §4.1); each token
+    carries the share of the gradient that is its own, log s = sg[log s] + logp − sg[logp] (GSPO-token, §4.3), so that tokens may
+    have advantages of their own. Where they have not, loss and gradient are GSPO's.
+    """
+    distance = logp - old
+    if level == "token":
+        return distance
+    return logp - logp.detach() + per_response(distance.detach(), lengths, torch.mean)
+
+
+def clipped_policy_loss(log_ratio: Tensor, advantages: Tensor, low: float | None, high: float | None,
+                        dual: float | None = None) -> tuple[Tensor, Tensor]:
     """PPO's clipped surrogate per token, [tokens], and which tokens were clipped, bool [tokens].
 
-    max(−A r, −A clip(r, 1 − low, 1 + high)), r = exp(logp − old) with the log-ratio clamped to ±20 (verl);
-    with `dual` c, at most −A c where A < 0 (dual-clip PPO, arXiv 1912.09729).
+    max(−A r, −A clip(r, 1 − low, 1 + high)), r = exp(log_ratio) (arXiv 1707.06347 §3; two bounds: DAPO, arXiv 2503.14476 §3.1);
+    without a bound there is no clipping on its side. With `dual` c, at most −A c where A < 0 (dual-clip PPO, arXiv 1912.09729).
     """
-    ratio = torch.exp(torch.clamp(logp - old, -20.0, 20.0))
-    plain, clipped = -advantages * ratio, -advantages * torch.clamp(ratio, 1 - low, 1 + high)
+    ratio = torch.exp(torch.clamp(log_ratio, -LIMIT, LIMIT))
+    plain, clipped = -advantages * ratio, -advantages * _bounded(ratio, low, high)
     loss = torch.maximum(plain, clipped)
     if dual is not None:
         loss = torch.where(advantages < 0, torch.minimum(loss, -advantages * dual), loss)
     return loss, (clipped > plain).detach()
+
+
+def cispo_loss(logp: Tensor, log_ratio: Tensor, advantages: Tensor, low: float | None,
+               high: float | None) -> tuple[Tensor, Tensor]:
+    """CISPO's loss per token, [tokens], and which tokens' weights were clipped, bool [tokens].
+
+    −sg[clip(r, 1 − low, 1 + high)] A logp (MiniMax-M1, arXiv 2506.13585 §3.1): a weight is clipped, no token loses its gradient.
+    """
+    ratio = torch.exp(torch.clamp(log_ratio.detach(), -LIMIT, LIMIT))
+    weight = _bounded(ratio, low, high)
+    return -weight * advantages * logp, weight != ratio
+
+
+def _bounded(ratio: Tensor, low: float | None, high: float | None) -> Tensor:
+    return torch.clamp(ratio, -math.inf if low is None else 1 - low, math.inf if high is None else 1 + high)
 
 
 def off_policy_weights(learner: Tensor, rollout: Tensor, lengths: Sequence[int], correction: Correction,
@@ -37,15 +69,45 @@ def off_policy_weights(learner: Tensor, rollout: Tensor, lengths: Sequence[int],
         return torch.ones_like(learner)
     distance = (learner - rollout).detach()
     if correction == "sequence":
-        distance = torch.cat([part.sum().expand(len(part)) for part in distance.split(list(lengths))])
-    ratio = torch.exp(torch.clamp(distance, -20.0, 20.0))
+        distance = per_response(distance, lengths, torch.sum)
+    ratio = torch.exp(torch.clamp(distance, -LIMIT, LIMIT))
     if correction == "mask":
         return ((ratio >= 1 / cap) & (ratio <= cap)).to(learner.dtype)
     return torch.clamp(ratio, max=cap)
 
 
-def k3(logp: Tensor, reference: Tensor) -> Tensor:
-    """exp(ref − logp) − (ref − logp) − 1 per token: an unbiased, non-negative estimate of KL(policy ‖ reference)
-    (Schulman, "Approximating KL divergence", 2020)."""
-    difference = torch.clamp(reference - logp, -20.0, 20.0)
+def kl_estimate(logp: Tensor, reference: Tensor, estimator: Estimator) -> Tensor:
+    """An estimate of KL(policy ‖ reference) at each token, [tokens] (Schulman, "Approximating KL divergence", 2020).
+
+    With d = logp − reference: `k1` d, `k2` d² / 2, `k3` exp(−d) + d − 1. k1 and k3 are unbiased where the policy wrote the
+    tokens, k3 is never negative. As a loss k2 has the gradient of the divergence; k1's is zero on average.
+    """
+    difference = reference - logp
+    if estimator == "k1":
+        return -difference
+    if estimator == "k2":
+        return difference.square() / 2
+    difference = torch.clamp(difference, -LIMIT, LIMIT)
     return torch.exp(difference) - difference - 1
+
+
+def response_weights(lengths: Sequence[int], kept: Sequence[bool], aggregation: Aggregation,
+                     length_scale: int | None = None) -> np.ndarray:
+    """What every token of a response weighs in the loss, float64 [responses], given ALL responses of an update.
+
+    The loss is the sum of weight × token loss over all ranks and micro-batches, so that it does not depend on how responses
+    are laid out over them. T tokens and S non-empty responses are kept; a response of n tokens has
+    `token_mean`: 1 / T (DAPO, arXiv 2503.14476 §3.3); `sequence_mean`: 1 / (S n) (GRPO, arXiv 2402.03300 eq. 3); `sequence_sum`:
+    1 / (S × length_scale) (Dr. GRPO, arXiv 2503.20783, whose constant is the longest length allowed). One that is not kept has 0.
+    """
+    tokens = np.where(kept, lengths, 0).astype(np.float64)
+    if aggregation == "token_mean":
+        weights = np.full(len(tokens), 1 / max(tokens.sum(), 1))
+    else:
+        weights = 1 / (max((tokens > 0).sum(), 1) * (np.maximum(tokens, 1) if aggregation == "sequence_mean" else length_scale))
+    return np.where(tokens > 0, weights, 0.0)
+
+
+def per_response(values: Tensor, lengths: Sequence[int], how: Callable[[Tensor], Tensor]) -> Tensor:
+    """`how` of each response's values, on every token of it: [tokens]."""
+    return torch.cat([how(part).expand(len(part)) for part in values.split(list(lengths))])

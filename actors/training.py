@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from .advantage import Credit
 
 LOGITS_AT_ONCE = 2**23  # numbers of the [tokens × vocabulary] matrix that the output layer holds at a time
+Ratio = Literal["token", "sequence"]
+Clip = Literal["ppo", "cispo"]
+Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum"]
+Estimator = Literal["k1", "k2", "k3"]
 Correction = Literal["none", "token", "sequence", "mask"]
 
 

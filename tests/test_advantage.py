@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.advantage import group_advantages, step_advantages, step_of_token, step_returns, token_advantages
+from actors.advantage import (batch_advantages, group_advantages, outcome_advantages, step_advantages, step_of_token,
+                              step_returns, token_advantages)
 from curriculum.questions import RIGHT, WRONG
 from curriculum.task import Task
 from rewards.config import RewardConfig
@@ -192,3 +193,91 @@ def test_step_credit_without_weight_or_steps_is_the_outcome_alone():
         ours = token_advantages(chosen, ends, "step", weight)
         assert [tokens.tolist() for tokens in ours] == [[np.float32(normalised(float(n), [0.0, 1.0]))] * 3
                                                         for n in range(2)]
+
+
+step_rewards = st.lists(st.lists(st.tuples(st.sampled_from([0.0, 0.3, 0.7, 1.0]), st.integers(0, 4)), min_size=1, max_size=5),
+                        min_size=1, max_size=4)
+
+
+def spread(values):
+    mean = sum(values) / len(values)
+    return (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5 + EPS
+
+
+@given(step_rewards, st.floats(0, 0.5), st.sampled_from(["group", "leave_one_out"]), st.sampled_from(["group", "batch", "none"]))
+def test_outcomes_within_their_group(drawn, beta, baseline, normalise):
+    """Independent: each response against the others, in plain Python; with what its tokens are fined (KL in the reward)."""
+    rng = np.random.default_rng(len(drawn))
+    fines = [[beta * rng.normal(size=n) for _, n in group] for group in drawn]
+    rewards = [[reward - sum(fine) for (reward, _), fine in zip(*both)] for both in zip(drawn, fines)]
+    ours = outcome_advantages([[reward for reward, _ in group] for group in drawn], [[n for _, n in group] for group in drawn],
+                              baseline, normalise, fines if beta else None)
+    everything = [reward for group in rewards for reward in group]
+    for group, given_rewards, lengths in zip(ours, rewards, drawn, strict=True):
+        for i, (tokens, (_, length)) in enumerate(zip(group, lengths, strict=True)):
+            others = given_rewards[:i] + given_rewards[i + 1:]
+            assert len(tokens) == length
+            if not others or len(set(given_rewards)) == 1:
+                assert not tokens.any()
+                continue
+            pool = others if baseline == "leave_one_out" else given_rewards
+            divisor = {"group": given_rewards, "batch": everything}.get(normalise)
+            expected = (given_rewards[i] - sum(pool) / len(pool)) / (spread(divisor) if divisor else 1)
+            assert tokens == pytest.approx([expected] * length, rel=1e-6, abs=1e-9)
+
+
+@given(step_rewards, st.floats(0, 0.5), st.sampled_from(["batch", "none"]))
+def test_outcomes_against_the_whole_batch(drawn, beta, normalise):
+    """Independent: a token's return is its response's reward without its own fine and those of the tokens after it."""
+    rng = np.random.default_rng(len(drawn))
+    fines = [[beta * rng.normal(size=n) for _, n in group] for group in drawn]
+    returns = [reward - sum(fine[t:]) for group, of in zip(drawn, fines) for (reward, n), fine in zip(group, of)
+               for t in range(n)]
+    ours = outcome_advantages([[reward for reward, _ in group] for group in drawn], [[n for _, n in group] for group in drawn],
+                              "batch", normalise, fines if beta else None)
+    assert [[len(tokens) for tokens in group] for group in ours] == [[n for _, n in group] for group in drawn]
+    flat = [float(a) for group in ours for tokens in group for a in tokens]
+    if len(set(returns)) < 2:
+        assert not any(flat)
+        return
+    mean, divisor = sum(returns) / len(returns), spread(returns) if normalise == "batch" else 1
+    assert flat == pytest.approx([(value - mean) / divisor for value in returns], rel=1e-6, abs=1e-8)
+
+
+@given(st.lists(st.lists(st.tuples(values, values), min_size=2, max_size=4), min_size=2, max_size=4), st.randoms(),
+       st.sampled_from(["group", "leave_one_out", "batch"]), st.sampled_from(["batch", "none"]),
+       st.sampled_from(["response", "step", "return"]))
+def test_advantages_do_not_depend_on_the_order_of_groups_and_responses(drawn, random, baseline, normalise, credit):
+    verdicts = [[Verdict(base, base, 1, 1, 0, 0, None, (step("A", score), step("B", 1 - score, 1, 2))) for base, score in group]
+                for group in drawn]
+    ends = [[np.array([1, 2, 3])] * len(group) for group in drawn]
+    ours = batch_advantages(verdicts, ends, credit, 0.5, baseline, normalise)
+    places = [(g, i) for g, group in enumerate(drawn) for i in range(len(group))]
+    order = random.sample(range(len(drawn)), len(drawn))
+    within = [random.sample(range(len(drawn[g])), len(drawn[g])) for g in order]
+    again = batch_advantages([[verdicts[g][i] for i in chosen] for g, chosen in zip(order, within)],
+                             [ends[g] for g in order], credit, 0.5, baseline, normalise)
+    back = {(g, i): tokens for g, chosen, group in zip(order, within, again) for i, tokens in zip(chosen, group)}
+    for g, i in places:
+        assert ours[g][i] == pytest.approx(back[g, i], abs=1e-6)
+
+
+@given(st.floats(-1e3, 1e3), st.integers(1, 4), st.integers(1, 4), st.sampled_from(["group", "leave_one_out", "batch"]),
+       st.sampled_from(["group", "batch", "none"]), st.sampled_from(["response", "step", "return"]))
+def test_equal_rewards_give_exactly_zero_by_every_switch(value, groups, count, baseline, normalise, credit):
+    verdicts = [[Verdict(value, value, 1, 1, 0, 0, None, (step("A", value),))] * count] * groups
+    ours = batch_advantages(verdicts, [[np.array([1, 2])] * count] * groups, credit, 0.5, baseline, normalise)
+    assert not np.concatenate([tokens for group in ours for tokens in group]).any()
+
+
+def test_steps_are_left_out_and_normalised_as_outcomes_are():
+    scores = [[(1.0, 0.0), (0.0, 0.0), (0.5, 1.0)], [(1.0, 1.0), (0.0, 1.0), (0.0, 0.25)]]
+    verdicts = [[Verdict(0, 0, 1, 1, 0, 0, None, (step("A", a), step("B", b, 1, 2))) for a, b in group] for group in scores]
+    everything = spread([score for group in scores for pair in group for score in pair])
+    for normalise, divisor in (("none", 1.0), ("batch", everything)):
+        ours = batch_advantages(verdicts, [[np.array([1, 2])] * 3] * 2, "step", 2.0, "leave_one_out", normalise)
+        for tokens, group in zip(ours, scores):
+            for n in range(3):
+                others = [pair for i, pair in enumerate(group) if i != n]
+                expected = [2 * (group[n][c] - (others[0][c] + others[1][c]) / 2) / divisor for c in (0, 1)]
+                assert tokens[n] == pytest.approx(expected, abs=1e-5)
