@@ -87,6 +87,13 @@ class Encoder:
             self._pixels[path] = out["pixel_values"], out["image_grid_thw"][0]
         return self._pixels[path]
 
+    def blank(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `pixels`, of the smallest image that has a feature: all of it zero."""
+        processor = self.processor.image_processor
+        side = processor.merge_size
+        return (np.zeros((side**2, 3 * processor.temporal_patch_size * processor.patch_size**2), np.float32),
+                np.array([1, side, side]))
+
     def response_ids(self, text: str) -> np.ndarray:
         """int32 [tokens]: a response as the model should write it, the end token included."""
         return np.array([*self.tokenizer(text, add_special_tokens=False).input_ids, self.eos], np.int32)

@@ -25,8 +25,8 @@ class MicroBatch:
     """Tensors for one forward. `index` names the samples' places in the list that was cut up.
 
     Shapes: ids [rows, length], one row where `segments` says what is packed in it; mask [rows, length] where it is padded;
-    positions [3, rows, length]; pixels [patches of the different images, …]; grid [different images, 3]; image_of [image
-    occurrences]; where [response tokens] flat places whose output predicts the token `targets` [response tokens].
+    positions [3, rows, length]; pixels [patches of the different images, …], of a blank one where there are none; grid [different
+    images, 3]; image_of [image occurrences]; where [response tokens] flat places whose output predicts the token `targets` [response tokens].
     """
 
     index: tuple[int, ...]
@@ -83,11 +83,13 @@ class Policy(nn.Module):
         """[rows, length, hidden size] of the last layer. An image's features are computed once for all its occurrences."""
         base = self.model.model
         features = base.get_image_features(batch.pixels, batch.grid).pooler_output
-        images = BaseModelOutputWithPooling(pooler_output=tuple(features[i] for i in batch.image_of.tolist()))
-        packed = {} if batch.segments is None else {"segments": batch.segments}
-        return base(
-            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, mm_encoder_outputs={"image": images},
-            use_cache=False, **packed).last_hidden_state
+        more = {} if batch.segments is None else {"segments": batch.segments}
+        if len(batch.image_of):
+            images = BaseModelOutputWithPooling(pooler_output=tuple(features[i] for i in batch.image_of.tolist()))
+            more["mm_encoder_outputs"] = {"image": images}
+        hidden = base(input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False,
+                      **more).last_hidden_state
+        return hidden if len(batch.image_of) else hidden + 0 * features[0].sum()
 
     def cut(self, samples: Sequence[Sample], chosen: Sequence[int], max_tokens: int, least: int = 1) -> list[list[int]]:
         """Cuts the chosen samples into lists of places, each at most `max_tokens` tokens of a row or rows (or one sample).
@@ -100,19 +102,22 @@ class Policy(nn.Module):
         layout = (pack(samples, index, self._prompt_positions) if self.packed
                   else pad(samples, index, self._prompt_positions, self.encoder.tokenizer.pad_token_id))
         images = {path: n for n, path in enumerate(dict.fromkeys(layout.images))}
-        pixels = [self.encoder.pixels(path) for path in images]
+        # Ranks under ZeRO-3 wait for each other in every module: one that has only text looks at a blank image, for nothing.
+        pixels = [self.encoder.pixels(path) for path in images] or [self.encoder.blank()]
         to = lambda array: torch.as_tensor(array, device=device)  # noqa: E731
         return MicroBatch(
             index=layout.index, ids=to(layout.ids), mask=None if layout.mask is None else to(layout.mask),
             segments=None if layout.segments is None else attention.RowSegments(layout.segments, device),
             positions=to(layout.positions),
             pixels=to(np.concatenate([p for p, _ in pixels])), grid=to(np.stack([g for _, g in pixels])),
-            image_of=to(np.array([images[path] for path in layout.images])),
+            image_of=to(np.array([images[path] for path in layout.images], np.int64)),
             where=to(layout.where), targets=to(layout.targets),
             lengths=tuple(len(samples[i].response_ids) for i in layout.index))
 
     def _prompt_positions(self, sample: Sample) -> np.ndarray:
         """int64 [3, prompt tokens]: time, row and column positions, as the model itself counts them (M-RoPE)."""
+        if not sample.images:
+            return np.tile(np.arange(len(sample.prompt_ids)), (3, 1))
         ids = torch.as_tensor(sample.prompt_ids.astype(np.int64))[None]
         grid = torch.as_tensor(np.stack([self.encoder.pixels(path)[1] for path in sample.images]))
         positions, _ = self.model.model.get_rope_index(
