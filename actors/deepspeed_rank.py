@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from curriculum.task import Task
 
 from .advantage import token_advantages
+from .deepspeed_engine import Engine
 from .encode import Encoder
 from .loss import clipped_policy_loss, kl_estimate, off_policy_weights
 from .packing import packed_tokens, share_out
@@ -43,29 +44,14 @@ class DeepSpeedRank:
         self.encoder = Encoder(setup["model"], setup["prompt"])
         self.policy = Policy(setup["model"], self.encoder, getattr(torch, self.config.dtype)).to(self.device)
         self.reference: Policy | None = None
-        self._build_engine()
-
-    def _build_engine(self) -> None:
-        import deepspeed
-
-        decayed = [p for p in self.policy.parameters() if p.ndim >= 2]
-        plain = [p for p in self.policy.parameters() if p.ndim < 2]
-        optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=1e-6, betas=self.config.betas)
-        self.engine, self.optimizer, *_ = deepspeed.initialize(model=self.policy, optimizer=optimizer, config={
-            "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1,
-            "gradient_clipping": self.config.clip_grad, "bf16": {"enabled": self.config.dtype == "bfloat16"},
-            "zero_optimization": {"stage": self.config.zero_stage}, "zero_allow_untested_optimizer": True,
-            "zero_force_ds_cpu_optimizer": False, "steps_per_print": 10**9})
+        self.engine = Engine(self.policy, self.config)
 
     def hello(self) -> None:
         """Nothing; that the rank could be built is the answer."""
 
     def start_stage(self, fresh_optimiser: bool, reference: bool, keep_reference: bool) -> None:
         if fresh_optimiser:
-            # ZeRO wraps the optimiser; AdamW makes its moments anew at the next step.
-            getattr(self.optimizer, "optimizer", self.optimizer).state.clear()
+            self.engine.fresh_optimiser()
         if not reference:
             self.reference = None
         elif self.reference is None or not keep_reference:
@@ -90,9 +76,9 @@ class DeepSpeedRank:
         for batch, last, weight in self._batches(mine, chosen):
             logp, _ = self.engine(batch, 1.0)
             loss = -weight * logp.sum() / tokens
-            self._backward(loss, last)
+            self.engine.backward(loss, last)
             total += loss.item()
-        return {"loss": self._sum(total), "grad_norm": self._step(lr), "lr": lr, "tokens": tokens}
+        return {"loss": self._sum(total), "grad_norm": self.engine.step(lr), "lr": lr, "tokens": tokens}
 
     def grpo(self, groups: Any, training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
         """`updates_per_step` updates on scored groups; each one's loss is the mean over its response tokens, all ranks'."""
@@ -148,9 +134,9 @@ class DeepSpeedRank:
             for batch, _, weight in self._batches(part.samples, silent):
                 read(batch, weight, *self.policy(batch, temperature))
         for batch, last, weight in self._batches(part.samples, teaching):
-            self._backward(read(batch, weight, *self.engine(batch, temperature)), last)
+            self.engine.backward(read(batch, weight, *self.engine(batch, temperature)), last)
         values = {name: self._sum(value) / max(part.all_kept, 1) for name, value in sums.items()}
-        return values | {"grad_norm": self._step(lr)}
+        return values | {"grad_norm": self.engine.step(lr)}
 
     def _batches(self, samples: Sequence[Sample], chosen: Sequence[int] | None = None) -> Iterator[tuple[MicroBatch, bool, float]]:
         """(batch, whether it is the last, weight) over the chosen samples, equally many on every rank.
@@ -166,23 +152,6 @@ class DeepSpeedRank:
         for number in range(count):
             index = cuts[min(number, len(cuts) - 1)]
             yield self.policy.collate(samples, index, self.device), number == count - 1, float(number < len(cuts) and bool(chosen))
-
-    def _backward(self, loss: torch.Tensor, last: bool) -> None:
-        self.engine.set_gradient_accumulation_boundary(last)
-        self.engine.backward(loss * self.world)  # DeepSpeed averages over ranks; the loss is a share of the global mean
-        if not last:
-            self.engine.step()
-
-    def _step(self, lr: float) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        if self.config.zero_stage == 0:  # there DeepSpeed clips, but does not keep the norm
-            norm = torch.nn.utils.get_total_norm([p.grad for p in self.policy.parameters() if p.grad is not None])
-            self.engine.step()
-        else:
-            self.engine.step()
-            norm = self.engine.get_global_grad_norm()
-        return float(norm)
 
     @torch.no_grad()
     def _logprobs(self, policy: Policy, samples: Sequence[Sample], temperature: float, raw: bool = False) -> list[np.ndarray]:
@@ -228,7 +197,7 @@ class DeepSpeedRank:
     def save(self, storage: Storage) -> dict[str, str]:
         """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""
         with storage.workspace() as folder:  # of its own, so that it knows which files are its own
-            self.engine.save_checkpoint(str(folder), tag="learner", exclude_frozen_parameters=False)
+            self.engine.deepspeed.save_checkpoint(str(folder), tag="learner", exclude_frozen_parameters=False)
             policy = self._state()  # every rank takes part
             if self.rank == 0:
                 save_file(policy, folder / POLICY)
@@ -238,7 +207,7 @@ class DeepSpeedRank:
 
     def load(self, storage: Storage) -> None:
         with storage.here() as folder:
-            path, _ = self.engine.load_checkpoint(str(folder), tag="learner")
+            path, _ = self.engine.deepspeed.load_checkpoint(str(folder), tag="learner")
             if path is None:
                 raise FileNotFoundError(f"no learner checkpoint in {storage}")
             if (folder / REFERENCE).is_file():

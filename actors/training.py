@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from .advantage import Credit
+from .model_parts import Part
 
 LOGITS_AT_ONCE = 2**23  # numbers of the [tokens × vocabulary] matrix that the output layer holds at a time
 Ratio = Literal["token", "sequence"]
@@ -14,6 +15,17 @@ Clip = Literal["ppo", "cispo"]
 Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum"]
 Estimator = Literal["k1", "k2", "k3"]
 Correction = Literal["none", "token", "sequence", "mask"]
+
+
+class Freeze(BaseModel):
+    """Parts of the model that keep the weights they came with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vision: bool = Field(False, description="the tower that reads images")
+    projector: bool = Field(False, description="what leads its features to the language model")
+    embedding: bool = Field(False, description="of tokens; where it is tied, the output layer as well")
+    layers: int = Field(0, ge=0, description="the first so many of the language model")
 
 
 class LearnerConfig(BaseModel):
@@ -29,13 +41,31 @@ class LearnerConfig(BaseModel):
     threads: PositiveInt = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     zero_stage: Literal[0, 1, 2, 3] = 0
+    offload: Literal["none", "optimiser", "parameters"] = Field("none", description="from the GPU to the machine's RAM: the "
+                                                                "optimiser, which then works there, or the weights as well")
     micro_batch_tokens: PositiveInt = Field(8192, description="of a forward and backward; a prompt counts once for its responses")
+    gradient_checkpointing: bool = Field(False, description="keep only each layer's input for the backward, and compute the rest "
+                                         "again there: less memory, a third more work")
+    freeze: Freeze = Freeze()
+    lr_scale: dict[Part, PositiveFloat] = Field({}, description="times the stage's learning rate: {vision: 0.1, projector: 0.5}")
     clip_grad: PositiveFloat = 1.0
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
     timeout_s: PositiveFloat = Field(600, description="for one order: a step, a commit, the start")
     silent_s: PositiveFloat = Field(120, description="a rank that gives no sign of life for so long is taken for dead; then "
                                     "all ranks start anew from the last commit")
+
+    @model_validator(mode="after")
+    def _zero_can(self) -> "LearnerConfig":
+        if self.offload != "none" and not self.gpus:
+            raise ValueError(f"offload: {self.offload} moves from the GPU to RAM, and with gpus: 0 all is there already; leave it out")
+        for wanted, least, why in (
+                (self.dtype == "bfloat16", 1, "dtype: bfloat16 needs gradients and master weights in float32"),
+                (self.offload == "optimiser", 1, "offload: optimiser needs an optimiser that ZeRO holds"),
+                (self.offload == "parameters", 3, "offload: parameters needs weights that ZeRO shards")):
+            if wanted and self.zero_stage < least:
+                raise ValueError(f"{why}: set zero_stage to {' or '.join(map(str, range(least, 4)))}, found {self.zero_stage}")
+        return self
 
 
 class Optimisation(BaseModel):

@@ -163,7 +163,8 @@ def _more_ranks(recipe: Recipe, _: Plan, __: Fault) -> Settings:
 
 
 def _learner_width(recipe: Recipe, _: Plan, __: Fault) -> Settings:
-    return {"learner.dtype": "bfloat16"} if recipe.learner.dtype == "float32" else {}
+    learner = recipe.learner
+    return {"learner.dtype": "bfloat16", "learner.zero_stage": max(1, learner.zero_stage)} if learner.dtype == "float32" else {}
 
 
 def _no_reference(recipe: Recipe, _: Plan, __: Fault) -> Settings:

@@ -1,0 +1,146 @@
+"""What the learner's switches do to the model and its gradients, on one rank and on two."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+from transformers import AutoModelForImageTextToText
+
+from actors.deepspeed_engine import checkpoint_layers, freeze
+from actors.training import Freeze, LearnerConfig
+from ranks import ENTIRELY, start_world
+
+LR = 1e-3
+
+
+@pytest.fixture(scope="module")
+def one(ray_session, tiny_model):
+    yield from started(1, tiny_model)
+
+
+@pytest.fixture(scope="module")
+def two(ray_session, tiny_model):
+    yield from started(2, tiny_model)
+
+
+def started(ranks, model):
+    world = start_world(ranks, model)
+    yield world
+    world.end()
+
+
+@pytest.fixture(scope="module")
+def tasks(phantom_tasks):
+    return phantom_tasks[:4]
+
+
+@pytest.fixture(scope="module")
+def plain(one, tasks):
+    """Weights before, gradients, and weights after a step of one rank without any switch."""
+    one.make()
+    before = one.first("state")
+    row = one.call("sft", tasks, LR)
+    return before, one.first("last_gradients"), one.first("state"), row
+
+
+@pytest.mark.parametrize("ranks, config", [
+    (1, dict(gradient_checkpointing=True)),
+    (1, dict(zero_stage=3, micro_batch_tokens=2000)),
+    (2, dict(zero_stage=0, gradient_checkpointing=True)),
+    (2, dict(zero_stage=1, micro_batch_tokens=300)),
+    (2, dict(zero_stage=2, gradient_checkpointing=True)),
+    (2, dict(zero_stage=3, gradient_checkpointing=True)),
+    # Offloading is refused on a CPU, where it moves nothing: but DeepSpeed takes the same way, and no GPU is at hand.
+    (2, dict(zero_stage=3, offload="parameters")),
+], ids=str)
+def test_no_layout_changes_the_gradient(one, two, plain, tasks, ranks, config):
+    _, gradients, after, row = plain
+    world = two if ranks == 2 else one
+    world.make_unchecked(ENTIRELY, **config)
+    ours = world.call("sft", tasks, LR)
+    assert ours["loss"] == pytest.approx(row["loss"], rel=1e-5) and ours["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-5)
+    found = world.first("last_gradients")
+    assert found.keys() == gradients.keys()
+    off = sum(np.square(found[name] - gradients[name]).sum() for name in gradients)
+    assert off**0.5 < 1e-5 * row["grad_norm"]
+    for name, value in world.first("state").items():
+        # AdamW's first step is the gradient's sign: where the gradient is next to nothing, rounding decides it.
+        assert (np.abs(value - after[name]) > 1e-5).mean() < 1e-3, name
+
+
+def test_what_is_frozen_keeps_its_weights(two, plain, tasks):
+    before, *_ = plain
+    two.make(zero_stage=2, gradient_checkpointing=True, freeze=Freeze(vision=True, embedding=True, layers=2))
+    two.call("sft", tasks, LR)
+    stay = {name for name, value in two.first("state").items() if (value == before[name]).all()}
+    frozen = {name for name in before if ("visual" in name and "merger" not in name) or "embed_tokens" in name
+              or ".layers.0." in name or ".layers.1." in name}
+    assert stay == frozen and any(".layers.2." in name for name in before) and any("merger" in name for name in before)
+
+
+def test_freezing_what_is_not_there_is_refused(tiny_model):
+    model = AutoModelForImageTextToText.from_pretrained(tiny_model)
+    for what, why in ((Freeze(layers=4), "layers: 4 is too many, the language model has 3 layers"),
+                      (Freeze(vision=True, projector=True, embedding=True, layers=3), None)):
+        with pytest.raises(ValueError, match=why) if why else nullcontext():
+            freeze(model, what)
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["model.language_model.norm.weight", "lm_head.weight"]
+    text = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(2, 2)])})
+    for what, why in ((Freeze(vision=True), "vision: this model has no part"), (Freeze(layers=1), "nothing is left to train")):
+        with pytest.raises(ValueError, match=why):
+            freeze(text, what)
+
+
+def test_checkpointed_layers_are_computed_twice(tiny_model):
+    model = AutoModelForImageTextToText.from_pretrained(tiny_model)
+    calls = []
+    for tower in (model.model.language_model.layers, model.model.visual.blocks):
+        tower[0].mlp.register_forward_pre_hook(lambda module, *_: calls.append(module))
+    checkpoint_layers(model)
+    assert not any(module.training for name, module in model.named_modules() if name.endswith("attn"))  # nothing drops out
+    pixels = torch.rand(16, 3 * 2 * 14**2)
+    (model.model.get_image_features(pixels, torch.tensor([[1, 4, 4]])).pooler_output[0].sum() + model(torch.tensor([[1, 2, 3]])).logits.sum()
+     ).backward()
+    assert len(calls) == 4 and len(set(calls)) == 2
+
+
+def test_parts_learn_at_their_own_rates(two, plain, tasks):
+    """AdamW's first step is the learning rate, whatever the gradient's size; decay comes on top of it."""
+    before, gradients, *_ = plain
+    two.make(zero_stage=3, weight_decay=0, lr_scale={"vision": 0.25, "projector": 0.5})
+    two.call("sft", tasks, LR)
+    for name, value in two.first("state").items():
+        scale = 0.5 if "merger" in name else 0.25 if "visual" in name else 1
+        if np.abs(gradients["model." + name]).max() > 1e-4:
+            assert np.abs(value - before[name]).max() == pytest.approx(scale * LR, rel=0.01), name
+
+
+@pytest.mark.parametrize("ranks, stage", [(1, 1), (2, 3)])
+def test_bfloat16_keeps_small_steps_in_master_weights(one, two, plain, tasks, ranks, stage):
+    """A norm's weight is 1; the next number below in bfloat16 is 0.996. Six steps of 0.001 get there, one alone does not."""
+    *_, row = plain
+    world = two if ranks == 2 else one
+    world.make(dtype="bfloat16", zero_stage=stage)
+    rows = [world.call("sft", tasks, LR)]
+    assert rows[0]["loss"] == pytest.approx(row["loss"], rel=2e-3) and rows[0]["grad_norm"] == pytest.approx(row["grad_norm"], rel=0.02)
+    norms = [name for name in world.first("state") if "language_model" in name and "norm" in name]
+    assert all((world.first("state")[name] == 1).all() for name in norms)
+    rows += [world.call("sft", tasks, LR) for _ in range(5)]
+    state = world.first("state")
+    assert np.mean([(state[name] < 1).mean() for name in norms]) > 0.1
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+@pytest.mark.parametrize("config, why", [
+    (dict(offload="optimiser", zero_stage=2), "gpus: 0 all is there already"),
+    (dict(offload="optimiser", gpus=1), "set zero_stage to 1 or 2 or 3, found 0"),
+    (dict(offload="parameters", gpus=1, zero_stage=2), "set zero_stage to 3, found 2"),
+    (dict(dtype="bfloat16"), "bfloat16 needs gradients and master weights in float32: set zero_stage to 1 or 2 or 3"),
+    (dict(lr_scale={"eyes": 1}), "vision"),
+])
+def test_switches_that_do_not_go_together_are_refused(config, why):
+    with pytest.raises(ValidationError, match=why):
+        LearnerConfig(**config)
