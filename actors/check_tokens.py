@@ -5,8 +5,8 @@ It goes on where `curriculum.check` ends, and adds these kinds of fault:
 | kind | the row |
 |---|---|
 | `special token` | has a text that the tokenizer would read as one of its own marks, such as `<|image_pad|>` |
-| `placeholders` | gets a prompt that has not one placeholder for each image, or an image with more or fewer than features |
-| `image` | asks about an image of a shape that the image processor refuses |
+| `placeholders` | gets a prompt that has not one placeholder for each image |
+| `image` | asks about an image of a shape that the image processor refuses, or a model that reads text alone about an image |
 | `too long` | has a prompt or a gold trace over the token budget |
 """
 
@@ -23,7 +23,7 @@ from curriculum.check import ROWS_AT_ONCE
 from curriculum.task import Task
 from curriculum.taskset import Fault, Size, TaskRow
 
-from .encode import Encoder
+from .encode import BLIND, Encoder
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,27 @@ class _Check:
         self.encoder, self.budget = encoder, budget
         added = encoder.tokenizer.added_tokens_decoder.values()
         self.marks = re.compile("|".join(re.escape(token.content) for token in added if token.special) or "(?!)")
-        self.of_size: dict[Size, int | Fault] = {}  # placeholders of an image of that size
+        self.of_size: dict[Size, int | Fault] = {}  # tokens of an image of that size
 
     def count(self, rows: list[TaskRow]) -> None:
         """Fills in the token numbers and the faults of rows that are tasks."""
-        prompts = self._tokens([self.encoder.prompt_text(row.task) for row in rows])
+        if not self.encoder.family.sees:
+            for row in rows:
+                row.faults += [Fault("image", f"the task has images; {BLIND}")] if row.task.images else []
+            rows = [row for row in rows if not row.task.images]
+        texts = [self.encoder.prompt_text(row.task) for row in rows]
+        prompts = self._tokens(texts)
         traces = self._tokens([row.task.reference or "" for row in rows])
-        for row, prompt, trace in zip(rows, prompts, traces, strict=True):
+        for row, text, prompt, trace in zip(rows, texts, prompts, traces, strict=True):
             row.reference_tokens = len(trace) + 1 if row.task.reference else None
             if marks := self._marks(row.task):
                 row.faults += marks  # whatever they do to the prompt is their fault
                 continue
-            if not row.sizes:
+            if len(row.sizes) != len(row.task.images):
                 continue
             found = {size: self._placeholders(size) for size in row.sizes}
             faults = [fault for fault in found.values() if isinstance(fault, Fault)]
-            if (number := prompt.count(self.encoder.image_token)) != len(row.sizes):
+            if (number := len(self.encoder.placeholders(text)) - 1) != len(row.sizes):
                 faults.append(Fault("placeholders", f"the prompt has {number} placeholders for {len(row.sizes)} images; "
                                     "the chat template must write one for each"))
             if not faults:
@@ -85,29 +90,23 @@ class _Check:
         return self.encoder.tokenizer(texts, add_special_tokens=False).input_ids if texts else []
 
     def _marks(self, task: Task) -> list[Fault]:
-        texts = {"question": task.question, "options": "\n".join(task.options.values()), "reference": task.reference or ""}
+        texts = {"question": task.question, "options": "\n".join(task.options.values()), "captions": "\n".join(task.captions),
+                 "reference": task.reference or ""}
         return [Fault("special token", f"{name}: holds {mark[0]!r}, which the model's tokenizer reads as a mark of its own")
                 for name, text in texts.items() if (mark := self.marks.search(text))]
 
     def _placeholders(self, size: Size) -> int | Fault:
-        """How many placeholders the processor itself makes of an image of this size; only the size decides."""
+        """How many tokens the processor itself makes of an image of this size; only the size decides."""
         if size not in self.of_size:
             self.of_size[size] = self._ask_processor(size)
         return self.of_size[size]
 
     def _ask_processor(self, size: Size) -> int | Fault:
-        shape = f"an image of {size[0]} × {size[1]} pixels"
-        image_token = self.encoder.tokenizer.convert_ids_to_tokens(self.encoder.image_token)
         try:
-            made = self.encoder.processor(text=[image_token], images=[Image.new("RGB", size)], return_tensors="np")
+            film = self.encoder.read(Image.new("RGB", size))
         except ValueError as error:
-            return Fault("image", f"the model's image processor refuses {shape} ({error})")
-        placeholders = int((made["input_ids"][0] == self.encoder.image_token).sum())
-        features = int(made["image_grid_thw"][0].prod()) // self.encoder.processor.image_processor.merge_size**2
-        if placeholders != features:
-            return Fault("placeholders", f"{shape} gets {placeholders} placeholders from the model's processor and has "
-                         f"{features} features")
-        return placeholders
+            return Fault("image", f"the model's image processor refuses an image of {size[0]} × {size[1]} pixels ({error})")
+        return len(self._tokens([film.text])[0])
 
     def _too_long(self, row: TaskRow, of_images: int) -> list[Fault]:
         family, prompt, trace, budget = row.task.family, row.prompt_tokens, row.reference_tokens, self.budget

@@ -60,7 +60,7 @@ class DeepSpeedRank:
     def _set_reference(self, state: dict[str, torch.Tensor]) -> None:
         """The reference is a whole copy on every rank, also where ZeRO shards the policy."""
         self.reference = Policy(self.setup["model"], self.encoder, getattr(torch, self.config.dtype))
-        self.reference.model.load_state_dict(state)
+        self.reference.load_state(state)
         self.reference.to(self.device).requires_grad_(False).eval()
 
     # -- training -------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class DeepSpeedRank:
 
         parameters = [p for p in self.policy.model.parameters() if hasattr(p, "ds_id")]
         with deepspeed.zero.GatheredParameters(parameters, enabled=bool(parameters)):
-            return {name: p.detach().cpu().contiguous() for name, p in self.policy.model.state_dict().items()}
+            return self.policy.state()
 
     def publish(self, version: Version, probe: Sequence[Task]) -> None:
         set_title(f"learner-{self.rank} v{version.number}")
@@ -191,7 +191,7 @@ class DeepSpeedRank:
         values = self._logprobs(self.policy, samples, 1.0, raw=True)
         state = self._state()
         if self.rank == 0:
-            wait_for(self.store.publish.remote(version, pack(state), list(zip(samples, values, strict=True))),
+            wait_for(self.store.publish.remote(version, pack(self.policy.published(state)), list(zip(probe, samples, values, strict=True))),
                      self.config.timeout_s, "the weight store")
 
     def save(self, storage: Storage) -> dict[str, str]:
@@ -200,9 +200,9 @@ class DeepSpeedRank:
             self.engine.deepspeed.save_checkpoint(str(folder), tag="learner", exclude_frozen_parameters=False)
             policy = self._state()  # every rank takes part
             if self.rank == 0:
-                save_file(policy, folder / POLICY)
+                save_file(self.policy.published(policy), folder / POLICY)
                 if self.reference is not None:
-                    save_file(self.reference.model.state_dict(), folder / REFERENCE)
+                    save_file(self.reference.state(), folder / REFERENCE)
             return storage.take_in(folder)
 
     def load(self, storage: Storage) -> None:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from .rollout import RolloutConfig
 
 
+CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
+
+
+class PromptMismatch(RuntimeError):
+    """The engine does not read a prompt as the learner does."""
+
+
 class Engine:
     """What rollout workers and the served policy have in common. Made inside a running event loop.
 
@@ -32,6 +39,9 @@ class Engine:
 
     Attributes:
         llm: vLLM's AsyncLLM.
+
+    Raises:
+        ValueError: vLLM would read images otherwise than the model does.
     """
 
     def __init__(self, config: RolloutConfig, model: str, encoder: Encoder, images: int,
@@ -44,6 +54,8 @@ class Engine:
 
         from .engine_extension import FORBIDDEN_KEY, TokenMask
 
+        if encoder.family.bidirectional and images and not config.gpus:
+            raise ValueError(CAUSAL_ON_CPU)
         self.config, self.encoder = config, encoder
         self.counter = 0
         self.pausing = asyncio.Lock()
@@ -51,11 +63,13 @@ class Engine:
         arguments: dict[str, Any] = dict(
             model=model, dtype=config.dtype, max_model_len=config.max_model_tokens,
             max_num_seqs=config.max_sequences, max_num_batched_tokens=config.max_batched_tokens,
-            limit_mm_per_prompt={"image": images, "video": 0}, logprobs_mode="processed_logprobs",
+            logprobs_mode="processed_logprobs",
             load_format="safetensors",  # a pickle from elsewhere could run anything
             worker_extension_cls=extension, enable_log_requests=False, seed=0,
             disable_log_stats=True, logits_processors=[TokenMask],
             additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)})
+        if encoder.family.sees:
+            arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
         if not image_cache:
             arguments["mm_processor_cache_gb"] = 0
         if config.gpus == 0:  # seeded requests crash the CPU engine when their prefill is chunked
@@ -99,28 +113,32 @@ class Engine:
         await self.llm.wake_up()
 
     async def difference(self, probe: Probe) -> float:
-        """Largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities."""
+        """Largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities.
+
+        Raises:
+            PromptMismatch: the engine reads other tokens than the learner.
+        """
         from vllm import SamplingParams
 
         worst = 0.0
         parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-        for sample, expected in probe:
-            ids = [*self._collapse(sample.prompt_ids), *sample.response_ids.tolist()]
+        for task, sample, expected in probe:
+            ids = [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()]
             output = await self.finish(await self.submit(ids, sample.images, parameters))
-            start = len(output.prompt_token_ids) - len(sample.response_ids)
+            start = len(sample.prompt_ids)
+            if not np.array_equal(output.prompt_token_ids, [*sample.prompt_ids, *sample.response_ids]):
+                raise PromptMismatch(f"task {task.id!r}: the engine reads {len(output.prompt_token_ids)} tokens where the learner reads "
+                                     f"{len(sample)}, or others: vLLM and the model's processor do not agree on its images")
             got = [output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())]
             worst = max(worst, float(np.abs(np.array(got) - expected).max()))
         return worst
 
-    def _collapse(self, ids: np.ndarray) -> list[int]:
-        """One placeholder for each run of them; the engine widens it itself."""
-        image = ids == self.encoder.image_token
-        return ids[~(image & np.concatenate([[False], image[:-1]]))].tolist()
-
     async def submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
         """Puts a prompt with images (paths) into the engine's queue; `finish` takes the answer."""
         self.counter += 1
-        prompt = {"prompt_token_ids": ids, "multi_modal_data": {"image": [load_image(Path(path)) for path in images]}}
+        prompt: dict[str, Any] = {"prompt_token_ids": ids}
+        if images:
+            prompt["multi_modal_data"] = {"image": [load_image(Path(path)) for path in images]}
         return await self.llm.add_request(str(self.counter), prompt, parameters)
 
     @staticmethod

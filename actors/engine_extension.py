@@ -42,5 +42,9 @@ class WeightReader:
     def read_weights(self, path: str) -> None:
         """Loads the safetensors file `path` (the names of a Hugging Face checkpoint) over the present weights."""
         from safetensors.torch import load_file
+        from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
         self.model_runner.reload_weights(weights_iterator=iter(load_file(path).items()))
+        for module in self.model_runner.get_model().modules():
+            if isinstance(module, ParallelLMHead):  # where it is the embedding, a CPU would go on with its packed copy of the old one
+                module.quant_method.process_weights_after_loading(module)

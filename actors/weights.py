@@ -1,8 +1,8 @@
 """Weight transport: publish, fetch, verify.
 
 The store is an actor that outlives the learner and owns the last few versions, so that a late or restarted worker can
-still fetch one. A version travels as the bytes of one safetensors file, with a probe: samples and the log-probabilities
-that the learner computed for them. A worker holds a version when its own engine gives the same numbers.
+still fetch one. A version travels as the bytes of one safetensors file, with a probe: tasks, what the learner made of them
+and of responses to them, and the log-probabilities that it computed. A worker holds a version when its own engine gives the same numbers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from curriculum.task import Task
 
 from .trajectory import Sample
 
@@ -26,7 +28,7 @@ class Version(NamedTuple):
 
 
 ASLEEP = Version(-1, -1)  # what a rollout worker holds whose engine has given its memory to the learner
-Probe = list[tuple[Sample, np.ndarray]]  # with float32 [response tokens]
+Probe = list[tuple[Task, Sample, np.ndarray]]  # with float32 [response tokens]
 
 
 def pack(state: dict[str, Any]) -> np.ndarray:

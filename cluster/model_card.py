@@ -100,11 +100,8 @@ def _base_words(record: RunRecord) -> str:
 
 
 def _question(tasks: Sequence[Task]) -> str:
-    """A question in the form that the model was asked in (`actors.encode.Encoder.prompt_ids`)."""
-    for task in tasks:
-        if task.options:
-            return task.question + "".join(f"\n{letter}) {text}" for letter, text in task.options.items())
-    return tasks[0].question if tasks else "Which findings are seen?"
+    """A question in the form that the model was asked in."""
+    return next((task.asked for task in (*(t for t in tasks if t.options), *tasks)), "Which findings are seen?")
 
 
 def _settings(record: RunRecord) -> dict[str, str]:

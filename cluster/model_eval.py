@@ -25,7 +25,7 @@ from .measures.bertscore import BertScorer
 from .measures.strata import HEAD, TAIL, frequency_group, train_shares
 from .reward_pool import RewardPool
 from .rollout_pool import RolloutPool
-from .prepare import check_model
+from .prepare import check_images, check_model
 from .ray_cluster import check_fits, ray_cluster
 from .recipe import Role, load_recipe
 
@@ -165,6 +165,8 @@ def evaluate(subjects: Sequence[Subject], asked: Asked, say: Say, answers: Path 
         RemoteFailure: a worker failed or did not answer.
     """
     images, count = max(len(task.images) for task in asked.tasks), len(asked.tasks)
+    for subject in subjects:
+        check_images(subject.folder, "--model", asked.tasks, subject.roles["rollout"])
     scores: list[Scores] = []
     with ray_cluster(subjects[0].roles):
         for subject in subjects:

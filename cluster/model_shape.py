@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.family import Family, UnsupportedModel, family_of
 from actors.tiny_model import TinyModelConfig
 
 from .errors import UserError
@@ -30,23 +31,24 @@ class Tower:
     head_dim: int
 
 
+BLIND = Tower(0, 0, 0, 1, 1, 0)
+
+
 @dataclass(frozen=True)
 class ModelShape:
-    """A Qwen2.5-VL.
+    """Of a model of any family; one that reads text alone has a vision tower without layers.
 
     Attributes:
         tied: whether the output layer is the embedding.
-        patch_values: numbers that a patch of an image holds.
         patches: of an image that become one token.
         image_tokens: of the largest image that its processor lets through; None where no processor is there to say so.
-        parameters: of the weights' files where they are there, else by `count_parameters`.
+        parameters: of the weights' files where they are there, else of the class.
     """
 
     text: Tower
     vision: Tower
     vocabulary: int
     tied: bool
-    patch_values: int
     patches: int
     image_tokens: int | None
     parameters: int
@@ -68,11 +70,11 @@ def shape_of(model: ModelConfig) -> ModelShape:
     return _tiny(model.tiny) if model.tiny else _read(model.path.absolute())
 
 
-def count_parameters(text: Tower, vision: Tower, vocabulary: int, tied: bool, patch_values: int, patches: int) -> int:
-    """Of a Qwen2.5-VL (transformers' modeling_qwen2_5_vl): q, k, v have biases, in the vision tower all layers have."""
+def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: int, patches: int) -> int:
+    """Of an untied Qwen2.5-VL (transformers' modeling_qwen2_5_vl): q, k, v have biases, in the vision tower all layers have."""
     h, queries, keys = text.hidden, text.heads * text.head_dim, text.kv_heads * text.head_dim
     attention = queries * (h + 1) + 2 * keys * (h + 1) + queries * h
-    language = text.layers * (attention + 3 * h * text.intermediate + 2 * h) + h + vocabulary * h * (1 if tied else 2)
+    language = text.layers * (attention + 3 * h * text.intermediate + 2 * h) + h + vocabulary * h * 2
     v, wide = vision.hidden, patches * vision.hidden
     block = 3 * v * (v + 1) + v * (v + 1) + 2 * vision.intermediate * (v + 1) + v * (vision.intermediate + 1) + 2 * v
     merger = v + wide * (wide + 1) + h * (wide + 1)
@@ -84,35 +86,86 @@ def _tiny(config: TinyModelConfig) -> ModelShape:
     heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
     text = Tower(config.layers, config.hidden, 3 * config.hidden, heads, max(1, heads // 2), 32)
     vision = Tower(config.vision_layers, config.vision_hidden, 3 * config.vision_hidden, vision_heads, vision_heads, 32)
-    return _shape(text, vision, TINY_VOCABULARY, False, 3 * 2 * 14**2, 4, (config.image_size // 28) ** 2, None)
+    parameters = _tiny_parameters(text, vision, TINY_VOCABULARY, 3 * 2 * 14**2, 4)
+    return ModelShape(text, vision, TINY_VOCABULARY, False, 4, (config.image_size // 28) ** 2, parameters)
 
 
 def _read(folder: Path) -> ModelShape:
     if not folder.is_dir():
         raise UserError(f"model.path: {folder}: no such folder")
     path = folder / "config.json"
-    config = _json(path)
-    text, vision = config.get("text_config", config), config.get("vision_config")  # hubs' folders have the text's flat
-    if not isinstance(text, dict) or not isinstance(vision, dict):
-        raise UserError(f"model.path: {path} has no vision_config; the folder of a model like Qwen2.5-VL is needed")
-    number = lambda part, key: _number(path, part, key)  # noqa: E731
-    hidden, heads = number(text, "hidden_size"), number(text, "num_attention_heads")
-    language = Tower(
-        number(text, "num_hidden_layers"), hidden, number(text, "intermediate_size"), heads,
-        text.get("num_key_value_heads") or heads, text.get("head_dim") or hidden // heads)
-    width, eyes = number(vision, "hidden_size"), number(vision, "num_heads")
-    tower = Tower(number(vision, "depth"), width, number(vision, "intermediate_size"), eyes, eyes, width // eyes)
-    patch, merge = vision.get("patch_size", 14), vision.get("spatial_merge_size", 2)
-    values = vision.get("in_chans", vision.get("in_channels", 3)) * vision.get("temporal_patch_size", 2) * patch**2
-    tied = bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)))
-    return _shape(language, tower, number(text, "vocab_size"), tied, values, merge**2, _image_tokens(folder, patch * merge),
-                  _in_files(folder))
+    try:
+        family = family_of(_json(path).get("model_type", ""))
+    except UnsupportedModel as error:
+        raise UserError(f"model.path: {path}: {error}") from error
+    config = _configuration(path)
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    language = Tower(text.num_hidden_layers, text.hidden_size, text.intermediate_size, heads,
+                     getattr(text, "num_key_value_heads", None) or heads,
+                     getattr(text, "head_dim", None) or text.hidden_size // heads)
+    vision, patches, image_tokens = _seeing(folder, config) if family.sees else (BLIND, 1, 0)
+    return ModelShape(language, vision, text.vocab_size, bool(config.tie_word_embeddings), patches, image_tokens,
+                      _in_files(folder) or _count(family, config))
 
 
-def _shape(text: Tower, vision: Tower, vocabulary: int, tied: bool, patch_values: int, patches: int, image_tokens: int | None,
-           parameters: int | None) -> ModelShape:
-    counted = count_parameters(text, vision, vocabulary, tied, patch_values, patches)
-    return ModelShape(text, vision, vocabulary, tied, patch_values, patches, image_tokens, parameters or counted)
+def _configuration(path: Path) -> Any:
+    """transformers' own, which knows what a folder leaves out."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path.parent)
+    except Exception as error:  # noqa: BLE001 - its checks raise what they like
+        raise UserError(f"model.path: {path} is no configuration of a model ({' '.join(str(error).split()):.300})") from error
+
+
+def _count(family: Family, config: Any) -> int:
+    """Parameters of the model, made without memory for them; a head that is the embedding counts once."""
+    import torch
+
+    with torch.device("meta"):
+        return family.kind().from_config(config).num_parameters()
+
+
+def _seeing(folder: Path, config: Any) -> tuple[Tower, int, int | None]:
+    """The vision tower, patches that become one token, and tokens of the largest image."""
+    part = config.vision_config
+    width, eyes = getattr(part, "embed_dim", part.hidden_size), part.num_attention_heads
+    tower = Tower(getattr(part, "depth", 0) or part.num_hidden_layers, width,
+                  getattr(part, "intermediate_size", None) or int(width * part.mlp_ratio), eyes, eyes, width // eyes)
+    if hasattr(part, "spatial_merge_size"):  # Qwen: as many tokens as its pixels ask for
+        side = part.patch_size * part.spatial_merge_size
+        pixels = _of_processor(folder, lambda films: films.get("max_pixels") or (films.get("size") or {}).get("longest_edge"))
+        return tower, part.spatial_merge_size**2, pixels and int(pixels) // side**2
+    side = part.image_size // part.patch_size
+    if hasattr(config, "mm_tokens_per_image"):  # Gemma: every image is one square
+        return tower, side**2 // config.mm_tokens_per_image, config.mm_tokens_per_image
+    if hasattr(config, "scale_factor"):  # Idefics: the image in tiles, and once as a whole
+        tiles = _of_processor(folder, lambda films: -(-films["size"]["longest_edge"] // films["max_image_size"]["longest_edge"]))
+        return tower, config.scale_factor**2, tiles and (tiles**2 + 1) * (side // config.scale_factor) ** 2
+    return tower, 1, max(_any_resolution(side, height // part.image_size, width // part.image_size)
+                         for height, width in config.image_grid_pinpoints)
+
+
+def _any_resolution(side: int, rows: int, columns: int) -> int:
+    """LLaVA-OneVision's tokens of an image in `rows` × `columns` tiles of `side` × `side` (`pack_image_features`): once as a whole,
+    then row by row with a token at each end; from 9 tiles on coarser."""
+    ratio = math.sqrt(rows * columns / 9)
+    ratio = ratio if ratio > 1.1 else 1
+    return side**2 + int(side * rows // ratio) * (int(side * columns // ratio) + 1)
+
+
+def _of_processor(folder: Path, read: Callable[[Mapping[str, Any]], int | None]) -> int | None:
+    """What `read` finds in the image processor's settings, in both forms in which they have been stored; None without them."""
+    for name in PROCESSOR_FILES:
+        if (folder / name).is_file():
+            config = _json(folder / name)
+            try:
+                if (found := read(config.get("image_processor", config))) is not None:
+                    return found
+            except (KeyError, TypeError, AttributeError):
+                continue
+    return None
 
 
 def _json(path: Path) -> Mapping[str, Any]:
@@ -125,26 +178,6 @@ def _json(path: Path) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"model.path: {path} holds no mapping; copy it again")
     return config
-
-
-def _number(path: Path, part: Mapping[str, Any], key: str) -> int:
-    value = part.get(key)
-    if not isinstance(value, int) or value < 1:
-        raise UserError(f"model.path: {path}: {key} is {'missing' if value is None else repr(value)}; a positive whole number, "
-                        "as in the configuration of a model like Qwen2.5-VL, is needed")
-    return value
-
-
-def _image_tokens(folder: Path, side: int) -> int | None:
-    """Tokens of the largest image, `side` pixels a token each way; both forms in which processors have stored their limit."""
-    for name in PROCESSOR_FILES:
-        if (folder / name).is_file():
-            config = _json(folder / name)
-            config = config.get("image_processor", config)
-            pixels = config.get("max_pixels") or (config.get("size") or {}).get("longest_edge")
-            if pixels:
-                return int(pixels) // side**2
-    return None
 
 
 def _in_files(folder: Path) -> int | None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from actors.check_tokens import TokenBudget, check_tokens
-from actors.encode import Encoder
+from actors.encode import BLIND, Encoder
+from actors.engine import CAUSAL_ON_CPU
+from actors.family import Family, UnsupportedModel, family_of
+from actors.rollout import RolloutConfig
 from actors.tiny_model import make_tiny_model
 from curriculum.check import check_tasks
 from curriculum.phantom_set import draw_phantom_set
@@ -23,8 +28,8 @@ from .recipe import Recipe
 MODEL_FILES = (  # what each part may be called
     (("config.json",), "the model's configuration"),
     (("tokenizer_config.json",), "its tokenizer"),
-    (("processor_config.json", "preprocessor_config.json"), "its image processor"),
 )
+PROCESSOR_FILES = ((("processor_config.json", "preprocessor_config.json"), "its image processor"),)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
     dropped: Counter[str] = Counter()
     if recipe.data.phantoms is not None:
         tasks = _by_split(recipe, _phantoms(recipe, folder))
-        return Prepared(tasks, model_folder(recipe, folder, tasks["train"]), dropped)
+        model = model_folder(recipe, folder, tasks["train"])
+        check_images(model, "model.path", chain(*tasks.values()), recipe.rollout)
+        return Prepared(tasks, model, dropped)
     try:
         rows = _usable(recipe, check_tasks(recipe.data.tasks), dropped)
     except TaskSetError as error:
@@ -58,6 +65,7 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
     tasks = _by_split(recipe, [row.task for row in rows])
     model = model_folder(recipe, folder, tasks["train"])
     rows = _usable(recipe, check_tokens(rows, load_encoder(recipe, model), token_budget(recipe)), dropped)
+    check_images(model, "model.path", (row.task for row in rows), recipe.rollout)
     return Prepared(_by_split(recipe, [row.task for row in rows]), model, dropped)
 
 
@@ -75,10 +83,11 @@ def load_encoder(recipe: Recipe, model: Path) -> Encoder:
     """
     try:
         return Encoder(model, recipe.prompt)
+    except UnsupportedModel as error:
+        raise UserError(f"model: {model}: {error}") from error
     except (OSError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"model: {model}: its processor cannot be used; one like Qwen2.5-VL's is needed "
-                        f"({reason:.200})") from error
+        raise UserError(f"model: {model}: its processor cannot be used ({reason:.200})") from error
 
 
 def _phantoms(recipe: Recipe, folder: Path) -> list[Task]:
@@ -150,13 +159,41 @@ def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
 
 
 def check_model(path: Path, setting: str) -> None:
-    """Raises UserError, which names `setting`, where `path` is no folder of a model with tokenizer and image processor."""
+    """Raises UserError, which names `setting`, where `path` is no folder of a model that can be trained, with its tokenizer and,
+    where it sees, its image processor."""
     if not path.is_dir():
         raise UserError(f"{setting}: {path}: no such folder")
-    for names, what in MODEL_FILES:
+    _check_files(path, setting, MODEL_FILES)
+    if model_family(path, setting).sees:
+        _check_files(path, setting, PROCESSOR_FILES)
+
+
+def _check_files(path: Path, setting: str, files: Iterable[tuple[tuple[str, ...], str]]) -> None:
+    for names, what in files:
         if not any((path / name).is_file() for name in names):
             raise UserError(f"{setting}: {path} has no {' or '.join(names)} ({what}); a Hugging Face folder saved with "
                             "model.save_pretrained and processor.save_pretrained is needed")
+
+
+def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: RolloutConfig) -> None:
+    """Raises UserError, which names `setting`, where the model, or its engine, cannot read the tasks' images."""
+    if not any(task.images for task in tasks):
+        return
+    family = model_family(path, setting)
+    if not family.sees:
+        raise UserError(f"{setting}: {path}: {BLIND}, and these tasks have images")
+    if family.bidirectional and not rollout.gpus:
+        raise UserError(f"{setting}: {path}: {CAUSAL_ON_CPU}; give the rollout workers GPUs (rollout.gpus)")
+
+
+def model_family(path: Path, setting: str) -> Family:
+    """Of a model folder with a config.json. Raises UserError, which names `setting`."""
+    try:
+        return family_of(json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type", ""))
+    except UnsupportedModel as error:
+        raise UserError(f"{setting}: {path}: {error}") from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{setting}: {path / 'config.json'} cannot be read as JSON ({error}); copy it again") from error
 
 
 def _texts(recipe: Recipe, tasks: Iterable[Task]) -> Iterator[str]:

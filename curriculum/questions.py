@@ -144,9 +144,9 @@ class QuestionWriter:
         change = CHANGES[finding in before.findings, finding in film.findings]
         gold = next(letter for letter, text in options.items() if text == change)
         task = film.task(f"progression-{_slug(finding)}", domain="closed", family="progression", options=options, gold=(gold,),
-                         question=f"The first film was taken before the second. What became of {finding}?",
+                         question=f"What became of {finding} since the prior film?",
                          reference=self.trace([], gold))
-        return task.model_copy(update={"images": (before.image, film.image)})
+        return task.model_copy(update={"images": (before.image, film.image), "captions": ("prior film", "current film")})
 
     def section(self, film: Film, name: str, text: str, indication: str = "") -> Task:
         """Write the "findings" or the "impression" of the film's report, told why it was taken or not."""

@@ -1,4 +1,4 @@
-"""A task: one question on one or more chest X-rays, with its gold answer."""
+"""A task: one question, mostly on one or more chest X-rays, with its gold answer."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ class Task(BaseModel):
     "text" (a section of a report), or "boxes", each as `boxes.write_box` writes it. It is "letters" for closed tasks
     and "names" for open ones where left out.
     `images` are paths, never pixels: the worker that needs an image loads it. In a file they may be
-    relative to the task set's folder; `taskset.read_tasks` makes them absolute.
+    relative to the task set's folder; `taskset.read_tasks` makes them absolute. `captions` say what each of them is, such
+    as a prior film; none says nothing.
 
     Raises:
         pydantic.ValidationError: the gold is not among the options or not of the task's form, an option letter is
-            out of order, or an open task has options.
+            out of order, an open task has options, or there is not one caption for each image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +53,8 @@ class Task(BaseModel):
     options: dict[str, str] = {}
     form: Form
     gold: tuple[str, ...]
-    images: tuple[str, ...] = Field(min_length=1)
+    images: tuple[str, ...]
+    captions: tuple[Filled, ...] = ()
     reference: str | None = None
     split: Split = "train"
     patient: str = ""
@@ -74,6 +76,8 @@ class Task(BaseModel):
     def _gold_fits(self) -> "Task":
         if len(set(self.gold)) != len(self.gold):
             raise ValueError(f"gold {list(self.gold)} names something twice")
+        if self.captions and len(self.captions) != len(self.images):
+            raise ValueError(f"{len(self.captions)} captions for {len(self.images)} images; there is one for each, or none")
         if (self.domain == "closed") != (self.form == "letters"):
             raise ValueError(f"{self.form} is no form of {'a closed' if self.domain == 'closed' else 'an open'} task's answer")
         if self.domain == "open":
@@ -93,6 +97,12 @@ class Task(BaseModel):
         if stray or not self.gold:
             raise ValueError(f"gold {list(self.gold)} is not among the options {list(self.options)}")
         return self
+
+    @property
+    def asked(self) -> str:
+        """What a model is asked, after the images: their captions, the question, the options."""
+        captions = "".join(f"Image {number}: {caption}\n" for number, caption in enumerate(self.captions, 1))
+        return captions + self.question + "".join(f"\n{letter}) {text}" for letter, text in self.options.items())
 
     @property
     def chance(self) -> float:

@@ -73,7 +73,7 @@ CHANGES = {
     "unknown split": (lambda row: True, {"split": "dev"}, "split"),
     "unknown domain": (lambda row: True, {"domain": "closd"}, "domain"),
     "age beyond life": (lambda row: True, {"age": 580.0}, "age"),
-    "no image": (lambda row: True, {"images": []}, "images"),
+    "a caption too many": (lambda row: True, {"captions": ["prior film", "current film"]}, "answer"),
     "missing image": (lambda row: True, {"images": ["images/gone#.png"]}, "image"),
     "broken image": (lambda row: True, {"images": ["images/cut#.png"]}, "image"),
     "text for an image": (lambda row: True, {"images": ["images/text#.png"]}, "image"),

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from actors.advantage import step_of_token
-from actors.encode import VISION_TOKENS, Encoder, PromptConfig
-from actors.tiny_model import PLAIN_TOKENS
+from actors.encode import Encoder, PromptConfig
+from actors.tiny_model import PLAIN_TOKENS, SPECIAL_TOKENS
 from curriculum.images import ImageError
 from rewards.config import RewardConfig
 from rewards.score import score
@@ -45,16 +45,16 @@ def test_a_prompt_is_what_the_processor_makes_of_the_chat(encoder, phantom_tasks
         wanted = encoder.processor(text=[text], images=films, return_tensors="np")
         ours = encoder.expand(task)
         assert ours.dtype == np.int32 and ours.tolist() == wanted["input_ids"][0].tolist()
-        pixels, grids = zip(*map(encoder.pixels, task.images))
-        assert np.array_equal(np.concatenate(pixels), wanted["pixel_values"])
-        assert np.array_equal(np.stack(grids), wanted["image_grid_thw"])
+        pixels = [encoder.film(path).pixels for path in task.images]
+        for name in ("pixel_values", "image_grid_thw"):
+            assert np.array_equal(np.concatenate([film[name] for film in pixels]), wanted[name])
 
 
 def test_an_image_has_a_placeholder_for_each_of_its_features(encoder, phantom_tasks, wide):
     merged = encoder.processor.image_processor.merge_size**2
     for images in ((wide,), phantom_tasks[0].images, (phantom_tasks[0].images[0], wide, wide)):
         task = phantom_tasks[0].model_copy(update={"images": images})
-        features = sum(len(encoder.pixels(path)[0]) // merged for path in images)
+        features = sum(len(encoder.film(path).pixels["pixel_values"]) // merged for path in images)
         assert (encoder.expand(task) == encoder.image_token).sum() == features
         assert encoder.prompt_ids(task).count(encoder.image_token) == len(images)
 
@@ -117,8 +117,7 @@ def test_a_character_of_several_tokens_belongs_to_the_step_that_it_completes_in(
 def test_forbidden_tokens(encoder):
     size = len(encoder.tokenizer) + 5
     forbidden = encoder.forbidden(size)
-    named = [encoder.tokenizer.convert_tokens_to_ids(name) for name in (*VISION_TOKENS, "<|im_start|>",
-                                                                        "<|endoftext|>")]
+    named = [encoder.tokenizer.convert_tokens_to_ids(name) for name in SPECIAL_TOKENS if name != "<|im_end|>"]
     assert sorted(forbidden) == sorted({*named, *range(len(encoder.tokenizer), size)})
     allowed = [encoder.eos, *(encoder.tokenizer.convert_tokens_to_ids(token) for token in PLAIN_TOKENS)]
     assert not set(allowed) & set(forbidden) and len(set(allowed)) == len(allowed)

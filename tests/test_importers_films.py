@@ -212,6 +212,7 @@ def test_mimic(tmp_path):
     assert set(of(tasks, "ae.jpg")) == {"impression", "image_text_matching"} and of(tasks, "ae.jpg")["impression"].view == ""
     (progression,) = (task for task in tasks if task.family == "progression")
     assert [Path(image).name for image in progression.images] == ["aa.jpg", "ac.jpg"]
+    assert progression.captions == ("prior film", "current film")
     assert "PhysioNet" in progression.licence and "Johnson" in progression.attribution
 
 

@@ -25,13 +25,14 @@ TEXT = dict(hidden_size=3584, num_hidden_layers=28, intermediate_size=18944, num
             vocab_size=152064)
 VISION = dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16, out_hidden_size=3584, patch_size=14,
               spatial_merge_size=2, temporal_patch_size=2, in_chans=3)
+MODEL = dict(model_type="qwen2_5_vl", vision_config=VISION, tie_word_embeddings=False)
 
 
 @pytest.fixture(scope="module")
 def seven_billion(tmp_path_factory):
     """The folder of Qwen2.5-VL-7B without its weights; the text's sizes are flat, as published."""
     folder = tmp_path_factory.mktemp("big")
-    (folder / "config.json").write_text(json.dumps(TEXT | {"vision_config": VISION, "tie_word_embeddings": False}))
+    (folder / "config.json").write_text(json.dumps(TEXT | MODEL))
     return folder
 
 
@@ -57,7 +58,7 @@ def test_the_sizes_of_qwen2_5_vl_7b(seven_billion, tmp_path):
     assert shape.parameters == PARAMETERS and shape.parameters * 2 == pytest.approx(16.6e9, rel=0.002)
     assert shape.kv_bytes_per_token(2) == 2 * 28 * 4 * 128 * 2 == 57_344
     assert [shape.kv_bytes_per_token(2, shards) for shards in (2, 4, 8)] == [28_672, 14_336, 14_336]  # a head is never split
-    nested = {"text_config": TEXT, "vision_config": VISION, "tie_word_embeddings": False}  # as transformers 5 writes it
+    nested = {"text_config": TEXT, **MODEL}  # as transformers 5 writes it
     (tmp_path / "config.json").write_text(json.dumps(nested))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"max_pixels": 12_845_056}))
     other = shape_of(ModelConfig(path=tmp_path))
@@ -319,8 +320,8 @@ def test_a_model_that_does_not_say_what_it_is(tmp_path):
         shape_of(ModelConfig(path=tmp_path / "nowhere"))
     with pytest.raises(UserError, match="has no config.json"):
         shape_of(ModelConfig(path=tmp_path))
-    for text, words in (("{", "cannot be read as JSON"), ("[]", "holds no mapping"), ("{}", "has no vision_config"),
-                        (json.dumps({**TEXT, "hidden_size": None, "vision_config": VISION}), "hidden_size is missing")):
+    for text, words in (("{", "cannot be read as JSON"), ("[]", "holds no mapping"), ("{}", "a model of type '' cannot be trained"),
+                        (json.dumps({**TEXT, **MODEL, "hidden_size": None}), "is no configuration of a model .*hidden_size")):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(UserError, match=words):
             shape_of(ModelConfig(path=tmp_path))

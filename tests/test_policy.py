@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from actors.encode import VISION_TOKENS, Encoder, PromptConfig
+from actors.encode import Encoder, PromptConfig
 from actors.policy import FORBIDDEN_BIAS, Policy
+from actors.tiny_model import SPECIAL_TOKENS
 from actors.trajectory import Sample
 
 CPU = torch.device("cpu")
@@ -99,7 +100,7 @@ def test_log_probabilities_are_those_of_the_plain_model(policy, samples, plain, 
 
 
 def test_tokens_that_may_not_be_sampled_have_no_probability(policy, samples, plain):
-    names = [policy.encoder.tokenizer.convert_tokens_to_ids(name) for name in VISION_TOKENS]
+    names = [policy.encoder.tokenizer.convert_tokens_to_ids(name) for name in SPECIAL_TOKENS if name != "<|im_end|>"]
     assert policy.bias[names].eq(FORBIDDEN_BIAS).all() and policy.bias[policy.encoder.eos] == 0
     assert policy.bias.eq(0).sum() == policy.bias.numel() - len(policy.encoder.forbidden(policy.bias.numel()))
     (_, _, _, (biased, _), *_), _ = run(policy, samples, 10**6, temperature=1.0)
@@ -119,16 +120,16 @@ def test_micro_batches_hold_every_sample_once_within_the_budget(policy, samples,
         chosen = [samples[n] for n in batch.index]
         assert batch.ids.numel() <= max_tokens or len(chosen) == 1
         assert batch.lengths == tuple(len(sample.response_ids) for sample in chosen)
-        assert len(batch.grid) == max(1, len({path for sample in chosen for path in sample.images}))  # each film once
+        assert len(batch.images.tiles) == max(1, len({path for sample in chosen for path in sample.images}))  # each film once
         assert (batch.segments is not None) == policy.packed == (batch.mask is None)
         if policy.packed:
             prompts = {(sample.images, sample.prompt_ids.tobytes()): sample for sample in chosen}.values()
             assert batch.ids.numel() == sum(len(s.response_ids) - 1 for s in chosen) + sum(len(s.prompt_ids) for s in prompts)
-            assert len(batch.image_of) == sum(len(sample.images) for sample in prompts)
+            assert len(batch.images.of) == sum(len(sample.images) for sample in prompts)
         else:
             assert batch.ids.shape == (len(chosen), max(map(len, chosen)))
             assert batch.mask.sum(1).tolist() == list(map(len, chosen))
-            assert len(batch.image_of) == sum(len(sample.images) for sample in chosen)
+            assert len(batch.images.of) == sum(len(sample.images) for sample in chosen)
 
 
 def test_chosen_samples_alone_are_cut_up(policy, samples):
@@ -140,7 +141,7 @@ def test_the_film_and_the_order_of_films_matter(policy, samples):
     first, second = samples[6], samples[7]
     swapped = Sample(first.prompt_ids, first.images[::-1], first.response_ids)
     other = Sample(second.prompt_ids, (second.images[0], samples[8].images[0]), second.response_ids)
-    assert len(policy.encoder.pixels(first.images[0])[0]) == len(policy.encoder.pixels(first.images[1])[0])
+    assert policy.encoder.film(first.images[0]).text == policy.encoder.film(first.images[1]).text
     for one, changed in ((first, swapped), (second, other)):
         (a, b), _ = run(policy, [one, changed], 10**6, temperature=1.0)
         assert (a[0] - b[0]).abs().max() > 1e-3

@@ -47,9 +47,8 @@ def logprobs(policy, samples, raw=False):
 def publish(policy, store, task, version):
     """Publishes the policy's weights with a probe that it computes."""
     sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
-    probe = [(sample, logprobs(policy, [sample], raw=True)[0])]
-    state = {name: value.contiguous() for name, value in policy.model.state_dict().items()}
-    wait_for(store.publish.remote(Version(0, version), pack(state), probe), 60, "the store")
+    probe = [(task, sample, logprobs(policy, [sample], raw=True)[0])]
+    wait_for(store.publish.remote(Version(0, version), pack(policy.published(policy.state())), probe), 60, "the store")
 
 
 def generate(worker, requests, version, temperature=1.0):

@@ -12,11 +12,18 @@ def closed(**changes):
 
 @pytest.mark.parametrize("changes", [
     {"gold": ("C",)}, {"gold": ()}, {"gold": ("B", "B")}, {"options": {"A": "Mass", "C": "Edema"}},
-    {"options": {}}, {"domain": "open"}, {"images": ()}, {"question": ""}, {"extra": 1},
+    {"options": {}}, {"domain": "open"}, {"captions": ("prior", "current")}, {"captions": ("",)}, {"question": ""}, {"extra": 1},
 ])
 def test_task_refuses_a_gold_or_options_that_do_not_fit(changes):
     with pytest.raises(ValidationError):
         closed(**changes)
+
+
+def test_what_is_asked_says_what_each_image_is():
+    assert closed().asked == "Which?\nA) Mass\nB) Edema"
+    told = closed(images=("x.png", "y.png"), captions=("prior film", "current film"))
+    assert told.asked == "Image 1: prior film\nImage 2: current film\nWhich?\nA) Mass\nB) Edema"
+    assert closed(images=()).asked == closed().asked  # a question without a film
 
 
 def test_chance_of_each_form():

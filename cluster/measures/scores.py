@@ -35,8 +35,8 @@ class Scores:
                  bertscore: Mapping[str, Sequence[float]] = {}) -> None:
         self.resamples, self.seed = resamples, seed
         self.ids = [r.task.id for r in results]
-        # A film stands for its patient where the set names none.
-        _, self.units = np.unique([r.task.patient or r.task.images[0] for r in results], return_inverse=True)
+        # A film stands for its patient where the set names none, a question without films for itself.
+        _, self.units = np.unique([r.task.patient or next(iter(r.task.images), r.task.id) for r in results], return_inverse=True)
         forms = measures_by_form(results, bertscore)
         self.paths: dict[Path, Measure] = _overall(results, forms) | _families(results, forms)
         if shares is not None:
