@@ -191,7 +191,8 @@ class DeepSpeedRank:
         values = self._logprobs(self.policy, samples, 1.0, raw=True)
         state = self._state()
         if self.rank == 0:
-            wait_for(self.store.publish.remote(version, pack(self.policy.published(state)), list(zip(probe, samples, values, strict=True))),
+            told = list(zip(probe, samples, values, strict=True))
+            wait_for(self.store.publish.remote(version, pack(self.policy.published(state)), told),
                      self.config.timeout_s, "the weight store")
 
     def save(self, storage: Storage) -> dict[str, str]:

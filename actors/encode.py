@@ -19,6 +19,7 @@ from .family import family_of
 from .token_bytes import TokenBytes, token_bytes
 
 
+FILMS_BYTES = 2**30  # 3,600 films of 112 × 112 pixels for a Qwen2.5-VL, 90 of 900 × 900
 BLIND = "the model reads text alone, whose tasks have none"
 
 
@@ -36,6 +37,10 @@ class Film(NamedTuple):
 
     pixels: dict[str, np.ndarray]
     text: str
+
+    @property
+    def bytes(self) -> int:
+        return sum(array.nbytes for array in self.pixels.values())
 
 
 class Encoder:
@@ -58,6 +63,7 @@ class Encoder:
         self.image_token: int | None = config.image_token_id if self.family.sees else None  # where an image's features go
         self.prompt = prompt
         self._films: dict[str, Film] = {}
+        self._films_bytes = 0
 
     @cached_property
     def eos(self) -> int:
@@ -95,7 +101,8 @@ class Encoder:
 
     def _message(self, role: str, text: str, images: int = 0) -> dict[str, Any]:
         """Templates of models that see want a list of parts, others a text."""
-        return {"role": role, "content": [{"type": "image"}] * images + [{"type": "text", "text": text}] if self.family.sees else text}
+        parts = [{"type": "image"}] * images + [{"type": "text", "text": text}]
+        return {"role": role, "content": parts if self.family.sees else text}
 
     def expand(self, task: Task) -> np.ndarray:
         """int32 [prompt tokens]: the prompt with every image's placeholder widened, as the model reads it."""
@@ -118,15 +125,16 @@ class Encoder:
         return prompt.split(self.processor.image_token) if self.family.sees else [prompt]
 
     def film(self, path: str) -> Film:
-        """The last 4,096 images stay in memory: SFT and groups see the same films again and again.
+        """The last ones stay in memory, `FILMS_BYTES` of them: SFT and groups see the same films again and again.
 
         Raises:
             curriculum.images.ImageError: the file is missing or is no image.
         """
         if path not in self._films:
-            if len(self._films) >= 4096:
-                self._films.pop(next(iter(self._films)))
             self._films[path] = self.read(load_image(Path(path)))
+            self._films_bytes += self._films[path].bytes
+            while self._films_bytes > FILMS_BYTES and len(self._films) > 1:
+                self._films_bytes -= self._films.pop(next(iter(self._films))).bytes
         return self._films[path]
 
     def read(self, image: Image.Image) -> Film:

@@ -127,7 +127,7 @@ class Engine:
             output = await self.finish(await self.submit(ids, sample.images, parameters))
             start = len(sample.prompt_ids)
             if not np.array_equal(output.prompt_token_ids, [*sample.prompt_ids, *sample.response_ids]):
-                raise PromptMismatch(f"task {task.id!r}: the engine reads {len(output.prompt_token_ids)} tokens where the learner reads "
+                raise PromptMismatch(f"task {task.id!r}: the engine reads {len(output.prompt_token_ids)} tokens, the learner "
                                      f"{len(sample)}, or others: vLLM and the model's processor do not agree on its images")
             got = [output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())]
             worst = max(worst, float(np.abs(np.array(got) - expected).max()))

@@ -46,5 +46,6 @@ class WeightReader:
 
         self.model_runner.reload_weights(weights_iterator=iter(load_file(path).items()))
         for module in self.model_runner.get_model().modules():
-            if isinstance(module, ParallelLMHead):  # where it is the embedding, a CPU would go on with its packed copy of the old one
+            # Where the head is the embedding, a CPU would go on with the copy of the old one that it packed.
+            if isinstance(module, ParallelLMHead):
                 module.quant_method.process_weights_after_loading(module)

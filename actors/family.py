@@ -44,7 +44,8 @@ class Family:
 
     def packs(self, config: Any) -> bool:
         """Whether samples of a model with this configuration may be packed: its attention is causal and knows no other mask."""
-        return not self.bidirectional and "sliding_attention" not in (getattr(config.get_text_config(), "layer_types", None) or ())
+        layers = getattr(config.get_text_config(), "layer_types", None) or ()
+        return not self.bidirectional and "sliding_attention" not in layers
 
     def kind(self) -> Any:
         """transformers' own class for such models."""

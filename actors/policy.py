@@ -26,7 +26,8 @@ class MicroBatch:
 
     Shapes: ids [rows, length], one row where `segments` says what is packed in it; mask [rows, length] where it is padded;
     positions [rows, length], or [3, rows, length] of models that count time, rows and columns; images of a blank one where there
-    are none, None where the model reads text alone; where [response tokens] flat places whose output predicts the token `targets` [response tokens].
+    are none, None where the model reads text alone; where [response tokens] flat places whose output predicts the token
+    `targets` [response tokens].
     """
 
     index: tuple[int, ...]

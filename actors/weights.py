@@ -2,7 +2,8 @@
 
 The store is an actor that outlives the learner and owns the last few versions, so that a late or restarted worker can
 still fetch one. A version travels as the bytes of one safetensors file, with a probe: tasks, what the learner made of them
-and of responses to them, and the log-probabilities that it computed. A worker holds a version when its own engine gives the same numbers.
+and of responses to them, and the log-probabilities that it computed. A worker holds a version when its own engine gives the
+same numbers.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from actors.family import FAMILIES
 from curriculum.task import AGES, Task, age_band
 
 from .measures.strata import UNKNOWN, strata
@@ -46,31 +47,37 @@ def write_model_card(folder: Path) -> Path | None:
     columns = {test.words: test.measures for test in (before, after) if test} | (
         {"view alone": record.baseline} if record.baseline else {})
     text = render(
-        "model_card.md.j2", front=_front_matter(record, after, sources, tasks), record=record, summary=record.summary,
+        "model_card.md.j2", front=_front_matter(record, _sees(model), after, sources, tasks), record=record, summary=record.summary,
         base=_base_words(record), question=_quoted(_question(tasks)), system=_quoted(record.recipe["prompt"]["system"]),
         sources=sources, missing=missing, tasks=tasks, columns=list(columns), untested=_untested(tasks, sources),
         tested=_tested_on(tasks), versions=_versions(), settings=_settings(record),
         rows=[[measure_words(name), *(measures.get(name, "") for measures in columns.values())]
               for name in (after.measures if after else ())],
-        measure_words=measure_words, cell=_cell, recipe_text=(folder / "recipe.yaml").read_text(encoding="utf-8"))
+        sees=_sees(model), measure_words=measure_words, cell=_cell, recipe_text=(folder / "recipe.yaml").read_text(encoding="utf-8"))
     write_page(model / "README.md", text)
     return model / "README.md"
 
 
-def _front_matter(record: RunRecord, after: Test | None, sources: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> str:
+def _sees(model: Path) -> bool:
+    kind = json.loads((model / "config.json").read_text(encoding="utf-8")).get("model_type")
+    return kind not in FAMILIES or FAMILIES[kind].sees
+
+
+def _front_matter(record: RunRecord, sees: bool, after: Test | None, sources: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> str:
     """The YAML head, as the Hub specifies it (huggingface.co/docs/hub/model-cards)."""
     from huggingface_hub import EvalResult, ModelCardData
 
     measured = {name: value for name, value in after.measures.items() if name in _METRICS} if after else {}
+    task = "image-text-to-text" if sees else "text-generation"
     tested = sorted({task.source for task in tasks if task.source}) or ["test tasks of the run"]
     results = [
-        EvalResult(task_type="image-text-to-text", dataset_type=_slug("-".join(tested)), dataset_name=", ".join(tested),
+        EvalResult(task_type=task, dataset_type=_slug("-".join(tested)), dataset_name=", ".join(tested),
                    dataset_split="test", metric_type=_METRICS[name], metric_value=round(value.value, 4),
                    metric_name=f"{measure_words(name)} (95 % interval {value.low:.3f} to {value.high:.3f})")
         for name, value in measured.items()]
     card = ModelCardData(
         license="other", license_name="see-base-model-and-training-data", language="en", library_name="transformers",
-        pipeline_tag="image-text-to-text", base_model=_base_id(record),
+        pipeline_tag=task, base_model=_base_id(record),
         datasets=[_slug(row["source"]) for row in sources if row["source"] not in ("", "phantom")] or None,
         metrics=sorted({_METRICS[name] for name in measured}) or None,
         tags=["chest-x-ray", "medical", "reinforcement-learning", "grpo", "curriculum-learning", "curlvpr"],

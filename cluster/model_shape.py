@@ -148,8 +148,8 @@ def _seeing(folder: Path, config: Any) -> tuple[Tower, int, int | None]:
 
 
 def _any_resolution(side: int, rows: int, columns: int) -> int:
-    """LLaVA-OneVision's tokens of an image in `rows` × `columns` tiles of `side` × `side` (`pack_image_features`): once as a whole,
-    then row by row with a token at each end; from 9 tiles on coarser."""
+    """LLaVA-OneVision's tokens of an image in `rows` × `columns` tiles of `side` × `side` (`pack_image_features`): once as a
+    whole, then row by row with a token at each end; from 9 tiles on coarser."""
     ratio = math.sqrt(rows * columns / 9)
     ratio = ratio if ratio > 1.1 else 1
     return side**2 + int(side * rows // ratio) * (int(side * columns // ratio) + 1)

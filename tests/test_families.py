@@ -28,8 +28,11 @@ from actors.weights import pack
 from cluster.errors import UserError
 from cluster.model_shape import shape_of
 from cluster.prepare import check_images
-from cluster.recipe import ModelConfig
-from curriculum.taskset import TaskRow
+from cluster.recipe import ModelConfig, load_recipe
+from cluster.session import start
+from curriculum.taskset import TaskRow, write_tasks
+from ranks import ENTIRELY, start_world
+from short_run import SHORT, SMOKE
 from tiny_families import MAKERS, make_family
 
 CPU = torch.device("cpu")
@@ -67,7 +70,8 @@ def tasks(phantom_tasks, tmp_path_factory):
 
 
 def samples_of(encoder, tasks):
-    return [Sample(encoder.expand(task), task.images, encoder.response_ids(task.reference)) for task in tasks if can_ask(encoder, task)]
+    return [Sample(encoder.expand(task), task.images, encoder.response_ids(task.reference))
+            for task in tasks if can_ask(encoder, task)]
 
 
 def can_ask(encoder, task):
@@ -203,7 +207,7 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, 
     images = max(len(task.images) for task in asked)
 
     def probe():
-        samples = [Sample(policy.encoder.expand(t), t.images, policy.encoder.response_ids(t.reference)) for t in asked]
+        samples = samples_of(policy.encoder, asked)
         return list(zip(asked, samples, logprobs(policy, samples), strict=True))
 
     async def differences():
@@ -273,3 +277,47 @@ def test_the_shape_of_a_model_is_known_without_its_weights(name, folder_of, poli
         assert shape.vision.hidden == 64 and shape.vision.intermediate == (256 if name == "qwen2_vl" else 96)
     else:
         assert shape.image_tokens == 0 and not policy.encoder.family.sees
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen2_vl", "smolvlm", "llava_onevision", "qwen2"])
+def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, capsys):
+    """Every stage; the model card's own lines load what was trained."""
+    sees = FAMILIES[name].sees
+    data = write_tasks([task if sees else task.model_copy(update={"images": ()}) for task in phantom_tasks], tmp_path / "data")
+    recipe = load_recipe(SMOKE, [
+        "data.phantoms=null", f"data.tasks={data}", "model.tiny=null", f"model.path={folder_of(name)}",
+        "rollout.max_model_tokens=640",
+        *(setting for setting in SHORT if not setting.startswith(("data", "model")))])
+    assert start(recipe, tmp_path / "run") == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert [stage["name"] for stage in summary["stages"]] == ["sft", "closed", "open"]
+    code = (tmp_path / "run" / "model" / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    film = phantom_tasks[0].images[0]
+    exec(code.replace('"model"', repr(str(tmp_path / "run" / "model"))).replace('"film.png"', repr(film)), {})
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.fixture(scope="module")
+def worlds(ray_session, folder_of):
+    """One rank, and two."""
+    made = [start_world(ranks, folder_of("qwen2")) for ranks in (1, 2)]
+    yield made
+    for world in made:
+        world.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_step_of_sharded_ranks_is_that_of_one(name, worlds, folder_of, tasks):
+    """ZeRO-3, every weight sharded; one micro-batch has films, another none. A film's newline and a tied head are found, too."""
+    told, gradients = [], []
+    asked = [task for task in tasks if FAMILIES[name].sees or not task.images] * 2
+    for world, config in zip(worlds, (dict(zero_stage=0), dict(zero_stage=3, micro_batch_tokens=1)), strict=True):
+        world.model = str(folder_of(name))
+        world.make(zero=ENTIRELY if config["zero_stage"] else {}, **config)
+        told.append(world.call("sft", asked, 1e-3))
+        gradients.append(world.first("last_gradients"))
+    assert told[1]["loss"] == pytest.approx(told[0]["loss"], rel=1e-5) and gradients[0].keys() == gradients[1].keys()
+    off = sum(np.square(value - gradients[1][key]).sum() for key, value in gradients[0].items())
+    assert off**0.5 < 1e-5 * told[0]["grad_norm"]

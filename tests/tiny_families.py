@@ -126,9 +126,9 @@ def qwen2_vl(texts: Sequence[str]) -> Made:
 
 
 def qwen2_5_vl(texts: Sequence[str]) -> Made:
-    return qwen(texts, "qwen2_5_vl", False, hf.Qwen2_5_VLConfig, hf.Qwen2_5_VLForConditionalGeneration, dict(rope_parameters=MROPE),
-                dict(depth=2, hidden_size=64, intermediate_size=96, num_heads=2, out_hidden_size=64, fullatt_block_indexes=[1],
-                     window_size=56), 14)
+    return qwen(texts, "qwen2_5_vl", False, hf.Qwen2_5_VLConfig, hf.Qwen2_5_VLForConditionalGeneration,
+                dict(rope_parameters=MROPE), dict(depth=2, hidden_size=64, intermediate_size=96, num_heads=2, out_hidden_size=64,
+                                                  fullatt_block_indexes=[1], window_size=56), 14)
 
 
 def qwen3_vl(texts: Sequence[str]) -> Made:
@@ -148,11 +148,12 @@ def idefics(texts: Sequence[str], name: str) -> Made:
     settings = dict(size=dict(longest_edge=112), max_image_size=dict(longest_edge=56))
     parts = dict(tokenizer=tokenizer, image_seq_len=4, chat_template=NAMED_TURNS)
     if name == "smolvlm":
-        processor = hf.SmolVLMProcessor(hf.SmolVLMImageProcessor(**settings), video_processor=hf.SmolVLMVideoProcessor(**settings), **parts)
+        videos = hf.SmolVLMVideoProcessor(**settings)
+        processor = hf.SmolVLMProcessor(hf.SmolVLMImageProcessor(**settings), video_processor=videos, **parts)
         config, model = hf.SmolVLMConfig, hf.SmolVLMForConditionalGeneration
     else:
-        processor, config, model = hf.Idefics3Processor(hf.Idefics3ImageProcessor(**settings), **parts), hf.Idefics3Config, \
-            hf.Idefics3ForConditionalGeneration
+        processor = hf.Idefics3Processor(hf.Idefics3ImageProcessor(**settings), **parts)
+        config, model = hf.Idefics3Config, hf.Idefics3ForConditionalGeneration
     tied = name == "smolvlm"
     return model(config(
         text_config=TEXT | dict(model_type="llama", vocab_size=rounded(tokenizer), pad_token_id=at("<|endoftext|>"),
@@ -165,15 +166,16 @@ def gemma3(texts: Sequence[str]) -> Made:
     """One layer with a sliding window shorter than a prompt, one without."""
     tokenizer = sentence_piece(
         texts, ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
-                "<image_soft_token>"], ["\n\n", "\n\n\n", "\n\n\n\n", *PLAIN_TOKENS], prefix=False, bos_token="<bos>", eos_token="<eos>",
-        pad_token="<pad>", extra_special_tokens=dict(boi_token="<start_of_image>", eoi_token="<end_of_image>",
+                "<image_soft_token>"], ["\n\n", "\n\n\n", "\n\n\n\n", *PLAIN_TOKENS], prefix=False, bos_token="<bos>",
+        eos_token="<eos>", pad_token="<pad>", extra_special_tokens=dict(boi_token="<start_of_image>", eoi_token="<end_of_image>",
                                                      image_token="<image_soft_token>"))
     at = tokenizer.convert_tokens_to_ids
     processor = hf.Gemma3Processor(hf.Gemma3ImageProcessor(size=dict(height=56, width=56)), tokenizer, SYSTEM_IN_USER,
                                    image_seq_length=4)
     model = hf.Gemma3ForConditionalGeneration(hf.Gemma3Config(
         text_config=TEXT | dict(vocab_size=rounded(tokenizer), head_dim=32, query_pre_attn_scalar=32, sliding_window=32,
-                                layer_types=["sliding_attention", "full_attention"], pad_token_id=0, eos_token_id=1, bos_token_id=2),
+                                layer_types=["sliding_attention", "full_attention"], pad_token_id=0, eos_token_id=1,
+                                bos_token_id=2),
         vision_config=EYES | dict(image_size=56, patch_size=14, vision_use_head=False), mm_tokens_per_image=4,
         boi_token_index=at("<start_of_image>"), eoi_token_index=at("<end_of_image>"), image_token_index=at("<image_soft_token>")))
     model.generation_config.eos_token_id = [1, at("<end_of_turn>")]
@@ -189,13 +191,15 @@ def llava_onevision(texts: Sequence[str]) -> Made:
     grids = [[56, 56], [56, 112], [112, 56], [112, 112]]
     size = dict(height=56, width=56)
     processor = hf.LlavaOnevisionProcessor(
-        hf.LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=grids), tokenizer, hf.LlavaOnevisionVideoProcessor(size=size),
-        num_image_tokens=16, vision_feature_select_strategy="full", chat_template=IMAGES_FIRST)
+        hf.LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=grids), tokenizer,
+        hf.LlavaOnevisionVideoProcessor(size=size), num_image_tokens=16,
+        vision_feature_select_strategy="full", chat_template=IMAGES_FIRST)
     return hf.LlavaOnevisionForConditionalGeneration(hf.LlavaOnevisionConfig(
         text_config=TEXT | dict(model_type="qwen2", vocab_size=rounded(tokenizer), eos_token_id=at("<|im_end|>"),
                                 bos_token_id=at("<|endoftext|>"), tie_word_embeddings=True),
         vision_config=EYES | dict(model_type="siglip_vision_model", image_size=56, patch_size=14, vision_use_head=False),
-        image_grid_pinpoints=grids, image_token_index=at("<image>"), video_token_index=at("<video>"), tie_word_embeddings=True)), processor
+        image_grid_pinpoints=grids, image_token_index=at("<image>"), video_token_index=at("<video>"),
+        tie_word_embeddings=True)), processor
 
 
 def qwen2(texts: Sequence[str]) -> Made:
@@ -216,7 +220,8 @@ def llama(texts: Sequence[str]) -> Made:
 
 MAKERS: dict[str, Callable[[Sequence[str]], Made]] = {
     "qwen2_vl": qwen2_vl, "qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl, "smolvlm": partial(idefics, name="smolvlm"),
-    "idefics3": partial(idefics, name="idefics3"), "gemma3": gemma3, "llava_onevision": llava_onevision, "qwen2": qwen2, "llama": llama}
+    "idefics3": partial(idefics, name="idefics3"), "gemma3": gemma3, "llava_onevision": llava_onevision, "qwen2": qwen2,
+    "llama": llama}
 
 
 def rounded(tokenizer: Any) -> int:
@@ -238,6 +243,6 @@ def make_family(name: str, texts: Sequence[str], folder: Path) -> Path:
     processor.save_pretrained(folder)
     if name in ("gemma3", "llava_onevision"):  # a model that was not loaded forgets this part of its published names
         file = folder / "model.safetensors"
-        save_file({key.replace("vision_tower.", "vision_tower.vision_model."): value for key, value in load_file(file).items()}, file,
-                  {"format": "pt"})
+        named = {key.replace("vision_tower.", "vision_tower.vision_model."): value for key, value in load_file(file).items()}
+        save_file(named, file, {"format": "pt"})
     return folder
