@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -33,57 +34,75 @@ def token_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, offset: Tens
         weight: [vocabulary, hidden size].
         targets: int64 [tokens].
         offset: [vocabulary], without gradient.
-        chunk: at most so many logits are held at once (at least one row or column of them).
+        chunk: at most so many logits are held at once (or one column of them).
     """
     return _TokenLogprobs.apply(hidden, weight, bias, targets, offset, temperature, chunk)
 
 
 class _TokenLogprobs(torch.autograd.Function):
+    """Goes over the vocabulary in parts, forward with a running softmax; each row of the weight's gradient is one product."""
+
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, offset: Tensor | None,
                 temperature: float, chunk: int) -> tuple[Tensor, Tensor]:
-        rows = max(1, chunk // len(weight))
-        totals, chosen, entropies = [], [], []
-        for part, tokens in zip(hidden.split(rows), targets.split(rows), strict=True):
-            logits = _logits(part, weight, bias, offset, temperature)
-            total = torch.logsumexp(logits, -1)
-            totals.append(total)
-            chosen.append(logits.gather(-1, tokens[:, None])[:, 0] - total)
-            logits -= total[:, None]
-            entropies.append(-(logits.exp() * logits).sum(-1))
-        total, entropy = torch.cat(totals), torch.cat(entropies)
+        most = hidden.new_full((len(hidden),), -1e30, dtype=torch.float32)  # the largest logit so far
+        mass, moment, chosen = (torch.zeros_like(most) for _ in range(3))  # Σ exp(logit − most), Σ exp(…) (logit − most)
+        for part, logits in _parts(hidden, weight, bias, offset, temperature, chunk):
+            mine, column = _targets_in(part, targets)
+            chosen[mine] = logits[mine, column]
+            largest = torch.maximum(most, logits.amax(-1))
+            shift = most - largest
+            moment += shift * mass
+            mass *= shift.exp_()
+            moment *= shift
+            most.copy_(largest)
+            logits -= most[:, None]
+            weights = logits.exp()
+            mass += weights.sum(-1)
+            moment += weights.mul_(logits).sum(-1)
+            del logits, weights
+        total = most + mass.log()
+        entropy = mass.log() - moment / mass
         ctx.save_for_backward(hidden, weight, bias, targets, offset, total, entropy)
         ctx.temperature, ctx.chunk = temperature, chunk
         ctx.set_materialize_grads(False)
-        return torch.cat(chosen), entropy
+        return chosen - total, entropy
 
     @staticmethod
     def backward(ctx: Any, by_logprob: Tensor | None, by_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, offset, total, entropy = ctx.saved_tensors
         wants_hidden, wants_weight, wants_bias, *_ = ctx.needs_input_grad
         by_logprob = torch.zeros_like(total) if by_logprob is None else by_logprob
-        # A part of the vocabulary at a time, so that each row of the weight's gradient is summed up in one product.
-        columns = max(1, ctx.chunk // max(1, len(hidden)))
         to_hidden = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device) if wants_hidden else None
         to_weight = torch.empty_like(weight) if wants_weight else None
         to_bias = torch.empty_like(bias) if wants_bias else None
-        for start in range(0, len(weight), columns):
-            part = slice(start, min(start + columns, len(weight)))
-            logp = _logits(hidden, weight[part], None if bias is None else bias[part], None if offset is None else offset[part],
-                           ctx.temperature)
+        for part, logp in _parts(hidden, weight, bias, offset, ctx.temperature, ctx.chunk):
             logp -= total[:, None]
-            by_logits = -by_logprob[:, None] * logp.exp() if by_entropy is None else (
-                -logp.exp() * (by_logprob[:, None] + by_entropy[:, None] * (logp + entropy[:, None])))
-            mine = ((targets >= part.start) & (targets < part.stop)).nonzero()[:, 0]
-            by_logits[mine, targets[mine] - part.start] += by_logprob[mine]
-            by_logits = (by_logits / ctx.temperature).to(weight.dtype)
+            by_logits = logp.exp()
+            # d log p(target) = [word = target] − p; d entropy = −p (log p + entropy)
+            by_logits *= -by_logprob[:, None] if by_entropy is None else (
+                logp.add_(entropy[:, None]).mul_(-by_entropy[:, None]).sub_(by_logprob[:, None]))
+            mine, column = _targets_in(part, targets)
+            by_logits[mine, column] += by_logprob[mine]
+            by_logits = by_logits.div_(ctx.temperature).to(weight.dtype)
             if to_hidden is not None:
                 to_hidden += by_logits @ weight[part]
             if to_weight is not None:
-                to_weight[part] = by_logits.T @ hidden
+                torch.mm(by_logits.T, hidden, out=to_weight[part])
             if to_bias is not None:
                 to_bias[part] = by_logits.sum(0)
+            del logp, by_logits
         return None if to_hidden is None else to_hidden.to(hidden.dtype), to_weight, to_bias, None, None, None, None
+
+
+def _parts(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, temperature: float,
+           chunk: int) -> Iterator[tuple[slice, Tensor]]:
+    """The logits of a part of the vocabulary at a time, float32 [tokens, part], to be worked in."""
+    columns = max(1, chunk // max(1, len(hidden)))
+    for start in range(0, len(weight), columns):
+        part = slice(start, min(start + columns, len(weight)))
+        yield part, _logits(hidden, weight[part], None if bias is None else bias[part], None if offset is None else offset[part],
+                            temperature)  # no name holds it here while the next one is made
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, temperature: float) -> Tensor:
@@ -91,3 +110,9 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor 
     if offset is not None:
         logits += offset
     return logits.div_(temperature)
+
+
+def _targets_in(part: slice, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Which tokens' targets are in a part of the vocabulary, and their columns there."""
+    mine = ((targets >= part.start) & (targets < part.stop)).nonzero()[:, 0]
+    return mine, targets[mine] - part.start

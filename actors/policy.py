@@ -74,10 +74,10 @@ class Policy(nn.Module):
 
         `raw` leaves the bias out, as an engine's prompt log-probabilities do.
         """
-        hidden = self._hidden(batch).flatten(0, 1).index_select(0, batch.where)
+        hidden = self.hidden(batch).flatten(0, 1).index_select(0, batch.where)
         return self.model.get_output_embeddings()(hidden, batch.targets, None if raw else self.bias, temperature)
 
-    def _hidden(self, batch: MicroBatch) -> Tensor:
+    def hidden(self, batch: MicroBatch) -> Tensor:
         """[rows, length, hidden size] of the last layer. An image's features are computed once for all its occurrences."""
         base = self.model.model
         more: dict[str, Any] = {} if batch.segments is None else {"segments": batch.segments}

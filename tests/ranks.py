@@ -47,6 +47,11 @@ class RankHost:
     def call(self, method, *arguments, **named):
         return getattr(self.made, method)(*arguments, **named)
 
+    def pad(self):
+        """From now on samples are padded, not packed."""
+        policy = self.made.policy
+        policy.packed, policy.model.get_decoder().config._attn_implementation = False, "sdpa"
+
     def state(self):
         return {name: value.float().numpy() for name, value in self.made._state().items()}
 

@@ -1,66 +1,28 @@
-"""The gradient of a step is the same however the learner is laid out: ranks, ZeRO stage, packing, micro-batch size."""
-
-import socket
-import sys
+"""The gradient of a step is the same however the learner is laid out: ranks, ZeRO stage, packing, micro-batch size, checkpointing."""
 
 import numpy as np
 import pytest
-import ray
 import torch
 from test_policy import log_softmax, logits_of
 from transformers import AutoModelForImageTextToText
 
-from actors.deepspeed_rank import DeepSpeedRank
 from actors.encode import Encoder, PromptConfig
-from actors.policy import FORBIDDEN_BIAS, Policy
-from actors.training import GrpoTraining, LearnerConfig
+from actors.policy import FORBIDDEN_BIAS
+from actors.training import GrpoTraining
 from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
-from actors.waiting import wait_for
+from ranks import ENTIRELY, start_world
 from rewards.verdict import Verdict
 
 TRAINING = GrpoTraining(credit="response", process_weight=0)
 
 
-class Watched(DeepSpeedRank):
-    """A rank that can be laid out anew, and keeps the gradient that it would step along."""
-
-    def gradient(self, groups, zero_stage, micro_batch_tokens, packed):
-        """The gradient of each parameter of the policy by its name, whole, before clipping; the step's row."""
-        from deepspeed.utils import safe_get_full_grad
-
-        self.config = self.config.model_copy(update=dict(zero_stage=zero_stage, micro_batch_tokens=micro_batch_tokens))
-        self.policy = Policy(self.setup["model"], self.encoder, torch.float32, packed=packed)
-        self._build_engine()
-        kept = {}
-        step = self.engine.step
-
-        def watched():
-            if self.engine.is_gradient_accumulation_boundary():
-                kept.update({n: safe_get_full_grad(p).numpy().copy() for n, p in self.policy.model.named_parameters()})
-            step()
-
-        self.engine.step = watched
-        row = self.grpo(groups, TRAINING, 1e-3, 1.0)
-        self.engine.destroy()
-        return kept, row
-
-
 @pytest.fixture(scope="module")
-def ranks(ray_session, tiny_model):
-    """Ranks by how many there are: one alone, and two together."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # which workers cannot import
-    groups = {}
-    for world in (1, 2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        setup = dict(config=LearnerConfig(threads=1), model=str(tiny_model), prompt=PromptConfig(), store=None, seed=0)
-        groups[world] = [ray.remote(Watched).options(num_cpus=0.25, runtime_env={"env_vars": {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port}}).remote(setup, rank, world) for rank in range(world)]
-    yield groups
-    for rank in sum(groups.values(), []):
-        ray.kill(rank)
+def worlds(ray_session, tiny_model):
+    """By the number of their ranks."""
+    made = {ranks: start_world(ranks, tiny_model) for ranks in (1, 2)}
+    yield made
+    for world in made.values():
+        world.end()
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +66,18 @@ def plain(tiny_model, batches):
     return gradients
 
 
-@pytest.mark.parametrize("world, zero_stage, micro_batch_tokens, packed, batch", [
-    (1, 0, 1, True, "films"), (1, 0, 250, True, "both"), (1, 0, 8192, True, "films"), (1, 0, 400, False, "films"),
-    (1, 2, 400, True, "films"), (1, 3, 400, True, "text"), (2, 0, 300, True, "films"), (2, 2, 1, True, "both"),
-    (2, 2, 8192, True, "text"), (2, 3, 250, True, "films"), (2, 3, 8192, True, "both"), (2, 3, 300, False, "both")])
-def test_the_gradient_is_the_plain_one(ranks, batches, plain, world, zero_stage, micro_batch_tokens, packed, batch):
-    answers = wait_for([rank.gradient.remote(batches[batch], zero_stage, micro_batch_tokens, packed) for rank in ranks[world]],
-                       120, "the ranks")
-    ours, row = answers[0]
+@pytest.mark.parametrize("ranks, zero_stage, micro_batch_tokens, packed, checkpointed, batch", [
+    (1, 0, 1, True, False, "films"), (1, 0, 250, True, True, "both"), (1, 0, 8192, True, False, "films"),
+    (1, 0, 400, False, False, "films"), (1, 2, 400, True, False, "films"), (1, 3, 400, True, True, "text"),
+    (2, 0, 300, True, False, "films"), (2, 2, 1, True, False, "both"), (2, 2, 8192, True, True, "text"),
+    (2, 3, 250, True, False, "films"), (2, 3, 8192, True, True, "both"), (2, 3, 300, False, False, "both")])
+def test_the_gradient_is_the_plain_one(worlds, batches, plain, ranks, zero_stage, micro_batch_tokens, packed, checkpointed, batch):
+    world = worlds[ranks]
+    world.make(zero=ENTIRELY, zero_stage=zero_stage, micro_batch_tokens=micro_batch_tokens, gradient_checkpointing=checkpointed)
+    if not packed:
+        world.all("pad")
+    row = world.call("grpo", batches[batch], TRAINING, 1e-3, 1.0)
+    ours = {name.removeprefix("model."): gradient for name, gradient in world.first("last_gradients").items()}
     whole = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in plain[batch].values()))
     assert set(ours) == set(plain[batch])
     for name, wanted in plain[batch].items():
