@@ -158,6 +158,13 @@ def batch_advantages(groups: Sequence[Sequence[Verdict]], char_ends: Sequence[Se
     return advantages
 
 
+def teaches(verdicts: Sequence[Verdict], credit: Credit, process_weight: float) -> bool:
+    """Whether anything in a group is better than anything else of it: a response, or a step where these have credit."""
+    rewards = [v.total if credit == "response" else v.base for v in verdicts]
+    steps = step_advantages([v.steps for v in verdicts]) if credit != "response" and process_weight else []
+    return bool(group_advantages(rewards).any() or any(a.any() for a in steps))
+
+
 def token_advantages(verdicts: Sequence[Verdict], char_ends: Sequence[np.ndarray], credit: Credit,
                      process_weight: float) -> tuple[np.ndarray, ...]:
     """`batch_advantages` of one group, by its own mean and spread."""

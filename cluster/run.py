@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from actors.learner import LearnerRestarted
+from actors.overlong import punished
 from actors.storage import Storage
 from actors.training import GrpoTraining, SftTraining
-from actors.trajectory import ScoredGroup
+from actors.trajectory import Group, ScoredGroup
 from actors.waiting import RemoteFailure
 from actors.weights import Version
 from curriculum.sampler import Sampler
@@ -23,6 +25,7 @@ from .balance import Balance
 from .checkpoint import CheckpointError, run_checkpoints
 from .control import Control
 from .display import HEADLINES, Display
+from .dynamic_sampling import sort_out
 from .evaluation import answer, answer_by_view, held_out
 from .flights import Flights
 from .guards import Alarm, Guards
@@ -215,27 +218,47 @@ class Run:
 
         Up to `max_staleness` steps are asked for in advance: their responses are written while the learner learns.
         """
-        training, step, temperature = stage.training, self.curriculum.record.steps, self.recipe.rollout.temperature
+        training, step = stage.training.within(self.recipe.rollout.max_response_tokens), self.curriculum.record.steps
         self._publish()
         self.flights.issue(stage, step)
         with self._phase("generate"):
             groups = self.flights.take(training, self.version)
-        with self._phase("score"):
-            verdicts = self.workers.rewards.score(groups)
-            gate = {}
-            if self.recipe.reward.rules.batch_gate:
-                verdicts, is_open = self.gate.apply(verdicts)
-                gate = {"batch_gate": float(is_open)}
-            scored = [ScoredGroup(*both) for both in zip(groups, verdicts, strict=True)]
+        kept, flat = self._score(groups, training), []
+        if training.dynamic_sampling:
+            kept, flat = sort_out(kept, training, self.flights.least(training), partial(self._more, stage, step))
+        gate = {}
+        if self.recipe.reward.rules.batch_gate:
+            verdicts, is_open = self.gate.apply([scored.verdicts for scored in (*kept, *flat)])
+            gate = {"batch_gate": float(is_open)}
+            scored = [ScoredGroup(s.group, v) for s, v in zip((*kept, *flat), verdicts, strict=True)]
+            kept, flat = scored[: len(kept)], scored[len(kept) :]
         self._free_gpus()
         with self._phase("learn"):
-            row = self.workers.learner.grpo(scored, training, self._rate(training), temperature)
-        row |= response_numbers(scored, self.version) | gate
+            row = self.workers.learner.grpo(kept, training, self._rate(training), self.recipe.rollout.temperature)
+        row |= response_numbers([*kept, *flat], self.version) | gate
+        if training.dynamic_sampling:
+            row["dropped_groups"] = len(flat) / (len(kept) + len(flat))
         self.version += training.updates_per_step
-        for group in groups:
-            self.ledger.train(group.group_id, self.version)
-        self.folder.add_trajectories(self.step, stage.name, scored, self.recipe.log_trajectories)
+        for scored in kept:
+            self.ledger.train(scored.group.group_id, self.version)
+        for scored in flat:
+            self.ledger.drop(scored.group.group_id, "no variance")
+        self.folder.add_trajectories(self.step, stage.name, kept, self.recipe.log_trajectories)
         return row
+
+    def _more(self, stage: GrpoStage, step: int, asked: int, missing: int) -> list[ScoredGroup]:
+        """So many further groups of a step, where it has asked for `asked`."""
+        with self._phase("generate"):
+            groups = self.flights.more(stage, step, asked, missing, self.version)
+        return self._score(groups, stage.training) if groups else []
+
+    def _score(self, groups: Sequence[Group], training: GrpoTraining) -> list[ScoredGroup]:
+        with self._phase("score"):
+            verdicts = self.workers.rewards.score(groups)
+            if training.overlong:
+                verdicts = [punished(v, g.trajectories, self.recipe.rollout.max_response_tokens, training.overlong,
+                                     training.overlong_penalty) for v, g in zip(verdicts, groups, strict=True)]
+        return [ScoredGroup(*both) for both in zip(groups, verdicts, strict=True)]
 
     def _free_gpus(self) -> None:
         """Where learner and rollout workers share GPUs, these sleep from here to the next version."""

@@ -34,6 +34,7 @@ STEP_NUMBERS = {
     "response_tokens": "Mean length of a response.",
     "truncated": "Share of responses that were cut off.",
     "flat_groups": "Share of groups whose rewards are all equal; they teach nothing.",
+    "dropped_groups": "Share of groups that dynamic sampling left out.",
     "entropy": "Mean entropy of a response token, in nats.",
     "kl": "Mean KL divergence from the reference, estimator k3.",
     "clipped": "Share of tokens whose ratio was clipped.",

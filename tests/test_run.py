@@ -48,9 +48,22 @@ def test_stages_follow_each_other_in_one_run(run):
 
 
 def test_ledger_balances_and_trains_every_group_once(run):
-    issued = [e["group"] for e in events(run) if e["event"] == "issued"]
-    trained = [e["group"] for e in events(run) if e["event"] == "trained"]
-    assert len(issued) == len(set(issued)) == 32 and sorted(trained) == sorted(issued)
+    groups = {event: [e["group"] for e in events(run) if e["event"] == event] for event in ("issued", "trained", "dropped")}
+    assert len(groups["issued"]) == len(set(groups["issued"])) > 32
+    assert sorted(groups["trained"] + groups["dropped"]) == sorted(groups["issued"])
+
+
+def test_groups_without_variance_are_replaced(run):
+    """Long responses are punished in the open stage, so that few groups are without; those are told, and others trained."""
+    dropped = [e for e in events(run) if e["event"] == "dropped"]
+    assert dropped and all(e["reason"] == "no variance" and e["group"].startswith("open-") for e in dropped)
+    rows = [r for r in pq.read_table(run / "metrics.parquet").to_pylist() if r["event"] == "step" and r["stage"] == "open"]
+    for step, row in enumerate(rows):
+        issued, trained, left_out = (
+            sum(e["event"] == event and e["group"].startswith(f"open-{step}-") for e in events(run))
+            for event in ("issued", "trained", "dropped"))
+        assert trained <= 8 <= issued == trained + left_out and row["dropped_groups"] == left_out / issued
+        assert row["reward"] < 0 < row["grad_norm"]
 
 
 def test_learner_and_rollouts_agree_on_every_token(run):
@@ -64,7 +77,7 @@ def test_run_folder_holds_what_is_promised(run):
     assert any((run / "tensorboard").glob("events.*"))
     row = json.loads((run / "trajectories.jsonl").read_text().splitlines()[0])
     assert row["verdict"]["why"] and row["response"] and row["version"] >= 12
-    assert load_recipe(run / "recipe.yaml") == load_recipe(SMOKE, SHORT)
+    assert load_recipe(run / "recipe.yaml") == load_recipe(SMOKE, [*SHORT, "stages.open.training.algorithm=dapo"])
     assert len(list((run / "checkpoints").iterdir())) == 2
     assert "Reward and its parts" in (run / "report.html").read_text(encoding="utf-8")
     assert "license_name" in (run / "model" / "README.md").read_text(encoding="utf-8")
@@ -171,7 +184,9 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
     settings = [*SHORT, "rollout.workers=2", "reward.workers=2", "learner.workers=2", "learner.zero_stage=2",
                 "rollout.cpus=0.25", "learner.cpus=0.25", f"checkpoint.storage=file://{far}"]
     train_beside(lambda: wait_until(lambda: process("ray::learner-1 v0")).kill(), load_recipe(SMOKE, settings), path)
-    assert [e for e in events(path) if e["event"] == "issued"] == [e for e in events(run) if e["event"] == "issued"]
+    first = 2 * 8 + 8  # groups: behind them the other run dropped some
+    issued, theirs = ([e for e in events(p) if e["event"] == "issued"] for p in (path, run))
+    assert len(issued) == 32 and issued[:first] == theirs[:first]
     one, two = (json.loads((p / "summary.json").read_text())["stages"][0]["scores"] for p in (run, path))
     assert one[0][0] == two[0][0]
     assert all((a - b).abs().max() < 0.02 for a, b in zip(weights(path).values(), weights(run).values(), strict=True))
