@@ -1,0 +1,278 @@
+"""End to end on two CPU cores: completions/s of a GRPO step here against TRL 1.16.0's GRPOTrainer, on the same work.
+
+    python -m bench.end_to_end [--json] [--out FOLDER] [--shapes 64x96 256_spread] [--set a.b=c ...]
+
+Two shapes of work, with one image in every prompt (a tiny Qwen2.5-VL, 1.4 million parameters, fp32):
+
+    64x96        8 tasks × 8 completions a step, random weights: nearly all completions have the full 96 tokens
+    256_spread   32 tasks × 8 completions a step; the model is taught beforehand (`bench.taught_lengths`) to end its completions
+                 at lengths spread evenly from 16 to 512 tokens
+
+The same on both sides: model folder, tasks, prompts token by token (checked), forbidden tokens, temperature 1 without top-p or
+top-k, one AdamW update a step (learning rate 1e-6, betas 0.9 and 0.95, weight decay 0.01, gradients clipped at 1), group-normalised
+advantages, clipping at 0.2 and 0.3, mean over tokens, no KL term, and the reward (`bench.cheap_reward`, which makes no group
+flat). Both are strictly on-policy: a step's completions are written by the weights that the step before left.
+
+This side is a whole run as `curlvpr train` makes it, with run folder, ledger and metrics: two rollout workers (vLLM) and two
+learner ranks (DeepSpeed) of one thread each, a reward worker, weights published and proven after every step. TRL is one process
+of two threads in an environment of its own (`scripts/peers.sh` makes it): transformers generation, its defaults for the
+generation batch, attention by SDPA, fp32, no gradient checkpointing, no checkpoints or trackers, and the largest micro-batch,
+which was the fastest of those tried. (Its vLLM mode wants a GPU.)
+
+Both stand all the time and take turns of some steps each, ours first and TRL's first by turns; a step is timed from the end of
+the one before, with everything in it. Each side's first turn warms it up and is left out. What the resting side burns meanwhile
+is told. A repetition gives one ratio, the median of our steps' completions/s over that of TRL's; the ratio of a shape is their
+median, and its spread the smallest and largest. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from actors.encode import Encoder, PromptConfig
+from actors.environment import quiet_libraries
+from actors.tiny_model import TinyModelConfig, make_tiny_model
+from cluster.display import KeptDisplay
+from cluster.ray_cluster import ray_cluster
+from cluster.recipe import Recipe, load_recipe
+from cluster.run import STEP_PHASES
+from cluster.session import open_run
+from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.task import Task
+from curriculum.taskset import read_tasks, write_tasks
+
+from .taught_lengths import teach_lengths
+
+CORES = 2
+GROUP = 8
+ROOT = Path(__file__).parent.parent
+PEER = ROOT / ".peers" / "trl" / "bin" / "python"
+FAMILY = "single_choice"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """`lengths` that the model is taught, or None; a turn has `steps`, and there are `turns` of each side after the first."""
+
+    completions: int
+    most_tokens: int
+    lengths: tuple[int, int] | None
+    micro_batch: int  # of TRL
+    warm_up: int
+    steps: int
+    turns: int
+
+
+SHAPES = {"64x96": Shape(64, 96, None, 64, 3, 5, 6), "256_spread": Shape(256, 512, (16, 512), 64, 1, 2, 4)}
+
+
+@dataclass
+class Step:
+    seconds: float
+    completions: int
+    tokens: int
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+class Ours:
+    """A run's display: times the steps, and hands over where a turn ends."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape, self.left, self.steps = shape, 0, []
+        self.turn_over: Callable[[], int] = lambda: 0
+        self.began = 0.0
+
+    def step(self, row: dict[str, Any]) -> None:
+        if row["flat_groups"]:
+            raise RuntimeError("a group has equal rewards, and this side saves its backward")
+        phases = {name: row.get(f"seconds_{name}", 0.0) for name in STEP_PHASES}
+        self.steps.append(Step(time.perf_counter() - self.began, self.shape.completions, row["tokens"], phases))
+        self.left -= 1
+        if self.left <= 0:
+            self.left = self.turn_over()
+        self.began = time.perf_counter()
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def evaluation(self, *_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def close(self) -> None:
+        pass
+
+
+class Peer:
+    """TRL's process."""
+
+    def __init__(self, settings: dict[str, Any], folder: Path) -> None:
+        path = folder / "peer.json"
+        path.write_text(json.dumps(settings))
+        self.log = folder / "peer.log"
+        self.process = subprocess.Popen(
+            [PEER, "-m", "bench.end_to_end_trl", path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=open(self.log, "w"), env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "HF_HUB_OFFLINE": "1",
+                                             "OMP_NUM_THREADS": str(CORES), "OMP_WAIT_POLICY": "PASSIVE"})
+
+    def __enter__(self) -> "Peer":
+        self._read()
+        return self
+
+    def _read(self) -> dict[str, Any]:
+        while line := self.process.stdout.readline():
+            if line.startswith('{"'):
+                return json.loads(line)
+        raise RuntimeError(f"TRL's process ended; the end of its log:\n{self.log.read_text()[-2000:]}")
+
+    def turn(self, steps: int) -> list[Step]:
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        return [Step(**self._read()) for _ in range(steps)]
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stdin.close()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def make_work(folder: Path, shape: Shape) -> tuple[Path, Path]:
+    """The task set and the model of a shape, in new folders."""
+    drawn = draw_phantom_set(PhantomConfig(train=200, val=4, test=4), folder / "films")
+    tasks = [task for task in drawn if task.family == FAMILY]
+    write_tasks(tasks, folder / "data")
+    texts = (" ".join([PromptConfig().system, task.question, *task.options.values(), task.reference]) for task in tasks)
+    model = make_tiny_model(TinyModelConfig(vision_steps=0), texts, folder / "model")
+    if shape.lengths:
+        teach_lengths(model, Encoder(model, PromptConfig()), tasks, *shape.lengths)
+    return folder / "data", model
+
+
+def our_recipe(shape: Shape, data: Path, model: Path, folder: Path, changes: Sequence[str]) -> Recipe:
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps({  # JSON is YAML
+        "name": "ours", "root": str(folder / "runs"), "data": {"tasks": str(data)}, "model": {"path": str(model)},
+        "stages": [{"name": "closed", "kind": "grpo", "tasks": {FAMILY: 1},
+                    "gate": {"measure": "closed_accuracy", "every": 1000, "max_steps": 1000},
+                    "training": {"lr": 1e-6, "tasks_per_step": shape.completions // GROUP, "group_size": GROUP,
+                                 "credit": "response", "process_weight": 0.0, "clip_low": 0.2, "clip_high": 0.3,
+                                 "dual_clip": None}}],
+        "rollout": {"workers": 2, "cpus": 0.5, "threads": 1, "temperature": 1.0, "max_response_tokens": shape.most_tokens,
+                    "max_model_tokens": shape.most_tokens + 128},
+        "reward": {"workers": 1, "cpus": 0.1, "rules": {"process": 0, "reason": 0, "gates": [], "own": {
+            "luck": {"rule": "bench.cheap_reward:luck", "weight": 0.3}}}},
+        "learner": {"workers": 2, "cpus": 0.4, "threads": 1},
+        "evaluation": {"val_per_family": 4, "test_per_family": 4}, "checkpoint": {"every_minutes": 1000}, "guards": []}))
+    return load_recipe(path, changes)
+
+
+def peer_settings(shape: Shape, tasks: Sequence[Task], model: Path, folder: Path) -> dict[str, Any]:
+    encoder = Encoder(model, PromptConfig())
+    vocab = json.loads((model / "config.json").read_text())["text_config"]["vocab_size"]
+    rows = [{"prompt": [{"role": "system", "content": PromptConfig().system},
+                        {"role": "user", "content": task.question + "".join(f"\n{k}) {v}" for k, v in task.options.items())}],
+             "image": task.images[0]} for task in tasks if task.split == "train"]
+    return {"model": str(model), "rows": rows, "out": str(folder / "trl"), "threads": CORES,
+            "prompt_ids": encoder.expand(tasks[0]).tolist(),
+            "settings": {"per_device_train_batch_size": shape.micro_batch, "num_generations": GROUP,
+                         "gradient_accumulation_steps": shape.completions // shape.micro_batch,
+                         "max_completion_length": shape.most_tokens, "temperature": 1.0, "learning_rate": 1e-6,
+                         "lr_scheduler_type": "constant", "adam_beta1": 0.9, "adam_beta2": 0.95, "weight_decay": 0.01,
+                         "max_grad_norm": 1.0, "beta": 0.0, "epsilon": 0.2, "epsilon_high": 0.3, "loss_type": "dapo",
+                         "generation_kwargs": {"suppress_tokens": encoder.forbidden(vocab)}}}
+
+
+def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) -> dict[str, Any]:
+    """Both sides by turns, in the new folder; what each came to."""
+    shape = SHAPES[name]
+    data, model = make_work(folder, shape)
+    recipe = our_recipe(shape, data, model, folder, changes)
+    ours: list[list[Step]] = []
+    theirs: list[list[Step]] = []
+    burned: list[float] = []
+    display = Ours(shape)
+    with Peer(peer_settings(shape, read_tasks(data), model, folder), folder) as peer, ray_cluster(recipe.roles), \
+            open_run(recipe, folder / "runs" / "ours", KeptDisplay(display, "ours")) as run:
+        def turn_over() -> int:
+            steps = shape.steps if ours else shape.warm_up
+            ours.append(display.steps[:])
+            display.steps.clear()
+            before, began = cpu_seconds(peer.process.pid), time.perf_counter()
+            theirs.append(peer.turn(steps))
+            burned.append((cpu_seconds(peer.process.pid) - before) / (time.perf_counter() - began))
+            run.stopping = len(ours) > (turns or shape.turns)
+            return shape.steps
+
+        display.left, display.turn_over = shape.warm_up, turn_over
+        run.train()
+        run.close()
+    return summary(name, ours[1:], theirs[1:]) | {f"cores_burned_at_rest_{name}": round(median(burned[1:]), 3)}
+
+
+def cpu_seconds(apart: int) -> float:
+    """CPU time so far of all processes of this side; `apart` is not one of them."""
+    total = 0.0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        try:
+            if process.pid != apart:
+                times = process.cpu_times()
+                total += times.user + times.system
+        except psutil.NoSuchProcess:
+            pass
+    return total
+
+
+def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence[Step]]) -> dict[str, Any]:
+    def rate(steps: Sequence[Step]) -> float:
+        return median(step.completions / step.seconds for step in steps)
+
+    ratios = [rate(a) / rate(b) for a, b in zip(ours, theirs, strict=True)]
+    flat = {"ours": sum(ours, []), "trl": sum(theirs, [])}
+    told: dict[str, Any] = {f"ratio_{name}": round(median(ratios), 3), f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)]}
+    for side, steps in flat.items():
+        told |= {f"{side}_completions_per_s_{name}": round(rate(steps), 2),
+                 f"{side}_tokens_per_completion_{name}": round(sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1)}
+    phases = {phase: round(median(step.phases[phase] for step in flat["ours"]), 3) for phase in STEP_PHASES}
+    phases["rest"] = round(median(step.seconds - sum(step.phases.values()) for step in flat["ours"]), 3)
+    return told | {f"ours_seconds_{name}": phases}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="the result alone on stdout")
+    parser.add_argument("--out", type=Path, help="keeps what was made there; a folder that is removed otherwise")
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--turns", type=int, help="of each side, instead of the shape's own")
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="a.b=c", help="in our recipe")
+    given = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    os.environ["RAY_ADDRESS"] = "local"
+    os.environ["RAY_worker_niceness"] = "0"  # else whatever else runs on the machine takes the cores from this side alone
+    quiet_libraries()
+    subprocess.run(["bash", "scripts/peers.sh", ".peers", "trl"], cwd=ROOT, check=True, stdout=sys.stderr)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, result = (given.out or Path(scratch)).absolute(), {}
+        for name in given.shapes:
+            (folder / name).mkdir(parents=True)
+            result |= compare(name, folder / name, given.changes, given.turns)
+            if not given.json:
+                print(json.dumps(result, indent=1), flush=True)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
