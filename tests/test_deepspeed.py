@@ -166,7 +166,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, gro
     rows = world.every("grpo", broken, training, LR, 1.0)
     culprits = [culprit for row in rows for culprit in row["culprits"]]
     assert all(row["skipped"] == 1 and "loss" not in row for row in rows)
-    assert {culprit["rank"] for culprit in culprits} == {ranks - 1} and len(culprits) == 2
+    assert len({culprit["rank"] for culprit in culprits}) == 1 and len(culprits) == 2
     assert culprits[0]["images"] == list(groups[1].group.task.images) and not np.isfinite(culprits[0]["advantages"]).any()
     assert [len(culprit["response_ids"]) for culprit in culprits] == [20, 21]
     assert same(world.first("state"), before)
