@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -72,13 +72,16 @@ class DeepSpeedRank:
                 for t in (tasks[i] for i in shares[self.rank] or [0])]
         chosen = range(len(shares[self.rank]))  # where there are fewer tasks than ranks: nothing
         tokens = int(self._sum(sum(len(mine[i].response_ids) for i in chosen)))
-        total = 0.0
+        total, suspects = 0.0, set[int]()
         for batch, last, weight in self._batches(mine, chosen):
             logp, _ = self.engine(batch, 1.0)
             loss = -weight * logp.sum() / tokens
             self.engine.backward(loss, last)
             total += loss.item()
-        return {"loss": self._sum(total), "grad_norm": self.engine.step(lr), "lr": lr, "tokens": tokens}
+            suspects |= not_finite(batch, logp)
+        culprits: list[dict[str, Any]] = []
+        values = self._step(lr, {"loss": self._sum(total)}, culprits, mine, suspects)
+        return values | {"lr": lr, "tokens": tokens, "culprits": culprits}
 
     def grpo(self, groups: Any, training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
         """`updates_per_step` updates on scored groups, whose advantages are those among all groups of the step."""
@@ -96,20 +99,21 @@ class DeepSpeedRank:
             training.process_weight, training.baseline, training.normalise,
             self._penalties(parts, scored, training) if fined else None)
         log: dict[str, list[float]] = {}
+        culprits: list[dict[str, Any]] = []
         for part in parts:
             part.advantages = [advantages[group][response] for group, response in part.places]
             if self.reference is not None and not fined:
                 part.reference = self._logprobs(self.reference, part.samples, temperature)
-            values = self._update(part, training, lr, temperature)
+            values = self._update(part, training, lr, temperature, culprits)
             for name, value in values.items():
                 log.setdefault(name, []).append(value)
-        result = {name: float(np.mean(values)) for name, values in log.items()}
+        result = {name: float(np.mean(values)) for name, values in log.items()} | {"skipped": sum(log["skipped"])}
         differences = torch.cat([torch.cat(part.differences) for part in parts if part.differences] or [torch.zeros(1)])
         result["logp_diff_max"] = self._max(differences.max().item())
         result["logp_diff_mean"] = self._sum(differences.sum().item()) / self._sum(len(differences))
         result["ratio_diff_max"] = self._max(torch.expm1(differences).max().item())
         result["tokens"] = sum(part.all_tokens for part in parts)
-        return result | {"lr": lr}
+        return result | {"lr": lr, "culprits": culprits}
 
     def _penalties(self, parts: Sequence["_Part"], scored: Sequence[ScoredGroup],
                    training: GrpoTraining) -> list[list[np.ndarray]]:
@@ -125,13 +129,15 @@ class DeepSpeedRank:
         penalties = {place: values for ranks in gathered for place, values in ranks.items()}
         return [[penalties[group, response] for response in range(len(s.verdicts))] for group, s in enumerate(scored)]
 
-    def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
-        """One optimiser step on a part of the batch.
+    def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float,
+                culprits: list[dict[str, Any]]) -> dict[str, float]:
+        """One optimiser step on a part of the batch; where it was skipped, `culprits` tells why.
 
         Where no term of the loss is for all tokens (KL, entropy), responses without any advantage have no gradient: they are
         read without a backward.
         """
         sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "correction"), 0.0)
+        suspects = set[int]()
 
         def read(batch: MicroBatch, weight: float, logp: torch.Tensor, entropy: torch.Tensor) -> torch.Tensor:
             flat = lambda values: torch.as_tensor(  # noqa: E731
@@ -139,6 +145,7 @@ class DeepSpeedRank:
             tokens = Tokens(flat(part.old) if part.old else logp.detach(), flat(part.rollout), flat(part.advantages),
                             flat(part.weights), flat(part.reference) if part.reference else None)
             loss, told = objective(logp, entropy, tokens, batch.lengths, training)
+            suspects.update(not_finite(batch, told.pop("loss")))
             if weight:
                 part.differences.append((tokens.old - tokens.rollout).abs().cpu())
                 kept = tokens.weights > 0
@@ -156,7 +163,27 @@ class DeepSpeedRank:
                 read(batch, weight, *self.policy(batch, temperature))
         for batch, last, weight in self._batches(part.samples, teaching):
             self.engine.backward(read(batch, weight, *self.engine(batch, temperature)), last)
-        return {name: self._sum(value) for name, value in sums.items()} | {"grad_norm": self.engine.step(lr)}
+        values = self._step(lr, {name: self._sum(value) for name, value in sums.items()}, culprits, part.samples, suspects,
+                            advantages=part.advantages, weights=part.weights, rollout_logprobs=part.rollout)
+        if values["skipped"]:
+            part.differences.clear()
+        return values
+
+    def _step(self, lr: float, values: dict[str, float], culprits: list[dict[str, Any]], samples: Sequence[Sample],
+              suspects: Set[int], **told: Sequence[np.ndarray]) -> dict[str, float]:
+        """The optimiser's step. `values` and the gradient's norm; where this is not finite, that the step was skipped, and no more.
+
+        `culprits` gets the samples whose own loss was not finite, as plain columns with what is `told` of each; where no rank
+        has any, all samples of all ranks.
+        """
+        norm, applied = self.engine.step(lr)
+        if applied:
+            return values | {"grad_norm": norm, "skipped": 0.0}
+        chosen = suspects if self._sum(len(suspects)) else range(len(samples))
+        culprits.extend({"rank": self.rank, "images": list(samples[i].images), "prompt_ids": samples[i].prompt_ids,
+                         "response_ids": samples[i].response_ids} | {name: rows[i] for name, rows in told.items()}
+                        for i in sorted(chosen))
+        return {"skipped": 1.0}
 
     def _batches(self, samples: Sequence[Sample], chosen: Sequence[int] | None = None) -> Iterator[tuple[MicroBatch, bool, float]]:
         """(batch, whether it is the last, weight) over the chosen samples, equally many on every rank.
@@ -239,6 +266,13 @@ class DeepSpeedRank:
         if self.rank == 0:
             self.policy.model.save_pretrained(folder, state_dict=state)
             self.encoder.processor.save_pretrained(folder)
+
+
+def not_finite(batch: MicroBatch, values: torch.Tensor) -> set[int]:
+    """The samples of a batch that have such a number among their tokens."""
+    if torch.isfinite(values.detach().sum()):
+        return set()
+    return {i for i, own in zip(batch.index, values.detach().split(batch.lengths), strict=True) if not own.isfinite().all()}
 
 
 def probe_text(task: Task) -> str:

@@ -31,8 +31,8 @@ class Tokens(NamedTuple):
 
 def objective(logp: Tensor, entropy: Tensor, tokens: Tokens, lengths: Sequence[int],
               training: GrpoTraining) -> tuple[Tensor, dict[str, Tensor]]:
-    """A micro-batch's share of the loss of its update, a scalar; and of each token, [tokens] without gradient: its divergence
-    from the reference (k3), whether it was clipped, and its off-policy weight.
+    """A micro-batch's share of the loss of its update, a scalar; and of each token, [tokens] without gradient: its share,
+    its divergence from the reference (k3), whether it was clipped, and its off-policy weight.
 
     Σ weight × (policy loss × off-policy weight + kl × KL − entropy × entropy): KL and entropy are aggregated as the policy
     loss is (verl; for the KL TRL as well).
@@ -51,7 +51,8 @@ def objective(logp: Tensor, entropy: Tensor, tokens: Tokens, lengths: Sequence[i
             loss = loss + training.kl * kl_estimate(logp, tokens.reference, training.kl_estimator)
     if training.entropy:
         loss = loss - training.entropy * entropy
-    return (loss * tokens.weights).sum(), {"kl": divergence, "clipped": clipped, "correction": corrected}
+    loss = loss * tokens.weights
+    return loss.sum(), {"loss": loss.detach(), "kl": divergence, "clipped": clipped, "correction": corrected}
 
 
 def log_ratio(logp: Tensor, old: Tensor, lengths: Sequence[int], level: Ratio) -> Tensor:

@@ -22,7 +22,7 @@ from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
 from actors.waiting import wait_for
 from cluster.dynamic_sampling import sort_out
 from rewards.verdict import StepVerdict, Verdict
-from test_learner import CONFIG, groups, make_rank, plain  # noqa: F401 - two of them are fixtures
+from test_learner import CONFIG, groups, make_rank, plain  # noqa: F401, F811 - two of them are fixtures
 
 LR = 1e-3
 LONGEST = 64  # tokens of a response

@@ -202,13 +202,12 @@ def llava_onevision(texts: Sequence[str]) -> Made:
         tie_word_embeddings=True)), processor
 
 
-def qwen2(texts: Sequence[str]) -> Made:
+def qwen_text(texts: Sequence[str], config: type, model: type, **more: Any) -> Made:
     tokenizer = byte_level(texts, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>")
     tokenizer.chat_template = TEXT_TURNS
     at = tokenizer.convert_tokens_to_ids
-    return hf.Qwen2ForCausalLM(hf.Qwen2Config(
-        **TEXT, vocab_size=rounded(tokenizer), eos_token_id=at("<|im_end|>"), bos_token_id=at("<|endoftext|>"),
-        tie_word_embeddings=True)), tokenizer
+    return model(config(**TEXT, vocab_size=rounded(tokenizer), eos_token_id=at("<|im_end|>"), bos_token_id=at("<|endoftext|>"),
+                        tie_word_embeddings=True, **more)), tokenizer
 
 
 def llama(texts: Sequence[str]) -> Made:
@@ -220,8 +219,9 @@ def llama(texts: Sequence[str]) -> Made:
 
 MAKERS: dict[str, Callable[[Sequence[str]], Made]] = {
     "qwen2_vl": qwen2_vl, "qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl, "smolvlm": partial(idefics, name="smolvlm"),
-    "idefics3": partial(idefics, name="idefics3"), "gemma3": gemma3, "llava_onevision": llava_onevision, "qwen2": qwen2,
-    "llama": llama}
+    "idefics3": partial(idefics, name="idefics3"), "gemma3": gemma3, "llava_onevision": llava_onevision,
+    "qwen2": partial(qwen_text, config=hf.Qwen2Config, model=hf.Qwen2ForCausalLM),
+    "qwen3": partial(qwen_text, config=hf.Qwen3Config, model=hf.Qwen3ForCausalLM, head_dim=32), "llama": llama}
 
 
 def rounded(tokenizer: Any) -> int:
