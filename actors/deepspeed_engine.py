@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,13 @@ from torch import Tensor, nn
 from .model_parts import is_embedding, layer_of, part_of
 from .policy import Policy
 from .training import Freeze, LearnerConfig
+
+
+class Step(NamedTuple):
+    """`norm` of the gradient before it was clipped; where it was not finite, nothing was `applied`, on no rank."""
+
+    norm: float
+    applied: bool
 
 
 class Engine:
@@ -51,16 +59,20 @@ class Engine:
         if not last:
             self.deepspeed.step()
 
-    def step(self, lr: float) -> float:
-        """Clips and updates. Returns the gradient's norm before it was clipped."""
+    def step(self, lr: float) -> Step:
+        """Clips and updates, unless the gradient is not finite: that is forgotten, and weights and optimiser stay as they were."""
         for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
             group["lr"] = lr * scale
-        if self.config.zero_stage == 0:  # there DeepSpeed clips, but does not keep the norm
+        if self.config.zero_stage == 0:  # there DeepSpeed clips, but neither keeps the norm nor looks at it
             norm = float(nn.utils.get_total_norm([p.grad for p in self.policy.parameters() if p.grad is not None]))
-            self.deepspeed.step()
-            return norm
+            applied = math.isfinite(norm)
+            if applied:
+                self.deepspeed.step()
+            else:
+                self.deepspeed.zero_grad()
+            return Step(norm, applied)
         self.deepspeed.step()
-        return float(self.deepspeed.get_global_grad_norm())
+        return Step(float(self.deepspeed.get_global_grad_norm()), self.deepspeed.was_step_applied())
 
 
 def settings(config: LearnerConfig) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -72,13 +72,16 @@ class DeepSpeedRank:
                 for t in (tasks[i] for i in shares[self.rank] or [0])]
         chosen = range(len(shares[self.rank]))  # where there are fewer tasks than ranks: nothing
         tokens = int(self._sum(sum(len(mine[i].response_ids) for i in chosen)))
-        total = 0.0
+        total, suspects = 0.0, set[int]()
         for batch, last, weight in self._batches(mine, chosen):
             logp, _ = self.engine(batch, 1.0)
             loss = -weight * logp.sum() / tokens
             self.engine.backward(loss, last)
             total += loss.item()
-        return {"loss": self._sum(total), "grad_norm": self.engine.step(lr), "lr": lr, "tokens": tokens}
+            suspects |= not_finite(batch, logp)
+        culprits: list[dict[str, Any]] = []
+        values = self._step(lr, {"loss": self._sum(total)}, culprits, mine, suspects)
+        return values | {"lr": lr, "tokens": tokens, "culprits": culprits}
 
     def grpo(self, groups: Any, training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
         """`updates_per_step` updates on scored groups; each one's loss is the mean over its response tokens, all ranks'."""
@@ -86,29 +89,32 @@ class DeepSpeedRank:
         chunks = [scored[i :: training.updates_per_step] for i in range(training.updates_per_step)]
         parts = [_Part(chunk, self.rank, self.world, training) for chunk in chunks]
         log: dict[str, list[float]] = {}
+        culprits: list[dict[str, Any]] = []
         for part in parts[1:]:  # every update but the first is off its own policy: remember what the policy was
             part.old = self._logprobs(self.policy, part.samples, temperature)
         for part in parts:
             if self.reference is not None:
                 part.reference = self._logprobs(self.reference, part.samples, temperature)
-            values = self._update(part, training, lr, temperature)
+            values = self._update(part, training, lr, temperature, culprits)
             for name, value in values.items():
                 log.setdefault(name, []).append(value)
-        result = {name: float(np.mean(values)) for name, values in log.items()}
+        result = {name: float(np.mean(values)) for name, values in log.items()} | {"skipped": sum(log["skipped"])}
         differences = torch.cat([torch.cat(part.differences) for part in parts if part.differences] or [torch.zeros(1)])
         result["logp_diff_max"] = self._max(differences.max().item())
         result["logp_diff_mean"] = self._sum(differences.sum().item()) / self._sum(len(differences))
         result["ratio_diff_max"] = self._max(torch.expm1(differences).max().item())
         result["tokens"] = sum(part.all_tokens for part in parts)
-        return result | {"lr": lr}
+        return result | {"lr": lr, "culprits": culprits}
 
-    def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
-        """One optimiser step on a part of the batch.
+    def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float,
+                culprits: list[dict[str, Any]]) -> dict[str, float]:
+        """One optimiser step on a part of the batch; where it was skipped, `culprits` tells why.
 
         Where there is no KL term, responses without any advantage have no gradient: they are read without a backward,
         and still count in the mean.
         """
         sums = dict.fromkeys(("loss", "kl", "entropy", "clipped", "correction"), 0.0)
+        suspects = set[int]()
 
         def read(batch: MicroBatch, weight: float, logp: torch.Tensor, entropy: torch.Tensor) -> torch.Tensor:
             flat = lambda values: torch.as_tensor(  # noqa: E731
@@ -119,7 +125,9 @@ class DeepSpeedRank:
                                                 training.dual_clip)
             corrected = off_policy_weights(old, rollout, batch.lengths, training.correction, training.correction_cap)
             kl = kl_estimate(logp, flat(part.reference), "k3") if part.reference else torch.zeros_like(logp)
-            loss = ((loss * corrected + training.kl * kl) * mask).sum()
+            losses = (loss * corrected + training.kl * kl) * mask
+            loss = losses.sum()
+            suspects.update(not_finite(batch, losses))
             if weight:
                 part.differences.append((old - rollout).abs().cpu())
                 for name, values in (("kl", kl), ("entropy", entropy), ("clipped", clipped), ("correction", corrected)):
@@ -136,7 +144,27 @@ class DeepSpeedRank:
         for batch, last, weight in self._batches(part.samples, teaching):
             self.engine.backward(read(batch, weight, *self.engine(batch, temperature)), last)
         values = {name: self._sum(value) / max(part.all_kept, 1) for name, value in sums.items()}
-        return values | {"grad_norm": self.engine.step(lr)}
+        values = self._step(lr, values, culprits, part.samples, suspects, advantages=part.advantages, mask=part.masks,
+                            rollout_logprobs=part.rollout)
+        if values["skipped"]:
+            part.differences.clear()
+        return values
+
+    def _step(self, lr: float, values: dict[str, float], culprits: list[dict[str, Any]], samples: Sequence[Sample],
+              suspects: Set[int], **told: Sequence[np.ndarray]) -> dict[str, float]:
+        """The optimiser's step. `values` and the gradient's norm; where this is not finite, that the step was skipped, and no more.
+
+        `culprits` gets the samples whose own loss was not finite, as plain columns with what is `told` of each; where no rank
+        has any, all samples of all ranks.
+        """
+        norm, applied = self.engine.step(lr)
+        if applied:
+            return values | {"grad_norm": norm, "skipped": 0.0}
+        chosen = suspects if self._sum(len(suspects)) else range(len(samples))
+        culprits.extend({"rank": self.rank, "images": list(samples[i].images), "prompt_ids": samples[i].prompt_ids,
+                         "response_ids": samples[i].response_ids} | {name: rows[i] for name, rows in told.items()}
+                        for i in sorted(chosen))
+        return {"skipped": 1.0}
 
     def _batches(self, samples: Sequence[Sample], chosen: Sequence[int] | None = None) -> Iterator[tuple[MicroBatch, bool, float]]:
         """(batch, whether it is the last, weight) over the chosen samples, equally many on every rank.
@@ -218,6 +246,13 @@ class DeepSpeedRank:
         if self.rank == 0:
             self.policy.model.save_pretrained(folder, state_dict=state)
             self.encoder.processor.save_pretrained(folder)
+
+
+def not_finite(batch: MicroBatch, values: torch.Tensor) -> set[int]:
+    """The samples of a batch that have such a number among their tokens."""
+    if torch.isfinite(values.detach().sum()):
+        return set()
+    return {i for i, own in zip(batch.index, values.detach().split(batch.lengths), strict=True) if not own.isfinite().all()}
 
 
 def probe_text(task: Task) -> str:

@@ -220,11 +220,17 @@ class Learner:
         self.order("start_stage", fresh_optimiser=not first and not keep,
                    reference=isinstance(training, GrpoTraining) and training.kl > 0, keep_reference=keep_reference)
 
-    def sft(self, tasks: Sequence[Task], lr: float) -> dict[str, float]:
-        return self.order("sft", tasks=tuple(tasks), lr=lr)
+    def sft(self, tasks: Sequence[Task], lr: float) -> dict[str, Any]:
+        """The step's numbers. `skipped` updates had a gradient that was not finite; `culprits` are the samples, of all ranks."""
+        return self._learn("sft", tasks=tuple(tasks), lr=lr)
 
-    def grpo(self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
-        return self.order("grpo", groups=ray.put(list(groups)), training=training, lr=lr, temperature=temperature)
+    def grpo(self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float) -> dict[str, Any]:
+        """As `sft`."""
+        return self._learn("grpo", groups=ray.put(list(groups)), training=training, lr=lr, temperature=temperature)
+
+    def _learn(self, method: str, **arguments: Any) -> dict[str, Any]:
+        rows = self.order_all(method, **arguments)
+        return rows[0] | {"culprits": [culprit for row in rows for culprit in row["culprits"]]}
 
     def publish(self, version: Version, probe: Sequence[Task]) -> None:
         """Puts the weights into the store as `version`, with the probe by which a worker proves that it holds them."""

@@ -133,7 +133,7 @@ class SimulatedLearner:
             time.sleep(min(0.02, left))
         tokens = sum(len(t.ids) for g in groups for t in g.group.trajectories)
         return {"loss": 0.0, "kl": 0.0, "entropy": 1.0, "grad_norm": 1.0, "logp_diff_max": 0.0, "ratio_diff_max": 0.0,
-                "tokens": tokens, "lr": lr}
+                "tokens": tokens, "lr": lr, "skipped": 0.0, "culprits": []}
 
     def start_stage(self, *_: Any, **__: Any) -> None:
         pass

@@ -37,7 +37,9 @@ def open_display(name: str) -> "KeptDisplay":
 def step_words(row: Mapping[str, Any]) -> str:
     """A step in one line: stage, step, what was learnt, speed."""
     head = f"{row['stage']} {row['stage_step']:>4}/{row['max_steps']}"
-    if row["kind"] == "sft":
+    if row.get("skipped") and "loss" not in row:
+        body = "skipped"
+    elif row["kind"] == "sft":
         body = f"loss {row['loss']:.3f}"
     else:
         body = (f"reward {row['reward']:.3f}  outcome {row['outcome']:.3f}  format {row['format']:.2f}  "

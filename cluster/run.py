@@ -38,6 +38,7 @@ from .workers import Workers
 
 STEP_PHASES = ("generate", "score", "learn", "publish")  # what a step consists of; the rest is evaluation and commits
 MOST_ROLL_BACKS = 3
+MOST_SKIPPED = 3  # steps in a row whose gradients were not finite
 PAUSE_S = 1.0  # between two looks at what a paused run was asked
 WORK = {"rollout": "groups", "reward": "responses"}
 PROBE_TASKS = 2  # a worker proves with so many that it holds a version
@@ -68,6 +69,7 @@ class Run:
         self.step = self.version = self.lineage = 0
         self.published: Version | None = None
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in recipe.stages}
+        self.skipped = 0  # steps in a row whose gradients were not finite
         self.worst = {"logp_diff_max": 0.0, "ratio_diff_max": 0.0}
         self.phase = ""  # what it is at
         self.phases: dict[str, float] = {}  # seconds by what they were spent on
@@ -127,7 +129,9 @@ class Run:
         self.step += 1
         self.curriculum.step_done()
         self.ledger.check()
+        culprits = row.pop("culprits")
         self._log_step(stage, record, row)
+        self._tell_skipped(row["skipped"], culprits)
         for alarm in self.guards.look(self.step, row):
             if self._act_on(alarm):
                 return
@@ -136,6 +140,20 @@ class Run:
         due = time.monotonic() - self.committed > max(60 * self.recipe.checkpoint.every_minutes, 9 * self._commit_s)
         if record.reason or (due and not self.guards.alarmed):
             self._commit()
+
+    def _tell_skipped(self, updates: float, culprits: list[dict[str, Any]]) -> None:
+        """Keeps what made gradients not finite. Raises RemoteFailure where that happened `MOST_SKIPPED` steps in a row."""
+        if not updates:
+            self.skipped = 0
+            return
+        self.skipped += 1
+        place = self.folder.add_culprits(self.step, culprits)
+        why = (f"step {self.step}: the gradient was not finite, and no rank took it; {updates:g} updates are skipped; "
+               f"the {len(culprits)} samples at fault are in {place}")
+        self.display.say(why)
+        if self.skipped == MOST_SKIPPED:
+            raise RemoteFailure(f"{why}; so it was in the {MOST_SKIPPED - 1} steps before. A lower learning rate may help; "
+                                "curlvpr resume goes on from the last commit")
 
     def _act_on(self, alarm: Alarm) -> bool:
         """Warns, pauses or rolls back; whether the step is undone.

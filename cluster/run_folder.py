@@ -84,6 +84,14 @@ class RunFolder:
              "verdict": verdict.to_dict()}
             for g, _ in zip(groups, range(count)) for t, verdict in [(g.group.trajectories[0], g.verdicts[0])]))
 
+    def add_culprits(self, step: int, samples: Sequence[Mapping[str, Any]]) -> Path:
+        """Samples whose gradient was not finite, one a row, with their rank. Returns the Parquet file."""
+        path = self.path / "non_finite" / f"step-{step:07d}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        columns = dict.fromkeys(name for sample in samples for name in sample)
+        pq.write_table(pa.table({name: [sample.get(name) for sample in samples] for name in columns}), path)
+        return path
+
     def add_evaluation(self, when: Mapping[str, Any], results: Iterable[Result]) -> None:
         self._append("evaluations.jsonl", (
             {**when, "task": r.task.id, "response": r.text, "verdict": r.verdict.to_dict()} for r in results))

@@ -19,6 +19,7 @@ STEP_NUMBERS = {
     "version": "Updates of the weights.",
     "loss": "Training loss of the step.",
     "grad_norm": "Norm of the gradient before clipping, mean over the step's updates.",
+    "skipped": "Updates that were skipped, since their gradient was not finite.",
     "lr": "Learning rate.",
     "tokens": "Tokens that the learner trained on in the step.",
     "tokens_per_s": "Trained tokens a second, evaluations and commits left out.",

@@ -75,7 +75,10 @@ class World:
 
     def call(self, method, *arguments, **named):
         """What rank 0 answers; all do it."""
-        return wait_for([host.call.remote(method, *arguments, **named) for host in self.hosts], 120, "the ranks")[0]
+        return self.every(method, *arguments, **named)[0]
+
+    def every(self, method, *arguments, **named):
+        return wait_for([host.call.remote(method, *arguments, **named) for host in self.hosts], 120, "the ranks")
 
     def first(self, method):
         return self.all(method)[0]

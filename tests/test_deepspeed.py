@@ -1,6 +1,7 @@
 """What the learner's switches do to the model and its gradients, on one rank and on two."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from actors.deepspeed_engine import checkpoint_layers, freeze
-from actors.training import Freeze, LearnerConfig
+from actors.encode import Encoder, PromptConfig
+from actors.training import Freeze, GrpoTraining, LearnerConfig
+from actors.trajectory import Group, ScoredGroup, Trajectory
+from rewards.verdict import Verdict
 from ranks import ENTIRELY, start_world
 
 LR = 1e-3
@@ -132,6 +136,50 @@ def test_bfloat16_keeps_small_steps_in_master_weights(one, two, plain, tasks, ra
     state = world.first("state")
     assert np.mean([(state[name] < 1).mean() for name in norms]) > 0.1
     assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+@pytest.fixture(scope="module")
+def groups(tiny_model, phantom_tasks):
+    """Two groups of two responses of different worth."""
+    encoder = Encoder(tiny_model, PromptConfig())
+    made = []
+    for number, task in enumerate(phantom_tasks[:2]):
+        ids = encoder.response_ids(task.reference)
+        responses = tuple(Trajectory("", ids[: 20 + n], np.full(20 + n, -6, np.float32), np.zeros(20 + n, np.int32),
+                                     np.arange(20 + n), "stop", 0) for n in range(2))
+        worth = tuple(Verdict(total, total, 1.0, total, 0.0, 0.0, None, ()) for total in (0.0, 1.0))
+        made.append(ScoredGroup(Group(str(number), task, encoder.expand(task), responses), worth))
+    return made
+
+
+@pytest.mark.parametrize("ranks, config", [
+    (1, {}), (2, {}), (2, dict(zero_stage=1, dtype="bfloat16")), (2, dict(zero_stage=2)), (2, dict(zero_stage=3))], ids=str)
+def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, groups, tasks, ranks, config):
+    """One rank's group has an infinite reward."""
+    training = GrpoTraining(credit="response")
+    worth = groups[1].verdicts[0]
+    broken = [groups[0], replace(groups[1], verdicts=(worth._replace(total=np.inf), worth))]
+    world = two if ranks == 2 else one
+    world.make(**config)
+    world.call("grpo", groups, training, LR, 1.0)
+    before = world.first("state")
+    rows = world.every("grpo", broken, training, LR, 1.0)
+    culprits = [culprit for row in rows for culprit in row["culprits"]]
+    assert all(row["skipped"] == 1 and "loss" not in row for row in rows)
+    assert {culprit["rank"] for culprit in culprits} == {ranks - 1} and len(culprits) == 2
+    assert culprits[0]["images"] == list(groups[1].group.task.images) and not np.isfinite(culprits[0]["advantages"]).any()
+    assert [len(culprit["response_ids"]) for culprit in culprits] == [20, 21]
+    assert same(world.first("state"), before)
+    after = world.call("grpo", groups, training, LR, 1.0)
+    skipping = world.first("state")
+    world.make(**config)
+    world.call("grpo", groups, training, LR, 1.0)
+    straight = world.call("grpo", groups, training, LR, 1.0)
+    assert same(world.first("state"), skipping) and after == straight and straight["skipped"] == 0
+
+
+def same(a, b):
+    return all((a[name] == b[name]).all() for name in a)
 
 
 @pytest.mark.parametrize("config, why", [

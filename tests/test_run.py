@@ -5,6 +5,7 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
@@ -210,6 +211,20 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     issued = [e["group"] for e in events(path) if e["event"] == "issued"]
     trained = [e["group"] for e in events(path) if e["event"] == "trained"]
     assert sorted(issued) == sorted(trained) and len(issued) == len(set(issued)) == 64
+
+
+def test_gradients_that_are_never_finite_end_the_run(ray_session, tmp_path):
+    """A learning rate that no number can hold: weights overflow at the first update."""
+    path = tmp_path / "overflow"
+    assert start(load_recipe(SMOKE, [*SHORT, "stages.sft.training.lr=1e38", "learner.zero_stage=2"]), path) == 1
+    summary = json.loads((path / "summary.json").read_text())
+    assert summary["status"] == "failed" and re.match(
+        r"step 4: the gradient was not finite, .* the 16 samples at fault are in \S+step-0000004.parquet; so it was in the 2 steps before",
+        summary["why"])
+    rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step"]
+    assert [r["skipped"] for r in rows] == [0, 1, 1, 1]
+    (sample, *_) = pq.read_table(path / "non_finite" / "step-0000002.parquet").to_pylist()
+    assert sample["rank"] == 0 and (path / "data" / "images") in [p.parent for p in map(Path, sample["images"])]
 
 
 COLLAPSE = """
