@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,13 @@ from curriculum.task import Task
 from .advantage import token_advantages
 from .deepspeed_engine import Engine
 from .encode import Encoder
+from .gather import gathered
+from .lora import adapters
 from .loss import clipped_policy_loss, kl_estimate, off_policy_weights
 from .packing import packed_tokens, share_out
 from .policy import MicroBatch, Policy
+from .reference import AdapterReference, CopiedReference
+from .reshard import ranks_of, to_universal
 from .storage import POLICY, Storage
 from .title import set_title
 from .training import GrpoTraining, LearnerConfig
@@ -43,7 +48,7 @@ class DeepSpeedRank:
         deepspeed.init_distributed(dist_backend="nccl" if self.config.gpus else "gloo")
         self.encoder = Encoder(setup["model"], setup["prompt"])
         self.policy = Policy(setup["model"], self.encoder, getattr(torch, self.config.dtype)).to(self.device)
-        self.reference: Policy | None = None
+        self.reference: CopiedReference | AdapterReference | None = None
         self.engine = Engine(self.policy, self.config)
 
     def hello(self) -> None:
@@ -55,13 +60,15 @@ class DeepSpeedRank:
         if not reference:
             self.reference = None
         elif self.reference is None or not keep_reference:
-            self._set_reference(self._state())
+            self._set_reference(adapters(self.policy.model) if self.config.lora else self._state())
 
     def _set_reference(self, state: dict[str, torch.Tensor]) -> None:
-        """The reference is a whole copy on every rank, also where ZeRO shards the policy."""
-        self.reference = Policy(self.setup["model"], self.encoder, getattr(torch, self.config.dtype))
-        self.reference.load_state(state)
-        self.reference.to(self.device).requires_grad_(False).eval()
+        if self.config.lora:
+            self.reference = AdapterReference(self.policy, state)
+            return
+        copy = Policy(self.setup["model"], self.encoder, getattr(torch, self.config.dtype))
+        rests = self.device if self.config.offload == "none" else torch.device("cpu")
+        self.reference = CopiedReference(copy, state, self.device, rests)
 
     # -- training -------------------------------------------------------------------------------------------------
 
@@ -94,7 +101,8 @@ class DeepSpeedRank:
             part.old = self._logprobs(self.policy, part.samples, temperature)
         for part in parts:
             if self.reference is not None:
-                part.reference = self._logprobs(self.reference, part.samples, temperature)
+                with self.reference.at_work() as policy:
+                    part.reference = self._logprobs(policy, part.samples, temperature)
             values = self._update(part, training, lr, temperature, culprits)
             for name, value in values.items():
                 log.setdefault(name, []).append(value)
@@ -207,10 +215,7 @@ class DeepSpeedRank:
     # -- weights --------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, torch.Tensor]:
-        import deepspeed
-
-        parameters = [p for p in self.policy.model.parameters() if hasattr(p, "ds_id")]
-        with deepspeed.zero.GatheredParameters(parameters, enabled=bool(parameters)):
+        with gathered(self.policy.model.parameters()):
             return self.policy.state()
 
     def publish(self, version: Version, probe: Sequence[Task]) -> None:
@@ -225,7 +230,7 @@ class DeepSpeedRank:
     def save(self, storage: Storage) -> dict[str, str]:
         """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""
         with storage.workspace() as folder:  # of its own, so that it knows which files are its own
-            self.engine.deepspeed.save_checkpoint(str(folder), tag="learner", exclude_frozen_parameters=False)
+            self.engine.save(folder)
             policy = self._state()  # every rank takes part
             if self.rank == 0:
                 save_file(self.policy.published(policy), folder / POLICY)
@@ -235,11 +240,26 @@ class DeepSpeedRank:
 
     def load(self, storage: Storage) -> None:
         with storage.here() as folder:
-            path, _ = self.engine.deepspeed.load_checkpoint(str(folder), tag="learner")
-            if path is None:
-                raise FileNotFoundError(f"no learner checkpoint in {storage}")
+            if ranks_of(folder) in (None, self.world):
+                self.engine.load(folder)
+            else:
+                self._load_resharded(storage.child("resharded"), folder)
             if (folder / REFERENCE).is_file():
                 self._set_reference(load_file(folder / REFERENCE))
+
+    def _load_resharded(self, place: Storage, folder: Path) -> None:
+        """From a commit of another number of ranks; `place`, which all reach, holds it meanwhile in a form that any number reads."""
+        if self.rank == 0:
+            place.clear()
+            with place.workspace() as workspace:
+                to_universal(folder, workspace)
+                place.take_in(workspace)
+        self._sum(0.0)  # wait for it
+        with place.here() as universal:
+            self.engine.load(universal, universal=True)
+        self._sum(0.0)
+        if self.rank == 0:
+            place.remove()
 
     def export(self, folder: str) -> None:
         state = self._state()
