@@ -22,7 +22,7 @@ from .title import set_title
 from .training import GrpoTraining, LearnerConfig
 from .trajectory import Sample, ScoredGroup
 from .waiting import wait_for
-from .weights import Version, pack
+from .weights import Version, bucket_of, cut, send
 
 REFERENCE = "reference.safetensors"
 
@@ -209,20 +209,32 @@ class DeepSpeedRank:
 
     # -- weights --------------------------------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, torch.Tensor]:
+    def _parts(self) -> Iterator[dict[str, torch.Tensor]]:
+        """The policy's weights by name, whole, a bucket at a time. Every rank takes part; each part lasts until the next."""
         import deepspeed
 
-        parameters = [p for p in self.policy.model.parameters() if hasattr(p, "ds_id")]
-        with deepspeed.zero.GatheredParameters(parameters, enabled=bool(parameters)):
-            return {name: p.detach().cpu().contiguous() for name, p in self.policy.model.state_dict().items()}
+        named = list(self.policy.model.state_dict(keep_vars=True).items())
+        sizes = [value.element_size() * getattr(value, "ds_numel", value.numel()) for _, value in named]
+        for places in cut(sizes, self.config.bucket_mib * 2**20):
+            part = named[places]
+            sharded = [value for _, value in part if hasattr(value, "ds_id")]
+            with deepspeed.zero.GatheredParameters(sharded, enabled=bool(sharded)):
+                yield {name: value.detach() for name, value in part}
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        """All weights on the CPU; where ZeRO shards them, a copy."""
+        copied = self.config.zero_stage == 3
+        return {name: value.to("cpu", copy=copied).contiguous() for part in self._parts() for name, value in part.items()}
 
     def publish(self, version: Version, probe: Sequence[Task]) -> None:
         set_title(f"learner-{self.rank} v{version.number}")
         samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(probe_text(t))) for t in probe]
         values = self._logprobs(self.policy, samples, 1.0, raw=True)
-        state = self._state()
+        for number, part in enumerate(self._parts(), 1):
+            if self.rank == 0:
+                send(self.store, version, number - 1, bucket_of(part), "learner rank 0", self.config.timeout_s)
         if self.rank == 0:
-            wait_for(self.store.publish.remote(version, pack(state), list(zip(samples, values, strict=True))),
+            wait_for(self.store.publish.remote(version, number, list(zip(samples, values, strict=True))),
                      self.config.timeout_s, "the weight store")
 
     def save(self, storage: Storage) -> dict[str, str]:

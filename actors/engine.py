@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ import numpy as np
 from curriculum.images import load_image
 
 from .encode import Encoder
-from .weights import Probe
+from .weights import Bucket, Probe
+from .window import Window
 
 if TYPE_CHECKING:
     from .rollout import RolloutConfig
@@ -80,16 +81,35 @@ class Engine:
             finally:
                 await self.llm.resume_generation()
 
-    async def load(self, file: str | Path, version: str) -> None:
+    async def load_file(self, file: str | Path, version: str) -> None:
         """Takes the weights of a safetensors file. Responses that are being written go on with the new weights, which read
         their beginning anew."""
+        async with self._new_weights(version):
+            await self._call("read_file", str(file))
+
+    async def load(self, buckets: Iterable[Bucket], version: str) -> None:
+        """As `load_file`, from buckets that together are the whole model. Beside them it takes the memory of one."""
+        async with self._new_weights(version):
+            await self._call("begin_weights")
+            try:
+                with Window() as window:
+                    for bucket in buckets:
+                        await self._call("read_window", window.path, await asyncio.to_thread(window.show, bucket))
+            finally:
+                await self._call("end_weights")
+
+    @asynccontextmanager
+    async def _new_weights(self, version: str) -> AsyncIterator[None]:
         async with self.paused():
-            await self.llm.collective_rpc("read_weights", timeout=self.config.timeout_s, args=(str(file),))
+            yield
             await self.llm.reset_prefix_cache(reset_running_requests=True)
             # The engine's front holds caches of its own; stale ones give old images or a missing one.
             await self.llm.reset_mm_cache()
             await self.llm.reset_encoder_cache()
             await self.llm.update_weight_version(version)
+
+    async def _call(self, method: str, *arguments: Any) -> None:
+        await self.llm.collective_rpc(method, timeout=self.config.timeout_s, args=arguments)
 
     async def sleep(self) -> None:
         """Gives the GPU's memory back, weights and cache: `wake`, then `load`, before the next prompt. On a CPU it keeps them."""

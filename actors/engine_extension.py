@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from vllm.v1.sample.logits_processor import LogitsProcessor
 
+from .window import Layout, look
+
 FORBIDDEN_KEY = "forbidden_tokens"  # in vLLM's additional_config: list of token ids
 
 
@@ -39,8 +41,31 @@ def _die_with_parent() -> None:
 class WeightReader:
     """vLLM mixes this class into its worker."""
 
-    def read_weights(self, path: str) -> None:
+    def read_file(self, path: str) -> None:
         """Loads the safetensors file `path` (the names of a Hugging Face checkpoint) over the present weights."""
         from safetensors.torch import load_file
 
-        self.model_runner.reload_weights(weights_iterator=iter(load_file(path).items()))
+        self.begin_weights()
+        try:
+            self.model_runner.get_model().load_weights(iter(load_file(path).items()))
+        finally:
+            self.end_weights()
+
+    def begin_weights(self) -> None:
+        """Before any `read_window`."""
+        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
+
+        initialize_layerwise_reload(self.model_runner.get_model())
+
+    def read_window(self, path: str, layout: Layout) -> None:
+        """Loads what a `Window` shows; with others, each tensor of the model must come once."""
+        self.model_runner.get_model().load_weights(look(path, layout, self.device))
+
+    def end_weights(self) -> None:
+        """After the last `read_window`, also where one failed."""
+        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+        runner = self.model_runner
+        finalize_layerwise_reload(runner.get_model(), runner.model_config)
+        runner.reset_encoder_cache()
+        runner.reset_mm_cache()

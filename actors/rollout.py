@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,7 +15,8 @@ from .encode import Encoder, PromptConfig
 from .engine import Engine
 from .title import set_title
 from .trajectory import Group, Request, Trajectory
-from .weights import ASLEEP, Version
+from .waiting import RemoteFailure
+from .weights import ASLEEP, Bucket, Probe, Version
 
 
 class RolloutConfig(BaseModel):
@@ -125,12 +125,9 @@ class RolloutWorker:
             return 0.0
         if self.version == ASLEEP:
             await self.engine.wake()
-        reference, probe = await self.store.fetch.remote(version)
-        weights = await reference
+        buckets, probe = await self._fetch(version)
         self.version = None
-        with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="curlvpr-", suffix=".safetensors") as file:
-            await asyncio.to_thread(lambda: (file.write(memoryview(weights)), file.flush()))
-            await self.engine.load(file.name, str(version))
+        await self.engine.load(buckets, str(version))
         difference = await self.engine.difference(probe)
         if not difference <= self.config.probe_tolerance:
             raise WeightsMismatch(f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
@@ -138,6 +135,18 @@ class RolloutWorker:
         self.version = version
         set_title(repr(self))
         return difference
+
+    async def _fetch(self, version: Version) -> tuple[list[Bucket], Probe]:
+        """What the store has of a version, mapped on this node, where it is copied to if it is not there. Raises RemoteFailure."""
+        limit = self.config.timeout_s
+        try:
+            references, probe = await asyncio.wait_for(self.store.fetch.remote(version), limit)
+        except asyncio.TimeoutError as error:
+            raise RemoteFailure(f"the weight store did not answer within {limit:g} s") from error
+        try:
+            return await asyncio.wait_for(asyncio.gather(*references), limit), probe
+        except asyncio.TimeoutError as error:
+            raise RemoteFailure(f"weights version {version} did not come from Ray's object store within {limit:g} s") from error
 
     async def generate(self, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
         """The groups of `requests`, in order.

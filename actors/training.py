@@ -26,6 +26,7 @@ class LearnerConfig(BaseModel):
     dtype: Literal["float32", "bfloat16"] = "float32"
     zero_stage: Literal[0, 1, 2, 3] = 0
     micro_batch_tokens: PositiveInt = Field(8192, description="of a forward and backward; a prompt counts once for its responses")
+    bucket_mib: PositiveInt = Field(256, description="of weights that are published at once, and that ZeRO-3 gathers for it")
     clip_grad: PositiveFloat = 1.0
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)

@@ -13,8 +13,9 @@ from actors.policy import Policy
 from actors.rollout import RolloutConfig
 from actors.trajectory import Request, Sample
 from actors.waiting import RemoteFailure, wait_for
-from actors.weights import ASLEEP, Version, WeightStore, pack
+from actors.weights import ASLEEP, Version, WeightStore, cut
 from faulty_loader import DAMAGES, FaultyWorker
+from sender import Sender
 
 CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
 
@@ -48,8 +49,11 @@ def publish(policy, store, task, version):
     """Publishes the policy's weights with a probe that it computes."""
     sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
     probe = [(sample, logprobs(policy, [sample], raw=True)[0])]
-    state = {name: value.contiguous() for name, value in policy.model.state_dict().items()}
-    wait_for(store.publish.remote(Version(0, version), pack(state), probe), 60, "the store")
+    state = list(policy.model.state_dict().items())
+    buckets = [dict(state[part]) for part in cut([value.nbytes for _, value in state], 2**20)]
+    sender = ray.remote(Sender).options(num_cpus=0, max_concurrency=2).remote()
+    wait_for(sender.publish.remote(store, Version(0, version), buckets, probe), 60, "the sender")
+    ray.kill(sender)
 
 
 def generate(worker, requests, version, temperature=1.0):
