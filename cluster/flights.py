@@ -44,7 +44,7 @@ class Flights:
         training = stage.training
         last = min(step + training.max_staleness, stage.gate.max_steps - 1)
         for number in range(self.waiting[-1].step + 1 if self.waiting else step, last + 1):
-            self._ask(number, self._requests(stage, number, training.tasks_per_step))
+            self.waiting.append(self._ask(number, self._requests(stage, number, training.tasks_per_step)))
 
     def take(self, training: GrpoTraining, version: int) -> list[Group]:
         """Waits for the groups of the next step; those that may not be trained are booked as dropped, with the reason.
@@ -56,7 +56,7 @@ class Flights:
             RemoteFailure: too few groups are left for the learner's workers, or no rollout worker is.
         """
         flight = self.waiting.popleft()
-        groups, why = self._arrived(flight, version - training.max_staleness * training.updates_per_step)
+        groups, why = self._arrived(flight, training, version)
         if len(groups) < (least := self.least(training)):
             raise RemoteFailure(f"{len(groups)} of {len(flight.requests)} groups are left, {least} are needed; the last was "
                                 f"dropped because: {why}")
@@ -68,9 +68,7 @@ class Flights:
         Args:
             first: how many the step has had already, from which the new ones are numbered.
         """
-        requests = self._requests(stage, step, count, first)
-        flight = Flight(step, requests, self.rollouts.submit(requests, self.recipe.rollout.temperature))
-        return self._arrived(flight, version - stage.training.max_staleness * stage.training.updates_per_step)[0]
+        return self._arrived(self._ask(step, self._requests(stage, step, count, first)), stage.training, version)[0]
 
     def least(self, training: GrpoTraining) -> int:
         """So many groups a step must have: one for each of the learner's workers and updates."""
@@ -94,10 +92,11 @@ class Flights:
     def load_state_dict(self, state: Sequence[Any], tasks: Mapping[str, Task]) -> None:
         """Asks anew for what was in flight, by the weights that the rollout workers have now."""
         for step, requests in state:
-            self._ask(step, [Request(group, tasks[task], count, seed) for group, task, count, seed in requests])
+            asked = [Request(group, tasks[task], count, seed) for group, task, count, seed in requests]
+            self.waiting.append(self._ask(step, asked))
 
-    def _ask(self, step: int, requests: Sequence[Request]) -> None:
-        self.waiting.append(Flight(step, requests, self.rollouts.submit(requests, self.recipe.rollout.temperature)))
+    def _ask(self, step: int, requests: Sequence[Request]) -> Flight:
+        return Flight(step, requests, self.rollouts.submit(requests, self.recipe.rollout.temperature))
 
     def _requests(self, stage: GrpoStage, step: int, count: int, first: int = 0) -> list[Request]:
         """Draws tasks and books a group of each as issued; it is number `first` and so on of its step."""
@@ -108,9 +107,10 @@ class Flights:
             self.ledger.issue(requests[-1], stage.name, step, pass_number)
         return requests
 
-    def _arrived(self, flight: Flight, oldest: int) -> tuple[list[Group], str]:
-        """The groups that came and hold no token older than version `oldest`; and why the last of the others was dropped."""
+    def _arrived(self, flight: Flight, training: GrpoTraining, version: int) -> tuple[list[Group], str]:
+        """The groups that came and are not too old for weights `version`; and why the last of the others was dropped."""
         groups, why = [], ""
+        oldest = version - training.max_staleness * training.updates_per_step
         for request, answer in zip(flight.requests, self.rollouts.gather(flight.batch), strict=True):
             if isinstance(answer, GivenUp):
                 why = answer.why

@@ -46,14 +46,15 @@ def write_model_card(folder: Path) -> Path | None:
         missing = " ".join(str(error).split())
     columns = {test.words: test.measures for test in (before, after) if test} | (
         {"view alone": record.baseline} if record.baseline else {})
+    sees = _sees(model)
     text = render(
-        "model_card.md.j2", front=_front_matter(record, _sees(model), after, sources, tasks), record=record, summary=record.summary,
+        "model_card.md.j2", front=_front_matter(record, sees, after, sources, tasks), record=record, summary=record.summary,
         base=_base_words(record), question=_quoted(_question(tasks)), system=_quoted(record.recipe["prompt"]["system"]),
         sources=sources, missing=missing, tasks=tasks, columns=list(columns), untested=_untested(tasks, sources),
         tested=_tested_on(tasks), versions=_versions(), settings=_settings(record),
         rows=[[measure_words(name), *(measures.get(name, "") for measures in columns.values())]
               for name in (after.measures if after else ())],
-        sees=_sees(model), measure_words=measure_words, cell=_cell, recipe_text=(folder / "recipe.yaml").read_text(encoding="utf-8"))
+        sees=sees, measure_words=measure_words, cell=_cell, recipe_text=(folder / "recipe.yaml").read_text(encoding="utf-8"))
     write_page(model / "README.md", text)
     return model / "README.md"
 
