@@ -83,8 +83,6 @@ def load_encoder(recipe: Recipe, model: Path) -> Encoder:
     """
     try:
         return Encoder(model, recipe.prompt)
-    except UnsupportedModel as error:
-        raise UserError(f"model: {model}: {error}") from error
     except (OSError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"model: {model}: its processor cannot be used ({reason:.200})") from error
