@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.loss import cispo_loss, clipped_policy_loss, kl_estimate, log_ratio, off_policy_weights, response_weights
+from actors.loss import (LIMIT, cispo_loss, clipped_policy_loss, kl_estimate, log_ratio, off_policy_weights,
+                         response_weights)
 
 logs = st.floats(-30, 0)
 tokens = st.lists(st.tuples(logs, logs, st.floats(-3, 3)), min_size=1, max_size=8)
@@ -118,7 +119,10 @@ def test_k1_and_k3_are_the_divergence_on_average_and_the_gradient_of_k2_is_its_g
 
 @given(st.lists(st.lists(st.tuples(logs, logs), max_size=5), min_size=1, max_size=4), st.floats(-3, 3))
 def test_the_sequence_ratio_is_gspos_in_value_and_gradient(responses, advantage):
-    """Independent: (π / π_old)^(1 / |y|) of each response by itself, a mean over responses, differentiated by torch."""
+    """Independent: (π / π_old)^(1 / |y|) of each response by itself, a mean over responses, differentiated by torch.
+
+    Its logarithm is held within ±`LIMIT`, as every ratio's is.
+    """
     rows = [row for response in responses for row in response]
     lengths = [len(response) for response in responses]
     logp, old = (torch.tensor([row[i] for row in rows], dtype=torch.float64) for i in (0, 1))
@@ -126,7 +130,7 @@ def test_the_sequence_ratio_is_gspos_in_value_and_gradient(responses, advantage)
     loss, _ = clipped_policy_loss(log_ratio(ours, old, lengths, "sequence"), torch.full_like(old, advantage), 0.3, 0.4)
     weights = np.repeat(response_weights(lengths, [True] * len(lengths), "sequence_mean"), lengths)
     total = (loss * torch.from_numpy(weights)).sum()
-    plain = [torch.exp((a - b).mean()) for a, b in zip(theirs.split(lengths), old.split(lengths)) if len(a)]
+    plain = [torch.exp((a - b).mean().clamp(-LIMIT, LIMIT)) for a, b in zip(theirs.split(lengths), old.split(lengths)) if len(a)]
     expected = sum(-torch.minimum(s * advantage, s.clamp(0.7, 1.4) * advantage) for s in plain) / max(len(plain), 1)
     if not plain or any(min(abs(s.item() - edge) for edge in (0.7, 1.4)) < 1e-6 for s in plain):
         return  # on an edge either slope is right
