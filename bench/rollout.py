@@ -1,0 +1,207 @@
+"""The rollout worker against raw vLLM on the same work: tokens/s of the worker over those of `vllm.LLM.generate`.
+
+    python -m bench.rollout [--json] [--shapes 64x96 256_spread] [--turns 8]
+
+The shapes of work are those of `bench.end_to_end`: a tiny Qwen2.5-VL with random weights, one image in every prompt, 8 tasks × 8
+completions of 96 tokens, and 32 tasks × 8 whose lengths spread from 16 to 512.
+
+Ours is one worker as a run has it: a Ray actor behind its pool, which loads images, tokenises prompts, and hands on groups (ids,
+log-probabilities, weight versions, text, and where in it each token ends). A turn is timed from the call to the groups in hand.
+
+Raw vLLM is a script that holds `vllm.LLM`, once with the engine in its own process and once in vLLM's default way, with the
+engine beside it; the ratio is to the faster of the two. Prompts are ready there before the clock starts, tokenised and with
+decoded images, and its time ends when vLLM hands over its outputs.
+
+The same on all sides: model, tasks, prompts, group size (`n`), seeds, log-probabilities of what was sampled, no text from vLLM,
+forbidden tokens, engine limits, and as many threads as the machine gives (two). All stand all the time and take turns, each
+turn on tasks of its own; the rest is idle meanwhile. A round gives one ratio; told are the median and the smallest and largest,
+and what share of all responses came out the same token by token. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from actors.encode import Encoder, PromptConfig
+from actors.engine import engine_environment
+from actors.environment import ENVIRONMENT, quiet_libraries
+from actors.rollout import RolloutConfig
+from actors.trajectory import Request
+from curriculum.images import load_image
+from curriculum.task import Task
+from curriculum.taskset import read_tasks
+
+from .end_to_end import CORES, GROUP, ROOT, SHAPES, Shape, make_work
+
+RAW = {"one_process": "0", "two_processes": "1"}  # VLLM_ENABLE_V1_MULTIPROCESSING
+
+
+@dataclass
+class Turn:
+    """`digests` of the ids of each response, in order."""
+
+    seconds: float
+    tokens: int
+    digests: list[str]
+
+    @classmethod
+    def of(cls, seconds: float, responses: Sequence[Sequence[int]]) -> "Turn":
+        return cls(seconds, sum(map(len, responses)), [hashlib.sha256(str(list(ids)).encode()).hexdigest()[:16] for ids in responses])
+
+
+def work(tasks: Sequence[Task], shape: Shape, number: int) -> list[Request]:
+    """The requests of a turn: the next tasks in the set, with seeds of the turn's own."""
+    count = shape.completions // GROUP
+    return [Request(str(i), tasks[(number * count + i) % len(tasks)], GROUP, 10_000 * number + GROUP * i) for i in range(count)]
+
+
+def config_of(shape: Shape) -> RolloutConfig:
+    return RolloutConfig(cpus=1, threads=CORES, max_response_tokens=shape.most_tokens, max_model_tokens=shape.most_tokens + 128)
+
+
+class Worker:
+    """Ours."""
+
+    def __init__(self, shape: Shape, model: Path) -> None:
+        from cluster.rollout_pool import RolloutPool
+
+        self.pool = RolloutPool("bench", config_of(shape), model, PromptConfig(), None, images=1)
+        self.pool.ready()
+
+    def turn(self, requests: Sequence[Request]) -> Turn:
+        start = time.perf_counter()
+        groups = self.pool.generate(requests, 1.0)
+        seconds = time.perf_counter() - start
+        return Turn.of(seconds, [t.ids.tolist() for group in groups for t in group.trajectories])
+
+    def close(self) -> None:
+        self.pool.stop()
+
+
+class Raw:
+    """A script that holds `vllm.LLM`, as a process of its own (`raw_process`)."""
+
+    def __init__(self, way: str, name: str, folder: Path) -> None:
+        self.log = folder / f"raw_{way}.log"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.rollout", "--raw", folder, "--shapes", name], cwd=ROOT, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=open(self.log, "w"), text=True,
+            env=os.environ | engine_environment(config_of(SHAPES[name])) | {"VLLM_ENABLE_V1_MULTIPROCESSING": RAW[way]})
+        self._read()
+
+    def _read(self) -> Any:
+        while line := self.process.stdout.readline():
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError(f"raw vLLM's process ended; the end of its log:\n{self.log.read_text()[-2000:]}")
+
+    def turn(self, number: int) -> Turn:
+        self.process.stdin.write(f"{number}\n")
+        self.process.stdin.flush()
+        return Turn(**self._read())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+def raw_process(folder: Path, shape: Shape) -> None:
+    """For every line on stdin, the number of a turn, writes its responses and tells seconds and tokens as a line of JSON."""
+    from transformers import AutoConfig
+    from vllm import LLM, SamplingParams
+
+    from actors.engine_extension import FORBIDDEN_KEY, TokenMask
+
+    config, encoder = config_of(shape), Encoder(folder / "model", PromptConfig())
+    tasks = train_tasks(folder)
+    vocab = AutoConfig.from_pretrained(folder / "model").get_text_config().vocab_size
+    llm = LLM(str(folder / "model"), dtype=config.dtype, max_model_len=config.max_model_tokens, max_num_seqs=config.max_sequences,
+              max_num_batched_tokens=config.max_batched_tokens, logprobs_mode="processed_logprobs", load_format="safetensors",
+              seed=0, logits_processors=[TokenMask], additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)},
+              limit_mm_per_prompt={"image": 1, "video": 0}, enforce_eager=True, enable_chunked_prefill=False,
+              distributed_executor_backend="uni", disable_log_stats=True)
+    print('{"ready": true}', flush=True)
+    for line in sys.stdin:
+        requests = work(tasks, shape, int(line))
+        prompts = [{"prompt_token_ids": encoder.prompt_ids(r.task),
+                    "multi_modal_data": {"image": [load_image(path) for path in r.task.images]}} for r in requests]
+        sampling = [SamplingParams(n=r.count, temperature=1.0, seed=r.seed, logprobs=0, max_tokens=config.max_response_tokens,
+                                   detokenize=False, flat_logprobs=True, stop_token_ids=[encoder.eos]) for r in requests]
+        start = time.perf_counter()
+        outputs = llm.generate(prompts, sampling, use_tqdm=False)
+        seconds = time.perf_counter() - start
+        responses = [answer.token_ids for o in outputs for answer in sorted(o.outputs, key=lambda a: a.index)]
+        print(json.dumps(vars(Turn.of(seconds, responses))), flush=True)
+
+
+def train_tasks(folder: Path) -> list[Task]:
+    return [task for task in read_tasks(folder / "data") if task.split == "train"]
+
+
+def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
+    """All sides by turns, in the new folder; what each came to."""
+    shape = SHAPES[name]
+    make_work(folder, shape)
+    tasks = train_tasks(folder)
+    raw = {way: Raw(way, name, folder) for way in RAW}
+    ours = Worker(shape, folder / "model")
+    done: dict[str, list[Turn]] = {"worker": [], **{way: [] for way in RAW}}
+    for number in range(turns + 1):  # the first one warms up
+        sides = [("worker", lambda: ours.turn(work(tasks, shape, number))),
+                 *((way, lambda side=side: side.turn(number)) for way, side in raw.items())]
+        for side, turn in sides if number % 2 else reversed(sides):
+            done[side].append(turn())
+    for side in (ours, *raw.values()):
+        side.close()
+    rates = {side: [turn.tokens / turn.seconds for turn in of_side[1:]] for side, of_side in done.items()}
+    fastest = max(RAW, key=lambda way: median(rates[way]))
+    ratios = [a / b for a, b in zip(rates["worker"], rates[fastest], strict=True)]
+    pairs = [pair for a, b in zip(done["worker"], done[fastest], strict=True) for pair in zip(a.digests, b.digests, strict=True)]
+    return {f"ratio_{name}": round(median(ratios), 3), f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)],
+            f"raw_{name}": fastest, f"same_responses_{name}": round(sum(a == b for a, b in pairs) / len(pairs), 3),
+            **{f"{side}_tokens_per_s_{name}": round(median(of_side)) for side, of_side in rates.items()},
+            f"tokens_per_completion_{name}": round(sum(t.tokens for t in done["worker"]) / len(pairs), 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="the result alone on stdout")
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--turns", type=int, default=8, help="of each side, after one that warms up")
+    parser.add_argument("--raw", type=Path, help=argparse.SUPPRESS)  # raw vLLM's own process
+    given = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+    quiet_libraries()
+    if given.raw:
+        raw_process(given.raw, SHAPES[given.shapes[0]])
+        return
+    import ray
+
+    os.environ["RAY_worker_niceness"] = "0"  # else whatever else runs on the machine takes the cores from this side alone
+    ray.init(address="local", num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+             runtime_env={"env_vars": dict(ENVIRONMENT)})
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in given.shapes:
+            (Path(scratch) / name).mkdir()
+            result |= compare(name, Path(scratch) / name, given.turns)
+            if not given.json:
+                print(json.dumps(result, indent=1), flush=True)
+    ray.shutdown()
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
