@@ -8,15 +8,22 @@ from typing import Any
 
 import torch
 from vllm.v1.sample.logits_processor import LogitsProcessor
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as GpuLogitsProcessor
 
 FORBIDDEN_KEY = "forbidden_tokens"  # in vLLM's additional_config: list of token ids
 
 
-class TokenMask(LogitsProcessor):
-    """Gives forbidden tokens no chance, in every request. They are the engine's, so no request carries them."""
+class TokenMask(LogitsProcessor, GpuLogitsProcessor):
+    """Gives forbidden tokens no chance, in every request. They are the engine's, so no request carries them.
 
-    def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
+    It is a processor of both of vLLM's model runners: of that for CPUs, and of the second one ("V2"), which GPUs have by default
+    and which refuses others than its own.
+    """
+
+    def __init__(self, vllm_config: Any, place: Any, *_: Any) -> None:
+        """`place`: the device, or with the second runner the state of all requests, which names it."""
         _die_with_parent()
+        device = place if isinstance(place, torch.device) else place.device
         self.forbidden = torch.tensor(vllm_config.additional_config[FORBIDDEN_KEY], dtype=torch.long, device=device)
 
     def is_argmax_invariant(self) -> bool:
@@ -25,7 +32,7 @@ class TokenMask(LogitsProcessor):
     def update_state(self, batch_update: Any) -> None:
         pass
 
-    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+    def apply(self, logits: torch.Tensor, *_: Any) -> torch.Tensor:
         """logits [requests, vocabulary], changed in place."""
         return logits.index_fill_(-1, self.forbidden, -torch.inf)
 

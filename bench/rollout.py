@@ -58,7 +58,8 @@ class Turn:
 
     @classmethod
     def of(cls, seconds: float, responses: Sequence[Sequence[int]]) -> "Turn":
-        return cls(seconds, sum(map(len, responses)), [hashlib.sha256(str(list(ids)).encode()).hexdigest()[:16] for ids in responses])
+        digests = [hashlib.sha256(str(list(ids)).encode()).hexdigest()[:16] for ids in responses]
+        return cls(seconds, sum(map(len, responses)), digests)
 
 
 def work(tasks: Sequence[Task], shape: Shape, number: int) -> list[Request]:

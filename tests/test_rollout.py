@@ -1,6 +1,7 @@
 """The rollout worker around a real engine, against the learner's own policy."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -8,6 +9,7 @@ import pytest
 import ray
 import torch
 
+from actors import engine_extension
 from actors.encode import Encoder, PromptConfig
 from actors.policy import Policy
 from actors.rollout import RolloutConfig
@@ -129,6 +131,18 @@ def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(read
     finally:
         policy.model.lm_head.weight.data.copy_(original)
     assert not any(policy.encoder.image_token in t.ids for g in groups for t in g.trajectories)
+
+
+def test_the_model_runner_of_gpus_takes_the_mask(monkeypatch):
+    """No engine here has it, but what it makes of the classes that it is given needs no GPU."""
+    from vllm.v1.worker.gpu.sample.logits_processor import build_custom_logits_processors
+
+    monkeypatch.setattr(engine_extension, "_die_with_parent", lambda: None)
+    requests = SimpleNamespace(device=torch.device("cpu"), max_num_reqs=1, vocab_size=5, all_token_ids=None, prompt_len=None,
+                               prefill_len=None, total_len=None)
+    config = SimpleNamespace(additional_config={engine_extension.FORBIDDEN_KEY: [1, 3]})
+    (mask,) = build_custom_logits_processors(config, requests, False, (engine_extension.TokenMask,))
+    assert mask.add_request(0, None) and mask.apply(torch.zeros(1, 5), None).tolist() == [[0, -np.inf, 0, -np.inf, 0]]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
