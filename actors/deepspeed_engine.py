@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .lora import adapt
 from .model_parts import is_embedding, layer_of, part_of
 from .policy import Policy
 from .training import Freeze, LearnerConfig
@@ -27,13 +28,16 @@ class Engine:
         policy: on its device; what the configuration freezes stops to need gradients.
 
     Raises:
-        ValueError: as `freeze`.
+        ValueError: as `freeze` and `adapt`.
     """
 
     def __init__(self, policy: Policy, config: LearnerConfig) -> None:
         import deepspeed
 
-        freeze(policy.model, config.freeze)
+        if config.lora:
+            adapt(policy.model, config.lora)
+        else:
+            freeze(policy.model, config.freeze)
         if config.gradient_checkpointing:
             checkpoint_layers(policy.model)
         groups, self.scales = parameter_groups(policy, config)

@@ -15,9 +15,12 @@ from curriculum.task import Task
 from .advantage import batch_advantages
 from .deepspeed_engine import Engine
 from .encode import Encoder
+from .gather import gathered
+from .lora import adapters
 from .loss import Tokens, kl_estimate, objective, response_weights
 from .packing import packed_tokens, share_out
 from .policy import MicroBatch, Policy
+from .reference import AdapterReference, CopiedReference
 from .storage import POLICY, Storage
 from .title import set_title
 from .training import GrpoTraining, LearnerConfig
@@ -43,7 +46,7 @@ class DeepSpeedRank:
         deepspeed.init_distributed(dist_backend="nccl" if self.config.gpus else "gloo")
         self.encoder = Encoder(setup["model"], setup["prompt"])
         self.policy = Policy(setup["model"], self.encoder, getattr(torch, self.config.dtype)).to(self.device)
-        self.reference: Policy | None = None
+        self.reference: CopiedReference | AdapterReference | None = None
         self.engine = Engine(self.policy, self.config)
 
     def hello(self) -> None:
@@ -55,13 +58,15 @@ class DeepSpeedRank:
         if not reference:
             self.reference = None
         elif self.reference is None or not keep_reference:
-            self._set_reference(self._state())
+            self._set_reference(adapters(self.policy.model) if self.config.lora else self._state())
 
     def _set_reference(self, state: dict[str, torch.Tensor]) -> None:
-        """The reference is a whole copy on every rank, also where ZeRO shards the policy."""
-        self.reference = Policy(self.setup["model"], self.encoder, getattr(torch, self.config.dtype))
-        self.reference.load_state(state)
-        self.reference.to(self.device).requires_grad_(False).eval()
+        if self.config.lora:
+            self.reference = AdapterReference(self.policy, state)
+            return
+        copy = Policy(self.setup["model"], self.encoder, getattr(torch, self.config.dtype))
+        rests = self.device if self.config.offload == "none" else torch.device("cpu")
+        self.reference = CopiedReference(copy, state, self.device, rests)
 
     # -- training -------------------------------------------------------------------------------------------------
 
@@ -93,7 +98,7 @@ class DeepSpeedRank:
             if number or fined:  # later updates are off their own policy: remember what the policy was
                 part.old = self._logprobs(self.policy, part.samples, temperature)
             if fined:
-                part.reference = self._logprobs(self.reference, part.samples, temperature)
+                part.reference = self._reference_logprobs(part.samples, temperature)
         advantages = batch_advantages(
             [s.verdicts for s in scored], [[t.char_ends for t in s.group.trajectories] for s in scored], training.credit,
             training.process_weight, training.baseline, training.normalise,
@@ -103,7 +108,7 @@ class DeepSpeedRank:
         for part in parts:
             part.advantages = [advantages[group][response] for group, response in part.places]
             if self.reference is not None and not fined:
-                part.reference = self._logprobs(self.reference, part.samples, temperature)
+                part.reference = self._reference_logprobs(part.samples, temperature)
             values = self._update(part, training, lr, temperature, culprits)
             for name, value in values.items():
                 log.setdefault(name, []).append(value)
@@ -210,6 +215,10 @@ class DeepSpeedRank:
                 out[i] = values.numpy()
         return out
 
+    def _reference_logprobs(self, samples: Sequence[Sample], temperature: float) -> list[np.ndarray]:
+        with self.reference.at_work() as policy:
+            return self._logprobs(policy, samples, temperature)
+
     def _sum(self, value: float) -> float:
         return self._reduce(value, torch.distributed.ReduceOp.SUM)
 
@@ -226,10 +235,7 @@ class DeepSpeedRank:
     # -- weights --------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, torch.Tensor]:
-        import deepspeed
-
-        parameters = [p for p in self.policy.model.parameters() if hasattr(p, "ds_id")]
-        with deepspeed.zero.GatheredParameters(parameters, enabled=bool(parameters)):
+        with gathered(self.policy.model.parameters()):
             return self.policy.state()
 
     def publish(self, version: Version, probe: Sequence[Task]) -> None:

@@ -16,6 +16,7 @@ from . import attention
 from .encode import Encoder
 from .family import Images, side_by_side
 from .head import LogprobHead
+from .lora import merged
 from .packing import cut_packed, cut_padded, pack, pad
 from .trajectory import Sample
 
@@ -97,8 +98,8 @@ class Policy(nn.Module):
         return {name: value for name, value in weights.items() if first[id(value)] == name}
 
     def state(self) -> dict[str, Tensor]:
-        """Every weight once, on the CPU: a head that is the embedding goes without saying."""
-        return {name: value.detach().cpu().contiguous() for name, value in self._weights().items()}
+        """Every weight once, on the CPU, adapters merged: a head that is the embedding goes without saying."""
+        return {name: value.detach().cpu().contiguous() for name, value in merged(self.model, self._weights()).items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Takes what `state` gave. Raises RuntimeError: a weight is missing or too many."""

@@ -28,6 +28,16 @@ class Freeze(BaseModel):
     layers: int = Field(0, ge=0, description="the first so many of the language model")
 
 
+class Lora(BaseModel):
+    """Low-rank adapters, the only thing that is trained then. They are merged into the weights that are published and exported."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: PositiveInt = 32
+    alpha: PositiveFloat = Field(64, description="an adapter's share is multiplied by alpha / rank")
+    targets: tuple[Part, ...] = Field(("language",), min_length=1, description="parts whose linear layers get one each")
+
+
 class LearnerConfig(BaseModel):
     """How the learner is laid out; the same through a whole run."""
 
@@ -47,6 +57,7 @@ class LearnerConfig(BaseModel):
     gradient_checkpointing: bool = Field(False, description="keep only each layer's input for the backward, and compute the rest "
                                          "again there: less memory, a third more work")
     freeze: Freeze = Freeze()
+    lora: Lora | None = None
     lr_scale: dict[Part, PositiveFloat] = Field({}, description="times the stage's learning rate: {vision: 0.1, projector: 0.5}")
     clip_grad: PositiveFloat = 1.0
     weight_decay: float = Field(0.01, ge=0)
@@ -65,6 +76,9 @@ class LearnerConfig(BaseModel):
                 (self.offload == "parameters", 3, "offload: parameters needs weights that ZeRO shards")):
             if wanted and self.zero_stage < least:
                 raise ValueError(f"{why}: set zero_stage to {' or '.join(map(str, range(least, 4)))}, found {self.zero_stage}")
+        if self.lora and self.freeze != Freeze():
+            raise ValueError("freeze: with lora nothing but adapters is trained; leave it out, and name the parts that get them in "
+                             "lora.targets")
         return self
 
 

@@ -5,11 +5,14 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
 
-from actors.encode import PromptConfig
+from actors.encode import Encoder, PromptConfig
 from actors.training import LearnerConfig
+from actors.trajectory import Group, ScoredGroup, Trajectory
 from actors.waiting import wait_for
+from rewards.verdict import Verdict
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no folder of tests
 ENTIRELY = {"stage3_param_persistence_threshold": 0}  # ZeRO-3 shards small weights, too
@@ -55,6 +58,12 @@ class RankHost:
     def state(self):
         return {name: value.float().numpy() for name, value in self.made._state().items()}
 
+    def logprobs(self, samples):
+        return self.made._logprobs(self.made.policy, samples, 1.0)
+
+    def shapes(self):
+        return [(name, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self.made.policy.model.named_parameters()]
+
     def last_gradients(self):
         return self.gradients
 
@@ -64,10 +73,9 @@ class World:
     hosts: list[Any]
     model: str
 
-    def make(self, store=None, seed=0, zero={}, **config):
-        setup = dict(config=LearnerConfig(**{"micro_batch_tokens": 600} | config), model=self.model, prompt=PromptConfig(),
-                     store=store, seed=seed)
-        self.all("make", setup, zero)
+    def make(self, zero={}, **config):
+        """New ranks; `zero` is laid over DeepSpeed's settings."""
+        self.make_unchecked(zero, **dict(LearnerConfig(**{"micro_batch_tokens": 600} | config)))
 
     def make_unchecked(self, zero={}, **config):
         """As `make`, of a configuration that no recipe may have."""
@@ -85,12 +93,29 @@ class World:
     def every(self, method, *arguments, **named):
         return wait_for([host.call.remote(method, *arguments, **named) for host in self.hosts], 120, "the ranks")
 
-    def first(self, method):
-        return self.all(method)[0]
+    def first(self, method, *arguments):
+        return self.all(method, *arguments)[0]
 
     def end(self):
         for host in self.hosts:
             ray.kill(host)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)
+
+
+def two_groups(model, tasks):
+    """Two groups of two responses of different worth."""
+    encoder = Encoder(model, PromptConfig())
+    made = []
+    for number, task in enumerate(tasks[:2]):
+        ids = encoder.response_ids(task.reference)
+        responses = tuple(Trajectory("", ids[: 20 + n], np.full(20 + n, -6, np.float32), np.zeros(20 + n, np.int32),
+                                     np.arange(20 + n), "stop", 0) for n in range(2))
+        worth = tuple(Verdict(total, total, 1.0, total, 0.0, 0.0, None, ()) for total in (0.0, 1.0))
+        made.append(ScoredGroup(Group(str(number), task, encoder.expand(task), responses), worth))
+    return made
 
 
 def start_world(ranks, model):

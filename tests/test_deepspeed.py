@@ -11,11 +11,8 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from actors.deepspeed_engine import checkpoint_layers, freeze
-from actors.encode import Encoder, PromptConfig
 from actors.training import Freeze, GrpoTraining, LearnerConfig
-from actors.trajectory import Group, ScoredGroup, Trajectory
-from rewards.verdict import Verdict
-from ranks import ENTIRELY, start_world
+from ranks import ENTIRELY, same, start_world, two_groups
 
 LR = 1e-3
 
@@ -138,25 +135,11 @@ def test_bfloat16_keeps_small_steps_in_master_weights(one, two, plain, tasks, ra
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
-@pytest.fixture(scope="module")
-def groups(tiny_model, phantom_tasks):
-    """Two groups of two responses of different worth."""
-    encoder = Encoder(tiny_model, PromptConfig())
-    made = []
-    for number, task in enumerate(phantom_tasks[:2]):
-        ids = encoder.response_ids(task.reference)
-        responses = tuple(Trajectory("", ids[: 20 + n], np.full(20 + n, -6, np.float32), np.zeros(20 + n, np.int32),
-                                     np.arange(20 + n), "stop", 0) for n in range(2))
-        worth = tuple(Verdict(total, total, 1.0, total, 0.0, 0.0, None, ()) for total in (0.0, 1.0))
-        made.append(ScoredGroup(Group(str(number), task, encoder.expand(task), responses), worth))
-    return made
-
-
 @pytest.mark.parametrize("ranks, config", [
     (1, {}), (2, {}), (2, dict(zero_stage=1, dtype="bfloat16")), (2, dict(zero_stage=2)), (2, dict(zero_stage=3))], ids=str)
-def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, groups, tasks, ranks, config):
+def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, tiny_model, tasks, ranks, config):
     """One rank's group has an infinite reward."""
-    training = GrpoTraining(credit="response")
+    training, groups = GrpoTraining(credit="response"), two_groups(tiny_model, tasks)
     worth = groups[1].verdicts[0]
     broken = [groups[0], replace(groups[1], verdicts=(worth._replace(total=np.inf), worth))]
     world = two if ranks == 2 else one
@@ -176,10 +159,6 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, gro
     world.call("grpo", groups, training, LR, 1.0)
     straight = world.call("grpo", groups, training, LR, 1.0)
     assert same(world.first("state"), skipping) and after == straight and straight["skipped"] == 0
-
-
-def same(a, b):
-    return all((a[name] == b[name]).all() for name in a)
 
 
 @pytest.mark.parametrize("config, why", [
