@@ -91,7 +91,7 @@ class _Check:
 
     def _marks(self, task: Task) -> list[Fault]:
         texts = {"question": task.question, "options": "\n".join(task.options.values()), "captions": "\n".join(task.captions),
-                 "reference": task.reference or ""}
+                 "context": task.context, "reference": task.reference or ""}
         return [Fault("special token", f"{name}: holds {mark[0]!r}, which the model's tokenizer reads as a mark of its own")
                 for name, text in texts.items() if (mark := self.marks.search(text))]
 

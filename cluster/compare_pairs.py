@@ -14,7 +14,7 @@ from .errors import in_words
 from .measures import Result, Scores
 from .run_record import TASK_SET_FAULTS, Estimate, RunRecord
 
-_ASKED = ("domain", "family", "question", "options", "captions", "form", "gold")
+_ASKED = ("domain", "family", "question", "options", "captions", "context", "form", "gold")
 
 
 class NotComparable(ValueError):

@@ -112,7 +112,7 @@ class Summary:
 
     def _add_lengths(self, row: TaskRow, task: Task) -> None:
         if self.unit == "characters":
-            self._prompts[task.family][len(task.question) + sum(map(len, task.options.values()))] += 1
+            self._prompts[task.family][len(task.context) + len(task.question) + sum(map(len, task.options.values()))] += 1
             if task.reference:
                 self._references[task.family][len(task.reference)] += 1
             return

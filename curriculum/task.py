@@ -37,7 +37,7 @@ class Task(BaseModel):
     and "names" for open ones where left out.
     `images` are paths, never pixels: the worker that needs an image loads it. In a file they may be
     relative to the task set's folder; `taskset.read_tasks` makes them absolute. `captions` say what each of them is, such
-    as a prior film; none says nothing.
+    as a prior film; none says nothing. `context` is what else is known before the question: the indication, a prior report.
 
     Raises:
         pydantic.ValidationError: the gold is not among the options or not of the task's form, an option letter is
@@ -55,6 +55,7 @@ class Task(BaseModel):
     gold: tuple[str, ...]
     images: tuple[str, ...]
     captions: tuple[Filled, ...] = ()
+    context: str = ""
     reference: str | None = None
     split: Split = "train"
     patient: str = ""
@@ -100,9 +101,10 @@ class Task(BaseModel):
 
     @property
     def asked(self) -> str:
-        """What a model is asked, after the images: their captions, the question, the options."""
+        """What a model is asked, after the images: their captions, what is known, the question, the options."""
         captions = "".join(f"Image {number}: {caption}\n" for number, caption in enumerate(self.captions, 1))
-        return captions + self.question + "".join(f"\n{letter}) {text}" for letter, text in self.options.items())
+        context = f"{self.context}\n" if self.context else ""
+        return captions + context + self.question + "".join(f"\n{letter}) {text}" for letter, text in self.options.items())
 
     @property
     def chance(self) -> float:

@@ -22,7 +22,7 @@ SCHEMA = pa.schema([
     ("id", pa.string()), ("domain", pa.string()), ("family", pa.string()), ("question", pa.string()),
     ("options", pa.map_(pa.string(), pa.string())),  # a map keeps the order of the letters
     ("form", pa.string()), ("gold", pa.list_(pa.string())), ("images", pa.list_(pa.string())),
-    ("captions", pa.list_(pa.string())), ("reference", pa.string()),
+    ("captions", pa.list_(pa.string())), ("context", pa.string()), ("reference", pa.string()),
     ("split", pa.string()), ("patient", pa.string()), ("view", pa.string()), ("sex", pa.string()), ("age", pa.float64()),
     ("source", pa.string()), ("licence", pa.string()), ("attribution", pa.string()),
 ])

@@ -223,7 +223,8 @@ def test_token_faults_are_reported_and_nothing_else(clean, encoder, tmp_path_fac
     for number in data.draw(st.lists(st.sampled_from(asked), unique=True, max_size=4)):
         name, kind = data.draw(st.sampled_from([
             ("question", "special token"), ("reference", "special token"), ("options", "special token"),
-            ("question", "too long"), ("reference", "too long"), ("images", "image")]))
+            ("context", "special token"), ("context", "too long"), ("question", "too long"), ("reference", "too long"),
+            ("images", "image")]))
         if name == "options" and not rows[number]["options"]:
             continue
         if kind == "special token":
@@ -231,7 +232,7 @@ def test_token_faults_are_reported_and_nothing_else(clean, encoder, tmp_path_fac
             marked = [(letter, text + mark) for letter, text in rows[number]["options"]]
             rows[number][name] = marked if name == "options" else f"Is{mark}?"
         elif kind == "too long":
-            rows[number][name] = "mass " * (400 if name == "question" else 140)
+            rows[number][name] = "mass " * (140 if name == "reference" else 400)
         else:
             rows[number]["images"] = [f"images/thin{number}.png"]
         wanted[number, kind] += 1

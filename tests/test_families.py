@@ -65,8 +65,10 @@ def tasks(phantom_tasks, tmp_path_factory):
         Image.fromarray(np.random.default_rng(0).integers(0, 255, size, np.uint8)).save(path)
     first, other = phantom_tasks[0].images[0], phantom_tasks[8].images[0]
     images = [(first,), (other,), (wide,), (first, other), (wide, first, tall), ()]
-    return [task.model_copy(update={"id": name, "images": paths}) for name, task, paths in
+    made = [task.model_copy(update={"id": name, "images": paths}) for name, task, paths in
             zip(QUESTIONS, [phantom_tasks[n] for n in (0, 0, 1, 2, 3, 4)], images, strict=True)]
+    prior = {"captions": ("prior film, 3 May", "current film"), "context": "Prior report: no effusion."}
+    return [task.model_copy(update=prior) if task.id == "two films" else task for task in made]
 
 
 def samples_of(encoder, tasks):

@@ -23,6 +23,8 @@ def test_what_is_asked_says_what_each_image_is():
     assert closed().asked == "Which?\nA) Mass\nB) Edema"
     told = closed(images=("x.png", "y.png"), captions=("prior film", "current film"))
     assert told.asked == "Image 1: prior film\nImage 2: current film\nWhich?\nA) Mass\nB) Edema"
+    known = closed(images=("x.png", "y.png"), captions=("prior film", "current film"), context="Prior report: no edema.")
+    assert known.asked == told.asked.replace("Which?", "Prior report: no edema.\nWhich?")
     assert closed(images=()).asked == closed().asked  # a question without a film
 
 
