@@ -30,9 +30,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +60,7 @@ from .taught_lengths import teach_lengths
 
 CORES = 2
 GROUP = 8
+PEER_S = 300.0  # that TRL may take to stand, or for a step
 ROOT = Path(__file__).parent.parent
 PEER = ROOT / ".peers" / "trl" / "bin" / "python"
 FAMILY = "single_choice"
@@ -127,20 +130,39 @@ class Peer:
             stderr=open(self.log, "w"), env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "HF_HUB_OFFLINE": "1",
                                              "OMP_NUM_THREADS": str(CORES), "OMP_WAIT_POLICY": "PASSIVE"})
 
+        self.lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
     def __enter__(self) -> "Peer":
-        self._read()
+        try:
+            self._read("did not stand")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
-    def _read(self) -> dict[str, Any]:
-        while line := self.process.stdout.readline():
+    def _listen(self) -> None:
+        for line in self.process.stdout:
             if line.startswith('{"'):
-                return json.loads(line)
-        raise RuntimeError(f"TRL's process ended; the end of its log:\n{self.log.read_text()[-2000:]}")
+                self.lines.put(line)
+        self.lines.put("")
+
+    def _read(self, late: str) -> dict[str, Any]:
+        """What it tells next. Raises RuntimeError, with the end of its log: it ended, or said nothing for `PEER_S`."""
+        try:
+            line = self.lines.get(timeout=PEER_S)
+        except queue.Empty:
+            line, why = "", f"{late} within {PEER_S:g} s"
+        else:
+            why = f"ended with code {self.process.wait(PEER_S)}" if not line else ""
+        if not line:
+            raise RuntimeError(f"TRL's process {why}; the end of its log:\n{self.log.read_text()[-2000:]}")
+        return json.loads(line)
 
     def turn(self, steps: int) -> list[Step]:
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
-        return [Step(**self._read()) for _ in range(steps)]
+        return [Step(**self._read("did not end a step")) for _ in range(steps)]
 
     def __exit__(self, *_: object) -> None:
         self.process.stdin.close()
