@@ -28,16 +28,13 @@ class Engine:
         policy: on its device; what the configuration freezes stops to need gradients.
 
     Raises:
-        ValueError: as `freeze` and `adapt`.
+        ValueError: as `choose_trained`.
     """
 
     def __init__(self, policy: Policy, config: LearnerConfig) -> None:
         import deepspeed
 
-        if config.lora:
-            adapt(policy.model, config.lora)
-        else:
-            freeze(policy.model, config.freeze)
+        choose_trained(policy.model, config)
         if config.gradient_checkpointing:
             checkpoint_layers(policy.model)
         groups, self.scales = parameter_groups(policy, config)
@@ -92,6 +89,14 @@ def settings(config: LearnerConfig) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1, "gradient_clipping": config.clip_grad,
         "zero_optimization": zero, "zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9}
+
+
+def choose_trained(model: nn.Module, config: LearnerConfig) -> None:
+    """Gives the model its adapters, or freezes what is to be frozen. Raises ValueError as `adapt` and `freeze` do."""
+    if config.lora:
+        adapt(model, config.lora)
+    else:
+        freeze(model, config.freeze)
 
 
 def freeze(model: nn.Module, what: Freeze) -> None:

@@ -9,9 +9,10 @@ for it alone. Its language part is random: what to say of a film is learnt in th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -65,8 +66,8 @@ def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path)
     """
     import torch
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import (Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor,
-                              Qwen2TokenizerFast, Qwen2VLImageProcessor, Qwen2VLVideoProcessor)
+    from transformers import (Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Qwen2TokenizerFast,
+                              Qwen2VLImageProcessor, Qwen2VLVideoProcessor)
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -86,22 +87,8 @@ def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path)
         video_processor=Qwen2VLVideoProcessor(size=size), chat_template=CHAT_TEMPLATE)
 
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
-    heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
-    model_config = Qwen2_5_VLConfig(
-        text_config=dict(
-            vocab_size=-(-len(tokenizer) // 64) * 64, hidden_size=config.hidden, num_hidden_layers=config.layers,
-            intermediate_size=3 * config.hidden, num_attention_heads=heads, num_key_value_heads=max(1, heads // 2),
-            max_position_embeddings=4096, tie_word_embeddings=False, use_sliding_window=False,
-            bos_token_id=ids["<|endoftext|>"], eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"],
-            rope_parameters=dict(rope_type="default", rope_theta=10000.0, mrope_section=[4, 6, 6])),
-        vision_config=dict(
-            depth=config.vision_layers, hidden_size=config.vision_hidden, intermediate_size=3 * config.vision_hidden,
-            num_heads=vision_heads, out_hidden_size=config.hidden, fullatt_block_indexes=[config.vision_layers - 1],
-            window_size=112, tokens_per_second=2),
-        tie_word_embeddings=False, image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"])
     torch.manual_seed(config.seed)
-    model = Qwen2_5_VLForConditionalGeneration(model_config)
+    model = Qwen2_5_VLForConditionalGeneration(model_configuration(config, -(-len(tokenizer) // 64) * 64, ids))
     with torch.no_grad():  # the usual 0.02 is meant for wide layers; in narrow ones nothing would stir for long
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2 and "embed_tokens" not in name and "lm_head" not in name:
@@ -113,6 +100,26 @@ def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+def model_configuration(config: TinyModelConfig, vocabulary: int, ids: Mapping[str, int]) -> Any:
+    """transformers' configuration of the model; `ids` of the special tokens."""
+    from transformers import Qwen2_5_VLConfig
+
+    heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
+    return Qwen2_5_VLConfig(
+        text_config=dict(
+            vocab_size=vocabulary, hidden_size=config.hidden, num_hidden_layers=config.layers,
+            intermediate_size=3 * config.hidden, num_attention_heads=heads, num_key_value_heads=max(1, heads // 2),
+            max_position_embeddings=4096, tie_word_embeddings=False, use_sliding_window=False,
+            bos_token_id=ids["<|endoftext|>"], eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"],
+            rope_parameters=dict(rope_type="default", rope_theta=10000.0, mrope_section=[4, 6, 6])),
+        vision_config=dict(
+            depth=config.vision_layers, hidden_size=config.vision_hidden, intermediate_size=3 * config.vision_hidden,
+            num_heads=vision_heads, out_hidden_size=config.hidden, fullatt_block_indexes=[config.vision_layers - 1],
+            window_size=112, tokens_per_second=2),
+        tie_word_embeddings=False, image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"])
 
 
 def _learn_to_see(model, image_processor, config: TinyModelConfig) -> None:

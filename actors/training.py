@@ -57,7 +57,8 @@ class LearnerConfig(BaseModel):
     gradient_checkpointing: bool = Field(False, description="keep only each layer's input for the backward, and compute the rest "
                                          "again there: less memory, a third more work")
     freeze: Freeze = Freeze()
-    lora: Lora | None = None
+    lora: Lora | None = Field(None, description="train low-rank adapters alone; their learning rate is commonly ten times that of "
+                              "whole weights")
     lr_scale: dict[Part, PositiveFloat] = Field({}, description="times the stage's learning rate: {vision: 0.1, projector: 0.5}")
     clip_grad: PositiveFloat = 1.0
     weight_decay: float = Field(0.01, ge=0)
@@ -76,9 +77,18 @@ class LearnerConfig(BaseModel):
                 (self.offload == "parameters", 3, "offload: parameters needs weights that ZeRO shards")):
             if wanted and self.zero_stage < least:
                 raise ValueError(f"{why}: set zero_stage to {' or '.join(map(str, range(least, 4)))}, found {self.zero_stage}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_trained_can_be(self) -> "LearnerConfig":
         if self.lora and self.freeze != Freeze():
             raise ValueError("freeze: with lora nothing but adapters is trained; leave it out, and name the parts that get them in "
                              "lora.targets")
+        idle = {part for part in self.lr_scale if part not in self.lora.targets} if self.lora else (
+            {part for part in self.lr_scale if getattr(self.freeze, part, False)})
+        if idle:
+            raise ValueError(f"lr_scale: nothing is trained of {' and '.join(sorted(idle))}: leave it out, or "
+                             f"{'name it in lora.targets' if self.lora else 'out of freeze'}")
         return self
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import UserError
-from .model_shape import parameters_in, shape_of
+from .model_shape import parameters_in, shape_of, trained_parameters
 from .recipe import Recipe, Role
 from .worker_memory import GIB, PROCESS_BYTES, has_reference, learner_ram, rank_state, rollout_ram, shards_of, width_of
 
@@ -44,14 +44,16 @@ class Footprint:
 
 
 def footprint(recipe: Recipe) -> Footprint:
-    count, fault = 0, None
+    count = trained = 0
+    fault = None
     try:
         count = shape_of(recipe.model).parameters if recipe.model.tiny else parameters_in(recipe.model.path.absolute())
+        trained = trained_parameters(recipe.model, recipe.learner, count)
     except UserError as error:
         fault = str(error)
     width = width_of(recipe.learner.dtype)
-    return Footprint(recipe, fault, weights=count * width, files=_files(recipe, count, width),
-                     memory=_memory(recipe, count), gpu_memory=_gpu_memory(recipe, count))
+    return Footprint(recipe, fault, weights=count * width, files=_files(recipe, count, trained, width),
+                     memory=_memory(recipe, count, trained), gpu_memory=_gpu_memory(recipe, count, trained))
 
 
 def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | None:
@@ -68,7 +70,7 @@ def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | Non
     return None
 
 
-def _files(recipe: Recipe, count: int, width: int) -> dict[str, int]:
+def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, int]:
     plain = recipe.learner.dtype == "float32" and recipe.learner.zero_stage == 0
     # Weights, Adam's two moments in float32, and but for the plain case a float32 master copy of the weights.
     commit = count * (width + 8 + (0 if plain else 4) + (width if has_reference(recipe) else 0))
@@ -90,20 +92,20 @@ def services_ram(recipe: Recipe, count: int) -> float:
     return SERVICES_BYTES + VERSIONS_IN_FLIGHT * count * width_of(recipe.learner.dtype)
 
 
-def _memory(recipe: Recipe, count: int) -> dict[str, float]:
+def _memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     rollout, learner = recipe.rollout, recipe.learner
     return {"rollout workers": rollout.workers * rollout_ram(recipe, count),
-            "learner workers": learner.workers * learner_ram(recipe, count),
+            "learner workers": learner.workers * learner_ram(recipe, count, trained),
             "reward workers": recipe.reward.workers * PROCESS_BYTES["reward"],
             "Ray and the run": services_ram(recipe, count)}
 
 
-def _gpu_memory(recipe: Recipe, count: int) -> dict[str, float]:
+def _gpu_memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     needs = {}
     if recipe.rollout.gpus:
         shards = shards_of(recipe)
         share = min(1.0, recipe.rollout.gpus) * recipe.rollout.gpu_memory
         needs["rollout"] = count * width_of(recipe.rollout.dtype) / shards / share
     if recipe.learner.gpus:
-        needs["learner"] = sum(rank_state(recipe, count).values()) / min(1.0, recipe.learner.gpus)
+        needs["learner"] = sum(rank_state(recipe, count, trained).values()) / min(1.0, recipe.learner.gpus)
     return needs

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actors.family import Family, UnsupportedModel, family_of
-from actors.tiny_model import TinyModelConfig
+from actors.tiny_model import SPECIAL_TOKENS, TinyModelConfig, model_configuration
+from actors.training import Freeze, LearnerConfig
 
 from .errors import UserError
 from .recipe import ModelConfig
@@ -43,6 +44,7 @@ class ModelShape:
         patches: of an image that become one token.
         image_tokens: of the largest image that its processor lets through; None where no processor is there to say so.
         parameters: of the weights' files where they are there, else of the class.
+        trained: those that get gradients; where these are adapters, they are not among `parameters`.
     """
 
     text: Tower
@@ -52,6 +54,7 @@ class ModelShape:
     patches: int
     image_tokens: int | None
     parameters: int
+    trained: int
 
     def kv_bytes_per_token(self, width: int, shards: int = 1) -> int:
         """Of the KV cache on one GPU: 2 (key and value) × layers × heads × head_dim × `width`.
@@ -65,9 +68,43 @@ class ModelShape:
         return asdict(self)
 
 
-def shape_of(model: ModelConfig) -> ModelShape:
-    """Raises UserError where the model's folder does not say what it is."""
-    return _tiny(model.tiny) if model.tiny else _read(model.path.absolute())
+def shape_of(model: ModelConfig, learner: LearnerConfig = LearnerConfig()) -> ModelShape:
+    """Raises UserError where the model's folder does not say what it is, or `trained_parameters` does."""
+    shape = _tiny(model.tiny) if model.tiny else _read(model.path.absolute())
+    return replace(shape, trained=trained_parameters(model, learner, shape.parameters))
+
+
+def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: int) -> int:
+    """How many get gradients: the adapters', or all but the frozen ones; `everything` where there are neither.
+
+    The model is made without memory for it, and the learner's own functions choose.
+
+    Raises:
+        UserError: the model has no such parts.
+    """
+    if learner.lora is None and learner.freeze == Freeze():
+        return everything
+    import torch
+
+    from actors.deepspeed_engine import choose_trained
+
+    with torch.device("meta"):
+        made = _made(model)
+        try:
+            choose_trained(made, learner)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    return sum(parameter.numel() for parameter in made.parameters() if parameter.requires_grad)
+
+
+def _made(model: ModelConfig) -> Any:
+    if model.tiny:
+        from transformers import Qwen2_5_VLForConditionalGeneration
+
+        ids = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
+        return Qwen2_5_VLForConditionalGeneration(model_configuration(model.tiny, TINY_VOCABULARY, ids))
+    path = model.path.absolute() / "config.json"
+    return _family(path).kind().from_config(_configuration(path))
 
 
 def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: int, patches: int) -> int:
@@ -87,26 +124,30 @@ def _tiny(config: TinyModelConfig) -> ModelShape:
     text = Tower(config.layers, config.hidden, 3 * config.hidden, heads, max(1, heads // 2), 32)
     vision = Tower(config.vision_layers, config.vision_hidden, 3 * config.vision_hidden, vision_heads, vision_heads, 32)
     parameters = _tiny_parameters(text, vision, TINY_VOCABULARY, 3 * 2 * 14**2, 4)
-    return ModelShape(text, vision, TINY_VOCABULARY, False, 4, (config.image_size // 28) ** 2, parameters)
+    return ModelShape(text, vision, TINY_VOCABULARY, False, 4, (config.image_size // 28) ** 2, parameters, parameters)
 
 
 def _read(folder: Path) -> ModelShape:
     if not folder.is_dir():
         raise UserError(f"model.path: {folder}: no such folder")
     path = folder / "config.json"
-    try:
-        family = family_of(_json(path).get("model_type", ""))
-    except UnsupportedModel as error:
-        raise UserError(f"model.path: {path}: {error}") from error
-    config = _configuration(path)
+    family, config = _family(path), _configuration(path)
     text = config.get_text_config()
     heads = text.num_attention_heads
     language = Tower(text.num_hidden_layers, text.hidden_size, text.intermediate_size, heads,
                      getattr(text, "num_key_value_heads", None) or heads,
                      getattr(text, "head_dim", None) or text.hidden_size // heads)
     vision, patches, image_tokens = _seeing(folder, config) if family.sees else (BLIND, 1, 0)
-    return ModelShape(language, vision, text.vocab_size, bool(config.tie_word_embeddings), patches, image_tokens,
-                      _in_files(folder) or _count(family, config))
+    parameters = _in_files(folder) or _count(family, config)
+    return ModelShape(language, vision, text.vocab_size, bool(config.tie_word_embeddings), patches, image_tokens, parameters,
+                      parameters)
+
+
+def _family(path: Path) -> Family:
+    try:
+        return family_of(_json(path).get("model_type", ""))
+    except UnsupportedModel as error:
+        raise UserError(f"model.path: {path}: {error}") from error
 
 
 def _configuration(path: Path) -> Any:

@@ -17,6 +17,9 @@ from .recipe import Recipe
 from .worker_memory import GIB, Memory, gib, learner_memory, reward_memory, rollout_memory, sequence_bytes, shards_of
 
 
+SLOW_FOR_ADAPTERS = 5e-6  # what is below is a rate of reinforcement learning on all weights
+
+
 @dataclass(frozen=True)
 class Fault:
     """What does not fit. `excess` is by how much, in bytes, or in workers where `about` is "nodes"."""
@@ -72,10 +75,17 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
              ] if unknown else []
     if recipe.rollout.max and recipe.rollout.max > recipe.rollout.workers:
         notes.append(f"rollout workers may grow to {recipe.rollout.max}; this is for {recipe.rollout.workers}")
+    notes += _slow_adapters(recipe)
     cache = memory["rollout"].parts["KV cache"]
     known = not recipe.rollout.gpus or size is not None
     sequences = int(cache // sequence_bytes(recipe, shape)) if known else None
     return Plan(recipe, shape, source, nodes, asks, memory, limits, sequences, placement, faults, notes)
+
+
+def _slow_adapters(recipe: Recipe) -> list[str]:
+    slow = [stage for stage in recipe.stages if recipe.learner.lora and stage.training.lr < SLOW_FOR_ADAPTERS]
+    return [f"stages.{stage.name}.training.lr: {stage.training.lr:g} is a rate for whole weights; adapters (learner.lora) commonly "
+            "need about ten times as much" for stage in slow]
 
 
 def wants(ask: Ask) -> str:

@@ -24,7 +24,8 @@ def print_plan(plan: Plan, advice: Advice | None) -> None:
     console = Console(highlight=False)
     shape, rollout = plan.shape, plan.recipe.rollout
     dtype = plan.recipe.learner.dtype
-    console.print(f"{plan.recipe.name}: {shape.parameters:,} parameters, {gib(shape.parameters * width_of(dtype))} in {dtype}",
+    console.print(f"{plan.recipe.name}: {shape.parameters:,} parameters, {gib(shape.parameters * width_of(dtype))} in {dtype}"
+                  f"{f', {shape.trained:,} are trained' if shape.trained < shape.parameters else ''}",
                   markup=False)
     console.print(_workers_table(plan))
     for name, what in LIGHT:

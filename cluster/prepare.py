@@ -23,6 +23,7 @@ from curriculum.taskset import FILE_NAME, TaskRow, TaskSetError, read_tasks, wri
 from rewards.own import RuleError, check_own
 
 from .errors import UserError
+from .model_shape import trained_parameters
 from .recipe import Recipe
 
 MODEL_FILES = (  # what each part may be called
@@ -145,15 +146,17 @@ def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
     """The recipe's model folder, or a tiny model made in `folder`/base, whose tokenizer is trained on the train tasks.
 
     Raises:
-        UserError: the recipe's folder is not there, or a part of the model is missing in it.
+        UserError: the recipe's folder is not there, or a part of the model is missing in it, or is to be trained or frozen and the
+            model has none such.
     """
+    if recipe.model.tiny is None:
+        check_model(recipe.model.path.absolute(), "model.path")
+    trained_parameters(recipe.model, recipe.learner, 0)  # before a learner is started that could not train it
     if recipe.model.tiny is not None:
         if (folder / "base" / "processor_config.json").is_file():  # written last; a resumed run has it
             return folder / "base"
         return make_tiny_model(_seeded(recipe.model.tiny, recipe), _texts(recipe, train), folder / "base")
-    path = recipe.model.path.absolute()
-    check_model(path, "model.path")
-    return path
+    return recipe.model.path.absolute()
 
 
 def check_model(path: Path, setting: str) -> None:

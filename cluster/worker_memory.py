@@ -60,13 +60,13 @@ def reward_memory() -> Memory:
 
 def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     """Of a rank, at the worst of three moments: learning, updating, publishing (ZeRO-3 gathers the whole weights for that)."""
-    learner, count = recipe.learner, shape.parameters
+    learner, count, trained = recipe.learner, shape.parameters, shape.trained
     width, place = width_of(learner.dtype), "GPU" if learner.gpus else "RAM"
-    state = rank_state(recipe, count)
+    state = rank_state(recipe, count, trained)
     shards = learner.workers if learner.zero_stage else 1
     moments: dict[str, dict[str, float]] = {
         "learning": activations(recipe, shape),
-        "updating": {"gradients": state["gradients"] + UPDATE_BYTES * count / shards},
+        "updating": {"gradients": state["gradients"] + UPDATE_BYTES * trained / shards},
         "publishing": {"weights": count * width} if learner.zero_stage == 3 else {}}
     libraries = GPU_LIBRARIES["learner"]
     if not learner.gpus:
@@ -74,30 +74,31 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
         moments["publishing"] = {"weights": 2 * count * width}  # the copy that is published
     parts = {when: state | more | {"libraries": libraries} for when, more in moments.items()}
     worst = max(parts, key=lambda when: sum(parts[when].values()))
-    ram = learner_ram(recipe, count) if learner.gpus else sum(parts[worst].values())
+    ram = learner_ram(recipe, count, trained) if learner.gpus else sum(parts[worst].values())
     return Memory(place, worst, parts[worst], ram)
 
 
-def rank_state(recipe: Recipe, count: int) -> dict[str, float]:
-    """What a rank holds all the time; each sharded from its ZeRO stage on, but for the reference, which is whole on every rank.
+def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
+    """What a rank holds all the time of `count` parameters and the `trained` ones among or, as adapters, beside them; each
+    sharded from its ZeRO stage on, but for the reference, which is whole on every rank: a copy, or adapters alone.
 
     ZeRO: Rajbhandari et al., arXiv 1910.02054, §3 and figure 1. Adam's moments are float32, and but for plain float32 there
     is a float32 master copy of the weights.
     """
     learner, stage = recipe.learner, recipe.learner.zero_stage
-    width, ranks = width_of(learner.dtype), learner.workers
+    width, ranks, held = width_of(learner.dtype), learner.workers, count + (trained if learner.lora else 0)
     optimiser = 8 if learner.dtype == "float32" and stage == 0 else 12
     # On a GPU the bucket is taken whole however small the model is, twice where ZeRO-3 overlaps; in RAM unused pages are free.
     bucket = BUCKET * width * (2 if stage == 3 else 1) if learner.gpus and stage else 0
-    return {"weights": count * width / (ranks if stage >= 3 else 1),
-            "gradients": count * width / (ranks if stage >= 2 else 1) + bucket,
-            "optimiser": count * optimiser / (ranks if stage >= 1 else 1),
-            "reference": float(count * width if has_reference(recipe) else 0)}
+    return {"weights": held * width / (ranks if stage >= 3 else 1),
+            "gradients": trained * width / (ranks if stage >= 2 else 1) + bucket,
+            "optimiser": trained * optimiser / (ranks if stage >= 1 else 1),
+            "reference": float((trained if learner.lora else count) * width if has_reference(recipe) else 0)}
 
 
-def learner_ram(recipe: Recipe, count: int) -> float:
+def learner_ram(recipe: Recipe, count: int, trained: int) -> float:
     """A rank copies its whole weights to RAM to publish them; on CPU its state lies there too. Activations are not in it."""
-    state = 0.0 if recipe.learner.gpus else sum(rank_state(recipe, count).values())
+    state = 0.0 if recipe.learner.gpus else sum(rank_state(recipe, count, trained).values())
     return PROCESS_BYTES["learner"] + count * width_of(recipe.learner.dtype) + state
 
 
@@ -117,6 +118,8 @@ def activations(recipe: Recipe, shape: ModelShape) -> dict[str, float]:
     head = samples * response * h * width
     patches, seeing = samples * film * shape.patches, _layer_bytes(shape.vision, width)
     seeing += width * (4 * shape.vision.heads * shape.vision.head_dim + 3 * shape.vision.hidden)
+    if not (("vision" in learner.lora.targets) if learner.lora else not learner.freeze.vision):
+        seeing = 0  # nothing there waits for a gradient
     return {"activations": layers + masks + head + patches * shape.vision.layers * seeing,
             "logits": float(min(LOGITS_AT_ONCE, tokens * shape.vocabulary) * LOGIT_BYTES)}
 

@@ -41,7 +41,7 @@ def seven(seven_billion):
     """A plan of cx_mind_7b with settings, on described nodes."""
     def plan(cluster, *settings):
         recipe = load_recipe(RECIPES / "cx_mind_7b.yaml", [f"model.path={seven_billion}", *settings])
-        return make_plan(recipe, shape_of(recipe.model), cluster, parse_nodes([cluster]))
+        return make_plan(recipe, shape_of(recipe.model, recipe.learner), cluster, parse_nodes([cluster]))
     return plan
 
 
@@ -80,10 +80,25 @@ def test_the_counted_parameters_are_those_of_a_real_model(tiny_model, tmp_path):
 def test_zero_shares_out_a_ranks_state(seven, ranks, stage, weights, gradients, optimiser):
     """Bytes of a parameter: 2 for a bfloat16 weight and gradient, 12 for the master copy and Adam's moments."""
     recipe = seven("1x8x80", f"learner.workers={ranks}", f"learner.zero_stage={stage}").recipe
-    state = rank_state(recipe, PARAMETERS)
+    state = rank_state(recipe, PARAMETERS, PARAMETERS)
     buckets = 1e9 if stage < 3 else 2e9  # 5e8 gradients of 2 bytes, twice where ZeRO-3 overlaps
     assert state["weights"] == weights * PARAMETERS and state["gradients"] == gradients * PARAMETERS + buckets
     assert state["optimiser"] == optimiser * PARAMETERS and state["reference"] == 2 * PARAMETERS
+
+
+def test_what_is_not_trained_has_neither_gradients_nor_moments(seven):
+    frozen = seven("1x8x80", "learner.freeze={vision: true, projector: true}")
+    assert frozen.shape.trained == 7_615_616_512  # the parameters of Qwen2.5-7B, its language model
+    lora = seven("1x8x80", "learner.lora={rank: 16}")
+    pairs = 2 * (3584 + 3584) + 2 * (3584 + 512) + 3 * (3584 + 18944)  # of q, o; k, v; gate, up, down: widths in and out
+    adapters = lora.shape.trained
+    assert adapters == 28 * 16 * pairs and lora.shape.parameters == PARAMETERS
+    parts = lora.memory["learner"].parts
+    assert parts["weights"] == 2 * (PARAMETERS + adapters) and parts["optimiser"] == 3 * adapters
+    assert parts["gradients"] == 0.5 * adapters + 1e9 and parts["reference"] == 2 * adapters
+    assert "stages.closed.training.lr: 1e-06 is a rate for whole weights" in lora.notes[0] and len(lora.notes) == 2
+    with pytest.raises(UserError, match="learner.freeze.layers: 29 is too many, the language model has 28 layers"):
+        seven("1x8x80", "learner.freeze.layers=29")
 
 
 def test_zero_3_needs_the_whole_weights_when_they_are_published(seven):
@@ -92,11 +107,13 @@ def test_zero_3_needs_the_whole_weights_when_they_are_published(seven):
     assert memory.when == "publishing" and memory.parts["weights"] == 2 * PARAMETERS
 
 
-@pytest.mark.parametrize("response", [240, 60])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_activations_are_those_that_torch_keeps(tiny_model, phantom_tasks, response, dtype):
+@pytest.mark.parametrize("response, dtype, more", [
+    (240, "float32", []), (60, "float32", []), (240, "bfloat16", []), (60, "bfloat16", []),
+    (240, "bfloat16", ["learner.lora={rank: 16}"]), (60, "float32", ["learner.freeze.vision=true"])])
+def test_the_activations_are_those_that_torch_keeps(tiny_model, phantom_tasks, response, dtype, more):
     import torch
 
+    from actors.deepspeed_engine import choose_trained
     from actors.encode import Encoder, PromptConfig
     from actors.policy import Policy
     from actors.trajectory import Sample
@@ -104,6 +121,11 @@ def test_the_activations_are_those_that_torch_keeps(tiny_model, phantom_tasks, r
     encoder = Encoder(tiny_model, PromptConfig())
     policy = Policy(tiny_model, encoder, getattr(torch, dtype))
     prompt, count = encoder.expand(phantom_tasks[0]), 3
+    length = len(prompt) + response
+    recipe = load_recipe(RECIPES / "quickstart.yaml", [
+        f"rollout.max_model_tokens={length}", f"rollout.max_response_tokens={response}", f"learner.dtype={dtype}",
+        "learner.zero_stage=1", f"learner.micro_batch_tokens={length * count}", *more])
+    choose_trained(policy.model, recipe.learner)
     films = list(dict.fromkeys(task.images for task in phantom_tasks))[:count]
     samples = [Sample(prompt, images, np.full(response, 300, np.int32)) for images in films]
     batch = policy.collate(samples, range(count), torch.device("cpu"))
@@ -117,10 +139,6 @@ def test_the_activations_are_those_that_torch_keeps(tiny_model, phantom_tasks, r
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         policy(batch, 1.0)
     real = sum(size for place, size in kept.items() if place not in own)
-    length = len(prompt) + response
-    recipe = load_recipe(RECIPES / "quickstart.yaml", [
-        f"rollout.max_model_tokens={length}", f"rollout.max_response_tokens={response}", f"learner.dtype={dtype}",
-        "learner.zero_stage=1", f"learner.micro_batch_tokens={length * count}"])
     shape = shape_of(ModelConfig(path=tiny_model))
     parts = activations(recipe, shape)
     assert parts["activations"] == pytest.approx(real, rel=0.1)  # and no logits

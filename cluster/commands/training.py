@@ -149,7 +149,7 @@ def plan(
     from ..recipe import load_recipe
 
     settings = load_recipe(recipe, set or [])
-    made = make_plan(settings, shape_of(settings.model), *find_nodes(cluster or []))
+    made = make_plan(settings, shape_of(settings.model, settings.learner), *find_nodes(cluster or []))
     advice = None if made.fits else advise(made)
     if as_json:
         print(json.dumps(to_dict(made, advice), indent=2, ensure_ascii=False))
