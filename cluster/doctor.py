@@ -47,7 +47,7 @@ def examine(recipe: Recipe | None) -> list[Finding]:
 def judge(machine: Machine, needs: Footprint | None) -> list[Finding]:
     """The findings of every check. Where runs go to a cluster, the workers do not weigh on this machine."""
     here = None if machine.joins else needs
-    return [check_python(machine), *(check_package(machine, name) for name in ("torch", "transformers", "ray", "deepspeed")),
+    return [check_python(machine), *(check_package(machine, name) for name in ("torch", "transformers", "peft", "ray", "deepspeed")),
             check_torchvision(machine), check_vllm(machine, here), check_compiler(machine, here), check_gpus(machine, here),
             check_shared_memory(machine, here), check_open_files(machine), check_memory(machine, here),
             check_run_disk(machine, needs), check_ray_disk(machine, here), check_workers(machine, needs),

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = ("torch", "torchvision", "transformers", "ray", "deepspeed", "vllm")  # each imports what stands before it
+PACKAGES = ("torch", "torchvision", "transformers", "peft", "ray", "deepspeed", "vllm")  # each imports what stands before it
 IMPORT_SECONDS = 300
 CODE = Path(__file__).parents[1]
 

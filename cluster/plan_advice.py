@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 Lever = Callable[[Recipe, Plan, Fault], Settings]
 LEAST_RESPONSE, LEAST_PROMPT, LEAST_SEQUENCES, MOST_GPU_MEMORY, MOST_RANKS, LEAST_CPUS, PULLS = 64, 1024, 16, 0.95, 64, 0.1, 6
 ORDER = ("nodes", "RAM", "memory")  # in which faults are mended
-NOT_YET = "offloading the optimiser to RAM and recomputing activations are not available yet"
+NOT_YET = "learner.gradient_checkpointing and learner.offload need less, and are not reckoned with yet"
 
 
 @dataclass(frozen=True)

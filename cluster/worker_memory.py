@@ -3,8 +3,8 @@
 
 Activations are counted as Korthikanti et al. do ("Reducing Activation Recomputation in Large Transformer Models", 2022,
 §4.1): every tensor that an operator keeps for its backward, here of layers with RMSNorm, gated MLP, grouped-query attention
-and no dropout. The case is "no recomputation" (nothing here checkpoints gradients), without the paper's term 5 a s² b of
-attention scores, since SDPA never writes those.
+and no dropout. The case is "no recomputation" (`gradient_checkpointing` is not reckoned with yet), without the paper's term
+5 a s² b of attention scores, since SDPA never writes those.
 """
 
 from __future__ import annotations

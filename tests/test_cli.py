@@ -50,6 +50,8 @@ def recipe(tmp_path, **changes):
     ("rollout.workers=100", "rollout.workers: 100 × 0.5 CPU is more than this cluster can have"),
     ("checkpoint.storage=here/there", "checkpoint.storage: here/there: neither an absolute path nor a URI such as s3://"),
     ("checkpoint.storage=nowhere://there", "checkpoint.storage: nowhere://there: neither an absolute path nor a URI such as s3://"),
+    ("learner.freeze={layers: 4}", "learner.freeze.layers: 4 is too many, the language model has 3 layers"),
+    ("learner={lora: {}, freeze: {vision: true}}", "learner: freeze: with lora nothing but adapters is trained"),
     ("stages.closed.training.tasks_per_step=1", "stages.closed.training.tasks_per_step: 1"),
 ])
 def test_a_wrong_setting_is_named(refused, setting, words):
