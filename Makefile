@@ -18,7 +18,7 @@ train: setup
 	$(VENV)/bin/curlvpr train $(RECIPE)
 
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 peers:
 	PYTHON="$(PYTHON)" bash scripts/peers.sh .peers

@@ -18,6 +18,14 @@ settings.register_profile("repo", deadline=None, derandomize=True, database=None
 settings.load_profile("repo")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Where two processes share the tests (pytest-xdist), those of a file stay together, and those that share what takes long."""
+    for item in items:
+        shared = [name for name in ("run", "two") if name in item.fixturenames]
+        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def phantom_tasks(tmp_path_factory):
     """24 films, four questions each; the reports are no questions, and left out."""
@@ -41,6 +49,26 @@ def ray_session():
              runtime_env={"env_vars": dict(ENVIRONMENT)})
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def one(ray_session, tiny_model):
+    """A world of one learner rank; each test makes its own rank in it."""
+    yield from _world(1, tiny_model)
+
+
+@pytest.fixture(scope="session")
+def two(ray_session, tiny_model):
+    """A world of two."""
+    yield from _world(2, tiny_model)
+
+
+def _world(ranks, model):
+    from ranks import start_world
+
+    world = start_world(ranks, model)
+    yield world
+    world.end()
 
 
 @pytest.fixture(scope="session")

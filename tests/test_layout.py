@@ -10,19 +10,10 @@ from actors.encode import Encoder, PromptConfig
 from actors.policy import FORBIDDEN_BIAS
 from actors.training import GrpoTraining
 from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
-from ranks import ENTIRELY, start_world
+from ranks import ENTIRELY
 from rewards.verdict import Verdict
 
 TRAINING = GrpoTraining(credit="response", process_weight=0)
-
-
-@pytest.fixture(scope="module")
-def worlds(ray_session, tiny_model):
-    """By the number of their ranks."""
-    made = {ranks: start_world(ranks, tiny_model) for ranks in (1, 2)}
-    yield made
-    for world in made.values():
-        world.end()
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +62,8 @@ def plain(tiny_model, batches):
     (1, 0, 400, False, False, "films"), (1, 2, 400, True, False, "films"), (1, 3, 400, True, True, "text"),
     (2, 0, 300, True, False, "films"), (2, 2, 1, True, False, "both"), (2, 2, 8192, True, True, "text"),
     (2, 3, 250, True, False, "films"), (2, 3, 8192, True, True, "both"), (2, 3, 300, False, False, "both")])
-def test_the_gradient_is_the_plain_one(worlds, batches, plain, ranks, zero_stage, micro_batch_tokens, packed, checkpointed, batch):
-    world = worlds[ranks]
+def test_the_gradient_is_the_plain_one(one, two, batches, plain, ranks, zero_stage, micro_batch_tokens, packed, checkpointed, batch):
+    world = two if ranks == 2 else one
     world.make(zero=ENTIRELY, zero_stage=zero_stage, micro_batch_tokens=micro_batch_tokens, gradient_checkpointing=checkpointed)
     if not packed:
         world.all("pad")

@@ -12,17 +12,10 @@ from actors.policy import Policy
 from actors.storage import Storage
 from actors.training import Freeze, GrpoTraining, LearnerConfig, Lora
 from actors.trajectory import Sample
-from ranks import ENTIRELY, same, start_world, two_groups
+from ranks import ENTIRELY, same, two_groups
 
 LORA = Lora(rank=8, alpha=16)
 LR = 5e-3
-
-
-@pytest.fixture(scope="module")
-def two(ray_session, tiny_model):
-    world = start_world(2, tiny_model)
-    yield world
-    world.end()
 
 
 @pytest.mark.parametrize("config", [dict(zero_stage=2), dict(zero_stage=3, gradient_checkpointing=True),
