@@ -22,8 +22,9 @@ settings.load_profile("repo")
 def pytest_collection_modifyitems(items):
     """Where two processes share the tests (pytest-xdist), those of a file stay together, and those that share what takes long."""
     for item in items:
-        shared = [name for name in ("run", "two") if name in item.fixturenames]
-        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.path.name))
+        held = set(item.fixturenames)
+        group = "run" if "run" in held else "ranks" if held & {"one", "two"} else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -53,13 +54,13 @@ def ray_session():
 
 @pytest.fixture(scope="session")
 def one(ray_session, tiny_model):
-    """A world of one learner rank; each test makes its own rank in it."""
+    """A process in which tests make a learner rank, one after the other."""
     yield from _world(1, tiny_model)
 
 
 @pytest.fixture(scope="session")
 def two(ray_session, tiny_model):
-    """A world of two."""
+    """Two processes for two ranks."""
     yield from _world(2, tiny_model)
 
 

@@ -17,14 +17,13 @@ from actors.loss import Tokens, objective, response_weights
 from actors.overlong import punished
 from actors.policy import Policy
 from actors.storage import Storage
-from actors.training import PRESETS, GrpoTraining
+from actors.training import PRESETS, GrpoTraining, LearnerConfig
 from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
-from actors.waiting import wait_for
 from cluster.dynamic_sampling import sort_out
 from rewards.verdict import StepVerdict, Verdict
-from test_learner import CONFIG, groups, make_rank, plain  # noqa: F401, F811 - two of them are fixtures
+from test_learner import groups, plain  # noqa: F401, F811 - the first is a fixture
 
-LR = 1e-3
+LR, CONFIG = 1e-3, LearnerConfig()
 LONGEST = 64  # tokens of a response
 EVERY_KEY = [("baseline", "leave_one_out"), ("normalise", "batch"), ("ratio", "sequence"), ("clip_low", 0.1), ("clip_high", 0.15),
              ("dual_clip", 2.5), ("aggregation", "sequence_mean"), ("kl_in", "loss"), ("kl_estimator", "k2"), ("overlong", 0.5)]
@@ -173,16 +172,17 @@ def test_the_objective_and_its_gradient_however_responses_are_laid_out(keys, sha
 
 
 @pytest.fixture(scope="module")
-def moved(make_rank, groups, tmp_path_factory):  # noqa: F811
+def moved(one, groups, tmp_path_factory):  # noqa: F811
     """A rank whose policy is a step away from its reference, which is the model that it began with; and a commit of that."""
     folder = tmp_path_factory.mktemp("moved")
-    rank, storage = make_rank(), Storage(str(folder / "commit"))
-    wait_for(rank.start_stage.remote(True, True, False), 120, "the rank")
-    wait_for(rank.grpo.remote(groups, GrpoTraining(kl=0.1), 5e-3, 1.0), 120, "the rank")
+    storage = Storage(str(folder / "commit"))
+    one.make()
+    one.call("start_stage", True, True, False)
+    one.call("grpo", groups, GrpoTraining(kl=0.1), 5e-3, 1.0)
     storage.clear()
-    wait_for(rank.save.remote(storage), 60, "the rank")
-    wait_for(rank.export.remote(str(folder / "model")), 60, "the rank")
-    return rank, storage, folder / "model"
+    one.call("save", storage)
+    one.call("export", str(folder / "model"))
+    return one, storage, folder / "model"
 
 
 def written(scored, policy, spread, seed):
@@ -240,10 +240,10 @@ def test_a_step_of_each_algorithm_is_the_plain_one(moved, groups, tiny_model, tm
     training = GrpoTraining(**{"updates_per_step": 2, **keys}).within(LONGEST)
     policy = Policy(folder, Encoder(folder, PromptConfig()), torch.float32)
     groups = [written(group, policy, 0.4 * (training.correction != "none"), n) for n, group in enumerate(groups)]
-    wait_for(rank.load.remote(storage), 120, "the rank")
-    wait_for(rank.start_stage.remote(True, training.kl > 0, True), 120, "the rank")
-    row = wait_for(rank.grpo.remote(groups, training, LR, 1.0), 120, "the rank")
-    wait_for(rank.export.remote(str(tmp_path)), 60, "the rank")
+    rank.call("load", storage)
+    rank.call("start_stage", True, training.kl > 0, True)
+    row = rank.call("grpo", groups, training, LR, 1.0)
+    rank.call("export", str(tmp_path))
     expected, numbers = plain_step(folder, tiny_model, groups, training)
     assert row["loss"] == pytest.approx(np.mean([loss for loss, _ in numbers]), rel=1e-3, abs=2e-5)
     assert row["grad_norm"] == pytest.approx(np.mean([norm for _, norm in numbers]), rel=1e-3)

@@ -31,7 +31,7 @@ from cluster.prepare import check_images
 from cluster.recipe import ModelConfig, load_recipe
 from cluster.session import start
 from curriculum.taskset import TaskRow, write_tasks
-from ranks import ENTIRELY, start_world
+from ranks import ENTIRELY
 from short_run import SHORT, SMOKE
 from tiny_families import MAKERS, make_family
 
@@ -300,23 +300,14 @@ def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, caps
     assert capsys.readouterr().out.strip()
 
 
-@pytest.fixture(scope="module")
-def worlds(ray_session, folder_of):
-    """One rank, and two."""
-    made = [start_world(ranks, folder_of("qwen2")) for ranks in (1, 2)]
-    yield made
-    for world in made:
-        world.end()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_step_of_sharded_ranks_is_that_of_one(name, worlds, folder_of, tasks):
+def test_a_step_of_sharded_ranks_is_that_of_one(name, one, two, folder_of, tasks):
     """ZeRO-3, every weight sharded; one micro-batch has films, another none. A film's newline and a tied head are found, too."""
     told, gradients = [], []
     asked = [task for task in tasks if FAMILIES[name].sees or not task.images] * 2
-    for world, config in zip(worlds, (dict(zero_stage=0), dict(zero_stage=3, micro_batch_tokens=1)), strict=True):
-        world.model = str(folder_of(name))
+    for world, config in ((one, dict(zero_stage=0)), (two, dict(zero_stage=3, micro_batch_tokens=1))):
+        world = replace(world, model=str(folder_of(name)))
         world.make(zero=ENTIRELY if config["zero_stage"] else {}, **config)
         told.append(world.call("sft", asked, 1e-3))
         gradients.append(world.first("last_gradients"))

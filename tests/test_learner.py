@@ -1,43 +1,19 @@
 """The DeepSpeed rank: what it keeps in a checkpoint. That its steps are the plain ones is shown in test_algorithms.py."""
 
-import socket
-
 import numpy as np
 import pytest
-import ray
 import torch
-from safetensors.torch import load_file
 
-from actors.deepspeed_rank import REFERENCE, DeepSpeedRank
+from actors.deepspeed_rank import REFERENCE
 from actors.encode import Encoder, PromptConfig
 from actors.policy import Policy
 from actors.storage import Storage
-from actors.training import GrpoTraining, LearnerConfig
+from actors.training import GrpoTraining
 from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
-from actors.waiting import wait_for
+from ranks import same
 from rewards.verdict import StepVerdict, Verdict
 
-CONFIG = LearnerConfig(threads=2, micro_batch_tokens=600)
 LR = 1e-3
-
-
-@pytest.fixture(scope="module")
-def make_rank(ray_session, tiny_model):
-    """Starts a rank on its own, without Ray Train around it."""
-    ranks = []
-
-    def make():
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        setup = dict(config=CONFIG, model=str(tiny_model), prompt=PromptConfig(), store=None, seed=0)
-        ranks.append(ray.remote(DeepSpeedRank).options(num_cpus=0.5, runtime_env={"env_vars": alone}).remote(setup, 0, 1))
-        return ranks[-1]
-
-    yield make
-    for rank in ranks:
-        ray.kill(rank)
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +43,18 @@ def plain(policy, sample):
     return policy(policy.collate([sample], [0], torch.device("cpu")), 1.0)[0]
 
 
-def test_another_optimiser_state_and_reference_come_back_from_a_checkpoint(make_rank, groups, tmp_path):
-    training = GrpoTraining(kl=0.1)
-    first, second = make_rank(), make_rank()
-    wait_for(first.start_stage.remote(True, True, False), 120, "the rank")
-    for rank in (first,):
-        wait_for(rank.grpo.remote(groups, training, LR, 1.0), 120, "the rank")
-    storage = Storage(str(tmp_path / "commit"))
+def test_another_optimiser_state_and_reference_come_back_from_a_checkpoint(one, groups, tmp_path):
+    training, storage, ends = GrpoTraining(kl=0.1), Storage(str(tmp_path / "commit")), []
     storage.clear()
-    files = wait_for(first.save.remote(storage), 60, "the rank")
+    one.make()
+    one.call("start_stage", True, True, False)
+    one.call("grpo", groups, training, LR, 1.0)
+    files = one.call("save", storage)
     assert REFERENCE in files and all(storage.digest(name) == digest for name, digest in files.items())
-    wait_for(second.load.remote(storage), 120, "the rank")
-    for name, rank in (("a", first), ("b", second)):
-        wait_for(rank.grpo.remote(groups, training, LR, 1.0), 120, "the rank")
-        wait_for(rank.export.remote(str(tmp_path / name)), 60, "the rank")
-    a, b = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
-    assert all((a[name] == b[name]).all() for name in a)
+    for fresh in (False, True):
+        if fresh:
+            one.make()
+            one.call("load", storage)
+        one.call("grpo", groups, training, LR, 1.0)
+        ends.append(one.first("state"))
+    assert same(*ends)
