@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from .lora import adapt
 from .model_parts import is_embedding, layer_of, part_of
 from .policy import Policy
+from .reshard import TAG
 from .training import Freeze, LearnerConfig
 
 
@@ -38,6 +40,7 @@ class Engine:
         if config.gradient_checkpointing:
             checkpoint_layers(policy.model)
         groups, self.scales = parameter_groups(policy, config)
+        self.decays = [group["weight_decay"] for group in groups]
         # On a CPU the fused kernel is several times as fast, and that is where an offloaded optimiser works.
         optimizer = torch.optim.AdamW(groups, lr=1e-6, betas=config.betas, fused=True if config.offload != "none" else None)
         self.policy, self.config, self.world = policy, config, torch.distributed.get_world_size()
@@ -49,9 +52,13 @@ class Engine:
 
     def fresh_optimiser(self) -> None:
         """As if it had made no step yet."""
-        for state in getattr(self.optimizer, "optimizer", self.optimizer).state.values():  # ZeRO wraps it
+        for state in self._states():
             for value in state.values():
                 value.zero_()
+
+    def _states(self) -> list[dict[str, Tensor]]:
+        """AdamW's own, which ZeRO wraps."""
+        return list(getattr(self.optimizer, "optimizer", self.optimizer).state.values())
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Adds the gradient of a loss that is a share of the global mean; `last` before `step`."""
@@ -74,6 +81,27 @@ class Engine:
             return Step(norm, applied)
         self.deepspeed.step()
         return Step(float(self.deepspeed.get_global_grad_norm()), self.deepspeed.was_step_applied())
+
+    def save(self, folder: Path) -> None:
+        """Weights and optimiser, as every rank holds them; frozen weights are the model folder's, and left out."""
+        self.deepspeed.save_checkpoint(str(folder), tag=TAG, exclude_frozen_parameters=True)
+
+    def load(self, folder: Path, universal: bool = False) -> None:
+        """What `save` wrote on as many ranks, or the `universal` form of what it wrote on others.
+
+        Raises:
+            FileNotFoundError: nothing was saved there.
+        """
+        frozen = any(not p.requires_grad for p in self.policy.parameters())
+        self.deepspeed._config.load_universal_checkpoint = universal  # DeepSpeed takes it from its settings alone
+        path, _ = self.deepspeed.load_checkpoint(str(folder), tag=TAG, load_module_strict=not frozen)
+        if path is None:
+            raise FileNotFoundError(f"no learner checkpoint in {folder}")
+        if universal:  # ZeRO-3 gives all groups the first one's settings, and one step count that all of them would move on
+            for group, decay in zip(self.optimizer.param_groups, self.decays, strict=True):
+                group["weight_decay"] = decay
+            for state in self._states():
+                state["step"] = state["step"].clone()
 
 
 def settings(config: LearnerConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from .loss import Tokens, kl_estimate, objective, response_weights
 from .packing import packed_tokens, share_out
 from .policy import MicroBatch, Policy
 from .reference import AdapterReference, CopiedReference
+from .reshard import ranks_of, to_universal
 from .storage import POLICY, Storage
 from .title import set_title
 from .training import GrpoTraining, LearnerConfig
@@ -251,7 +253,7 @@ class DeepSpeedRank:
     def save(self, storage: Storage) -> dict[str, str]:
         """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""
         with storage.workspace() as folder:  # of its own, so that it knows which files are its own
-            self.engine.deepspeed.save_checkpoint(str(folder), tag="learner", exclude_frozen_parameters=False)
+            self.engine.save(folder)
             policy = self._state()  # every rank takes part
             if self.rank == 0:
                 save_file(self.policy.published(policy), folder / POLICY)
@@ -261,11 +263,31 @@ class DeepSpeedRank:
 
     def load(self, storage: Storage) -> None:
         with storage.here() as folder:
-            path, _ = self.engine.deepspeed.load_checkpoint(str(folder), tag="learner")
-            if path is None:
-                raise FileNotFoundError(f"no learner checkpoint in {storage}")
+            if ranks_of(folder, self.config.zero_stage) in (None, self.world):
+                self.engine.load(folder)
+            else:
+                self._load_resharded(folder, storage.child("resharded"))
             if (folder / REFERENCE).is_file():
                 self._set_reference(load_file(folder / REFERENCE))
+
+    def _load_resharded(self, folder: Path, place: Storage) -> None:
+        """From a commit of another number of ranks; `place`, which all reach, holds it meanwhile in a form that any number reads."""
+        fault: Exception | None = None
+        if self.rank == 0:
+            try:
+                place.clear()
+                with place.workspace() as workspace:
+                    to_universal(folder, workspace)
+                    place.take_in(workspace)
+            except Exception as error:  # noqa: BLE001 - the other ranks must not wait for it
+                fault = error
+        if self._max(float(fault is not None)):
+            raise fault or RuntimeError("rank 0 could not convert the commit")
+        with place.here() as universal:
+            self.engine.load(universal, universal=True)
+        self._max(0.0)  # all have read it
+        if self.rank == 0:
+            place.remove()
 
     def export(self, folder: str) -> None:
         state = self._state()

@@ -64,6 +64,23 @@ class RankHost:
     def shapes(self):
         return [(name, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self.made.policy.model.named_parameters()]
 
+    def optimiser(self):
+        """Whole, by the weights' names: master weight and both moments; and of each group, what AdamW is told and its count of steps."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        engine, held = self.made.engine, {}
+        if hasattr(engine.optimizer, "_hp_optimizer_states_linked"):  # ZeRO-1 and 2 looked for moments before there were any
+            engine.optimizer._hp_optimizer_states_linked = False
+            engine.optimizer._lazy_init_hp_params_optimizer_state()
+        for name, p in self.made.policy.named_parameters():
+            if p.requires_grad and self.made.config.zero_stage == 0:
+                held[name] = [p.detach(), *(engine.optimizer.state[p][key] for key in ("exp_avg", "exp_avg_sq"))]
+            elif p.requires_grad:
+                held[name] = [safe_get_full_fp32_param(p), *(safe_get_full_optimizer_state(p, key) for key in ("exp_avg", "exp_avg_sq"))]
+        told = [{key: group[key] for key in ("weight_decay", "betas", "eps")} for group in engine.optimizer.param_groups]
+        return ({f"{name} {n}": v.float().numpy(force=True).copy() for name, values in held.items() for n, v in enumerate(values)},
+                told, sorted({float(state["step"]) for state in engine._states()}))
+
     def last_gradients(self):
         return self.gradients
 
