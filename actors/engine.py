@@ -73,7 +73,8 @@ class Engine:
         if not image_cache:
             arguments["mm_processor_cache_gb"] = 0
         if config.gpus == 0:  # seeded requests crash the CPU engine when their prefill is chunked
-            arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni")
+            arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni",
+                              worker_cls="actors.cpu_worker.CpuWorker")
         else:
             arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_share,
                               enable_sleep_mode=config.sleep)

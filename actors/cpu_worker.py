@@ -1,0 +1,62 @@
+"""vLLM's worker on a CPU, with kernels for the small layers.
+
+vLLM 0.32 ships these kernels in its CPU build and does not use them there: it computes norms, gates and rotations in half a dozen
+PyTorch operators each, which cost a small model a fifth of its generation. What a kernel does not cover is left to vLLM's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from vllm.model_executor.custom_op import CustomOp
+from vllm.model_executor.layers.activation import SiluAndMul
+from vllm.model_executor.layers.layernorm import RMSNorm
+from vllm.model_executor.layers.rotary_embedding.base import RotaryEmbedding
+from vllm.model_executor.layers.rotary_embedding.mrope import MRotaryEmbedding
+from vllm.v1.worker.cpu_worker import CPUWorker
+
+
+class KernelRMSNorm(RMSNorm):
+    def forward_cpu(self, x: Tensor, residual: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """The norm of x; with `residual` that of their sum, and the sum, in their place, as kernels of GPUs do."""
+        plain = self.has_weight and self.variance_size_override is None and self.weight.dtype == x.dtype
+        if not plain or not x.is_contiguous() or not (residual is None or residual.is_contiguous()):
+            return super().forward_native(x, residual)
+        if residual is None:
+            out = torch.empty_like(x)
+            torch.ops._C.rms_norm(out, x, self.weight.data, self.variance_epsilon)
+            return out
+        torch.ops._C.fused_add_rms_norm(x, residual, self.weight.data, self.variance_epsilon)
+        return x, residual
+
+
+class KernelSiluAndMul(SiluAndMul):
+    def forward_cpu(self, x: Tensor) -> Tensor:
+        if not x.is_contiguous():
+            return super().forward_native(x)
+        out = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
+        torch.ops._C.silu_and_mul(out, x)
+        return out
+
+
+class KernelMRotaryEmbedding(MRotaryEmbedding):
+    def forward_cpu(self, positions: Tensor, query: Tensor, key: Tensor | None = None,
+                    offsets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Where time, row and column are one number, as of all text, the rotation is the ordinary one."""
+        if positions.ndim == 2:
+            if offsets is not None or not all(torch.equal(positions[0], other) for other in positions[1:]):
+                return super().forward_native(positions, query, key, offsets)
+            positions = positions[0]
+        return RotaryEmbedding.forward_cpu(self, positions, query, key)
+
+
+KERNELS = {"RMSNorm": KernelRMSNorm, "SiluAndMul": KernelSiluAndMul, "MRotaryEmbedding": KernelMRotaryEmbedding}
+
+
+class CpuWorker(CPUWorker):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        for name, layer in KERNELS.items():
+            CustomOp.register_oot(layer, name=name)
+        super().__init__(*args, **kwargs)
