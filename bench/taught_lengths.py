@@ -34,11 +34,11 @@ def teach_lengths(folder: Path, encoder: Encoder, tasks: Sequence[Task], least: 
     draw = torch.Generator().manual_seed(0)
     for step in range(steps):
         task = tasks[step % len(tasks)]
-        pixels, grid = encoder.pixels(task.images[0])
+        film = encoder.film(task.images[0]).pixels
         prompt = torch.as_tensor(encoder.expand(task).astype(np.int64))
         ids = torch.cat([prompt.expand(BATCH, -1), words[torch.randint(len(words), (BATCH, most - 1), generator=draw)]], 1)
-        logits = model(input_ids=ids, pixel_values=torch.as_tensor(pixels).repeat(BATCH, 1), use_cache=False,
-                       image_grid_thw=torch.as_tensor(grid).repeat(BATCH, 1),
+        logits = model(input_ids=ids, pixel_values=torch.as_tensor(film["pixel_values"]).repeat(BATCH, 1), use_cache=False,
+                       image_grid_thw=torch.as_tensor(film["image_grid_thw"]).repeat(BATCH, 1),
                        mm_token_type_ids=(ids == encoder.image_token).int()).logits[:, len(prompt) - 1 :] + bias
         end = torch.log_softmax(logits, -1)[..., encoder.eos]
         odds = end - torch.log1p(-end.exp().clamp(max=1 - 1e-6))

@@ -107,6 +107,16 @@ def evaluate(
         print_tables(report)
 
 
+def smoke(gpu: Annotated[bool, typer.Option("--gpu", help="on this machine's GPUs: two try all of it")] = False) -> None:
+    """Try what hangs on the processor: attention, packing, engine, short runs. The exit code is 1 where one failed."""
+    from actors.environment import quiet_libraries
+
+    quiet_libraries()
+    from ..smoke import smoke
+
+    sys.exit(0 if smoke(gpu) else 1)
+
+
 def doctor(
     recipe: Annotated[Optional[Path], typer.Argument(help="also checks that this machine can hold it")] = None,
     set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
