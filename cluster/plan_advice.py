@@ -18,7 +18,6 @@ Settings = dict[str, Any]
 Lever = Callable[[Recipe, Plan, Fault], Settings]
 LEAST_RESPONSE, LEAST_PROMPT, LEAST_SEQUENCES, MOST_GPU_MEMORY, MOST_RANKS, LEAST_CPUS, PULLS = 64, 1024, 16, 0.95, 64, 0.1, 6
 ORDER = ("nodes", "RAM", "memory")  # in which faults are mended
-NOT_YET = "learner.gradient_checkpointing and learner.offload need less, and are not reckoned with yet"
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,18 @@ def _micro_batch(recipe: Recipe, _: Plan, __: Fault) -> Settings:
     return {"learner.micro_batch_tokens": max(least, now // 2)} if now > least else {}
 
 
+def _checkpointing(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+    return {} if recipe.learner.gradient_checkpointing else {"learner.gradient_checkpointing": True}
+
+
+def _offload(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+    """Master weights and moments; with ZeRO-2, gradients as well."""
+    learner = recipe.learner
+    if not learner.gpus or learner.offload != "none":
+        return {}
+    return {"learner.offload": "optimiser"} | ({"learner.zero_stage": 2} if learner.zero_stage < 2 else {})
+
+
 def _more_ranks(recipe: Recipe, _: Plan, __: Fault) -> Settings:
     """Ranks share what ZeRO shards; ZeRO-2 at least, or more of them would hold as much."""
     learner = recipe.learner
@@ -255,7 +266,7 @@ FULL = (_less_cache, _micro_batch, _fewer_rollouts, _fewer)
 LEVERS: dict[tuple[str, str], Sequence[Lever]] = {
     ("rollout", "memory"): (_more_cache, _batched, _fewer_sequences, _more_of_gpu, _more_shards, _rollout_width, _shorter_prompts,
                             _shorter),
-    ("learner", "memory"): (_zero_stage, _micro_batch, _more_ranks, _learner_width, _no_reference, _shorter_prompts, _shorter),
+    ("learner", "memory"): (_zero_stage, _micro_batch, _checkpointing, _more_ranks, _offload, _learner_width, _no_reference, _shorter_prompts, _shorter),
     ("rollout", "nodes"): (_fewer, _fewer_gpus, _fewer_cpus),
     ("learner", "nodes"): CROWDED, ("reward", "nodes"): CROWDED,
     ("rollout", "RAM"): FULL, ("learner", "RAM"): FULL, ("reward", "RAM"): FULL,

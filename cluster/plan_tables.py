@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from .plan import Plan, seat_ram, wants
-from .plan_advice import NOT_YET, Advice
+from .plan_advice import Advice
 from .worker_memory import gib, width_of
 
 LIGHT = (("run loop", "the driver: no CPU of its own; a job submitted with --entrypoint-num-cpus 1 takes one"),
@@ -52,7 +52,7 @@ def summary(plan: Plan, advice: Advice | None) -> str:
     needs = advice.needs if advice else {}
     least = "; ".join(f"a {kind} worker needs {gib(size)} at the least found" for kind, size in needs.items())
     return (f"{plan.recipe.name} does not fit into {plan.source}, and no settings were found with which it does: more or larger "
-            f"nodes, or a smaller model{f' ({least})' if least else ''}; {NOT_YET}")
+            f"nodes, or a smaller model{f' ({least})' if least else ''}")
 
 
 def to_dict(plan: Plan, advice: Advice | None) -> dict[str, Any]:

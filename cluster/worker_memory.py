@@ -3,8 +3,8 @@
 
 Activations are counted as Korthikanti et al. do ("Reducing Activation Recomputation in Large Transformer Models", 2022,
 §4.1): every tensor that an operator keeps for its backward, here of layers with RMSNorm, gated MLP, grouped-query attention
-and no dropout. The case is "no recomputation" (`gradient_checkpointing` is not reckoned with yet), without the paper's term
-5 a s² b of attention scores, since SDPA never writes those.
+and no dropout. Without the paper's term 5 a s² b of attention scores, since SDPA never writes those. With
+`gradient_checkpointing` ("full recomputation" there) each layer keeps its input, and the one that goes backward all of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ BUCKET = 500_000_000  # gradients that DeepSpeed reduces at once: its `reduce_bu
 KV_BLOCK = 16  # tokens; vLLM gives a sequence whole blocks
 LOGIT_BYTES = 16  # of a token and word: logits, log-probabilities, and two copies for the entropy or the gradient, in float32
 UPDATE_BYTES = 8  # of a parameter while it is updated: its gradient in float32, and AdamW's square root
+LIVE = 1_000_000_000  # offloaded weights that DeepSpeed has on the GPU at once: its `stage3_max_live_parameters`
 
 
 def gib(count: float) -> str:
@@ -66,8 +67,10 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     shards = learner.workers if learner.zero_stage else 1
     moments: dict[str, dict[str, float]] = {
         "learning": activations(recipe, shape),
-        "updating": {"gradients": state["gradients"] + UPDATE_BYTES * trained / shards},
+        "updating": {} if learner.offload != "none" else {"gradients": state["gradients"] + UPDATE_BYTES * trained / shards},
         "publishing": {"weights": count * width} if learner.zero_stage == 3 else {}}
+    if has_reference(recipe) and learner.offload != "none" and not learner.lora:
+        moments["reading the reference"] = {"reference": count * width} | activations(recipe, shape, backward=False)
     libraries = GPU_LIBRARIES["learner"]
     if not learner.gpus:
         libraries = PROCESS_BYTES["learner"]
@@ -79,49 +82,73 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
 
 
 def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
-    """What a rank holds all the time of `count` parameters and the `trained` ones among or, as adapters, beside them; each
-    sharded from its ZeRO stage on, but for the reference, which is whole on every rank: a copy, or adapters alone.
+    """What a rank holds all the time where it works, of `count` parameters and the `trained` ones among or, as adapters, beside
+    them; each sharded from its ZeRO stage on, but for the reference, which is whole on every rank: a copy, or adapters alone.
 
     ZeRO: Rajbhandari et al., arXiv 1910.02054, §3 and figure 1. Adam's moments are float32, and but for plain float32 there
-    is a float32 master copy of the weights.
+    is a float32 master copy of the weights. What is offloaded is in `offloaded_state` instead.
     """
     learner, stage = recipe.learner, recipe.learner.zero_stage
     width, ranks, held = width_of(learner.dtype), learner.workers, count + (trained if learner.lora else 0)
     optimiser = 8 if learner.dtype == "float32" and stage == 0 else 12
     # On a GPU the bucket is taken whole however small the model is, twice where ZeRO-3 overlaps; in RAM unused pages are free.
     bucket = BUCKET * width * (2 if stage == 3 else 1) if learner.gpus and stage else 0
-    return {"weights": held * width / (ranks if stage >= 3 else 1),
-            "gradients": trained * width / (ranks if stage >= 2 else 1) + bucket,
-            "optimiser": trained * optimiser / (ranks if stage >= 1 else 1),
-            "reference": float((trained if learner.lora else count) * width if has_reference(recipe) else 0)}
+    state = {"weights": held * width / (ranks if stage >= 3 else 1),
+             "gradients": trained * width / (ranks if stage >= 2 else 1) + bucket,
+             "optimiser": trained * optimiser / (ranks if stage >= 1 else 1),
+             "reference": float((trained if learner.lora else count) * width if has_reference(recipe) else 0)}
+    if learner.offload != "none":  # from ZeRO-2 on, gradients go to the RAM as they come
+        state |= {"optimiser": 0.0, "reference": 0.0} | ({"gradients": float(bucket)} if stage >= 2 else {})
+    if learner.offload == "parameters":
+        state["weights"] = float(min(held, LIVE) * width)
+    return state
+
+
+def offloaded_state(recipe: Recipe, count: int, trained: int) -> float:
+    """Bytes of RAM that a rank holds all the time beside its GPU: master weights, moments and gradients of its shard in float32,
+    the reference, and where they are offloaded its shard of the weights."""
+    learner, ranks = recipe.learner, recipe.learner.workers
+    if learner.offload == "none":
+        return 0.0
+    weights = count / ranks if learner.offload == "parameters" else 0
+    reference = (trained if learner.lora else count) if has_reference(recipe) else 0
+    return 16 * trained / ranks + (weights + reference) * width_of(learner.dtype)
 
 
 def learner_ram(recipe: Recipe, count: int, trained: int) -> float:
     """A rank copies its whole weights to RAM to publish them; on CPU its state lies there too. Activations are not in it."""
-    state = 0.0 if recipe.learner.gpus else sum(rank_state(recipe, count, trained).values())
-    return PROCESS_BYTES["learner"] + count * width_of(recipe.learner.dtype) + state
+    state = offloaded_state if recipe.learner.gpus else lambda *given: sum(rank_state(*given).values())
+    return PROCESS_BYTES["learner"] + count * width_of(recipe.learner.dtype) + state(recipe, count, trained)
 
 
-def activations(recipe: Recipe, shape: ModelShape) -> dict[str, float]:
-    """Of the largest pack, in bytes: full-length samples, each of another prompt and film, with as large a film as fits."""
+def activations(recipe: Recipe, shape: ModelShape, backward: bool = True) -> dict[str, float]:
+    """Of the largest pack, in bytes: full-length samples, each of another prompt and film, with as large a film as fits. Without
+    `backward` nothing is kept but what one layer works on."""
     learner, width = recipe.learner, width_of(recipe.learner.dtype)
     length, response = recipe.rollout.max_model_tokens, min(recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens)
     prompt, tokens = length - response, max(learner.micro_batch_tokens, length)  # a sample is never split
     samples = tokens / length
     film = prompt if shape.image_tokens is None else min(prompt, shape.image_tokens)
-    text, h = shape.text, shape.text.hidden
+    text, vision, h = shape.text, shape.vision, shape.text.hidden
     flash = learner.gpus > 0 and learner.dtype == "bfloat16"
-    attention = _packed_attention_values(text, prompt / length, flash)
-    layers = tokens * (text.layers * (_layer_bytes(text, width) + width * attention) + _norm_bytes(h, width))
     # Without flash attention a response that is shorter than its prompt has a mask, in every layer.
-    masks = 0 if flash or prompt < response else samples * response * length * width * text.layers
-    head = samples * response * h * width
-    patches, seeing = samples * film * shape.patches, _layer_bytes(shape.vision, width)
-    seeing += width * (4 * shape.vision.heads * shape.vision.head_dim + 3 * shape.vision.hidden)
+    mask = 0 if flash or prompt < response else samples * response * length * width
+    layer = tokens * (_layer_bytes(text, width) + width * _packed_attention_values(text, prompt / length, flash)) + mask
+    patches = samples * film * shape.patches
+    seeing = patches * (_layer_bytes(vision, width) + width * (4 * vision.heads * vision.head_dim + 3 * vision.hidden))
+    layers, blocks = text.layers, vision.layers
     if not (("vision" in learner.lora.targets) if learner.lora else not learner.freeze.vision):
-        seeing = 0  # nothing there waits for a gradient
-    return {"activations": layers + masks + head + patches * shape.vision.layers * seeing,
-            "logits": float(min(LOGITS_AT_ONCE, tokens * shape.vocabulary) * LOGIT_BYTES)}
+        blocks = 0  # nothing there waits for a gradient
+    head = tokens * _norm_bytes(h, width) + samples * response * h * width
+    logits = float(min(LOGITS_AT_ONCE, tokens * shape.vocabulary) * LOGIT_BYTES)
+    if not backward:
+        return {"activations": max(layer, seeing), "logits": logits}
+    if not learner.gradient_checkpointing:
+        return {"activations": layers * layer + blocks * seeing + head, "logits": logits}
+    inputs = width * (layers * tokens * h + blocks * patches * vision.hidden)
+    # Where a layer goes backward alone, the gradients in its MLP come on top: of the gate, the other half, their product.
+    again = max(layer + 3 * width * tokens * text.intermediate, blocks and seeing + 3 * width * patches * vision.intermediate)
+    return {"activations": inputs + again} if again > head + logits else {"activations": inputs + head, "logits": logits}
 
 
 def _packed_attention_values(text: Tower, prompt: float, flash: bool) -> float:
