@@ -456,6 +456,7 @@ class Run:
         self.step, self.version, self.evaluations = state["step"], state["version"], state["evaluations"]
         self.roll_backs = max(self.roll_backs, state["roll_backs"])
         self.guards.reset()
+        self.skipped = 0
         self.worst, self.phases, self.seconds_before = state["worst"], state["phases"], state["seconds"]
         self.started = self.committed = time.monotonic()
         self._phases_before = dict(self.phases)
