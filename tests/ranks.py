@@ -61,8 +61,16 @@ class RankHost:
     def logprobs(self, samples):
         return self.made._logprobs(self.made.policy, samples, 1.0)
 
-    def shapes(self):
-        return [(name, tuple(getattr(p, "ds_shape", p.shape))) for name, p in self.made.policy.model.named_parameters()]
+    def reference_logprobs(self, samples):
+        return self.made._reference_logprobs(samples, 1.0)
+
+    def weights(self):
+        """As they lie in the model, adapters apart."""
+        from actors.gather import gathered
+
+        named = dict(self.made.policy.model.named_parameters())
+        with gathered(named.values()):
+            return {name: p.detach().float().numpy(force=True).copy() for name, p in named.items()}
 
     def optimiser(self):
         """Whole, by the weights' names: master weight and both moments; and of each group, what AdamW is told and its count of steps."""

@@ -15,7 +15,8 @@ RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 def test_a_recipe_reads_and_survives_the_run_folder(path, tmp_path):
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    assert [stage.kind for stage in recipe.stages] == ["sft", "grpo", "grpo"]
+    parts = {"sft": slice(0, 1), "lora": slice(1, 3)}  # those that are parts of the method
+    assert [stage.kind for stage in recipe.stages] == ["sft", "grpo", "grpo"][parts.get(recipe.name, slice(None))]
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
     for stage in recipe.stages:
