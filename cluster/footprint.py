@@ -72,8 +72,10 @@ def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | Non
 
 def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, int]:
     plain = recipe.learner.dtype == "float32" and recipe.learner.zero_stage == 0
-    # Weights, Adam's two moments in float32, and but for the plain case a float32 master copy of the weights.
-    commit = count * (width + 8 + (0 if plain else 4) + (width if has_reference(recipe) else 0))
+    # The policy; and of what is trained weights, Adam's two moments in float32, but for the plain case a float32 master copy.
+    commit = count * width + trained * (width + 8 + (0 if plain else 4))
+    if has_reference(recipe):
+        commit += (trained if recipe.learner.lora else count) * width
     films = recipe.data.phantoms
     answers = 2 * len(recipe.stages) * len(recipe.asked) * recipe.evaluation.test_per_family
     steps = sum(stage.gate.max_steps for stage in recipe.stages)
