@@ -14,7 +14,7 @@ from actors.encode import Encoder, PromptConfig
 from actors.lora import adapt
 from actors.model_parts import part_of
 from actors.policy import FORBIDDEN_BIAS, Policy
-from actors.storage import Storage
+from actors.storage import POLICY, Storage
 from actors.training import Freeze, GrpoTraining, LearnerConfig, Lora
 from actors.trajectory import Sample
 from ranks import ENTIRELY, same, two_groups
@@ -59,7 +59,7 @@ def test_adapters_learn_by_the_plain_gradient_and_nothing_else_changes(two, tiny
     two.make(zero=ENTIRELY, **{"lora": lora} | config)
     before = two.first("weights")
     losses = [two.call("sft", phantom_tasks[:4], LR)["loss"] for _ in range(3)]
-    assert losses[-1] < losses[0] - 0.2
+    assert losses[-1] < losses[0] - 0.05
     weights = two.first("weights")
     two.call("sft", phantom_tasks[:4], LR)
     expected, found = plain_gradients(tiny_model, encoder, samples, weights, lora), two.first("last_gradients")
@@ -109,8 +109,10 @@ def test_the_reference_is_the_policy_of_the_stages_start(two, tiny_model, encode
     assert all((a == b).all() for a, b in zip(two.first("logprobs", samples), before[1], strict=True))
     storage = Storage(str(tmp_path / "commit"))
     storage.clear()
-    two.every("save", storage)
+    files = [name for written in two.every("save", storage) for name in written]
     assert load_file(tmp_path / "commit" / REFERENCE).keys() == {name for name in before[0] if "lora_" in name}
+    size = sum((tmp_path / "commit" / name).stat().st_size for name in files if name.startswith("learner/"))
+    assert size < 0.5 * (tmp_path / "commit" / POLICY).stat().st_size
     rows, ends = [], []
     for fresh in (False, True):
         if fresh:
