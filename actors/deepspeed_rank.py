@@ -16,7 +16,6 @@ from curriculum.task import Task
 from .advantage import batch_advantages
 from .deepspeed_engine import Engine
 from .encode import Encoder
-from .gather import gathered
 from .lora import adapters
 from .loss import Tokens, kl_estimate, objective, response_weights
 from .packing import packed_tokens, share_out
@@ -28,7 +27,7 @@ from .title import set_title
 from .training import GrpoTraining, LearnerConfig
 from .trajectory import Sample, ScoredGroup
 from .waiting import wait_for
-from .weights import Version, pack
+from .weights import Version, bucket_of, send
 
 REFERENCE = "reference.safetensors"
 
@@ -60,7 +59,7 @@ class DeepSpeedRank:
         if not reference:
             self.reference = None
         elif self.reference is None or not keep_reference:
-            self._set_reference(adapters(self.policy.model) if self.config.lora else self._state())
+            self._set_reference(adapters(self.policy.model) if self.config.lora else self.policy.state())
 
     def _set_reference(self, state: dict[str, torch.Tensor]) -> None:
         if self.config.lora:
@@ -236,25 +235,23 @@ class DeepSpeedRank:
 
     # -- weights --------------------------------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, torch.Tensor]:
-        with gathered(self.policy.model.parameters()):
-            return self.policy.state()
-
     def publish(self, version: Version, probe: Sequence[Task]) -> None:
         set_title(f"learner-{self.rank} v{version.number}")
         samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(probe_text(t))) for t in probe]
         values = self._logprobs(self.policy, samples, 1.0, raw=True)
-        state = self._state()
+        count = 0
+        for count, part in enumerate(self.policy.parts(wanted=self.rank == 0), 1):
+            if self.rank == 0:
+                send(self.store, version, count - 1, bucket_of(self.policy.published(part)), "learner rank 0", self.config.timeout_s)
         if self.rank == 0:
             told = list(zip(probe, samples, values, strict=True))
-            wait_for(self.store.publish.remote(version, pack(self.policy.published(state)), told),
-                     self.config.timeout_s, "the weight store")
+            wait_for(self.store.publish.remote(version, count, told), self.config.timeout_s, "the weight store")
 
     def save(self, storage: Storage) -> dict[str, str]:
         """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""
         with storage.workspace() as folder:  # of its own, so that it knows which files are its own
             self.engine.save(folder)
-            policy = self._state()  # every rank takes part
+            policy = self.policy.state(wanted=self.rank == 0)
             if self.rank == 0:
                 save_file(self.policy.published(policy), folder / POLICY)
                 if self.reference is not None:
@@ -290,7 +287,7 @@ class DeepSpeedRank:
             place.remove()
 
     def export(self, folder: str) -> None:
-        state = self._state()
+        state = self.policy.state(wanted=self.rank == 0)
         if self.rank == 0:
             self.policy.model.save_pretrained(folder, state_dict=state)
             self.encoder.processor.save_pretrained(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,16 +95,25 @@ class Engine:
             finally:
                 await self.llm.resume_generation()
 
-    async def load(self, file: str | Path, version: str) -> None:
-        """Takes the weights of a safetensors file. Responses that are being written go on with the new weights, which read
-        their beginning anew."""
+    async def load(self, files: Iterable[str | Path], version: str) -> None:
+        """Takes the weights of safetensors files, which together are the whole model, one after the other. Responses that are
+        being written go on with the new weights, which read their beginning anew."""
         async with self.paused():
-            await self.llm.collective_rpc("read_weights", timeout=self.config.timeout_s, args=(str(file),))
+            await self._call("begin_weights")
+            try:
+                rest = iter(files)
+                while (file := await asyncio.to_thread(next, rest, None)) is not None:
+                    await self._call("read_weights", str(file))
+            finally:
+                await self._call("end_weights")
             await self.llm.reset_prefix_cache(reset_running_requests=True)
             # The engine's front holds caches of its own; stale ones give old images or a missing one.
             await self.llm.reset_mm_cache()
             await self.llm.reset_encoder_cache()
             await self.llm.update_weight_version(version)
+
+    async def _call(self, method: str, *arguments: Any) -> None:
+        await self.llm.collective_rpc(method, timeout=self.config.timeout_s, args=arguments)
 
     async def sleep(self) -> None:
         """Gives the GPU's memory back, weights and cache: `wake`, then `load`, before the next prompt. On a CPU it keeps them."""

@@ -46,13 +46,29 @@ def _die_with_parent() -> None:
 class WeightReader:
     """vLLM mixes this class into its worker."""
 
-    def read_weights(self, path: str) -> None:
-        """Loads the safetensors file `path` (the names of a Hugging Face checkpoint) over the present weights."""
-        from safetensors.torch import load_file
-        from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+    def begin_weights(self) -> None:
+        """Before any `read_weights`."""
+        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
-        self.model_runner.reload_weights(weights_iterator=iter(load_file(path).items()))
-        for module in self.model_runner.get_model().modules():
+        initialize_layerwise_reload(self.model_runner.get_model())
+
+    def read_weights(self, path: str) -> None:
+        """Loads the safetensors file `path`, some of the names of a Hugging Face checkpoint, over the present weights. Those of
+        a layer that has not come whole stay mapped until it has."""
+        from safetensors.torch import load_file
+
+        self.model_runner.get_model().load_weights(iter(load_file(path).items()))
+
+    def end_weights(self) -> None:
+        """After the last `read_weights`, also where one failed."""
+        from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+        runner = self.model_runner
+        finalize_layerwise_reload(runner.get_model(), runner.model_config)
+        for module in runner.get_model().modules():
             # Where the head is the embedding, a CPU would go on with the copy of the old one that it packed.
             if isinstance(module, ParallelLMHead):
                 module.quant_method.process_weights_after_loading(module)
+        runner.reset_encoder_cache()
+        runner.reset_mm_cache()

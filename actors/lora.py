@@ -43,6 +43,11 @@ def is_adapter(name: str) -> bool:
     return ".lora_A." in name or ".lora_B." in name
 
 
+def adapted_layer(name: str) -> str:
+    """What a weight and the adapter that is merged into it have in common; of other weights their name."""
+    return name.partition(BASE)[0].partition(".lora_")[0]
+
+
 @torch.no_grad()
 def merged(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The model's `weights` by the names that they have without adapters, each with its adapter's share:

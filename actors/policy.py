@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from transformers.core_model_loading import revert_weight_conversion
 from . import attention
 from .encode import Encoder
 from .family import Images, side_by_side
+from .gather import in_parts
 from .head import LogprobHead
-from .lora import merged
+from .lora import adapted_layer, merged
 from .packing import cut_packed, cut_padded, pack, pad
+from .training import WEIGHTS_AT_ONCE
 from .trajectory import Sample
 
 
@@ -97,9 +99,19 @@ class Policy(nn.Module):
         first = {id(value): name for name, value in reversed(weights.items())}
         return {name: value for name, value in weights.items() if first[id(value)] == name}
 
-    def state(self) -> dict[str, Tensor]:
-        """Every weight once, on the CPU, adapters merged: a head that is the embedding goes without saying."""
-        return {name: value.detach().cpu().contiguous() for name, value in merged(self.model, self._weights()).items()}
+    def parts(self, most: int = WEIGHTS_AT_ONCE, wanted: bool = True) -> Iterator[dict[str, Tensor]]:
+        """Every weight once, adapters merged, as `in_parts`; a head that is the embedding goes without saying.
+
+        Every rank takes part; one where they are not `wanted` gets parts without any.
+        """
+        for part in in_parts(self._weights(), most, adapted_layer):
+            whole = merged(self.model, part) if wanted else {}
+            yield whole
+            whole.clear()
+
+    def state(self, wanted: bool = True) -> dict[str, Tensor]:
+        """All `parts` at once, on the CPU."""
+        return {name: value.cpu().contiguous() for part in self.parts(wanted=wanted) for name, value in part.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Takes what `state` gave. Raises RuntimeError: a weight is missing or too many."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,7 +15,8 @@ from .encode import Encoder, PromptConfig
 from .engine import Engine
 from .title import set_title
 from .trajectory import Group, Request, Trajectory
-from .weights import ASLEEP, Version
+from .waiting import RemoteFailure
+from .weights import ASLEEP, Bucket, Probe, Version, files_of
 
 
 class RolloutConfig(BaseModel):
@@ -118,6 +118,7 @@ class RolloutWorker:
 
         Raises:
             WeightsMismatch: the engine's numbers are not the learner's; the worker stays without a version.
+            RemoteFailure: the weights did not come; the worker keeps the version that it has.
         """
         if version == ASLEEP:
             await self.engine.sleep()
@@ -125,12 +126,9 @@ class RolloutWorker:
             return 0.0
         if self.version == ASLEEP:
             await self.engine.wake()
-        reference, probe = await self.store.fetch.remote(version)
-        weights = await reference
+        buckets, probe = await self._fetch(version)
         self.version = None
-        with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="curlvpr-", suffix=".safetensors") as file:
-            await asyncio.to_thread(lambda: (file.write(memoryview(weights)), file.flush()))
-            await self.engine.load(file.name, str(version))
+        await self.engine.load(files_of(buckets), str(version))
         difference = await self.engine.difference(probe)
         if not difference <= self.config.probe_tolerance:
             raise WeightsMismatch(f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
@@ -138,6 +136,16 @@ class RolloutWorker:
         self.version = version
         set_title(repr(self))
         return difference
+
+    async def _fetch(self, version: Version) -> tuple[list[Bucket], Probe]:
+        """What the store has of a version, mapped on this node, where it is copied to if it is not there."""
+        limit = self.config.timeout_s
+        try:
+            references, probe = await asyncio.wait_for(self.store.fetch.remote(version), limit)
+            return await asyncio.wait_for(asyncio.gather(*references), limit), probe
+        except asyncio.TimeoutError as error:
+            raise RemoteFailure(f"rollout-{self.rank} did not get weights version {version} from the weight store within "
+                                f"{limit:g} s") from error
 
     async def generate(self, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
         """The groups of `requests`, in order.

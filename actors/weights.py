@@ -1,21 +1,32 @@
 """Weight transport: publish, fetch, verify.
 
-The store is an actor that outlives the learner and owns the last few versions, so that a late or restarted worker can
-still fetch one. A version travels as the bytes of one safetensors file, with a probe: tasks, what the learner made of them
-and of responses to them, and the log-probabilities that it computed. A worker holds a version when its own engine gives the
-same numbers.
+A version travels in buckets, each one object of Ray's store. The weight store is an actor that outlives the learner and owns
+the last versions, so that a late or restarted worker can still fetch one. An object belongs to who called for it: so the store
+calls for a bucket, and the learner's rank answers with its own tensors, which Ray writes into shared memory without a copy
+before. A version is seen when all its buckets lie on the store's node. With it goes a probe: tasks, what the learner made of
+them and of responses to them, and the log-probabilities that it computed. A worker holds a version when its own engine gives
+the same numbers.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import ray
 
 from curriculum.task import Task
 
 from .trajectory import Sample
+from .waiting import wait_for
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Version(NamedTuple):
@@ -30,39 +41,120 @@ class Version(NamedTuple):
 
 ASLEEP = Version(-1, -1)  # what a rollout worker holds whose engine has given its memory to the learner
 Probe = list[tuple[Task, Sample, np.ndarray]]  # with float32 [response tokens]
+Bucket = list[np.ndarray]
+"""Whole tensors: uint8 arrays that, one after the other, are a safetensors file."""
 
 
-def pack(state: dict[str, Any]) -> np.ndarray:
-    """A state dict of contiguous CPU tensors as uint8 [bytes] in the safetensors format (Ray shares it without a copy)."""
-    from safetensors.torch import save
+def bucket_of(tensors: Mapping[str, torch.Tensor]) -> Bucket:
+    """Those that are contiguous on the CPU are not copied. Format: github.com/huggingface/safetensors, README, "Format"."""
+    import torch
 
-    return np.frombuffer(save(state), np.uint8)
+    header, parts, end = {}, [], 0
+    for name, value in sorted(tensors.items(), key=lambda item: -item[1].element_size()):  # so that all stay aligned
+        parts.append(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        kind = str(value.dtype).removeprefix("torch.")  # F32, BF16, I64, U8, BOOL
+        for long, short in (("bfloat", "BF"), ("float", "F"), ("uint", "U"), ("int", "I"), ("bool", "BOOL")):
+            kind = kind.replace(long, short)
+        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [end, end + parts[-1].size]}
+        end += parts[-1].size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return [np.frombuffer(len(text).to_bytes(8, "little") + text, np.uint8), *parts]
+
+
+def files_of(buckets: Iterable[Bucket]) -> Iterator[str]:
+    """A file in memory for each bucket, by a path for other processes of the same user on this machine. It has no name in any
+    file system, and lasts until the next is asked for, and for those that have mapped it."""
+    for bucket in buckets:
+        with os.fdopen(os.memfd_create("weights"), "wb") as file:
+            file.writelines(bucket)
+            file.flush()
+            yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
+
+
+_outbox: dict[tuple[Version, int], Bucket] = {}  # of this process; what the store has not called for yet
+
+
+def _hand_over(_: Any, version: Version, number: int) -> Bucket:
+    """Runs in the sender's process, by the store's call."""
+    return _outbox.pop((version, number))
+
+
+def send(store: Any, version: Version, number: int, bucket: Bucket, who: str, timeout_s: float) -> None:
+    """Brings bucket `number` of a version to the store. Afterwards the tensors may change.
+
+    Must be called inside an actor that has a thread free to hand the bucket over.
+
+    Raises:
+        RemoteFailure: the store did not answer, or did not get it.
+    """
+    _outbox[version, number] = bucket
+    try:
+        wait_for(store.take.remote(ray.get_runtime_context().current_actor, who, version, number, timeout_s),
+                 timeout_s + 10, "the weight store")
+    finally:
+        _outbox.pop((version, number), None)
+
+
+class _Held(NamedTuple):
+    """A bucket of the store. That `bucket` is mapped keeps a copy on the store's node, without one more where it is there."""
+
+    reference: Any
+    bucket: Bucket
 
 
 class WeightStore:
-    """Keeps the last `keep` versions; an asynchronous Ray actor."""
+    """Keeps the last two versions, and only the last while the next is on its way; an asynchronous Ray actor."""
 
-    def __init__(self, keep: int = 2) -> None:
-        self.keep = keep
-        self.versions: OrderedDict[Version, tuple[Any, Probe]] = OrderedDict()
+    def __init__(self) -> None:
+        self.versions: OrderedDict[Version, tuple[list[_Held], Probe]] = OrderedDict()
+        self.coming: tuple[Version | None, list[_Held]] = (None, [])
 
     def __repr__(self) -> str:
         return "weight-store"
 
-    async def publish(self, version: Version, weights: np.ndarray, probe: Probe) -> None:
-        import ray
+    async def take(self, sender: Any, who: str, version: Version, number: int, timeout_s: float) -> None:
+        """Calls for bucket `number` of a version; number 0 begins it, and drops one that was never published.
 
-        # Put again here: an object dies with its owner, and the learner may die.
-        self.versions[version] = (ray.put(weights), probe)
-        while len(self.versions) > self.keep:
-            self.versions.popitem(last=False)
+        Raises:
+            ValueError: the bucket is not the next one.
+            TimeoutError: the sender did not hand it over in time.
+        """
+        if number == 0:
+            self.coming = (version, [])
+            self._leave(1)
+        self._check(version, number)
+        reference = sender.__ray_call__.remote(_hand_over, version, number)
+        try:
+            bucket = await asyncio.wait_for(reference, timeout_s)
+        except asyncio.TimeoutError as error:
+            raise TimeoutError(f"{who} did not hand over bucket {number} of weights version {version} within {timeout_s:g} s") from error
+        self._check(version, number)
+        self.coming[1].append(_Held(reference, bucket))
 
-    async def fetch(self, version: Version) -> tuple[Any, Probe]:
-        """(reference to the bytes, probe) of a version.
+    async def publish(self, version: Version, buckets: int, probe: Probe) -> None:
+        """Shows a version whose `buckets` have all come. Raises ValueError: they have not."""
+        self._check(version, buckets)
+        self.versions[version] = (self.coming[1], probe)
+        self.coming = (None, [])
+        self._leave(2)
+
+    async def fetch(self, version: Version) -> tuple[list[Any], Probe]:
+        """(references to the buckets, probe) of a version.
 
         Raises:
             KeyError: it is not kept (any more).
         """
         if version not in self.versions:
             raise KeyError(f"weights version {version} is not kept; kept are {', '.join(map(str, self.versions)) or 'none'}")
-        return self.versions[version]
+        held, probe = self.versions[version]
+        return [bucket.reference for bucket in held], probe
+
+    def _check(self, version: Version, number: int) -> None:
+        coming, held = self.coming
+        if coming != version or len(held) != number:
+            raise ValueError(f"bucket {number} of weights version {version} is not the next: {len(held)} of version {coming} have come")
+
+    def _leave(self, count: int) -> None:
+        while len(self.versions) > count:
+            self.versions.popitem(last=False)

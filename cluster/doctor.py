@@ -172,17 +172,10 @@ def check_gpus(machine: Machine, needs: Footprint | None) -> Finding:
 def check_shared_memory(machine: Machine, needs: Footprint | None) -> Finding:
     free, store = machine.shm.free, _object_store(machine)
     seen = f"/dev/shm has {gib(free)} free, Ray's object store wants {gib(store)}"
-    if needs:
-        files, versions = needs.recipe.rollout.workers * needs.weights, VERSIONS_IN_FLIGHT * needs.weights
-        seen += f", the weights' files {gib(files)}"
-        if files > free:
-            return Finding("shared memory", "fault", seen, SHM_ADVICE)
-        if versions > store:
-            seen += f"; it is to hold {gib(versions)} of weights, and would move some to disk"
-            return Finding("shared memory", "warning", seen, "a machine with more memory; Ray gives the store 30 % of it")
-    else:
-        files = 0
-    if store + files > free:
+    if needs and (versions := VERSIONS_IN_FLIGHT * needs.weights) > store:
+        seen += f"; it is to hold {gib(versions)} of weights, and would move some to disk"
+        return Finding("shared memory", "warning", seen, "a machine with more memory; Ray gives the store 30 % of it")
+    if store > free:
         return Finding("shared memory", "warning", f"{seen}; Ray would use the disk instead, slowly", SHM_ADVICE)
     return Finding("shared memory", "ok", seen)
 

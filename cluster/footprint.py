@@ -15,7 +15,7 @@ from .model_shape import parameters_in, shape_of, trained_parameters
 from .recipe import Recipe, Role
 from .worker_memory import GIB, PROCESS_BYTES, has_reference, learner_ram, rank_state, rollout_ram, shards_of, width_of
 
-VERSIONS_IN_FLIGHT = 4  # the store keeps two versions; a third, and the learner's copy of it, while it is published
+VERSIONS_IN_FLIGHT = 3  # the store keeps two versions, or one and what has come of the next; a worker may still read a third
 PHANTOM_BYTES = 9_500  # a drawn film of 112 × 112 pixels as PNG, and its questions
 STEP_BYTES = 1_000  # metrics and TensorBoard
 GROUP_BYTES = 250  # two lines of the ledger

@@ -64,6 +64,15 @@ class RolloutPool:
         """
         return max(self.pool.update(version))
 
+    def begin_update(self, version: Version) -> None:
+        """As `update`, without waiting: who does not hold the version yet gets no requests. But all must hold the one before.
+
+        Raises:
+            RemoteFailure: as `update`, for the one before.
+        """
+        self.pool.settle()
+        self.pool.begin(version)
+
     def sleep(self) -> None:
         """Every worker gives its GPU memory back, until the next `update`. Raises RemoteFailure."""
         self.pool.update(ASLEEP)

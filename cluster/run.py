@@ -237,7 +237,7 @@ class Run:
         Up to `max_staleness` steps are asked for in advance: their responses are written while the learner learns.
         """
         training, step = stage.training.within(self.recipe.rollout.max_response_tokens), self.curriculum.record.steps
-        self._publish()
+        self._publish(wait=not training.max_staleness)
         self.flights.issue(stage, step)
         with self._phase("generate"):
             groups = self.flights.take(training, self.version)
@@ -289,15 +289,21 @@ class Run:
         """The learning rate of the present step."""
         return 0.1**self.roll_backs * training.rate(self.curriculum.record.steps)
 
-    def _publish(self) -> None:
-        """Brings the present weights to every rollout worker, and has each prove that it holds them."""
+    def _publish(self, wait: bool = True) -> None:
+        """Brings the present weights to every rollout worker, and has each prove that it holds them before it writes by them.
+
+        Without `wait` they do so while the run goes on; but none of them is more than one version behind.
+        """
         version = Version(self.lineage, self.version)
         if self.published == version:
             return
         probe = self.test[:: max(1, len(self.test) // PROBE_TASKS)][:PROBE_TASKS]
         with self._phase("publish"):
             self.workers.learner.publish(version, probe)
-            self.workers.rollouts.update(version)
+            if wait or self.published is None:
+                self.workers.rollouts.update(version)
+            else:
+                self.workers.rollouts.begin_update(version)
         self.published = version
 
     # -- stages and evaluation ------------------------------------------------------------------------------------

@@ -149,13 +149,22 @@ class WorkPool:
         Raises:
             RemoteFailure: no worker is left, and none may be started.
         """
+        self.begin(version)
+        return self.settle()
+
+    def begin(self, version: Any) -> None:
+        """As `update`, without waiting: `pump` brings them there, and who is not there yet gets no share."""
         if self._update_actor is None:
             raise ValueError(f"{self.kind} workers hold no version")
         self.version = version
+        self._bring_to_version(time.monotonic())
+
+    def settle(self) -> list[Any]:
+        """Waits until all that stand hold the pool's version, as `update` does."""
         while True:
             self.pump()
             standing = [w for w in self.workers.values() if w.health.state not in (State.STARTING, State.DRAINING)]
-            if standing and all(worker.health.version == version for worker in standing):
+            if standing and all(worker.health.version == self.version for worker in standing):
                 return [worker.proof for worker in standing]
 
     def forget(self) -> None:

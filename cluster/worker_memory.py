@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from actors.training import LOGITS_AT_ONCE
+from actors.training import LOGITS_AT_ONCE, WEIGHTS_AT_ONCE
 
 from .model_shape import ModelShape, Tower
 from .recipe import Recipe
@@ -60,21 +60,23 @@ def reward_memory() -> Memory:
 
 
 def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
-    """Of a rank, at the worst of three moments: learning, updating, publishing (ZeRO-3 gathers the whole weights for that)."""
+    """Of a rank, at the worst of three moments: learning, updating, publishing (ZeRO-3 gathers a bucket of weights for that,
+    which may be one large weight); on a CPU of a fourth, committing (rank 0 has the whole weights in RAM)."""
     learner, count, trained = recipe.learner, shape.parameters, shape.trained
     width, place = width_of(learner.dtype), "GPU" if learner.gpus else "RAM"
     state = rank_state(recipe, count, trained)
     shards = learner.workers if learner.zero_stage else 1
+    gathered = min(count * width, max(WEIGHTS_AT_ONCE, shape.vocabulary * shape.text.hidden * width))
     moments: dict[str, dict[str, float]] = {
         "learning": activations(recipe, shape),
         "updating": {} if learner.offload != "none" else {"gradients": state["gradients"] + UPDATE_BYTES * trained / shards},
-        "publishing": {"weights": count * width} if learner.zero_stage == 3 else {}}
+        "publishing": {"weights": state["weights"] + gathered} if learner.zero_stage == 3 else {}}
     if has_reference(recipe) and learner.offload != "none" and not learner.lora:
         moments["reading the reference"] = {"reference": count * width} | activations(recipe, shape, backward=False)
     libraries = GPU_LIBRARIES["learner"]
     if not learner.gpus:
         libraries = PROCESS_BYTES["learner"]
-        moments["publishing"] = {"weights": 2 * count * width}  # the copy that is published
+        moments["committing"] = {"weights": state["weights"] + count * width} if learner.zero_stage == 3 else {}
     parts = {when: state | more | {"libraries": libraries} for when, more in moments.items()}
     worst = max(parts, key=lambda when: sum(parts[when].values()))
     ram = learner_ram(recipe, count, trained) if learner.gpus else sum(parts[worst].values())
@@ -116,7 +118,7 @@ def offloaded_state(recipe: Recipe, count: int, trained: int) -> float:
 
 
 def learner_ram(recipe: Recipe, count: int, trained: int) -> float:
-    """A rank copies its whole weights to RAM to publish them; on CPU its state lies there too. Activations are not in it."""
+    """Rank 0 copies the whole weights to RAM to commit them; on CPU its state lies there too. Activations are not in it."""
     state = offloaded_state if recipe.learner.gpus else lambda *given: sum(rank_state(*given).values())
     return PROCESS_BYTES["learner"] + count * width_of(recipe.learner.dtype) + state(recipe, count, trained)
 

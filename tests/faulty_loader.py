@@ -18,9 +18,10 @@ class FaultyReader(WeightReader):
         """From here on the model's loader is faulty; sound again with ""."""
         model = self.model_runner.get_model()
         vars(model).pop("load_weights", None)
+        assert damage or self.spoilt, "the fault struck nothing"
         if damage:
             load, spoil = model.load_weights, DAMAGES[damage]
-            spoilt = []
+            self.spoilt = spoilt = []
 
             def load_spoilt(weights):
                 def given():
@@ -31,9 +32,7 @@ class FaultyReader(WeightReader):
                         if changed is not None:
                             yield name, changed
 
-                loaded = load(given())
-                assert spoilt, "the fault struck nothing"
-                return loaded
+                return load(given())
 
             model.load_weights = load_spoilt
 

@@ -2,7 +2,9 @@
 
 import socket
 import sys
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +58,35 @@ class RankHost:
         policy.packed, policy.model.get_decoder().config._attn_implementation = False, "sdpa"
 
     def state(self):
-        return {name: value.float().numpy() for name, value in self.made._state().items()}
+        return {name: value.float().numpy() for name, value in self.made.policy.state().items()}
+
+    def publish_watched(self, version, probe, bucket_bytes):
+        """Publishes; the most bytes of gathered weights that lived at a time."""
+        import deepspeed
+        from torch.multiprocessing.reductions import StorageWeakRef
+
+        lives, peaks, plain = {}, [], deepspeed.zero.GatheredParameters
+        living = lambda: [size for storage, size in lives.items() if not storage.expired()]  # noqa: E731
+
+        class Watched(plain):
+            def __enter__(self):
+                deadline = time.monotonic() + 2
+                while living() and time.monotonic() < deadline:  # Ray may need a moment to let go of what it sent
+                    time.sleep(0.01)
+                super().__enter__()
+                for parameter in self.params:
+                    storage = parameter.data.untyped_storage()
+                    lives[StorageWeakRef(storage)] = storage.nbytes()
+                peaks.append(sum(living()))
+
+        deepspeed.zero.GatheredParameters = Watched
+        self.made.policy.parts = partial(type(self.made.policy).parts, self.made.policy, bucket_bytes)
+        try:
+            self.made.publish(version, probe)
+        finally:
+            deepspeed.zero.GatheredParameters = plain
+            del self.made.policy.parts
+        return max(peaks)
 
     def logprobs(self, samples):
         return self.made._logprobs(self.made.policy, samples, 1.0)
@@ -102,10 +132,10 @@ class World:
         """New ranks; `zero` is laid over DeepSpeed's settings."""
         self.make_unchecked(zero, **dict(LearnerConfig(**{"micro_batch_tokens": 600} | config)))
 
-    def make_unchecked(self, zero={}, **config):
+    def make_unchecked(self, zero={}, store=None, **config):
         """As `make`, of a configuration that no recipe may have."""
         whole = LearnerConfig(micro_batch_tokens=600).model_copy(update=config)
-        self.all("make", dict(config=whole, model=self.model, prompt=PromptConfig(), store=None, seed=0), zero)
+        self.all("make", dict(config=whole, model=self.model, prompt=PromptConfig(), store=store, seed=0), zero)
 
     def all(self, method, *arguments):
         """What each host answers."""
@@ -148,6 +178,7 @@ def start_world(ranks, model):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     alike = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    hosts = [ray.remote(RankHost).options(num_cpus=0.25, runtime_env={"env_vars": alike | {"RANK": str(r), "LOCAL_RANK": str(r)}}
-                                          ).remote(r, ranks) for r in range(ranks)]
+    hosts = [ray.remote(RankHost).options(  # two threads: one hands over what the other publishes
+        num_cpus=0.25, max_concurrency=2, runtime_env={"env_vars": alike | {"RANK": str(r), "LOCAL_RANK": str(r)}}).remote(r, ranks)
+        for r in range(ranks)]
     return World(hosts, str(model))

@@ -5,13 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import ray
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load
 from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from actors.deepspeed_engine import checkpoint_layers, freeze
-from actors.training import Freeze, GrpoTraining, LearnerConfig
+from actors.encode import Encoder, PromptConfig
+from actors.policy import Policy
+from actors.training import Freeze, GrpoTraining, LearnerConfig, Lora
+from actors.waiting import wait_for
+from actors.weights import Version, WeightStore
 from ranks import ENTIRELY, same, two_groups
 
 LR = 1e-3
@@ -145,3 +151,23 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, tin
 def test_switches_that_do_not_go_together_are_refused(config, why):
     with pytest.raises(ValidationError, match=why):
         LearnerConfig(**config)
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=4, alpha=8)], ids=["full", "lora"])
+def test_publishing_gathers_one_bucket_at_a_time(two, tiny_model, tasks, lora):
+    """And what comes is what the ranks hold."""
+    bucket, store = 3 * 2**18, ray.remote(WeightStore).options(num_cpus=0, max_concurrency=9).remote()
+    two.make_unchecked(ENTIRELY, store=store, zero_stage=3, lora=lora)
+    two.call("sft", tasks, LR)
+    policy = Policy(tiny_model, Encoder(tiny_model, PromptConfig()), torch.float32)
+    wanted = policy.published({name: torch.from_numpy(value.copy()) for name, value in two.first("state").items()})
+    sizes = [value.nbytes for value in wanted.values()]
+    assert max(sizes) < bucket < sum(sizes) / 5
+    peaks = {}
+    for version, most in ((Version(0, 1), 2**40), (Version(0, 2), bucket)):
+        peaks[most] = max(two.all("publish_watched", version, tasks[:1], most))
+        references, _ = wait_for(store.fetch.remote(version), 60, "the store")
+        found = {name: value for part in ray.get(references, timeout=60) for name, value in load(b"".join(part)).items()}
+        assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert peaks[2**40] >= sum(sizes) and peaks[bucket] < 1.01 * bucket
+    ray.kill(store)

@@ -133,12 +133,16 @@ def test_ray_and_the_run_on_one_disk_share_its_space():
     (dict(gpus=(Gpu("L4", 22 * GIB),) * 8), "GPU", "a learner worker needs"),
     (dict(gpus=(GPU,) * 7), "workers", "4 × 1 GPU is more than this cluster can have"),
     (dict(run_disk=Disk(Path("/runs"), 200 * GIB, 900 * GIB, 2)), "disk of runs", "checkpoints"),
-    (dict(shm=Disk(Path("/dev/shm"), 20 * GIB, 20 * GIB, 1)), "shared memory", "the weights' files 52.2 GiB"),
     (dict(packages={"vllm": Package("1.0", build="cpu")}), "vllm", "rollout.gpus: 1 wants the build for cuda"),
 ])
 def test_a_7b_recipe_that_the_machine_cannot_hold(change, name, words, seven_billion):
     finding = not_ok(gpu_machine(**change), seven_billion)[name]
     assert finding.level == "fault" and words in finding.seen
+
+
+def test_a_store_that_is_too_small_for_the_versions_of_a_7b_model(seven_billion):
+    small = gpu_machine(shm=Disk(Path("/dev/shm"), 20 * GIB, 20 * GIB, 1))
+    assert "it is to hold 39.1 GiB of weights" in one(small, seven_billion, "shared memory", "warning").seen
 
 
 def test_a_cluster_is_asked_instead_of_the_machine(seven_billion):

@@ -24,7 +24,7 @@ from actors.model_parts import is_embedding, layer_of, part_of
 from actors.policy import Policy
 from actors.rollout import RolloutConfig
 from actors.trajectory import Sample
-from actors.weights import pack
+from actors.weights import bucket_of, files_of
 from cluster.errors import UserError
 from cluster.model_shape import shape_of
 from cluster.prepare import check_images
@@ -159,7 +159,11 @@ def test_the_parts_of_a_model_are_known_by_their_names(name, policy_of):
 def test_weights_travel_by_the_names_of_their_folder_and_come_back(name, folder_of, policy_of, tasks, tmp_path):
     policy = policy_of(name)
     state = policy.state()
-    sent = load(pack(policy.published(state)).tobytes())
+    sent = {}
+    for part in policy.parts(2**14):
+        bucket = load(b"".join(bucket_of(policy.published(part))))
+        assert not bucket.keys() & sent.keys()
+        sent |= bucket
     stored = load_file(folder_of(name) / "model.safetensors")
     assert sent.keys() == stored.keys() and all(torch.equal(value, stored[key]) for key, value in sent.items())
     assert any("lm_head" in key for key in sent) != policy.model.config.tie_word_embeddings
@@ -220,8 +224,7 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, 
                 for parameter in policy.model.parameters():
                     parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
             stale = await engine.difference(probe())
-            (tmp_path / "new").write_bytes(pack(policy.published(policy.state())).tobytes())
-            await engine.load(tmp_path / "new", "0.1")
+            await engine.load(files_of(bucket_of(policy.published(part)) for part in policy.parts(2**14)), "0.1")
             return first, stale, await engine.difference(probe())
         finally:
             engine.llm.shutdown()

@@ -15,8 +15,9 @@ from actors.policy import Policy
 from actors.rollout import RolloutConfig
 from actors.trajectory import Request, Sample
 from actors.waiting import RemoteFailure, wait_for
-from actors.weights import ASLEEP, Version, WeightStore, pack
+from actors.weights import ASLEEP, Version, WeightStore
 from faulty_loader import DAMAGES, FaultyWorker
+from sender import start_sender
 
 CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
 
@@ -29,6 +30,13 @@ def policy(tiny_model):
 @pytest.fixture(scope="module")
 def store(ray_session):
     return ray.remote(WeightStore).options(num_cpus=0).remote()
+
+
+@pytest.fixture(scope="module")
+def sender(store):
+    sender = start_sender(store)
+    yield sender
+    ray.kill(sender)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +54,12 @@ def logprobs(policy, samples, raw=False):
         return [policy(policy.collate(samples, [i], torch.device("cpu")), 1.0, raw)[0].numpy() for i in range(len(samples))]
 
 
-def publish(policy, store, task, version):
-    """Publishes the policy's weights with a probe that it computes."""
+def publish(policy, sender, task, version):
+    """Publishes the policy's weights, in buckets that cut layers apart, with a probe that it computes."""
     sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
     probe = [(task, sample, logprobs(policy, [sample], raw=True)[0])]
-    wait_for(store.publish.remote(Version(0, version), pack(policy.published(policy.state())), probe), 60, "the store")
+    buckets = [policy.published(part) for part in policy.parts(2**18)]
+    wait_for(sender.publish.remote(Version(0, version), buckets, probe), 60, "the sender")
 
 
 def generate(worker, requests, version, temperature=1.0):
@@ -58,9 +67,9 @@ def generate(worker, requests, version, temperature=1.0):
 
 
 @pytest.fixture
-def ready(policy, store, worker, phantom_tasks):
+def ready(policy, sender, worker, phantom_tasks):
     """The worker on version 1, which are the policy's weights."""
-    publish(policy, store, phantom_tasks[0], 1)
+    publish(policy, sender, phantom_tasks[0], 1)
     assert wait_for(worker.update.remote(Version(0, 1)), 120, "the worker") < 1e-4
     return worker
 
@@ -93,7 +102,7 @@ def test_the_same_seeds_give_the_same_responses(ready, phantom_tasks):
     assert first == second
 
 
-def test_new_weights_reach_an_engine_that_is_writing(ready, policy, store, phantom_tasks):
+def test_new_weights_reach_an_engine_that_is_writing(ready, policy, sender, phantom_tasks):
     """Every token keeps the version that wrote it, and has the log-probability that this version gives it."""
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}
     task = phantom_tasks[0]
@@ -103,7 +112,7 @@ def test_new_weights_reach_an_engine_that_is_writing(ready, policy, store, phant
             for parameter in policy.model.parameters():
                 parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
         after = {name: value.clone() for name, value in policy.model.state_dict().items()}
-        publish(policy, store, task, 4)
+        publish(policy, sender, task, 4)
         pending = ready.generate.remote(requests, 1.0, Version(0, 1))
         assert wait_for(ready.update.remote(Version(0, 4)), 120, "the worker") < 1e-4
         trajectories = [(g, t) for g in wait_for(pending, 120, "the worker") for t in g.trajectories]
@@ -119,13 +128,13 @@ def test_new_weights_reach_an_engine_that_is_writing(ready, policy, store, phant
         policy.model.load_state_dict(before)
 
 
-def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(ready, policy, store, phantom_tasks):
+def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(ready, policy, sender, phantom_tasks):
     state = {name: value.clone() for name, value in policy.model.state_dict().items()}
     state["lm_head.weight"][policy.encoder.image_token] = 50 * state["lm_head.weight"].mean(0).sign()
     original = policy.model.lm_head.weight.detach().clone()
     try:
         policy.model.load_state_dict(state)
-        publish(policy, store, phantom_tasks[0], 2)
+        publish(policy, sender, phantom_tasks[0], 2)
         wait_for(ready.update.remote(Version(0, 2)), 120, "the worker")
         groups = generate(ready, [Request("g", t, 4, 5) for t in phantom_tasks[:4]], 2)
     finally:
@@ -146,14 +155,14 @@ def test_the_model_runner_of_gpus_takes_the_mask(monkeypatch):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(ready, policy, store, phantom_tasks, damage):
+def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(ready, policy, sender, phantom_tasks, damage):
     """The learner moved on, and the engine's own loader lets fall what it is given."""
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}
     try:
         with torch.no_grad():
             for parameter in policy.model.parameters():
                 parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-        publish(policy, store, phantom_tasks[0], 3)
+        publish(policy, sender, phantom_tasks[0], 3)
         wait_for(ready.break_loader.remote(damage), 60, "rollout-0")
         with pytest.raises(RemoteFailure, match="does not hold weights version 0.3"):
             wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0")

@@ -209,6 +209,16 @@ def test_nobody_works_before_it_holds_the_version(open_pool, tmp_path):
     assert len(pids) == 3 and all((tmp_path / f"{pid}-4").exists() for pid in pids)
 
 
+def test_nobody_is_waited_for_where_the_version_may_come_while_the_run_goes_on(open_pool):
+    pool = open_pool(2, update=lambda actor, version: actor.update.remote(version))
+    pool.update(3)
+    ready(pool, 2)
+    pool.begin(4)
+    assert {worker.health.version for worker in pool.workers.values()} == {3}
+    assert pool.map(list(range(9)), lambda actor, numbers: actor.double_at.remote(4, numbers), WAIT_S) == list(range(0, 18, 2))
+    assert pool.settle() == [0.04, 0.04]
+
+
 def test_one_that_does_not_hold_the_version_is_replaced(open_pool, tmp_path):
     pool = open_pool(2, update=lambda actor, version: actor.update.remote(version))
     pool.update(4)

@@ -123,7 +123,7 @@ class Policy:
         """Takes up a commit's weights, whose hash is that of its manifest. Raises CheckpointError, OSError."""
         state = await asyncio.to_thread(Checkpoints.load_policy, commit)
         with commit.file(POLICY) as file:
-            await self.engine.load(file, str(state["version"]))
+            await self.engine.load([file], str(state["version"]))
         self.held = commit.name
 
     async def chat(self, body: dict[str, Any]) -> AsyncIterator[str]:
