@@ -7,6 +7,7 @@ answers, so that the run can wait for a rank by name, with a limit.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -28,18 +29,25 @@ from .trajectory import ScoredGroup
 from .waiting import RemoteFailure, cause, wait_for
 from .weights import Version
 
+GROW_S = 300.0  # between two tries to start more ranks
 RESTARTS = dict(limit=20, window_s=3600, backoff_s=0)  # Ray Train waits by itself
+ENDS = ("stop", "make_room")  # orders after which a rank ends
 
 
 class LearnerRestarted(RemoteFailure):
     """Ranks died, and all were started anew: what they held is lost, and the order was not carried out."""
 
 
+class MoreRanks(Exception):
+    """Why a rank ends that nothing is wrong with."""
+
+
 class DeskState(NamedTuple):
-    """`groups` have joined so far; `late` ranks have not answered the order that stands; `lost` says which ranks of the group
-    before died, and why."""
+    """`groups` have joined so far, the last of `ranks`; `late` ranks have not answered the order that stands; `lost` says which
+    ranks of the group before died, and why."""
 
     groups: int
+    ranks: int
     late: list[str]
     answers: dict[int, Any]
     lost: list[str]
@@ -48,8 +56,11 @@ class DeskState(NamedTuple):
 class Desk:
     """The mailbox between the run and the ranks: an asynchronous actor; one order at a time.
 
-    Ray Train starts all ranks anew when one dies. Each time they join as a new group, by a name of its own; an order that
-    was given to the group before is over then.
+    Ray Train starts all ranks anew when one dies, or fewer or more of them. Each time they join as a new group, by a name of its
+    own; an order that was given to the group before is over then.
+
+    Args:
+        ranks: as many are expected first.
     """
 
     def __init__(self, ranks: int) -> None:
@@ -85,11 +96,11 @@ class Desk:
             await self.news.wait_for(lambda: len(self.answers) == self.ranks or self.group != group)
             return [self.answers[rank] for rank in range(self.ranks)] if self.group == group else None
 
-    async def join(self, rank: int, group: str, node: str) -> int:
-        """A rank stands. Returns the number of the last order, which is not for it."""
+    async def join(self, rank: int, ranks: int, group: str, node: str) -> int:
+        """One of so many ranks stands. Returns the number of the last order, which is not for it."""
         async with self.news:
             if group != self.group:
-                self.group, self.joined, self.order = group, set(), None
+                self.group, self.ranks, self.joined, self.order = group, ranks, set(), None
                 self.lost_before, self.lost = self.lost, {}
                 self.groups += 1
             self.joined.add(rank)
@@ -118,7 +129,7 @@ class Desk:
 
     async def state(self) -> DeskState:
         late = [self._place(rank) for rank in range(self.ranks) if rank not in self.answers]
-        return DeskState(self.groups, late, self.answers, list(self.lost_before.values()))
+        return DeskState(self.groups, self.ranks, late, self.answers, list(self.lost_before.values()))
 
     def _place(self, rank: int) -> str:
         return f"{rank} on {self.nodes.get(rank, 'an unknown node')}"
@@ -140,20 +151,22 @@ class Learner:
         from .rank_faults import RankFaults
 
         self.config, self.meanwhile = config, meanwhile
-        self.groups = 0  # that the run knows of
+        self.groups, self.ranks = 0, config.workers  # groups that the run knows of, and how many ranks the last one has
+        self.grew = -math.inf  # when it was last asked to
         self.restarts = Restarts(**RESTARTS)
         os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.silent_s)
         self.desk = ray.remote(Desk).options(name=f"{run}/learner-desk", num_cpus=0, max_concurrency=1000,
                                              scheduling_strategy=place).remote(config.workers)
-        resources = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {})
-        if use_learner_resource:
-            resources["learner"] = 1
+        self.asks = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {}) | (
+            {"learner": 1} if use_learner_resource else {})
         trainer = TorchTrainer(
             learner_rank,
             train_loop_config=dict(config=config, prompt=prompt, model=str(model), desk=self.desk, store=store, seed=seed),
             torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
-            scaling_config=ScalingConfig(num_workers=config.workers, use_gpu=config.gpus > 0, resources_per_worker=resources,
-                                         placement_strategy=config.placement.upper()),
+            # Ray Train would grow at any time, and cost all steps since the last commit: `grow` chooses the moment.
+            scaling_config=ScalingConfig(num_workers=(config.fewest, config.workers) if config.min_workers else config.workers,
+                                         elastic_resize_monitor_interval_s=math.inf, use_gpu=config.gpus > 0,
+                                         resources_per_worker=self.asks, placement_strategy=config.placement.upper()),
             run_config=RunConfig(name="learner", storage_path=storage.uri, failure_config=FailureConfig(max_failures=-1),
                                  callbacks=[RankFaults(self.desk)]))
         self.failure: BaseException | None = None
@@ -193,14 +206,14 @@ class Learner:
             self.meanwhile()
         answers = wait_for(pending, 60, "the learner's desk")
         state = wait_for(self.desk.state.remote(), 10, "the learner's desk")
-        self.groups = state.groups
+        before, self.ranks, self.groups = self.ranks, state.ranks, state.groups
         if answers is None:
             self.restarts.died(time.monotonic())
             if self.restarts.wait_s(time.monotonic()) is None:
                 raise RemoteFailure(f"learner ranks died {len(self.restarts.deaths)} times within {self.restarts.window_s:g} s, "
                                     f"at last during {method}: {'; '.join(state.lost)}")
-            raise LearnerRestarted(f"learner ranks died during {method} ({'; '.join(state.lost) or 'nobody says why'}); "
-                                   f"all {self.config.workers} start anew")
+            anew = f"all {before} start anew" if self.ranks == before else f"{self.ranks} start anew, before there were {before}"
+            raise LearnerRestarted(f"learner ranks died during {method} ({'; '.join(state.lost) or 'nobody says why'}); {anew}")
         for rank, answer in enumerate(answers):
             if "error" in answer:
                 raise RemoteFailure(f"learner rank {rank} failed at {method}: {answer['error']}\n{answer['trace']}")
@@ -243,6 +256,22 @@ class Learner:
     def load(self, storage: Storage) -> None:
         self.order("load", storage=storage)
 
+    def grow(self) -> None:
+        """Right after a commit: where there are fewer ranks than there may be, and a node has room for one more, all are started
+        anew, as many as there is room for. The next order raises LearnerRestarted then.
+        """
+        if self.ranks == self.config.workers or time.monotonic() - self.grew < GROW_S:
+            return
+        from ray._private.state import available_resources_per_node
+
+        if any(all(free.get(name, 0) >= count for name, count in self.asks.items())
+               for free in available_resources_per_node().values()):
+            self.grew = time.monotonic()
+            # By itself Ray Train's coordinator looks at the nodes every 20 s, and would not know of a new one.
+            coordinator = ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator")
+            wait_for(coordinator.get_reserved_resources.remote("", recompute=True), 20, "Ray's autoscaling coordinator")
+            self.order("make_room")
+
     def export(self, folder: Path) -> None:
         """A Hugging Face folder that `AutoModelForImageTextToText`, `AutoProcessor` and vLLM load."""
         self.order("export", folder=str(folder))
@@ -262,10 +291,10 @@ def learner_rank(setup: dict[str, Any]) -> None:
     from .environment import quiet_libraries
 
     quiet_libraries()
-    rank, who = get_context().get_world_rank(), f"learner rank {get_context().get_world_rank()}'s desk"
-    desk, worker = setup["desk"], None
+    rank, ranks = get_context().get_world_rank(), get_context().get_world_size()
+    desk, worker, who = setup["desk"], None, f"learner rank {rank}'s desk"
     group = broadcast_from_rank_zero(uuid.uuid4().hex)
-    done = wait_for(desk.join.remote(rank, group, ray.util.get_node_ip_address()), 60, who)
+    done = wait_for(desk.join.remote(rank, ranks, group, ray.util.get_node_ip_address()), 60, who)
     while True:
         order = wait_for(desk.take.remote(done), 60, who)
         if order is None:
@@ -275,10 +304,12 @@ def learner_rank(setup: dict[str, Any]) -> None:
             if worker is None:
                 from .deepspeed_rank import DeepSpeedRank
 
-                worker = DeepSpeedRank(setup, rank, get_context().get_world_size())
-            answer = {"value": getattr(worker, method)(**arguments) if method != "stop" else None}
+                worker = DeepSpeedRank(setup, rank, ranks)
+            answer = {"value": getattr(worker, method)(**arguments) if method not in ENDS else None}
         except Exception as error:  # noqa: BLE001 - told to the run, which names the rank
             answer = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
         wait_for(desk.answer.remote(rank, done, group, answer), 60, who)
         if method == "stop":
             return
+        if method == "make_room":
+            raise MoreRanks("there is room for more ranks")  # Ray Train starts as many as it can after a failure

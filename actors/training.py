@@ -45,6 +45,8 @@ class LearnerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: PositiveInt = 1
+    min_workers: PositiveInt | None = Field(None, description="so few go on where a node is lost and no other has room; all workers "
+                                            "where left out. Nodes must offer the custom resource learner")
     cpus: PositiveFloat = 1
     gpus: float = Field(0, ge=0)
     placement: Literal["pack", "spread", "strict_pack", "strict_spread"] = Field("pack", description="workers on as few nodes "
@@ -67,6 +69,17 @@ class LearnerConfig(BaseModel):
     timeout_s: PositiveFloat = Field(600, description="for one order: a step, a commit, the start")
     silent_s: PositiveFloat = Field(120, description="a rank that gives no sign of life for so long is taken for dead; then "
                                     "all ranks start anew from the last commit")
+
+    @property
+    def fewest(self) -> int:
+        """Ranks without which there is no learner."""
+        return self.min_workers or self.workers
+
+    @model_validator(mode="after")
+    def _fewer_are_no_more(self) -> "LearnerConfig":
+        if self.fewest > self.workers:
+            raise ValueError(f"min_workers: {self.min_workers} is more than workers, {self.workers}")
+        return self
 
     @model_validator(mode="after")
     def _zero_can(self) -> "LearnerConfig":

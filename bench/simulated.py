@@ -138,7 +138,7 @@ class SimulatedLearner:
     def start_stage(self, *_: Any, **__: Any) -> None:
         pass
 
-    publish = load = export = start_stage
+    publish = load = grow = export = start_stage
 
     def save(self, storage: Any) -> dict[str, str]:
         return {}

@@ -57,14 +57,16 @@ def footprint(recipe: Recipe) -> Footprint:
 
 
 def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | None:
-    """One line on the first resource ("CPU", "GPU") of which all workers together want more than `limits` has, or None."""
+    """One line on the first resource ("CPU", "GPU") of which all workers together, as few as a run goes on with, want more than
+    `limits` has, or None."""
+    counts = {name: getattr(part, "fewest", part.workers) for name, part in roles.items()}
     for resource, field in (("CPU", "cpus"), ("GPU", "gpus")):
-        needs = {name: part.workers * getattr(part, field, 0) for name, part in roles.items()}
+        needs = {name: counts[name] * getattr(part, field, 0) for name, part in roles.items()}
         total, limit = math.fsum(needs.values()), limits.get(resource, 0.0)
         if total > limit + 1e-9:
             worst = max(needs, key=lambda name: needs[name])
             part = roles[worst]
-            return (f"{worst}.workers: {part.workers} × {getattr(part, field):g} {resource} is more than this cluster can "
+            return (f"{worst}.workers: {counts[worst]} × {getattr(part, field):g} {resource} is more than this cluster can "
                     f"have: all workers together need {total:g} {resource}, it has at most {limit:g}; "
                     f"lower {worst}.workers or {worst}.{field}")
     return None

@@ -29,12 +29,12 @@ class Ask:
 
 
 def asks_of(roles: Mapping[str, Role], learner: bool) -> list[Ask]:
-    """The workers that hold resources; see `workers.Workers`.
+    """The workers that hold resources, as few as a run goes on with; see `workers.Workers`.
 
     Args:
         learner: whether some node offers the resource of this name; then each rank wants one.
     """
-    return [Ask(kind, part.workers, part.cpus, getattr(part, "gpus", 0), float(learner and kind == "learner"))
+    return [Ask(kind, getattr(part, "fewest", part.workers), part.cpus, getattr(part, "gpus", 0), float(learner and kind == "learner"))
             for kind, part in roles.items()]
 
 

@@ -76,6 +76,8 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
     if recipe.rollout.max and recipe.rollout.max > recipe.rollout.workers:
         notes.append(f"rollout workers may grow to {recipe.rollout.max}; this is for {recipe.rollout.workers}")
     notes += _slow_adapters(recipe)
+    if recipe.learner.fewest < recipe.learner.workers:
+        notes.append(f"learner workers may be up to {recipe.learner.workers}; this is for {recipe.learner.fewest}")
     cache = memory["rollout"].parts["KV cache"]
     known = not recipe.rollout.gpus or size is not None
     sequences = int(cache // sequence_bytes(recipe, shape)) if known else None

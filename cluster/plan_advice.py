@@ -235,10 +235,11 @@ def _less_cache(recipe: Recipe, plan: Plan, _: Fault) -> Settings:
 
 
 def _fewer(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
-    kind, workers = fault.kind, recipe.roles[fault.kind].workers
+    kind, part = fault.kind, recipe.roles[fault.kind]
+    workers, key = getattr(part, "fewest", part.workers), "min_workers" if getattr(part, "min_workers", None) else "workers"
     fewer = max(1, workers - (int(fault.excess) if fault.about == "nodes" else 1))
-    least = {f"{kind}.min": fewer} if (getattr(recipe.roles[kind], "min", None) or 0) > fewer else {}
-    return {f"{kind}.workers": fewer} | least if fewer < workers else {}
+    least = {f"{kind}.min": fewer} if (getattr(part, "min", None) or 0) > fewer else {}
+    return {f"{kind}.{key}": fewer} | least if fewer < workers else {}
 
 
 def _fewer_rollouts(recipe: Recipe, plan: Plan, _: Fault) -> Settings:

@@ -71,6 +71,10 @@ def check_fits(roles: Mapping[str, Role]) -> None:
 
     if fault := lacking(roles, cluster_limits()):
         raise UserError(fault)
+    if "learner" in roles and roles["learner"].fewest < roles["learner"].workers and not has_learner_resource():
+        # Ray Train starts as many as TOTAL resources would hold, those of other workers among them.
+        raise UserError("learner.min_workers: no node of this cluster offers the custom resource learner, by which Ray Train knows "
+                        "for how many ranks there is room; start nodes with --resources='{\"learner\": 1}', or leave min_workers out")
     if state.get_max_resources_from_cluster_config():
         return  # what nodes the autoscaler may bring is its affair
     nodes = nodes_of([{"name": node["NodeManagerAddress"], "resources": node["Resources"], "gpu_bytes": None}

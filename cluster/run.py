@@ -437,6 +437,8 @@ class Run:
             digests = self.workers.learner.save(folder)
             self.folder.flush()
             self.checkpoints.commit(folder, digests, self._state())
+            if not (self.stopping or self.curriculum.finished):
+                self.workers.learner.grow()
         self.committed = time.monotonic()
         self._commit_s = self.committed - start
 

@@ -132,8 +132,10 @@ def open_run(recipe: Recipe, path: Path, display: KeptDisplay) -> Iterator[Run]:
             patience = Patience(path.name, display, control)
             with turn(str(path), worker_bundles(recipe), patience.wait):
                 patience.tell("starting")
+                ranks = recipe.learner.workers
+                fewest = f"{recipe.learner.fewest} to " if recipe.learner.fewest < ranks else ""
                 display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
-                            f"{recipe.learner.workers} learner workers")
+                            f"{fewest}{ranks} learner workers")
                 workers = stack.enter_context(Workers(recipe, path, prepared))
             run = Run(recipe, prepared, folder, workers, display, control)
             display.at = lambda: run.step

@@ -65,7 +65,7 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     learner, count, trained = recipe.learner, shape.parameters, shape.trained
     width, place = width_of(learner.dtype), "GPU" if learner.gpus else "RAM"
     state = rank_state(recipe, count, trained)
-    shards = learner.workers if learner.zero_stage else 1
+    shards = learner.fewest if learner.zero_stage else 1
     gathered = min(count * width, max(WEIGHTS_AT_ONCE, shape.vocabulary * shape.text.hidden * width))
     moments: dict[str, dict[str, float]] = {
         "learning": activations(recipe, shape),
@@ -91,7 +91,8 @@ def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     is a float32 master copy of the weights. What is offloaded is in `offloaded_state` instead.
     """
     learner, stage = recipe.learner, recipe.learner.zero_stage
-    width, ranks, held = width_of(learner.dtype), learner.workers, count + (trained if learner.lora else 0)
+    # Of an elastic learner's ranks: the fewer there are, the more each holds.
+    width, ranks, held = width_of(learner.dtype), learner.fewest, count + (trained if learner.lora else 0)
     optimiser = 8 if learner.dtype == "float32" and stage == 0 else 12
     # On a GPU the bucket is taken whole however small the model is, twice where ZeRO-3 overlaps; in RAM unused pages are free.
     bucket = BUCKET * width * (2 if stage == 3 else 1) if learner.gpus and stage else 0
@@ -109,7 +110,7 @@ def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
 def offloaded_state(recipe: Recipe, count: int, trained: int) -> float:
     """Bytes of RAM that a rank holds all the time beside its GPU: master weights, moments and gradients of its shard in float32,
     the reference, and where they are offloaded its shard of the weights."""
-    learner, ranks = recipe.learner, recipe.learner.workers
+    learner, ranks = recipe.learner, recipe.learner.fewest
     if learner.offload == "none":
         return 0.0
     weights = count / ranks if learner.offload == "parameters" else 0

@@ -147,6 +147,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, tin
     (dict(offload="parameters", gpus=1, zero_stage=2), "set zero_stage to 3, found 2"),
     (dict(dtype="bfloat16"), "bfloat16 needs gradients and master weights in float32: set zero_stage to 1 or 2 or 3"),
     (dict(lr_scale={"eyes": 1}), "vision"),
+    (dict(workers=2, min_workers=3), "min_workers: 3 is more than workers, 2"),
 ])
 def test_switches_that_do_not_go_together_are_refused(config, why):
     with pytest.raises(ValidationError, match=why):

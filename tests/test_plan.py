@@ -227,6 +227,15 @@ def test_ranks_go_where_the_learner_resource_is_and_others_leave_it_alone():
     assert seats(asks, ["1x8x80,learner=4", "1x8x80"])[1] == {"learner": 4}
 
 
+def test_fewer_ranks_that_go_on_are_enough_and_hold_more_each():
+    nodes, settings = [Node("n", 4.0, learner=1.0)], ["learner.workers=4", "learner.zero_stage=2"]
+    plan = quickstart(nodes, *settings, "learner.min_workers=1")
+    assert plan.fits and plan.placement.seats[0].holds["learner"] == 1
+    assert "learner workers may be up to 4; this is for 1" in plan.notes
+    assert not quickstart(nodes, *settings).fits
+    assert plan.memory["learner"].total > quickstart(nodes, *settings).memory["learner"].total
+
+
 def test_cpus_are_of_a_node_as_well():
     assert seats([Ask("reward", 3, 2)], ["3x0,cpus=3"])[1] == {}
     assert seats([Ask("reward", 3, 2)], ["2x0,cpus=3"])[1] == {"reward": 1}
@@ -286,6 +295,7 @@ def test_advice_that_is_followed_fits(seven, cluster, settings):
     ([Node("n", 2.0, ram=9 * GIB)], ["rollout.kv_cache_gib=4"]),
     ([Node("n", 2.0)], ["rollout.max_model_tokens=1000000"]),
     ([Node("n", 1.0)], ["rollout.cpus=2", "rollout.workers=3", "rollout.min=2", "rollout.max=4"]),
+    ([Node("n", 4.0, learner=1.0)], ["learner.workers=4", "learner.min_workers=3"]),
 ])
 def test_advice_for_cpus_that_is_followed_fits(nodes, settings):
     advice = advise(quickstart(nodes, *settings))
