@@ -19,10 +19,12 @@ of two threads in an environment of its own (`scripts/peers.sh` makes it): trans
 generation batch, attention by SDPA, fp32, no gradient checkpointing, no checkpoints or trackers, and the largest micro-batch,
 which was the fastest of those tried. (Its vLLM mode wants a GPU.)
 
-Both stand all the time and take turns of some steps each, ours first and TRL's first by turns; a step is timed from the end of
-the one before, with everything in it. Each side's first turn warms it up and is left out. What the resting side burns meanwhile
-is told. A repetition gives one ratio, the median of our steps' completions/s over that of TRL's; the ratio of a shape is their
-median, and its spread the smallest and largest. The last line is one JSON object.
+Both stand all the time and take turns of some steps each; a step is timed from the end of the one before, with everything in
+it. Each side's first turn warms it up and is left out. The resting side burns nothing: TRL waits for a line, and all our
+processes but the driver are stopped by SIGSTOP; what is burned nevertheless is told, for both, and what a step burns. A pair of
+turns gives one ratio, the median of our steps' completions/s over that of TRL's; the ratio of a shape is their median, and its
+spread the smallest and largest. Tokens a completion are told for both sides; they differ by chance alone. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -60,6 +63,8 @@ from .taught_lengths import teach_lengths
 
 CORES = 2
 GROUP = 8
+RESTING_S = 3600.0  # for which our workers may be silent: they are stopped while TRL has its turn
+SIDES = ("ours", "trl")
 PEER_S = 300.0  # that TRL may take to stand, or for a step
 ROOT = Path(__file__).parent.parent
 PEER = ROOT / ".peers" / "trl" / "bin" / "python"
@@ -194,10 +199,10 @@ def our_recipe(shape: Shape, data: Path, model: Path, folder: Path, changes: Seq
                                  "credit": "response", "process_weight": 0.0, "clip_low": 0.2, "clip_high": 0.3,
                                  "dual_clip": None}}],
         "rollout": {"workers": 2, "cpus": 0.5, "threads": 1, "temperature": 1.0, "max_response_tokens": shape.most_tokens,
-                    "max_model_tokens": shape.most_tokens + 128},
+                    "max_model_tokens": shape.most_tokens + 128, "silent_s": RESTING_S},
         "reward": {"workers": 1, "cpus": 0.1, "rules": {"process": 0, "reason": 0, "gates": [], "own": {
             "luck": {"rule": "bench.cheap_reward:luck", "weight": 0.3}}}},
-        "learner": {"workers": 2, "cpus": 0.4, "threads": 1},
+        "learner": {"workers": 2, "cpus": 0.4, "threads": 1, "silent_s": RESTING_S},
         "evaluation": {"val_per_family": 4, "test_per_family": 4}, "checkpoint": {"every_minutes": 1000}, "guards": []}))
     return load_recipe(path, changes)
 
@@ -225,7 +230,8 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
     recipe = our_recipe(shape, data, model, folder, changes)
     ours: list[list[Step]] = []
     theirs: list[list[Step]] = []
-    burned: list[float] = []
+    working: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+    resting: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     display = Ours(shape)
     with Peer(peer_settings(shape, read_tasks(data), model, folder), folder) as peer, ray_cluster(recipe.roles), \
             open_run(recipe, folder / "runs" / "ours", KeptDisplay(display, "ours")) as run:
@@ -233,29 +239,67 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
             steps = shape.steps if ours else shape.warm_up
             ours.append(display.steps[:])
             display.steps.clear()
-            before, began = cpu_seconds(peer.process.pid), time.perf_counter()
-            theirs.append(peer.turn(steps))
-            burned.append((cpu_seconds(peer.process.pid) - before) / (time.perf_counter() - began))
+            working["ours"].append(burned.since_last("ours"))
+            resting["trl"].append(burned.since_last("trl"))
+            with all_stopped(apart=peer.process.pid):
+                theirs.append(peer.turn(steps))
+                working["trl"].append(burned.since_last("trl"))
+                resting["ours"].append(burned.since_last("ours"))
             run.stopping = len(ours) > (turns or shape.turns)
             return shape.steps
 
+        burned = Burned(peer.process.pid)
         display.left, display.turn_over = shape.warm_up, turn_over
         run.train()
         run.close()
-    return summary(name, ours[1:], theirs[1:]) | {f"cores_burned_at_rest_{name}": round(median(burned[1:]), 3)}
+    return summary(name, ours[1:], theirs[1:]) | {
+        f"cpu_s_per_step_{name}": {side: round(median(cpu for _, cpu in spans[1:]) / shape.steps, 2)
+                                   for side, spans in working.items()},
+        f"cores_burned_at_rest_{name}": {side: round(median(cpu / seconds for seconds, cpu in spans[1:]), 4)
+                                         for side, spans in resting.items()}}
 
 
-def cpu_seconds(apart: int) -> float:
-    """CPU time so far of all processes of this side; `apart` is not one of them."""
-    total = 0.0
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        try:
-            if process.pid != apart:
+def own_processes(apart: int) -> list[psutil.Process]:
+    """Those that this one started, and those that they started; `apart`, and what it started, are not among them."""
+    return [process for child in psutil.Process().children() if child.pid != apart
+            for process in (child, *child.children(recursive=True))]
+
+
+@contextmanager
+def all_stopped(apart: int) -> Iterator[None]:
+    """Our processes but this one stand still."""
+    stopped = own_processes(apart)
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in stopped:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+class Burned:
+    """CPU seconds of a side; `peer` is TRL's process."""
+
+    def __init__(self, peer: int) -> None:
+        self.peer = peer
+        self.last = {side: (time.perf_counter(), self._cpu_seconds(side)) for side in SIDES}
+
+    def since_last(self, side: str) -> tuple[float, float]:
+        """(seconds, CPU seconds) since it was asked last for this side."""
+        (began, before), (now, total) = self.last[side], (time.perf_counter(), self._cpu_seconds(side))
+        self.last[side] = now, total
+        return now - began, total - before
+
+    def _cpu_seconds(self, side: str) -> float:
+        total = 0.0
+        for process in [psutil.Process(self.peer)] if side == "trl" else [psutil.Process(), *own_processes(self.peer)]:
+            with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
                 total += times.user + times.system
-        except psutil.NoSuchProcess:
-            pass
-    return total
+        return total
 
 
 def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence[Step]]) -> dict[str, Any]:
@@ -264,7 +308,8 @@ def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence
 
     ratios = [rate(a) / rate(b) for a, b in zip(ours, theirs, strict=True)]
     flat = {"ours": sum(ours, []), "trl": sum(theirs, [])}
-    told: dict[str, Any] = {f"ratio_{name}": round(median(ratios), 3), f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)]}
+    told: dict[str, Any] = {f"ratio_{name}": round(median(ratios), 3),
+                            f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)]}
     for side, steps in flat.items():
         told |= {f"{side}_completions_per_s_{name}": round(rate(steps), 2),
                  f"{side}_tokens_per_completion_{name}": round(sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1)}
