@@ -310,7 +310,7 @@ def test_what_changes_no_result_is_advised_first(seven):
 def test_where_nothing_helps_it_is_said(seven):
     plan = seven("1x8x12")
     advice = advise(plan)
-    assert advice.settings is None and advice.needs["learner"] > 12 * GIB
+    assert advice.settings is None and advice.needs["rollout"] > 12 * GIB
     assert "no settings were found" in to_dict(plan, advice)["summary"]
 
 
