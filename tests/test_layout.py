@@ -10,7 +10,8 @@ from actors.encode import Encoder, PromptConfig
 from actors.policy import FORBIDDEN_BIAS
 from actors.training import GrpoTraining
 from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
-from ranks import ENTIRELY
+from actors.waiting import wait_for
+from ranks import ENTIRELY, same
 from rewards.verdict import Verdict
 
 TRAINING = GrpoTraining(credit="response", process_weight=0)
@@ -74,3 +75,23 @@ def test_the_gradient_is_the_plain_one(one, two, batches, plain, ranks, zero_sta
     for name, wanted in plain[batch].items():
         assert np.linalg.norm(ours[name] - wanted) <= 1e-5 * np.linalg.norm(wanted) + 1e-7 * whole, name
     assert row["grad_norm"] == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("zero_stage", [2, 3])
+def test_a_rank_of_films_and_one_of_text_go_on_together(one, two, batches, zero_stage):
+    """Ranks that wait for each other in every layer: forward alone, with other numbers of micro-batches, and with no group of one's own."""
+    films, text = ([Sample(s.group.prompt_ids, s.group.task.images, t.ids) for s in groups for t in s.group.trajectories]
+                   for groups in (batches["films"][:1], batches["text"]))
+    assert all(sample.images for sample in films) and not any(sample.images for sample in text)
+    one.make(micro_batch_tokens=250)
+    two.make(zero=ENTIRELY, zero_stage=zero_stage, micro_batch_tokens=250)
+    wanted = one.first("logprobs", films + text)
+    found = wait_for([host.logprobs.remote(samples) for host, samples in zip(two.hosts, (films, text))], 120, "the ranks")
+    assert max(np.abs(a - b).max() for a, b in zip(found[0] + found[1], wanted, strict=True)) < 1e-4
+    before = two.first("state")
+    for groups, updates in ((batches["text"][:1], 1), (batches["both"], 2)):  # an update has one group: a rank has none
+        training = TRAINING.model_copy(update={"updates_per_step": updates})
+        rows = [world.call("grpo", groups, training, 1e-6, 1.0) for world in (one, two)]
+        assert rows[1]["loss"] == pytest.approx(rows[0]["loss"], rel=1e-4, abs=1e-7)
+        assert rows[1]["grad_norm"] == pytest.approx(rows[0]["grad_norm"], rel=1e-4)
+    assert not same(two.first("state"), before)

@@ -5,32 +5,21 @@ from safetensors.torch import load_file
 
 from actors.storage import POLICY, Storage
 from actors.training import Freeze, Lora
-from ranks import ENTIRELY, same, start_world
+from ranks import ENTIRELY, same
 
 LR = 1e-3
-
-
-@pytest.fixture(scope="module")
-def worlds(ray_session, tiny_model):
-    """By the number of their ranks."""
-    made = {ranks: start_world(ranks, tiny_model) for ranks in (1, 2)}
-    yield made
-    for world in made.values():
-        world.end()
 
 
 @pytest.mark.parametrize("config", [
     dict(zero_stage=0, freeze=Freeze(embedding=True)), dict(zero_stage=1, dtype="bfloat16"),
     dict(zero_stage=2, freeze=Freeze(vision=True, layers=1)), dict(zero_stage=2, lora=Lora(rank=4)),
-    dict(zero_stage=3, lr_scale={"vision": 0.5}, freeze=Freeze(projector=True)), dict(zero_stage=3, dtype="bfloat16")], ids=str)
-def test_a_commit_goes_on_with_another_number_of_ranks(worlds, phantom_tasks, tmp_path, config):
-    one, two = worlds[1], worlds[2]
-
-    def moved(ranks, place):
-        """The last world's commit in a new world of so many ranks."""
-        worlds[ranks].make(zero=ENTIRELY, weight_decay=0.1, **config)
-        worlds[ranks].call("load", place)
-        return worlds[ranks].first("optimiser"), worlds[ranks].first("state")
+    dict(zero_stage=3, dtype="bfloat16", lr_scale={"vision": 0.5}, freeze=Freeze(projector=True))], ids=str)
+def test_a_commit_goes_on_with_another_number_of_ranks(one, two, phantom_tasks, tmp_path, config):
+    def moved(world, place):
+        """A commit in new ranks."""
+        world.make(zero=ENTIRELY, weight_decay=0.1, **config)
+        world.call("load", place)
+        return world.first("optimiser"), world.first("state")
 
     def commit(world, name):
         place = Storage(str(tmp_path / name))
@@ -46,8 +35,8 @@ def test_a_commit_goes_on_with_another_number_of_ranks(worlds, phantom_tasks, tm
     straight = two.call("sft", phantom_tasks[4:8], LR)
     end, end_weights = two.first("optimiser"), two.first("state")
 
-    for ranks, place in ((1, by_two), (2, None)):
-        (held, told, steps), state = moved(ranks, place or commit(one, "one"))
+    for world, place in ((one, by_two), (two, None)):
+        (held, told, steps), state = moved(world, place or commit(one, "one"))
         assert same(held, first[0]) and same(state, weights)
         assert (told, steps) == first[1:] and steps == [1.0]
         assert not (tmp_path / "two" / "resharded").exists()
@@ -56,6 +45,6 @@ def test_a_commit_goes_on_with_another_number_of_ranks(worlds, phantom_tasks, tm
     assert two.call("sft", phantom_tasks[4:8], LR) == straight
     assert same(two.first("optimiser")[0], end[0]) and same(two.first("state"), end_weights)
 
-    moved(1, by_two)
+    moved(one, by_two)
     row = one.call("sft", phantom_tasks[4:8], LR)
     assert row["loss"] == pytest.approx(straight["loss"], rel=1e-5)
