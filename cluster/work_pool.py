@@ -162,10 +162,10 @@ class WorkPool:
     def settle(self) -> list[Any]:
         """Waits until all that stand hold the pool's version, as `update` does."""
         while True:
-            self.pump()
             standing = [w for w in self.workers.values() if w.health.state not in (State.STARTING, State.DRAINING)]
             if standing and all(worker.health.version == self.version for worker in standing):
                 return [worker.proof for worker in standing]
+            self.pump()
 
     def forget(self) -> None:
         """Drops what was handed in, answered or not: nobody waits for it any more."""
