@@ -132,9 +132,10 @@ class Engine:
 
         worst = 0.0
         parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-        for task, sample, expected in probe:
-            ids = [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()]
-            output = await self.finish(await self.submit(ids, sample.images, parameters))
+        queues = [await self.submit([*self.encoder.prompt_ids(task), *sample.response_ids.tolist()], sample.images, parameters)
+                  for task, sample, _ in probe]  # all at once: one forward where they fit
+        for (task, sample, expected), queue in zip(probe, queues, strict=True):
+            output = await self.finish(queue)
             start = len(sample.prompt_ids)
             if not np.array_equal(output.prompt_token_ids, [*sample.prompt_ids, *sample.response_ids]):
                 raise PromptMismatch(f"task {task.id!r}: the engine reads {len(output.prompt_token_ids)} tokens, the learner "

@@ -16,8 +16,9 @@ flat). Both are strictly on-policy: a step's completions are written by the weig
 This side is a whole run as `curlvpr train` makes it, with run folder, ledger and metrics: two rollout workers (vLLM) and two
 learner ranks (DeepSpeed) of one thread each, a reward worker, weights published and proven after every step. TRL is one process
 of two threads in an environment of its own (`scripts/peers.sh` makes it): transformers generation, its defaults for the
-generation batch, attention by SDPA, fp32, no gradient checkpointing, no checkpoints or trackers, and the largest micro-batch,
-which was the fastest of those tried. (Its vLLM mode wants a GPU.)
+generation batch, attention by SDPA, fp32, no gradient checkpointing, no checkpoints or trackers, and micro-batches of 64: of
+16, 32 and 64, tried for the first shape, these took the least CPU time (4.8, 5.7 and 3.8 s a step, on a busy machine). Its vLLM
+mode wants a GPU.
 
 Both stand all the time and take turns of some steps each; a step is timed from the end of the one before, with everything in
 it. Each side's first turn warms it up and is left out. The resting side burns nothing: TRL waits for a line, and all our
