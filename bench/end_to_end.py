@@ -310,7 +310,7 @@ def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence
     ratios = [rate(a) / rate(b) for a, b in zip(ours, theirs, strict=True)]
     flat = {"ours": sum(ours, []), "trl": sum(theirs, [])}
     told: dict[str, Any] = {f"ratio_{name}": round(median(ratios), 3),
-                            f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)]}
+                            f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)], f"turns_{name}": len(ratios)}
     for side, steps in flat.items():
         told |= {f"{side}_completions_per_s_{name}": round(rate(steps), 2),
                  f"{side}_tokens_per_completion_{name}": round(sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1)}

@@ -36,21 +36,20 @@ from actors.trajectory import Group, ScoredGroup, Trajectory
 from curriculum.phantom_set import PhantomConfig, draw_phantom_set
 from rewards.verdict import Verdict
 
-GROUP = 8
 LR = 1e-5
 
 
-def draw_groups(encoder: Encoder, tasks: Sequence, count: int, low: int, high: int, seed: int) -> list[ScoredGroup]:
-    """Groups of responses of random text, `low` to `high` tokens, with random rewards."""
+def draw_groups(encoder: Encoder, tasks: Sequence, count: int, size: int, low: int, high: int, seed: int) -> list[ScoredGroup]:
+    """`count` groups of `size` responses of random text, `low` to `high` tokens, with random rewards."""
     rng = np.random.default_rng(seed)
     words = np.setdiff1d(np.arange(len(encoder.tokenizer)), encoder.forbidden(len(encoder.tokenizer)))
     groups = []
     for number, task in enumerate(tasks[:count]):
-        lengths = rng.integers(low, high + 1, GROUP)
+        lengths = rng.integers(low, high + 1, size)
         trajectories = tuple(
             Trajectory("", rng.choice(words, n).astype(np.int32), np.full(n, -6, np.float32), np.zeros(n, np.int32),
                        np.arange(1, n + 1, dtype=np.int32), "stop", 0) for n in lengths)
-        verdicts = tuple(Verdict(r, r, 1.0, r, 0.0, 0.0, None, ()) for r in rng.random(GROUP))
+        verdicts = tuple(Verdict(r, r, 1.0, r, 0.0, 0.0, None, ()) for r in rng.random(size))
         groups.append(ScoredGroup(Group(str(number), task, encoder.expand(task), trajectories), verdicts))
     return groups
 
@@ -114,7 +113,9 @@ class PaddedLoop:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
-    parser.add_argument("--tasks", type=int, default=32, help="groups of eight responses in a batch")
+    parser.add_argument("--tasks", type=int, default=32, help="groups of responses in a batch")
+    parser.add_argument("--group", type=int, default=8, help="responses in a group")
+    parser.add_argument("--hidden", type=int, default=TinyModelConfig().hidden, help="size of the model's language layers")
     parser.add_argument("--lengths", type=int, nargs=2, default=(16, 512), help="of responses, in tokens")
     parser.add_argument("--padded-size", type=int, default=8, help="samples in a micro-batch of the padded loop")
     parser.add_argument("--micro-batch-tokens", type=int, default=LearnerConfig().micro_batch_tokens, help="of the learner")
@@ -136,11 +137,12 @@ def compare(place: Path, given: argparse.Namespace) -> dict[str, float]:
     from actors.deepspeed_rank import DeepSpeedRank
 
     tasks = [t for t in draw_phantom_set(PhantomConfig(train=2 * given.tasks, val=4, test=4), place) if t.family != "report"]
-    folder = make_tiny_model(TinyModelConfig(vision_steps=0), [f"{t.question} {t.reference}" for t in tasks], place / "model")
+    model = TinyModelConfig(vision_steps=0, hidden=given.hidden)
+    folder = make_tiny_model(model, [f"{t.question} {t.reference}" for t in tasks], place / "model")
     config = LearnerConfig(threads=2, micro_batch_tokens=given.micro_batch_tokens)
     rank = DeepSpeedRank(dict(config=config, model=str(folder), prompt=PromptConfig(), store=None, seed=0), 0, 1)
     tasks = list({task.images: task for task in tasks}.values())  # each on a film of its own
-    groups = draw_groups(rank.encoder, tasks, given.tasks, *given.lengths, seed=0)
+    groups = draw_groups(rank.encoder, tasks, given.tasks, given.group, *given.lengths, seed=0)
     training = GrpoTraining(dual_clip=None)
     loop = PaddedLoop(folder, rank.encoder, config, given.padded_size)
     tokens = sum(len(t.ids) for g in groups for t in g.group.trajectories)
@@ -160,7 +162,7 @@ def compare(place: Path, given: argparse.Namespace) -> dict[str, float]:
         elif not given.json:
             print(f"pass {number}: learner {times['learner'][-1]:.2f} s, padded loop {times['padded'][-1]:.2f} s")
     ratios = sorted(theirs / ours for ours, theirs in zip(times["learner"], times["padded"], strict=True))
-    return {"responses": len(groups) * GROUP, "response_tokens": tokens,
+    return {"responses": len(groups) * given.group, "response_tokens": tokens,
             "learner_tokens_per_s": round(tokens / statistics.median(times["learner"])),
             "padded_tokens_per_s": round(tokens / statistics.median(times["padded"])),
             "ratio": round(statistics.median(ratios), 2), "ratio_min": round(ratios[0], 2), "ratio_max": round(ratios[-1], 2)}

@@ -1,0 +1,172 @@
+"""All comparisons with peers, one after another, and the table and the figure of docs/performance.md drawn from what they gave.
+
+    python -m bench.performance [NAME ...]     runs those named, or all, and draws; an hour and a half on two cores, for all
+    python -m bench.performance --draw         draws only
+
+docs/performance.json keeps what each said last, with its command, the machine, and how busy this was before and afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+RECORDS, PAGE, FIGURE = DOCS / "performance.json", DOCS / "performance.md", DOCS / "images" / "performance.png"
+BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
+LIMIT_S = 3600.0
+Records = dict[str, dict[str, Any]]
+
+POINT = ["bench.learner", "--tasks", "8", "--passes", "3"]
+CURVES = {  # of the learner: what grows, at which values, which of them is POINT's own, and the options of another
+    "longest response, tokens": ((128, 512, 1024), 512, lambda n: ["--lengths", "16", str(n)]),
+    "responses in a group": ((2, 8, 16), 8, lambda n: ["--group", str(n), "--tasks", str(64 // n)]),
+    "hidden size of the model": ((128, 256, 512), 128, lambda n: ["--hidden", str(n)]),
+}
+ONE_WORKER = ["rollout.workers=1", "rollout.threads=2", "learner.workers=1", "learner.threads=2"]
+RUNS: dict[str, list[str]] = {
+    "end_to_end": ["bench.end_to_end"],
+    "end_to_end_one_worker": ["bench.end_to_end", *(part for change in ONE_WORKER for part in ("--set", change))],
+    "learner": ["bench.learner"],
+    "logits_memory": ["bench.logits_memory"],
+    "rollout": ["bench.rollout"],
+    "transport": ["bench.transport"],
+    "learner_point": POINT,
+    **{f"{what}: {n}": [*POINT, *options(n)] for what, (values, own, options) in CURVES.items() for n in values if n != own},
+}
+ASKED = {"64x96": "1.0", "256_spread": "1.7"}  # end to end
+SHAPES = {"64x96": "64 completions of up to 96 tokens a step", "256_spread": "256 completions of 16 to 512 tokens a step"}
+
+
+def run(name: str) -> dict[str, Any]:
+    """Runs one to its end. Raises RuntimeError: it failed, or did not end within an hour."""
+    load = os.getloadavg()[0]
+    try:
+        ended = subprocess.run([sys.executable, "-m", *RUNS[name], "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                               timeout=LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{name} did not end within {LIMIT_S:g} s") from error
+    if ended.returncode:
+        raise RuntimeError(f"{name} failed with code {ended.returncode}; its reason stands above")
+    return {"command": " ".join(["python -m", *RUNS[name], "--json"]), "machine": f"{cpu_name()}, {os.cpu_count()} cores",
+            "load": [round(load, 2), round(os.getloadavg()[0], 2)], "result": json.loads(ended.stdout.splitlines()[-1])}
+
+
+def cpu_name() -> str:
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+Row = tuple[str, str, str, str, str, str]  # what, against, ours, theirs, ratio with spread, asked
+
+
+def rows(records: Records) -> list[Row]:
+    found: list[Row] = []
+
+    def add(name: str, of: Callable[[dict[str, Any]], Row | None]) -> None:
+        if name in records and (row := of(records[name]["result"])):
+            found.append(row)
+
+    for shape, text in SHAPES.items():
+        for name, extra in (("end_to_end", ""), ("end_to_end_one_worker", ", one worker of two threads of each kind")):
+            add(name, lambda r: None if f"ratio_{shape}" not in r else (
+                f"end to end, {text}{extra}", "TRL 1.16.0 GRPOTrainer", *(
+                    f"{r[f'{side}_completions_per_s_{shape}']:.1f} completions/s" for side in ("ours", "trl")),
+                f"{spread(r[f'ratio_{shape}'], r[f'spread_{shape}'])}, {r[f'turns_{shape}']} turns each",
+                "" if extra else ASKED[shape]))
+    add("learner", lambda r: ("learner alone, 256 responses of 16 to 512 tokens", "padded DeepSpeed loop",
+                              f"{r['learner_tokens_per_s']:,} tokens/s", f"{r['padded_tokens_per_s']:,} tokens/s",
+                              spread(r["ratio"], (r["ratio_min"], r["ratio_max"])), "1.8"))
+    for shape, text in SHAPES.items():
+        add("rollout", lambda r: None if f"ratio_{shape}" not in r else (
+            f"rollout worker, {text}", "raw vLLM, the faster of its two ways", f"{r[f'worker_tokens_per_s_{shape}']:,} tokens/s",
+            f"{r[r[f'raw_{shape}'] + f'_tokens_per_s_{shape}']:,} tokens/s",
+            spread(r[f"ratio_{shape}"], r[f"spread_{shape}"]), "0.95"))
+    add("transport", lambda r: (f"weights through the object store, {r['bytes'] / 2**30:g} GiB, warm", "memcpy of the same bytes",
+                                f"{r['memcpy_gb_per_s'] * r['ratio']:.1f} GB/s", f"{r['memcpy_gb_per_s']:.1f} GB/s",
+                                spread(r["ratio"], (r["ratio_min"], r["ratio_max"])), "0.5"))
+    add("logits_memory", lambda r: ("peak memory, a response of 4,096 tokens, vocabulary 151,000", "the model without its logits",
+                                    f"{r['peak_mib']:,} MiB", f"{r['without_logits_mib']:,} MiB", f"**{r['ratio']:.2f}**",
+                                    "below 1.5"))
+    return found
+
+
+def spread(ratio: float, ends: Sequence[float]) -> str:
+    return f"**{ratio:.2f}** [{ends[0]:.2f}, {ends[1]:.2f}]"
+
+
+def table(records: Records) -> str:
+    """Markdown, and below it on which machine each was taken, and what else this did."""
+    lines = ["| what | against | ours | theirs | ratio [spread] | asked |", "|---|---|---|---|---|---|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows(records)]
+    machines = sorted({record["machine"] for record in records.values()})
+    loads = "; ".join(f"{name} {record['load'][0]:g} and {record['load'][1]:g}" for name, record in records.items()
+                      if name == "learner" or name in RUNS and RUNS[name][0] != POINT[0])
+    told = f"Taken on {', '.join(machines)}. The machine's load average before and after each: {loads}."
+    return "\n".join([*lines, "", *textwrap.wrap(told, 126), ""])
+
+
+def figure(records: Records, path: Path) -> None:
+    """How often faster our learner is than the padded loop, with the smallest and largest of its passes, over what grows."""
+    fig, axes = plt.subplots(1, len(CURVES), figsize=(11, 3.2), layout="constrained", sharey=True)
+    for axis, (what, (values, own, _)) in zip(axes, CURVES.items(), strict=True):
+        names = {n: "learner_point" if n == own else f"{what}: {n}" for n in values}
+        points = [(n, records[name]["result"]) for n, name in names.items() if name in records]
+        ratios = [told["ratio"] for _, told in points]
+        ends = [[ratio - told["ratio_min"] for ratio, (_, told) in zip(ratios, points, strict=True)],
+                [told["ratio_max"] - ratio for ratio, (_, told) in zip(ratios, points, strict=True)]]
+        axis.errorbar([n for n, _ in points], ratios, ends, fmt="o-", capsize=4)
+        axis.axhline(1, color="C7", linewidth=1)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(values, [str(n) for n in values])
+        axis.set_xlim(values[0] / 1.3, values[-1] * 1.3)
+        axis.set_xlabel(what)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("our learner's tokens/s over\nthose of the padded loop")
+    fig.savefig(path, dpi=150)
+    plt.close(fig)
+
+
+def draw(records: Records) -> None:
+    """Raises ValueError: the page has no place for the table."""
+    before, begin, rest = PAGE.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{PAGE} has no lines {BEGIN.strip()} and {END.strip()}, between which the table goes")
+    PAGE.write_text(before + begin + "\n" + table(records) + "\n" + end + after)
+    figure(records, FIGURE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(RUNS)}")
+    parser.add_argument("--draw", action="store_true", help="run nothing")
+    given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in RUNS]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(RUNS)}")
+    records: Records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    for name in [] if given.draw else given.names or RUNS:
+        print(f"{name}: python -m {' '.join(RUNS[name])}", file=sys.stderr, flush=True)
+        records[name] = run(name)
+        RECORDS.write_text(json.dumps({name: records[name] for name in RUNS if name in records}, indent=1) + "\n")
+    draw(records)
+
+
+if __name__ == "__main__":
+    main()
