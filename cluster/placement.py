@@ -34,8 +34,8 @@ def asks_of(roles: Mapping[str, Role], learner: bool) -> list[Ask]:
     Args:
         learner: whether some node offers the resource of this name; then each rank wants one.
     """
-    return [Ask(kind, getattr(part, "fewest", part.workers), part.cpus, getattr(part, "gpus", 0), float(learner and kind == "learner"))
-            for kind, part in roles.items()]
+    return [Ask(kind, getattr(part, "fewest", part.workers), part.cpus, getattr(part, "gpus", 0),
+                float(learner and kind == "learner")) for kind, part in roles.items()]
 
 
 @dataclass

@@ -103,7 +103,7 @@ class RankHost:
             return {name: p.detach().float().numpy(force=True).copy() for name, p in named.items()}
 
     def optimiser(self):
-        """Whole, by the weights' names: master weight and both moments; and of each group, what AdamW is told and its count of steps."""
+        """Whole, by the weights' names: master weight and both moments; of each group, what AdamW is told; and its counts of steps."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         engine, held = self.made.engine, {}

@@ -79,7 +79,7 @@ def test_the_gradient_is_the_plain_one(one, two, batches, plain, ranks, zero_sta
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
 def test_a_rank_of_films_and_one_of_text_go_on_together(one, two, batches, zero_stage):
-    """Ranks that wait for each other in every layer: forward alone, with other numbers of micro-batches, and with no group of one's own."""
+    """Ranks that wait for each other in every layer: forward alone, with unlike numbers of micro-batches, and without a group."""
     films, text = ([Sample(s.group.prompt_ids, s.group.task.images, t.ids) for s in groups for t in s.group.trajectories]
                    for groups in (batches["films"][:1], batches["text"]))
     assert all(sample.images for sample in films) and not any(sample.images for sample in text)

@@ -1,4 +1,4 @@
-"""A commit of two ranks goes on one, and one of one rank on two: weights, moments and AdamW's settings are the same number by number."""
+"""A commit of two ranks goes on with one, and that of one with two: weights, moments and AdamW's settings are the same numbers."""
 
 import pytest
 from safetensors.torch import load_file
