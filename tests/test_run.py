@@ -151,10 +151,35 @@ def booked(path, event, stage):
     return ledger.is_file() and f'"event": "{event}", "group": "{stage}-' in ledger.read_text().rpartition('"rewound"')[2]
 
 
-def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weights(run, tmp_path, capsys):
+def dies_between_micro_batches(mark):
+    """A learner's rank that kills itself once a micro-batch's gradient, but not the last one's, is added; if the file is there."""
+    def rank(setup):
+        import os
+        import signal
+
+        from actors.deepspeed_engine import Engine
+        from actors.learner import learner_rank
+
+        backward = Engine.backward
+
+        def deadly(self, loss, last):
+            backward(self, loss, last)
+            if not last and mark.exists():
+                mark.rename(mark.with_suffix(".done"))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Engine.backward = deadly
+        learner_rank(setup)
+
+    return rank
+
+
+def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weights(run, tmp_path, capsys, monkeypatch):
     """The newest commit is removed, as if the process had died before it; the open stage is made again. There a rollout
-    worker is killed, and the learner hangs."""
-    again = tmp_path / "again"
+    worker is killed, the learner is killed between two micro-batches of an update, and then it hangs."""
+    again, mark = tmp_path / "again", tmp_path / "fault"
+    mark.touch()
+    monkeypatch.setattr("actors.learner.learner_rank", dies_between_micro_batches(mark))
     shutil.copytree(run, again)
     summary = json.loads((again / "summary.json").read_text())
     (again / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
@@ -175,7 +200,8 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
     told = capsys.readouterr().out
     assert re.search(r"rollout-0 on [\d.]+ died", told)
     assert re.search(r"learner rank 0 on [\d.]+: gave no sign of life for longer than learner.silent_s\); all 1 start anew", told)
-    assert (again / "ledger.jsonl").read_text().count('"rewound"') == 2
+    assert re.search(r"learner ranks died during grpo \(learner rank 0 on [\d.]+: its process is gone\)", told)
+    assert mark.with_suffix(".done").exists() and (again / "ledger.jsonl").read_text().count('"rewound"') == 3
 
 
 def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, tmp_path, capsys):
@@ -197,10 +223,12 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
 
 
 def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_session, tmp_path):
+    """It is stopped with two learner ranks (ZeRO-2), and goes on with one."""
     path = tmp_path / "ahead"
     ahead = [f"stages.{stage}.training.{key}={value}" for stage in ("closed", "open")
              for key, value in (("max_staleness", 1), ("correction", "token"))]
-    settings = [*SHORT, *ahead, "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6"]
+    settings = [*SHORT, *ahead, "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6", "learner.workers=2",
+                "learner.zero_stage=2", "learner.cpus=0.25"]
     asked = {}
 
     def ask_it():
@@ -218,7 +246,7 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     train_beside(ask_it, load_recipe(SMOKE, settings), path)
     assert asked["status"]["stage"] == "closed" and asked["status"]["ledger"]["trained"] >= 8
     assert told_status(path)["status"] == "stopped" and not (path / "model").exists()
-    assert go_on(load_recipe(path / "recipe.yaml"), path) == 0
+    assert go_on(load_recipe(path / "recipe.yaml", ["learner.workers=1"]), path) == 0
     rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"]
     assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6, 1, 2]
     assert [r["staleness_max"] for r in rows[:3]] == [0, 1, 1] and max(r["staleness_max"] for r in rows[:6]) == 1
