@@ -18,13 +18,9 @@ settings.register_profile("repo", deadline=None, derandomize=True, database=None
 settings.load_profile("repo")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Where two processes share the tests (pytest-xdist), those of a file stay together, and those that share what takes long."""
-    for item in items:
-        held = set(item.fixturenames)
-        group = "run" if "run" in held else "ranks" if held & {"one", "two"} else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Whole runs first: they take longest, and where two processes share the files (pytest-xdist) the other does the rest meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_run.py")
 
 
 @pytest.fixture(scope="session")
