@@ -19,7 +19,7 @@ train: setup
 	$(VENV)/bin/curlvpr train $(RECIPE)
 
 test: setup
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/python -m pytest -n 2 --no-loadscope-reorder
 
 bench: setup peers
 	$(VENV)/bin/python -m bench.performance

@@ -33,11 +33,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import queue
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -60,14 +58,13 @@ from curriculum.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.task import Task
 from curriculum.taskset import read_tasks, write_tasks
 
+from .other_side import ROOT, OtherSide
 from .taught_lengths import teach_lengths
 
 CORES = 2
 GROUP = 8
 RESTING_S = 3600.0  # for which our workers may be silent: they are stopped while TRL has its turn
 SIDES = ("ours", "trl")
-PEER_S = 300.0  # that TRL may take to stand, or for a step
-ROOT = Path(__file__).parent.parent
 PEER = ROOT / ".peers" / "trl" / "bin" / "python"
 FAMILY = "single_choice"
 
@@ -124,58 +121,12 @@ class Ours:
         pass
 
 
-class Peer:
-    """TRL's process."""
-
-    def __init__(self, settings: dict[str, Any], folder: Path) -> None:
-        path = folder / "peer.json"
-        path.write_text(json.dumps(settings))
-        self.log = folder / "peer.log"
-        self.process = subprocess.Popen(
-            [PEER, "-m", "bench.end_to_end_trl", path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            stderr=open(self.log, "w"), env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "HF_HUB_OFFLINE": "1",
-                                             "OMP_NUM_THREADS": str(CORES), "OMP_WAIT_POLICY": "PASSIVE"})
-
-        self.lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def __enter__(self) -> "Peer":
-        try:
-            self._read("did not stand")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def _listen(self) -> None:
-        for line in self.process.stdout:
-            if line.startswith('{"'):
-                self.lines.put(line)
-        self.lines.put("")
-
-    def _read(self, late: str) -> dict[str, Any]:
-        """What it tells next. Raises RuntimeError, with the end of its log: it ended, or said nothing for `PEER_S`."""
-        try:
-            line = self.lines.get(timeout=PEER_S)
-        except queue.Empty:
-            line, why = "", f"{late} within {PEER_S:g} s"
-        else:
-            why = f"ended with code {self.process.wait(PEER_S)}" if not line else ""
-        if not line:
-            raise RuntimeError(f"TRL's process {why}; the end of its log:\n{self.log.read_text()[-2000:]}")
-        return json.loads(line)
-
-    def turn(self, steps: int) -> list[Step]:
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        return [Step(**self._read("did not end a step")) for _ in range(steps)]
-
-    def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+def trl_side(settings: dict[str, Any], folder: Path) -> OtherSide:
+    path = folder / "peer.json"
+    path.write_text(json.dumps(settings))
+    return OtherSide("TRL's process", [PEER, "-m", "bench.end_to_end_trl", path],
+                     {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(CORES),
+                      "OMP_WAIT_POLICY": "PASSIVE"}, folder / "peer.log")
 
 
 def make_work(folder: Path, shape: Shape) -> tuple[Path, Path]:
@@ -234,7 +185,7 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
     working: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     resting: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     display = Ours(shape)
-    with Peer(peer_settings(shape, read_tasks(data), model, folder), folder) as peer, ray_cluster(recipe.roles), \
+    with trl_side(peer_settings(shape, read_tasks(data), model, folder), folder) as peer, ray_cluster(recipe.roles), \
             open_run(recipe, folder / "runs" / "ours", KeptDisplay(display, "ours")) as run:
         def turn_over() -> int:
             steps = shape.steps if ours else shape.warm_up
@@ -243,7 +194,8 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
             working["ours"].append(burned.since_last("ours"))
             resting["trl"].append(burned.since_last("trl"))
             with all_stopped(apart=peer.process.pid):
-                theirs.append(peer.turn(steps))
+                peer.ask(steps)
+                theirs.append([Step(**peer.answer("did not end a step")) for _ in range(steps)])
                 working["trl"].append(burned.since_last("trl"))
                 resting["ours"].append(burned.since_last("ours"))
             run.stopping = len(ours) > (turns or shape.turns)

@@ -24,11 +24,11 @@ import argparse
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -43,7 +43,8 @@ from curriculum.images import load_image
 from curriculum.task import Task
 from curriculum.taskset import read_tasks
 
-from .end_to_end import CORES, GROUP, ROOT, SHAPES, Shape, make_work
+from .end_to_end import CORES, GROUP, SHAPES, Shape, make_work
+from .other_side import OtherSide
 
 RAW = {"one_process": "0", "two_processes": "1"}  # VLLM_ENABLE_V1_MULTIPROCESSING
 
@@ -91,31 +92,11 @@ class Worker:
         self.pool.stop()
 
 
-class Raw:
+def raw_side(way: str, name: str, folder: Path) -> OtherSide:
     """A script that holds `vllm.LLM`, as a process of its own (`raw_process`)."""
-
-    def __init__(self, way: str, name: str, folder: Path) -> None:
-        self.log = folder / f"raw_{way}.log"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.rollout", "--raw", folder, "--shapes", name], cwd=ROOT, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=open(self.log, "w"), text=True,
-            env=os.environ | engine_environment(config_of(SHAPES[name])) | {"VLLM_ENABLE_V1_MULTIPROCESSING": RAW[way]})
-        self._read()
-
-    def _read(self) -> Any:
-        while line := self.process.stdout.readline():
-            if line.startswith("{"):
-                return json.loads(line)
-        raise RuntimeError(f"raw vLLM's process ended; the end of its log:\n{self.log.read_text()[-2000:]}")
-
-    def turn(self, number: int) -> Turn:
-        self.process.stdin.write(f"{number}\n")
-        self.process.stdin.flush()
-        return Turn(**self._read())
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(60)
+    return OtherSide(f"raw vLLM's process ({way})", [sys.executable, "-m", "bench.rollout", "--raw", folder, "--shapes", name],
+                     os.environ | engine_environment(config_of(SHAPES[name])) | {"VLLM_ENABLE_V1_MULTIPROCESSING": RAW[way]},
+                     folder / f"raw_{way}.log")
 
 
 def raw_process(folder: Path, shape: Shape) -> None:
@@ -156,16 +137,21 @@ def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
     shape = SHAPES[name]
     make_work(folder, shape)
     tasks = train_tasks(folder)
-    raw = {way: Raw(way, name, folder) for way in RAW}
-    ours = Worker(shape, folder / "model")
     done: dict[str, list[Turn]] = {"worker": [], **{way: [] for way in RAW}}
-    for number in range(turns + 1):  # the first one warms up
-        sides = [("worker", lambda: ours.turn(work(tasks, shape, number))),
-                 *((way, lambda side=side: side.turn(number)) for way, side in raw.items())]
-        for side, turn in sides if number % 2 else reversed(sides):
-            done[side].append(turn())
-    for side in (ours, *raw.values()):
-        side.close()
+    with ExitStack() as stack:
+        raw = {way: stack.enter_context(raw_side(way, name, folder)) for way in RAW}
+        ours = Worker(shape, folder / "model")
+        stack.callback(ours.close)
+
+        def turn(side: str, number: int) -> Turn:
+            if side == "worker":
+                return ours.turn(work(tasks, shape, number))
+            raw[side].ask(number)
+            return Turn(**raw[side].answer())
+
+        for number in range(turns + 1):  # the first one warms up
+            for side in done if number % 2 else reversed(done):
+                done[side].append(turn(side, number))
     rates = {side: [turn.tokens / turn.seconds for turn in of_side[1:]] for side, of_side in done.items()}
     fastest = max(RAW, key=lambda way: median(rates[way]))
     ratios = [a / b for a, b in zip(rates["worker"], rates[fastest], strict=True)]

@@ -18,9 +18,25 @@ settings.register_profile("repo", deadline=None, derandomize=True, database=None
 settings.load_profile("repo")
 
 
+ABOUT_A_RUN = ("test_run.py", "test_control.py", "test_monitoring.py", "test_service.py")  # all read the finished one
+
+
 def pytest_collection_modifyitems(items):
     """Whole runs first: they take longest, and where two processes share the files (pytest-xdist) the other does the rest meanwhile."""
-    items.sort(key=lambda item: item.path.name != "test_run.py")
+    items.sort(key=lambda item: item.path.name not in ABOUT_A_RUN)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Files stay whole, and the finished run is made by one process alone."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "run" if file.endswith(ABOUT_A_RUN) else file
+
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")

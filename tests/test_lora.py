@@ -93,7 +93,7 @@ def logprobs_of(folder, encoder, samples, dtype=torch.float32):
 
 
 # Offloading is refused on a CPU, where it moves nothing: but the copy takes the same way.
-@pytest.mark.parametrize("config", [dict(lora=LORA), dict(lora=LORA, zero_stage=2), dict(lora=LORA, zero_stage=3),
+@pytest.mark.parametrize("config", [dict(lora=LORA), dict(lora=LORA, zero_stage=3),
                                     dict(zero_stage=3, offload="parameters")], ids=str)
 def test_the_reference_is_the_policy_of_the_stages_start(two, tiny_model, encoder, samples, phantom_tasks, tmp_path, config):
     """And a commit holds all that is needed to go on exactly."""

@@ -45,5 +45,6 @@ def test_what_needs_more_gpus_is_left_out_and_what_breaks_is_told(place, capsys)
     assert told[2].startswith("failed    disk: OSError: no disk") and told[3] == "0 ok, 1 failed"
 
 
+@pytest.mark.slow  # other tests start engines and whole runs, too
 def test_engine_and_whole_run_pass(ray_session, place, capsys):
     assert try_all(ON_CPU[2:], place, 0), capsys.readouterr().out
