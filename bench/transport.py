@@ -114,23 +114,23 @@ def against_memcpy(mib: int, passes: int) -> dict[str, Any]:
     store = ray.remote(WeightStore).options(num_cpus=0, max_concurrency=100).remote()
     learner = ray.remote(Learner).options(num_cpus=0, max_concurrency=2).remote(store, {})
     reader = ray.remote(Reader).options(num_cpus=0).remote(store, mib)
-    size = ray.get(learner.fill.remote(mib))
-    ray.get(reader.check.remote(-1.0))
+    size = ray.get(learner.fill.remote(mib), timeout=LIMIT_S)
+    ray.get(reader.check.remote(-1.0), timeout=LIMIT_S)
     copies: list[float] = []
     times: dict[str, list[float]] = {"take": [], "take_by_file": []}
     publishing: list[float] = []
     for _ in range(WARMING + passes):
         for how, spent in times.items():
             version = Version(0, len(copies) + 1)
-            ray.get(learner.step.remote(version.number))
-            copies.append(ray.get(learner.memcpy.remote()))
+            ray.get(learner.step.remote(version.number), timeout=LIMIT_S)
+            copies.append(ray.get(learner.memcpy.remote(), timeout=LIMIT_S))
             start = time.perf_counter()
             wait_for(learner.publish.remote(version, []), LIMIT_S, "the learner")
             published = time.perf_counter()
             wait_for(getattr(reader, how).remote(version), LIMIT_S, "the reader")
             spent.append(time.perf_counter() - start)
             publishing.append(published - start)
-            ray.get(reader.check.remote(version.number))
+            ray.get(reader.check.remote(version.number), timeout=LIMIT_S)
     for actor in (learner, reader, store):
         ray.kill(actor)
     memcpy = statistics.median(copies[2 * WARMING :])
