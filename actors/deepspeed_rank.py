@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from .title import set_title
 from .training import GrpoTraining, LearnerConfig
 from .trajectory import Sample, ScoredGroup
 from .waiting import wait_for
-from .weights import Version, bucket_of, send
+from .weights import Version, publish
 
 REFERENCE = "reference.safetensors"
 
@@ -239,13 +240,12 @@ class DeepSpeedRank:
         set_title(f"learner-{self.rank} v{version.number}")
         samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(probe_text(t))) for t in probe]
         values = self._logprobs(self.policy, samples, 1.0, raw=True)
-        count = 0
-        for count, part in enumerate(self.policy.parts(wanted=self.rank == 0), 1):
-            if self.rank == 0:
-                send(self.store, version, count - 1, bucket_of(self.policy.published(part)), "learner rank 0", self.config.timeout_s)
+        parts = self.policy.parts(wanted=self.rank == 0)
         if self.rank == 0:
             told = list(zip(probe, samples, values, strict=True))
-            wait_for(self.store.publish.remote(version, count, told), self.config.timeout_s, "the weight store")
+            publish(self.store, version, map(self.policy.published, parts), told, "learner rank 0", self.config.timeout_s)
+        else:
+            deque(parts, maxlen=0)  # every rank takes part
 
     def save(self, storage: Storage) -> dict[str, str]:
         """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""

@@ -96,6 +96,19 @@ def send(store: Any, version: Version, number: int, bucket: Bucket, who: str, ti
         _outbox.pop((version, number), None)
 
 
+def publish(store: Any, version: Version, parts: Iterable[Mapping[str, torch.Tensor]], probe: Probe, who: str, timeout_s: float) -> None:
+    """Brings a version to the store, a bucket for each part, and shows it. A part is let go before the next is asked for.
+
+    Where `send` may be called. Raises RemoteFailure as it does.
+    """
+    count = 0
+    for part in parts:
+        send(store, version, count, bucket_of(part), who, timeout_s)
+        count += 1
+        del part
+    wait_for(store.publish.remote(version, count, probe), timeout_s, "the weight store")
+
+
 class _Held(NamedTuple):
     """A bucket of the store. That `bucket` is mapped keeps a copy on the store's node, without one more where it is there."""
 

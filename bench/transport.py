@@ -1,7 +1,7 @@
 """Weight transport through Ray's object store against a plain memcpy of the same bytes, in turn, in one run.
 
 The learner's side is an actor with 1 GiB of float32 tensors, which sends them in buckets as a rank does (`in_parts`,
-`bucket_of`, `send`) to a real `WeightStore`; the reader's side is another actor with tensors of the same shapes, which fetches
+`publish`) to a real `WeightStore`; the reader's side is another actor with tensors of the same shapes, which fetches
 the version once it is published, maps its buckets and copies every tensor into its own. Counted is all of it: from the order to
 publish to the reader's last byte, calls included. So every byte is copied twice, one copy after the other, since no version is
 seen before it is whole. The memcpy copies the learner's tensors into others of that process once, on one thread.
@@ -43,7 +43,7 @@ from actors.tiny_model import TinyModelConfig, make_tiny_model
 from actors.training import WEIGHTS_AT_ONCE
 from actors.trajectory import Sample
 from actors.waiting import wait_for
-from actors.weights import Version, WeightStore, bucket_of, files_of, send
+from actors.weights import Version, WeightStore, files_of, publish
 from curriculum.phantom_set import PhantomConfig, draw_phantom_set
 
 THREADS = 2
@@ -81,10 +81,7 @@ class Learner:
         return time.perf_counter() - start
 
     def publish(self, version: Version, probe: Any) -> None:
-        count = 0
-        for count, part in enumerate(in_parts(self.state, WEIGHTS_AT_ONCE, str), 1):
-            send(self.store, version, count - 1, bucket_of(part), "the learner", LIMIT_S)
-        wait_for(self.store.publish.remote(version, count, probe), LIMIT_S, "the store")
+        publish(self.store, version, in_parts(self.state, WEIGHTS_AT_ONCE, str), probe, "the learner", LIMIT_S)
 
 
 class Reader:

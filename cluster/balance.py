@@ -27,7 +27,8 @@ class Balance:
             busy_s: seconds that workers spent on the step's responses, summed over them.
             learn_s: seconds that the learner spent on the step.
         """
-        wanted = math.ceil(min(busy_s / learn_s, self.most) - 0.1) if learn_s > 0 else self.most  # a tenth too few is no reason for one more
+        # A tenth too few is no reason for one more.
+        wanted = math.ceil(min(busy_s / learn_s, self.most) - 0.1) if learn_s > 0 else self.most
         self.wanted.append(min(self.most, max(self.least, wanted)))
         if len(self.wanted) < STEPS or min(self.wanted) <= now <= max(self.wanted):
             return min(self.most, max(self.least, now))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .errors import UserError
 from .model_shape import parameters_in, shape_of, trained_parameters
+from .placement import asks_of
 from .recipe import Recipe, Role
 from .worker_memory import GIB, PROCESS_BYTES, has_reference, learner_ram, rank_state, rollout_ram, shards_of, width_of
 
@@ -59,16 +60,15 @@ def footprint(recipe: Recipe) -> Footprint:
 def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | None:
     """One line on the first resource ("CPU", "GPU") of which all workers together, as few as a run goes on with, want more than
     `limits` has, or None."""
-    counts = {name: getattr(part, "fewest", part.workers) for name, part in roles.items()}
+    asks = asks_of(roles, learner=False)
     for resource, field in (("CPU", "cpus"), ("GPU", "gpus")):
-        needs = {name: counts[name] * getattr(part, field, 0) for name, part in roles.items()}
+        needs = {ask: ask.workers * getattr(ask, field) for ask in asks}
         total, limit = math.fsum(needs.values()), limits.get(resource, 0.0)
         if total > limit + 1e-9:
-            worst = max(needs, key=lambda name: needs[name])
-            part = roles[worst]
-            return (f"{worst}.workers: {counts[worst]} × {getattr(part, field):g} {resource} is more than this cluster can "
+            worst = max(asks, key=lambda ask: needs[ask])
+            return (f"{worst.kind}.workers: {worst.workers} × {getattr(worst, field):g} {resource} is more than this cluster can "
                     f"have: all workers together need {total:g} {resource}, it has at most {limit:g}; "
-                    f"lower {worst}.workers or {worst}.{field}")
+                    f"lower {worst.kind}.workers or {worst.kind}.{field}")
     return None
 
 

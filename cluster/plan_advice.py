@@ -267,7 +267,8 @@ FULL = (_less_cache, _micro_batch, _fewer_rollouts, _fewer)
 LEVERS: dict[tuple[str, str], Sequence[Lever]] = {
     ("rollout", "memory"): (_more_cache, _batched, _fewer_sequences, _more_of_gpu, _more_shards, _rollout_width, _shorter_prompts,
                             _shorter),
-    ("learner", "memory"): (_zero_stage, _micro_batch, _checkpointing, _more_ranks, _offload, _learner_width, _no_reference, _shorter_prompts, _shorter),
+    ("learner", "memory"): (_zero_stage, _micro_batch, _checkpointing, _more_ranks, _offload, _learner_width, _no_reference,
+                            _shorter_prompts, _shorter),
     ("rollout", "nodes"): (_fewer, _fewer_gpus, _fewer_cpus),
     ("learner", "nodes"): CROWDED, ("reward", "nodes"): CROWDED,
     ("rollout", "RAM"): FULL, ("learner", "RAM"): FULL, ("reward", "RAM"): FULL,

@@ -4,8 +4,7 @@ import sys
 
 import ray
 
-from actors.waiting import wait_for
-from actors.weights import bucket_of, send
+from actors.weights import bucket_of, publish, send
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no folder of tests
 
@@ -18,9 +17,7 @@ class Sender:
         send(self.store, version, number, bucket_of(tensors), "learner rank 0", timeout_s)
 
     def publish(self, version, buckets, probe):
-        for number, tensors in enumerate(buckets):
-            self.send(version, number, tensors)
-        wait_for(self.store.publish.remote(version, len(buckets), probe), 20, "the store")
+        publish(self.store, version, buckets, probe, "learner rank 0", 20.0)
 
 
 def start_sender(store, threads=2):
