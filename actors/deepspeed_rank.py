@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from curriculum.task import Task
 
 from .advantage import batch_advantages
+from .broadcast import Broadcaster, Sent
 from .deepspeed_engine import Engine
 from .encode import Encoder
 from .lora import adapters
@@ -28,7 +29,7 @@ from .title import set_title
 from .training import GrpoTraining, LearnerConfig
 from .trajectory import Sample, ScoredGroup
 from .waiting import wait_for
-from .weights import Version, publish
+from .weights import Probe, Version, publish
 
 REFERENCE = "reference.safetensors"
 
@@ -50,6 +51,8 @@ class DeepSpeedRank:
         self.policy = Policy(setup["model"], self.encoder, getattr(torch, self.config.dtype)).to(self.device)
         self.reference: CopiedReference | AdapterReference | None = None
         self.engine = Engine(self.policy, self.config)
+        self.probe: Probe = []  # of the version that was published last
+        self.broadcaster: Broadcaster | None = None
 
     def hello(self) -> None:
         """Nothing; that the rank could be built is the answer."""
@@ -236,16 +239,28 @@ class DeepSpeedRank:
 
     # -- weights --------------------------------------------------------------------------------------------------
 
-    def publish(self, version: Version, probe: Sequence[Task]) -> None:
+    def publish(self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str] | None = None) -> Sent | None:
+        """Brings a version to the store; or straight to the `receivers` (names by actor), and then `keep` comes next."""
         set_title(f"learner-{self.rank} v{version.number}")
         samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(probe_text(t))) for t in probe]
         values = self._logprobs(self.policy, samples, 1.0, raw=True)
+        self.probe = list(zip(probe, samples, values, strict=True))
+        if receivers is None:
+            return self.keep(version)
         parts = self.policy.parts(wanted=self.rank == 0)
         if self.rank == 0:
-            told = list(zip(probe, samples, values, strict=True))
-            publish(self.store, version, map(self.policy.published, parts), told, "learner rank 0", self.config.timeout_s)
+            self.broadcaster = self.broadcaster or Broadcaster(self.store, self.device, self.config.silent_s)
+            return self.broadcaster.send(version, map(self.policy.published, parts), self.probe, receivers)
+        deque(parts, maxlen=0)  # every rank takes part
+        return None
+
+    def keep(self, version: Version) -> None:
+        """Brings the present weights to the store, with the probe that was published last."""
+        parts = self.policy.parts(wanted=self.rank == 0)
+        if self.rank == 0:
+            publish(self.store, version, map(self.policy.published, parts), self.probe, "learner rank 0", self.config.timeout_s)
         else:
-            deque(parts, maxlen=0)  # every rank takes part
+            deque(parts, maxlen=0)
 
     def save(self, storage: Storage) -> dict[str, str]:
         """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""

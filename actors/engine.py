@@ -14,7 +14,7 @@ import numpy as np
 from curriculum.images import load_image
 
 from .encode import Encoder
-from .weights import Probe
+from .weights import Offer, Probe
 
 if TYPE_CHECKING:
     from .rollout import RolloutConfig
@@ -97,16 +97,40 @@ class Engine:
                 await self.llm.resume_generation()
 
     async def load(self, files: Iterable[str | Path], version: str) -> None:
-        """Takes the weights of safetensors files, which together are the whole model, one after the other. Responses that are
-        being written go on with the new weights, which read their beginning anew."""
+        """`read` inside `renewed`."""
+        async with self.renewed(version):
+            await self.read(files)
+
+    async def read(self, files: Iterable[str | Path]) -> None:
+        """Takes the weights of safetensors files, which together are the whole model, one after the other."""
+        async with self._weights():
+            rest = iter(files)
+            while (file := await asyncio.to_thread(next, rest, None)) is not None:
+                await self._call("read_weights", str(file))
+
+    async def receive(self) -> None:
+        """Takes a whole model from the group that was joined. Where that fails, half of it is there, and the group is over."""
+        async with self._weights():
+            await self._call("receive_weights")
+
+    async def join(self, offer: Offer) -> None:
+        """Brings the engine's processes into the group of an offer, and out of the one before."""
+        await self._call("join_weights", offer.address, offer.port, offer.first, offer.names, offer.limit_s)
+
+    @asynccontextmanager
+    async def _weights(self) -> AsyncIterator[None]:
+        await self._call("begin_weights")
+        try:
+            yield
+        finally:
+            await self._call("end_weights")
+
+    @asynccontextmanager
+    async def renewed(self, version: str) -> AsyncIterator[None]:
+        """The engine stands still inside, where it takes new weights, `read` or `receive`. Responses that are being written go on
+        with them afterwards, and read their beginning anew."""
         async with self.paused():
-            await self._call("begin_weights")
-            try:
-                rest = iter(files)
-                while (file := await asyncio.to_thread(next, rest, None)) is not None:
-                    await self._call("read_weights", str(file))
-            finally:
-                await self._call("end_weights")
+            yield
             await self.llm.reset_prefix_cache(reset_running_requests=True)
             # The engine's front holds caches of its own; stale ones give old images or a missing one.
             await self.llm.reset_mm_cache()

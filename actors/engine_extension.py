@@ -10,6 +10,8 @@ import torch
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as GpuLogitsProcessor
 
+from .collective import CollectiveError, Group
+
 FORBIDDEN_KEY = "forbidden_tokens"  # in vLLM's additional_config: list of token ids
 
 
@@ -46,8 +48,10 @@ def _die_with_parent() -> None:
 class WeightReader:
     """vLLM mixes this class into its worker."""
 
+    weights_group: Group | None = None
+
     def begin_weights(self) -> None:
-        """Before any `read_weights`."""
+        """Before any `read_weights` or `receive_weights`."""
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
         initialize_layerwise_reload(self.model_runner.get_model())
@@ -57,10 +61,38 @@ class WeightReader:
         a layer that has not come whole stay mapped until it has."""
         from safetensors.torch import load_file
 
-        self.model_runner.get_model().load_weights(iter(load_file(path).items()))
+        self._load(load_file(path))
+
+    def join_weights(self, address: str, port: int, first: int, names: list[str], limit_s: float) -> None:
+        """Joins a group that weights come through, whose ranks from `first` on are this engine's processes; leaves the one before.
+
+        Raises:
+            CollectiveError: not all have come.
+        """
+        if self.weights_group is not None:
+            self.weights_group.close()
+        self.weights_group = Group(address, port, first + self.rank, names, self.device, limit_s)
+        self.weights_group.join()
+
+    def receive_weights(self) -> None:
+        """Loads all buckets of a version, as `read_weights` does with a file, right from the group that was joined.
+
+        Raises:
+            CollectiveError: they did not come, or could not be loaded; the group is over.
+        """
+        try:
+            while tensors := self.weights_group.receive():
+                self._load(tensors)
+        except CollectiveError:
+            raise
+        except Exception as error:
+            raise self.weights_group.fail(f"{type(error).__name__}: {error}") from error
+
+    def _load(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.model_runner.get_model().load_weights(iter(tensors.items()))
 
     def end_weights(self) -> None:
-        """After the last `read_weights`, also where one failed."""
+        """After the last of these, also where one failed."""
         from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 

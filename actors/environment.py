@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TORCH_NCCL_DUMP_ON_TIMEOUT": "0",  # else a failure of the group that carries weights would end the process (collective.py)
     "OMP_WAIT_POLICY": "PASSIVE",  # rollout workers and learner may share cores: idle threads must not spin
     # Large tensors are taken from the heap again and again instead of being mapped anew: a tenth of the learner's time.
     "MALLOC_MMAP_THRESHOLD_": "4000000000",

@@ -13,9 +13,9 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 
@@ -28,6 +28,9 @@ from .training import GrpoTraining, LearnerConfig, SftTraining
 from .trajectory import ScoredGroup
 from .waiting import RemoteFailure, cause, wait_for
 from .weights import Version
+
+if TYPE_CHECKING:
+    from .broadcast import Sent
 
 GROW_S = 300.0  # between two tries to start more ranks
 RESTARTS = dict(limit=20, window_s=3600, backoff_s=0)  # Ray Train waits by itself
@@ -170,6 +173,7 @@ class Learner:
             run_config=RunConfig(name="learner", storage_path=storage.uri, failure_config=FailureConfig(max_failures=-1),
                                  callbacks=[RankFaults(self.desk)]))
         self.failure: BaseException | None = None
+        self.begun: tuple[str, Any] | None = None  # an order that nobody waits for yet
         self.thread = threading.Thread(target=self._fit, args=(trainer,), name="learner", daemon=True)
         self.thread.start()
 
@@ -193,7 +197,27 @@ class Learner:
             LearnerRestarted: ranks died, and all stand anew, on the model folder's weights.
             RemoteFailure: a rank failed, with its reason, or did not answer in time, with its number.
         """
-        pending = self.desk.place.remote(method, arguments, self.groups)
+        self.finish()
+        return self._answers(method, self.desk.place.remote(method, arguments, self.groups))
+
+    def begin(self, method: str, **arguments: Any) -> None:
+        """Sends an order to all ranks and does not wait for it: the next order does, or `finish`."""
+        self.finish()
+        self.begun = (method, self.desk.place.remote(method, arguments, self.groups))
+
+    def finish(self, wait: bool = True) -> None:
+        """Waits for the order that was begun, if any; without `wait` only where there is something to hear of it.
+
+        Raises:
+            RemoteFailure: as `order_all`.
+        """
+        if self.begun is None:
+            return
+        if wait or ray.wait([self.begun[1]], timeout=0)[0] or self.failure is not None or not self.thread.is_alive():
+            begun, self.begun = self.begun, None
+            self._answers(*begun)
+
+    def _answers(self, method: str, pending: Any) -> list[Any]:
         deadline = time.monotonic() + self.config.timeout_s
         while not ray.wait([pending], timeout=0.1)[0]:
             if self.failure is not None or not self.thread.is_alive():
@@ -245,9 +269,19 @@ class Learner:
         rows = self.order_all(method, **arguments)
         return rows[0] | {"culprits": [culprit for row in rows for culprit in row["culprits"]]}
 
-    def publish(self, version: Version, probe: Sequence[Task]) -> None:
-        """Puts the weights into the store as `version`, with the probe by which a worker proves that it holds them."""
-        self.order("publish", version=version, probe=tuple(probe))
+    def publish(self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str] | None = None) -> Sent | None:
+        """Puts the weights into the store as `version`, with the probe by which a worker proves that it holds them.
+
+        With `receivers`, names by actor of workers that wait for it, it goes straight to them, and to the store afterwards: who
+        did not get it finds it there.
+        """
+        if receivers is None:
+            return self.order("publish", version=version, probe=tuple(probe))
+        sent: Sent = self.order("publish", version=version, probe=tuple(probe), receivers=dict(receivers))
+        self.begin("keep", version=version)
+        if sent.reached < len(receivers):
+            self.finish()
+        return sent
 
     def save(self, storage: Storage) -> dict[str, str]:
         """DeepSpeed's checkpoint: weights and optimiser of every rank. Returns the SHA-256 of each file by its path."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -16,7 +17,9 @@ from .engine import Engine
 from .title import set_title
 from .trajectory import Group, Request, Trajectory
 from .waiting import RemoteFailure
-from .weights import ASLEEP, Bucket, Probe, Version, files_of
+from .weights import ASLEEP, Bucket, Offer, Probe, Version, files_of
+
+log = logging.getLogger(__name__)
 
 
 class RolloutConfig(BaseModel):
@@ -81,6 +84,7 @@ class RolloutWorker:
         quiet_libraries()
         self.rank, self.config, self.model, self.store, self.images = rank, config, model, store, images
         self.version: Version | None = None
+        self.group = ""  # that weights came through, and the next may
         self.encoder = Encoder(model, prompt)
 
     def __repr__(self) -> str:
@@ -108,10 +112,13 @@ class RolloutWorker:
         await self.engine.over()
         os._exit(1)
 
-    async def update(self, version: Version) -> float:
+    async def update(self, version: Version, awaited: bool = False) -> float:
         """Takes the weights `version` from the store and proves that the engine holds them; or sleeps, where it is `ASLEEP`.
 
         Responses that are being written go on with the new weights, which read their beginning anew.
+
+        Args:
+            awaited: the version may still be on its way; it is taken straight from the learner where that invites the worker.
 
         Returns:
             The largest log-probability difference over the probe.
@@ -126,9 +133,15 @@ class RolloutWorker:
             return 0.0
         if self.version == ASLEEP:
             await self.engine.wake()
-        buckets, probe = await self._fetch(version)
+        offer = await self._attend(version) if awaited else None
+        buckets, probe = ([], offer.probe) if offer else await self._fetch(version)
         self.version = None
-        await self.engine.load(files_of(buckets), str(version))
+        async with self.engine.renewed(str(version)):  # until it has all, however it comes: half a model must not write
+            if offer and not await self._receive(offer):
+                await self._attend(version)
+                buckets, probe = await self._fetch(version)
+            if buckets:
+                await self.engine.read(files_of(buckets))
         difference = await self.engine.difference(probe)
         if not difference <= self.config.probe_tolerance:
             raise WeightsMismatch(f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
@@ -136,6 +149,28 @@ class RolloutWorker:
         self.version = version
         set_title(repr(self))
         return difference
+
+    async def _attend(self, version: Version) -> Offer | None:
+        """How the version comes straight from the learner; None once it is at the store."""
+        me, limit = ray.get_runtime_context().get_actor_id(), self.config.timeout_s
+        try:
+            return await asyncio.wait_for(self.store.attend.remote(me, version, max(1, int(self.config.gpus)), self.group), limit)
+        except asyncio.TimeoutError as error:
+            raise RemoteFailure(f"rollout-{self.rank} waited in vain for weights version {version}, {limit:g} s") from error
+
+    async def _receive(self, offer: Offer) -> bool:
+        """Whether all has come. (The learner tells the run why not.)"""
+        try:
+            if self.group != offer.group:
+                self.group = ""
+                await self.engine.join(offer)
+                self.group = offer.group
+            await self.engine.receive()
+            return True
+        except Exception as error:  # noqa: BLE001 - vLLM hands errors of its processes over as several kinds
+            log.warning("rollout-%d takes its weights from the store: %s", self.rank, error)
+            self.group = ""
+            return False
 
     async def _fetch(self, version: Version) -> tuple[list[Bucket], Probe]:
         """What the store has of a version, mapped on this node, where it is copied to if it is not there."""

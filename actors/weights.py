@@ -6,6 +6,9 @@ calls for a bucket, and the learner's rank answers with its own tensors, which R
 before. A version is seen when all its buckets lie on the store's node. With it goes a probe: tasks, what the learner made of
 them and of responses to them, and the log-probabilities that it computed. A worker holds a version when its own engine gives
 the same numbers.
+
+Where weights go straight to the workers (`broadcast`), these meet the learner at the store, which keeps the version as well for
+those who come late.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import asyncio
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -109,6 +112,27 @@ def publish(store: Any, version: Version, parts: Iterable[Mapping[str, torch.Ten
     wait_for(store.publish.remote(version, count, probe), timeout_s, "the weight store")
 
 
+class Offer(NamedTuple):
+    """Where and how a worker takes part in a transfer: `group` names the group, for which it may have been made before; its
+    processes have the ranks from `first` on. The rest is `collective.Group`'s."""
+
+    group: str
+    address: str
+    port: int
+    first: int
+    names: list[str]
+    limit_s: float
+    probe: Probe
+
+
+class Waiting(NamedTuple):
+    """A worker that waits for a version: how many processes its engine has, and which group they stand in, if any."""
+
+    version: Version
+    ranks: int
+    group: str
+
+
 class _Held(NamedTuple):
     """A bucket of the store. That `bucket` is mapped keeps a copy on the store's node, without one more where it is there."""
 
@@ -122,6 +146,11 @@ class WeightStore:
     def __init__(self) -> None:
         self.versions: OrderedDict[Version, tuple[list[_Held], Probe]] = OrderedDict()
         self.coming: tuple[Version | None, list[_Held]] = (None, [])
+        self.waiting: dict[str, Waiting] = {}  # by the worker's actor
+        self.offers: dict[tuple[str, Version], Offer] = {}
+        self.newest: Version | None = None  # that anyone heard of: older ones do not come any more
+        self.withdrawn: Version | None = None  # neither does this one
+        self.news = asyncio.Condition()
 
     def __repr__(self) -> str:
         return "weight-store"
@@ -136,6 +165,7 @@ class WeightStore:
         if number == 0:
             self.coming = (version, [])
             self._leave(1)
+            await self._hear_of(version)
         self._check(version, number)
         reference = sender.__ray_call__.remote(_hand_over, version, number)
         try:
@@ -151,6 +181,52 @@ class WeightStore:
         self.versions[version] = (self.coming[1], probe)
         self.coming = (None, [])
         self._leave(2)
+        await self._hear_of(version)
+
+    async def attend(self, who: str, version: Version, ranks: int, group: str) -> Offer | None:
+        """Waits for a version, for as long as it may come. Returns how to take part in its transfer, or None: it is here.
+
+        Raises:
+            KeyError: it does not come, or is not kept any more.
+        """
+        async with self.news:
+            self.waiting[who] = Waiting(version, ranks, group)
+            self.news.notify_all()
+            try:
+                await self.news.wait_for(lambda: (who, version) in self.offers or version in self.versions or self._gone(version))
+            finally:
+                self.waiting.pop(who, None)
+            if offer := self.offers.pop((who, version), None):
+                return offer
+        if version not in self.versions:
+            raise KeyError(f"weights version {version} does not come any more; kept are {self._kept()}")
+        return None
+
+    async def invite(self, version: Version, receivers: Sequence[str], limit_s: float) -> dict[str, Waiting]:
+        """Waits until these workers wait for a version, or the limit is over. Returns those who do, in the order given."""
+        await self._hear_of(version)
+
+        def here() -> dict[str, Waiting]:
+            return {who: self.waiting[who] for who in receivers if who in self.waiting and self.waiting[who].version == version}
+
+        async with self.news:
+            try:
+                await asyncio.wait_for(self.news.wait_for(lambda: len(here()) == len(receivers)), limit_s)
+            except asyncio.TimeoutError:
+                pass
+            return here()
+
+    async def offer(self, version: Version, offers: Mapping[str, Offer]) -> None:
+        """Hands them to workers that wait for a version."""
+        async with self.news:
+            self.offers = {(who, version): offer for who, offer in offers.items()}
+            self.news.notify_all()
+
+    async def withdraw(self, version: Version) -> None:
+        """Whoever waits for a version, or an older one, that is not here is told that it does not come."""
+        async with self.news:
+            self.withdrawn = max(version, self.withdrawn or version)
+            self.news.notify_all()
 
     async def fetch(self, version: Version) -> tuple[list[Any], Probe]:
         """(references to the buckets, probe) of a version.
@@ -159,9 +235,20 @@ class WeightStore:
             KeyError: it is not kept (any more).
         """
         if version not in self.versions:
-            raise KeyError(f"weights version {version} is not kept; kept are {', '.join(map(str, self.versions)) or 'none'}")
+            raise KeyError(f"weights version {version} is not kept; kept are {self._kept()}")
         held, probe = self.versions[version]
         return [bucket.reference for bucket in held], probe
+
+    async def _hear_of(self, version: Version) -> None:
+        async with self.news:
+            self.newest = max(version, self.newest or version)
+            self.news.notify_all()
+
+    def _gone(self, version: Version) -> bool:
+        return bool(self.newest and version < self.newest or self.withdrawn and version <= self.withdrawn)
+
+    def _kept(self) -> str:
+        return ", ".join(map(str, self.versions)) or "none"
 
     def _check(self, version: Version, number: int) -> None:
         coming, held = self.coming

@@ -99,6 +99,9 @@ class Recipe(_Part):
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardWorkersConfig = RewardWorkersConfig()
     learner: LearnerConfig = LearnerConfig()
+    transport: Literal["auto", "store", "collective"] = Field("auto", description="how new weights reach the rollout workers: "
+                                                              "through Ray's object store, or straight, by NCCL between GPUs and "
+                                                              "gloo between CPUs; auto: by NCCL where all have whole GPUs")
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     report: ReportConfig = ReportConfig()
@@ -116,6 +119,27 @@ class Recipe(_Part):
     def roles(self) -> dict[str, Role]:
         """The workers of a run."""
         return {"rollout": self.rollout, "reward": self.reward, "learner": self.learner}
+
+    @property
+    def collective(self) -> bool:
+        """Whether the learner sends new weights straight to the rollout workers."""
+        if self.transport == "auto":
+            return self._gpus_apart and self.rollout.gpus >= 1
+        return self.transport == "collective"
+
+    @property
+    def _gpus_apart(self) -> bool:
+        """Whole GPUs for both, or none for both: NCCL takes one rank on a GPU, and knows no CPU."""
+        both = (self.rollout.gpus, self.learner.gpus)
+        return not self.rollout.sleep and (both == (0, 0) or min(both) >= 1)
+
+    @model_validator(mode="after")
+    def _collective_can_be(self) -> "Recipe":
+        if self.transport == "collective" and not self._gpus_apart:
+            raise ValueError("transport: collective joins processes with a whole GPU each, or with none at all: set it to store or "
+                             f"auto, found rollout.gpus {self.rollout.gpus:g}, learner.gpus {self.learner.gpus:g}, rollout.sleep "
+                             f"{str(self.rollout.sleep).lower()}")
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Recipe":

@@ -12,6 +12,7 @@ from actors.encode import PromptConfig
 from actors.restarts import Restarts
 from actors.rollout import RolloutConfig, RolloutWorker
 from actors.trajectory import Group, Request
+from actors.waiting import wait_for
 from actors.weights import ASLEEP, Version
 
 from .batch import Batch, GivenUp
@@ -31,10 +32,12 @@ class RolloutPool:
     Args:
         store: the `WeightStore` actor, or None: then every worker holds the model folder's own weights, as version 0.
         images: most images that a task has.
+        collective: weights come straight from the learner: workers are told of a version before it is published.
     """
 
-    def __init__(self, run: str, config: RolloutConfig, model: Path, prompt: PromptConfig, store: Any, images: int) -> None:
-        self.config = config
+    def __init__(self, run: str, config: RolloutConfig, model: Path, prompt: PromptConfig, store: Any, images: int,
+                 collective: bool = False) -> None:
+        self.config, self.store = config, store
         actor = ray.remote(RolloutWorker)
 
         def start(rank: int, name: str) -> Any:
@@ -43,7 +46,7 @@ class RolloutPool:
                 rank, config, str(model), prompt, store, images)
 
         def update(worker: Any, version: Version) -> Any:
-            return worker.update.remote(version)
+            return worker.update.remote(version, collective)
 
         limits = Limits(config.timeout_s, config.silent_s / 3, config.silent_s)
         self.pool = WorkPool(run, "rollout", config.workers, start, limits, Restarts(**RESTARTS), 60, TRIES,
@@ -72,6 +75,12 @@ class RolloutPool:
         """
         self.pool.settle()
         self.pool.begin(version)
+
+    def withdraw(self) -> None:
+        """The version that workers were told of last does not come; another will. Raises RemoteFailure."""
+        if self.pool.version is not None:
+            wait_for(self.store.withdraw.remote(self.pool.version), 10, "the weight store")
+        self.pool.withdraw()
 
     def sleep(self) -> None:
         """Every worker gives its GPU memory back, until the next `update`. Raises RemoteFailure."""

@@ -71,6 +71,7 @@ class Run:
         self.metrics, self.timeline = RunMetrics(folder.path.name), Timeline(folder.path)
         self.step = self.version = self.lineage = 0
         self.published: Version | None = None
+        self.by_collective: float | None = None  # the share of the workers that the last version reached straight
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in recipe.stages}
         self.skipped = 0  # steps in a row whose gradients were not finite
         self.worst = {"logp_diff_max": 0.0, "ratio_diff_max": 0.0}
@@ -298,12 +299,26 @@ class Run:
         if self.published == version:
             return
         probe = self.test[:: max(1, len(self.test) // PROBE_TASKS)][:PROBE_TASKS]
+        learner, rollouts = self.workers.learner, self.workers.rollouts
+        wait = wait or self.published is None
         with self._phase("publish"):
-            self.workers.learner.publish(version, probe)
-            if wait or self.published is None:
-                self.workers.rollouts.update(version)
+            if self.recipe.collective:
+                if not wait:
+                    rollouts.pool.settle(partial(learner.finish, wait=False))
+                rollouts.pool.begin(version)  # the learner meets them at the store
+                receivers = rollouts.pool.receivers()
+                sent = learner.publish(version, probe, receivers)
+                self.by_collective = sent.reached / max(1, len(receivers))
+                for line in sent.news:
+                    self.display.say(line)
+                if wait:
+                    rollouts.pool.settle(partial(learner.finish, wait=False))
             else:
-                self.workers.rollouts.begin_update(version)
+                learner.publish(version, probe)
+                if wait:
+                    rollouts.update(version)
+                else:
+                    rollouts.begin_update(version)
         self.published = version
 
     # -- stages and evaluation ------------------------------------------------------------------------------------
@@ -370,6 +385,8 @@ class Run:
             "max_steps": stage.gate.max_steps, "tokens_per_s": row["tokens"] / busy,
             "learner_busy": seconds.get("learn", 0.0) / busy,
             "seconds_left": self._pace * (stage.gate.max_steps - record.steps)}
+        if self.by_collective is not None:
+            row["by_collective"] = self.by_collective
         self.row = row
         self._add(row)
         self.display.step(row)
@@ -483,6 +500,8 @@ class Run:
             RemoteFailure: there is none, and the learner has learnt already.
         """
         lost, self.lineage, seconds = self.step, self.lineage + 1, self._seconds()
+        self.published = None
+        self.workers.rollouts.withdraw()
         commit, state = None, self.first_state
         for folder in reversed(self.checkpoints.committed()):
             try:

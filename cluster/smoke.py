@@ -286,7 +286,8 @@ class Told:
         pass
 
 
-def whole_run(name: str, place: Place, rollout: Mapping[str, Any] = {}, learner: Mapping[str, Any] = {}) -> str:
+def whole_run(name: str, place: Place, rollout: Mapping[str, Any] = {}, learner: Mapping[str, Any] = {},
+              transport: str = "auto") -> str:
     """A run of every stage in a few steps; the learner gives what engines wrote the log-probabilities that they had there."""
     from .display import KeptDisplay
     from .ray_cluster import ray_cluster
@@ -296,7 +297,7 @@ def whole_run(name: str, place: Place, rollout: Mapping[str, Any] = {}, learner:
     half = place.dtype != "float32"
     training = {"tasks_per_step": 8, "group_size": 4, "lr": 1e-4, "kl": 0.01}
     recipe = Recipe.model_validate({
-        "name": name, "root": place.folder, "data": {"phantoms": {"train": 60, "val": 8, "test": 12}},
+        "name": name, "root": place.folder, "transport": transport, "data": {"phantoms": {"train": 60, "val": 8, "test": 12}},
         "model": {"tiny": {"vision_steps": 0}},
         "stages": [
             {"name": "sft", "kind": "sft", "tasks": {"binary": 1, "diagnosis": 1},
@@ -321,7 +322,12 @@ def whole_run(name: str, place: Place, rollout: Mapping[str, Any] = {}, learner:
     if skipped := sum(row["skipped"] for row in told.steps):
         raise Failed(f"{skipped:g} updates were skipped, since their gradients were not finite")
     off = max(row["logp_diff_mean"] for row in told.steps)
-    return f"{summary['steps']} steps; {within('engine and learner differ by a mean of', off, 0.05 if half else 1e-5)}"
+    if missed := [row["stage_step"] for row in told.steps if row.get("by_collective", 1.0) < 1]:
+        raise Failed(f"weights did not go straight to every rollout worker in {len(missed)} of {len(told.steps)} steps, but through "
+                     "the store")
+    way = ("by NCCL" if recipe.learner.gpus else "by gloo") if recipe.collective else "through the store"
+    return (f"{summary['steps']} steps; weights went {way}; "
+            f"{within('engine and learner differ by a mean of', off, 0.05 if half else 1e-5)}")
 
 
 def shared(place: Place) -> str:
@@ -341,6 +347,6 @@ def sharded(place: Place) -> str:
 
 NUMBERS = (Check("attention in packs and windows", 0, attention), Check("packed samples as padded ones", 0, packing),
            Check("engine and learner have the same numbers", 0, engine))
-ON_CPU = (*NUMBERS, Check("whole run", 0, lambda place: whole_run("cpu", place)))
+ON_CPU = (*NUMBERS, Check("whole run", 0, lambda place: whole_run("cpu", place, transport="collective")))
 ON_GPUS = (*NUMBERS, Check("whole run, engine and learner on one GPU in turn", 1, shared),
            Check("whole run, a GPU for each", 2, apart), Check("whole run, two ranks by ZeRO 3", 2, sharded))

@@ -159,13 +159,27 @@ class WorkPool:
         self.version = version
         self._bring_to_version(time.monotonic())
 
-    def settle(self) -> list[Any]:
-        """Waits until all that stand hold the pool's version, as `update` does."""
+    def receivers(self) -> dict[str, str]:
+        """Names by actor of those who live and were told of the pool's version, and have not said that they hold it."""
+        return {worker.actor._actor_id.hex(): worker.title for worker in self.workers.values()
+                if worker.health.state in (State.SYNCING, State.READY)
+                and any(call.what == "update" and call.version == self.version for call in worker.calls.values())}
+
+    def withdraw(self) -> None:
+        """The version that was begun does not come: nobody is brought to it, nor gets a share, until another is begun. Who fails
+        to take it is not to blame; that all have done with it is waited for. Raises RemoteFailure as `update`."""
+        self.version = None
+        while any(worker.doing["update"] for worker in self.workers.values()):
+            self.pump()
+
+    def settle(self, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+        """Waits until all that stand hold the pool's version, as `update` does. `meanwhile` is called again and again."""
         while True:
             standing = [w for w in self.workers.values() if w.health.state not in (State.STARTING, State.DRAINING)]
             if standing and all(worker.health.version == self.version for worker in standing):
                 return [worker.proof for worker in standing]
             self.pump()
+            meanwhile()
 
     def forget(self) -> None:
         """Drops what was handed in, answered or not: nobody waits for it any more."""
@@ -304,8 +318,13 @@ class WorkPool:
         try:
             answer = wait_for(ref, 60, worker.title)
         except RemoteFailure as error:
-            if call.share is None or not isinstance(error, CallFailed):
+            overtaken = call.what == "update" and call.version != self.version
+            if not isinstance(error, CallFailed) or call.share is None and not overtaken:
                 self._lost(worker, str(error))
+            elif overtaken:  # the worker stands; what it holds now, nobody knows
+                worker.settle(ref)
+                worker.health.heard(now)
+                worker.health.version = None
             else:  # the worker stands; what it was given is at fault
                 worker.settle(ref)
                 worker.health.heard(now)

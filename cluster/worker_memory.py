@@ -60,17 +60,18 @@ def reward_memory() -> Memory:
 
 
 def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
-    """Of a rank, at the worst of three moments: learning, updating, publishing (ZeRO-3 gathers a bucket of weights for that,
-    which may be one large weight); on a CPU of a fourth, committing (rank 0 has the whole weights in RAM)."""
+    """Of a rank, at the worst of three moments: learning, updating, publishing (ZeRO-3 gathers a bucket of weights for that, which
+    may be one large weight, and a broadcast packs it into one piece); on a CPU of a fourth, committing (rank 0 has the whole weights in RAM)."""
     learner, count, trained = recipe.learner, shape.parameters, shape.trained
     width, place = width_of(learner.dtype), "GPU" if learner.gpus else "RAM"
     state = rank_state(recipe, count, trained)
     shards = learner.fewest if learner.zero_stage else 1
     gathered = min(count * width, max(WEIGHTS_AT_ONCE, shape.vocabulary * shape.text.hidden * width))
+    buckets = (learner.zero_stage == 3) + recipe.collective
     moments: dict[str, dict[str, float]] = {
         "learning": activations(recipe, shape),
         "updating": {} if learner.offload != "none" else {"gradients": state["gradients"] + UPDATE_BYTES * trained / shards},
-        "publishing": {"weights": state["weights"] + gathered} if learner.zero_stage == 3 else {}}
+        "publishing": {"weights": state["weights"] + buckets * gathered} if buckets else {}}
     if has_reference(recipe) and learner.offload != "none" and not learner.lora:
         moments["reading the reference"] = {"reference": count * width} | activations(recipe, shape, backward=False)
     libraries = GPU_LIBRARIES["learner"]

@@ -30,7 +30,7 @@ class Workers:
         self.store = ray.remote(WeightStore).options(name=f"{name}/weight-store", num_cpus=0, max_concurrency=100,
                                                         scheduling_strategy=near_driver()).remote()
         # All start at once; importing vLLM and DeepSpeed takes longest.
-        self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images)
+        self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, recipe.collective)
         self.rewards = RewardPool(name, recipe.reward.model_copy(update={"rules": rules}), lambda: self.rollouts.pool.pump(0))
         self.learner = Learner(recipe.learner, name, recipe.prompt, model, self.store, run_storage(recipe, run), recipe.seed,
                                has_learner_resource(), near_driver(), self.pump)

@@ -60,6 +60,10 @@ class RankHost:
     def state(self):
         return {name: value.float().numpy() for name, value in self.made.policy.state().items()}
 
+    def publish_in(self, bucket_bytes):
+        """From now on it publishes in buckets of this size."""
+        self.made.policy.parts = partial(type(self.made.policy).parts, self.made.policy, bucket_bytes)
+
     def publish_watched(self, version, probe, bucket_bytes):
         """Publishes; the most bytes of gathered weights that lived at a time."""
         import deepspeed

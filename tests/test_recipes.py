@@ -35,3 +35,20 @@ def test_engines_that_sleep_do_not_write_ahead():
     assert load_recipe(RECIPES[0].with_name("smoke.yaml"), [sleep]).rollout.sleep
     with pytest.raises(UserError, match="stages.closed.training.max_staleness: engines that sleep"):
         load_recipe(RECIPES[0].with_name("smoke.yaml"), [sleep, ahead])
+
+
+APART, SHARED = ("rollout.gpus=1", "learner.gpus=1"), ("rollout.gpus=0.5", "learner.gpus=0.5")
+
+
+@pytest.mark.parametrize("settings, collective", [
+    ((), False), (APART, True), (("rollout.gpus=2", "learner.gpus=1"), True), (SHARED, False), ((*APART, "rollout.sleep=true"), False),
+    (("learner.gpus=1",), False), (("transport=collective",), True), ((*APART, "transport=store"), False)])
+def test_weights_go_straight_to_engines_where_all_have_gpus_of_their_own_or_where_it_is_asked_for(settings, collective):
+    assert load_recipe(RECIPES[0].with_name("smoke.yaml"), settings).collective == collective
+
+
+@pytest.mark.parametrize("settings", [SHARED, ("rollout.sleep=true",), ("learner.gpus=1",), ("rollout.gpus=1", "learner.gpus=0.5")])
+def test_a_broadcast_is_refused_where_gpus_are_shared(settings):
+    with pytest.raises(UserError, match="transport: collective joins processes with a whole GPU each, or with none at all: set it to "
+                                        "store or auto, found rollout.gpus"):
+        load_recipe(RECIPES[0].with_name("smoke.yaml"), [*settings, "transport=collective"])

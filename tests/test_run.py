@@ -119,6 +119,12 @@ def test_a_complete_run_says_so(run):
         go_on(load_recipe(run / "recipe.yaml"), run)
 
 
+def reached(run):
+    """Of each step of RL: the share of the rollout workers that the weights went straight to."""
+    rows = pq.read_table(run / "metrics.parquet").to_pylist()
+    return [r.get("by_collective") for r in rows if r["event"] == "step" and r["kind"] == "grpo"]
+
+
 def train_beside(act, recipe, path, train=start):
     """A run, and beside it what `act` does to it; where that fails, or the run does not end in time, it is stopped."""
     def acting():
@@ -176,7 +182,8 @@ def dies_between_micro_batches(mark):
 
 def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weights(run, tmp_path, capsys, monkeypatch):
     """The newest commit is removed, as if the process had died before it; the open stage is made again. There a rollout
-    worker is killed, the learner is killed between two micro-batches of an update, and then it hangs."""
+    worker is killed, the learner is killed between two micro-batches of an update, and then it hangs. Weights go straight to the
+    workers, in the other run through the store."""
     again, mark = tmp_path / "again", tmp_path / "fault"
     mark.touch()
     monkeypatch.setattr("actors.learner.learner_rank", dies_between_micro_batches(mark))
@@ -193,12 +200,13 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
         wait_until(lambda: booked(again, "trained", "open"))
         process("ray::learner-0 v").suspend()
 
-    train_beside(disturb, load_recipe(again / "recipe.yaml", ["learner.silent_s=25"]), again, go_on)
+    train_beside(disturb, load_recipe(again / "recipe.yaml", ["learner.silent_s=25", "transport=collective"]), again, go_on)
     assert same(weights(again), weights(run))
     assert events(again) == events(run)
     assert json.loads((again / "summary.json").read_text())["stages"] == summary["stages"]
     told = capsys.readouterr().out
     assert re.search(r"rollout-0 on [\d.]+ died", told)
+    assert reached(again)[-1] == 1 and not any(reached(run))
     assert re.search(r"learner rank 0 on [\d.]+: gave no sign of life for longer than learner.silent_s\); all 1 start anew", told)
     assert re.search(r"learner ranks died during grpo \(learner rank 0 on [\d.]+: its process is gone\)", told)
     assert mark.with_suffix(".done").exists() and (again / "ledger.jsonl").read_text().count('"rewound"') == 3
@@ -206,10 +214,10 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
 
 def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, tmp_path, capsys):
     """Two rollout workers, two reward workers and two learner ranks (ZeRO-2) against one of each. A rank is killed before
-    anything is committed: the run begins anew. Commits are kept elsewhere."""
+    anything is committed, while the workers wait for its weights: the run begins anew. Commits are kept elsewhere."""
     path, far = tmp_path / "wide", tmp_path / "far"
     settings = [*SHORT, "rollout.workers=2", "reward.workers=2", "learner.workers=2", "learner.zero_stage=2",
-                "rollout.cpus=0.25", "learner.cpus=0.25", f"checkpoint.storage=file://{far}"]
+                "rollout.cpus=0.25", "learner.cpus=0.25", "transport=collective", f"checkpoint.storage=file://{far}"]
     train_beside(lambda: wait_until(lambda: process("ray::learner-1 v0")).kill(), load_recipe(SMOKE, settings), path)
     first = 2 * 8 + 8  # groups: behind them the other run dropped some
     issued, theirs = ([e for e in events(p) if e["event"] == "issued"] for p in (path, run))
@@ -219,16 +227,18 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
     assert all((a - b).abs().max() < 0.02 for a, b in zip(weights(path).values(), weights(run).values(), strict=True))
     assert re.search(r"learner ranks died during \w+ \(learner rank 1 on [\d.]+: its process is gone\); all 2 start anew; \d+ steps",
                      capsys.readouterr().out)
+    assert set(reached(path)) == {1}
     assert len(list((far / "wide" / "checkpoints").iterdir())) == 2 and not (path / "checkpoints").exists()
 
 
 def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_session, tmp_path):
-    """It is stopped with two learner ranks (ZeRO-2), and goes on with one."""
+    """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers, and goes on with one and the
+    store."""
     path = tmp_path / "ahead"
     ahead = [f"stages.{stage}.training.{key}={value}" for stage in ("closed", "open")
              for key, value in (("max_staleness", 1), ("correction", "token"))]
     settings = [*SHORT, *ahead, "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6", "learner.workers=2",
-                "learner.zero_stage=2", "learner.cpus=0.25"]
+                "learner.zero_stage=2", "learner.cpus=0.25", "transport=collective"]
     asked = {}
 
     def ask_it():
@@ -246,10 +256,11 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     train_beside(ask_it, load_recipe(SMOKE, settings), path)
     assert asked["status"]["stage"] == "closed" and asked["status"]["ledger"]["trained"] >= 8
     assert told_status(path)["status"] == "stopped" and not (path / "model").exists()
-    assert go_on(load_recipe(path / "recipe.yaml", ["learner.workers=1"]), path) == 0
+    assert go_on(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
     rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"]
     assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6, 1, 2]
     assert [r["staleness_max"] for r in rows[:3]] == [0, 1, 1] and max(r["staleness_max"] for r in rows[:6]) == 1
+    assert reached(path)[:3] == [1, 1, 1] and reached(path)[-1] is None
     assert all(r["ratio_diff_max"] < 1e-4 for r in rows if r["staleness_max"] == 0)
     issued = [e["group"] for e in events(path) if e["event"] == "issued"]
     trained = [e["group"] for e in events(path) if e["event"] == "trained"]

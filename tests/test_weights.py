@@ -12,7 +12,7 @@ from safetensors.torch import load, load_file
 
 from actors.gather import cut
 from actors.waiting import RemoteFailure, wait_for
-from actors.weights import Version, WeightStore, bucket_of, files_of
+from actors.weights import Offer, Version, Waiting, WeightStore, bucket_of, files_of
 from sender import start_sender
 
 FIRST, SECOND, THIRD = Version(0, 1), Version(0, 2), Version(1, 2)
@@ -95,3 +95,30 @@ def test_who_does_not_hand_its_bucket_over_is_named(store):
     with pytest.raises(RemoteFailure, match="learner rank 0 did not hand over bucket 0 of weights version 0.1 within 0.5 s"):
         ask(deaf.send.remote(FIRST, 0, {"a": LARGE}, 0.5))
     ray.kill(deaf)
+
+
+def test_workers_meet_the_learner_at_the_store(store):
+    """Who waits is invited, and told where to; who comes to a version that is there is told that it is."""
+    offer = Offer("group", "127.0.0.1", 1, 1, ["learner rank 0", "a"], 5.0, [])
+    waits = {who: store.attend.remote(who, SECOND, 1, group) for who, group in (("a", ""), ("b", "group"))}
+    assert ask(store.invite.remote(SECOND, ["b", "a"], 5.0)) == {"b": Waiting(SECOND, 1, "group"), "a": Waiting(SECOND, 1, "")}
+    assert ask(store.invite.remote(SECOND, ["b", "c"], 0.2)) == {"b": Waiting(SECOND, 1, "group")}
+    ask(store.offer.remote(SECOND, {"a": offer}))
+    assert ask(waits["a"]) == offer
+    assert ray.wait([waits["b"]], timeout=0.2)[0] == []
+    learner = start_sender(store)
+    ask(learner.publish.remote(SECOND, [{"a": LARGE}], "probe"))
+    assert ask(waits["b"]) is None and ask(store.attend.remote("a", SECOND, 1, "group")) is None
+    ray.kill(learner)
+
+
+def test_who_waits_for_a_version_that_does_not_come_is_told(store):
+    overtaken, withdrawn = store.attend.remote("a", FIRST, 1, ""), store.attend.remote("b", THIRD, 1, "")
+    assert ask(store.invite.remote(SECOND, [], 1.0)) == {}
+    with pytest.raises(RemoteFailure, match="version 0.1 does not come any more; kept are none"):
+        ask(overtaken)
+    assert ray.wait([withdrawn], timeout=0.2)[0] == []
+    ask(store.withdraw.remote(THIRD))
+    with pytest.raises(RemoteFailure, match="version 1.2 does not come any more"):
+        ask(withdrawn)
+    assert ray.wait([store.attend.remote("a", Version(2, 1), 1, "")], timeout=0.2)[0] == []  # a later one may
