@@ -17,7 +17,7 @@ from cluster.health import State
 from cluster.rollout_pool import RolloutPool
 
 CONFIG = RolloutConfig(workers=2, cpus=0.25, max_response_tokens=24, max_model_tokens=256, max_sequences=8)
-LIMIT_S = 6.0
+LIMIT_S = 3.0
 
 
 @pytest.fixture(scope="module")

@@ -89,8 +89,8 @@ def test_every_tensor_comes_as_it_was_for_one_version_after_the_other(start):
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_receiver_ends_the_group_for_all_and_is_named(start, fault):
     start, told = start
-    group = Group("127.0.0.1", 0, 0, NAMES, CPU, 4)
-    members = start(group.port, (1, 2, 3), 4)
+    group = Group("127.0.0.1", 0, 0, NAMES, CPU, 2)
+    members = start(group.port, (1, 2, 3), 2)
     group.join()
     group.send(BUCKETS[0])
     hear(told, 3, lambda word: word == "bucket")
@@ -99,9 +99,9 @@ def test_a_lost_receiver_ends_the_group_for_all_and_is_named(start, fault):
     with pytest.raises(CollectiveError, match="rollout-2 gave no sign of life") as raised:
         while True:
             group.send({"large": torch.zeros(10_000_000)})
-    assert time.monotonic() - began < 4 + 4 and "rollout-1" not in str(raised.value)
+    assert time.monotonic() - began < 2 + 4 and "rollout-1" not in str(raised.value)
     assert sorted(hear(told, 2)) == [1, 2]
-    assert time.monotonic() - began < 4 + 8
+    assert time.monotonic() - began < 2 + 8
     with pytest.raises(CollectiveError, match="rollout-2"):
         group.send(BUCKETS[0])
 
