@@ -143,7 +143,8 @@ def train_beside(act, recipe, path, train=start):
 
 
 def process(*titles):
-    """The process of one of this session's Ray actors whose title holds one of the words: its name, or what it is at."""
+    """The process of one of this session's Ray actors whose title holds one of the words: its name, or what it is at. None where
+    there is none, or its title is just being written."""
     for candidate in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if any(title in " ".join(candidate.cmdline()) for title in titles):
@@ -196,9 +197,9 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
 
     def disturb():
         wait_until(lambda: '"rewound"' in (again / "ledger.jsonl").read_text() and booked(again, "issued", "open"))
-        process("ray::rollout-0 v", "ray::RolloutWorker.").kill()
+        wait_until(lambda: process("ray::rollout-0 v", "ray::RolloutWorker.")).kill()
         wait_until(lambda: booked(again, "trained", "open"))
-        process("ray::learner-0 v").suspend()
+        wait_until(lambda: process("ray::learner-0 v")).suspend()
 
     train_beside(disturb, load_recipe(again / "recipe.yaml", ["learner.silent_s=25", "transport=collective"]), again, go_on)
     assert same(weights(again), weights(run))
