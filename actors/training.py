@@ -10,7 +10,7 @@ from .advantage import Baseline, Credit, Normalise
 from .model_parts import Part
 
 LOGITS_AT_ONCE = 2**23  # numbers of the [tokens × vocabulary] matrix that the output layer holds at a time
-WEIGHTS_AT_ONCE = 2**28  # bytes that ZeRO-3 gathers, and that travel, at a time
+WEIGHTS_AT_ONCE = 2**29  # bytes that ZeRO-3 gathers, and that travel, at a time
 Ratio = Literal["token", "sequence"]
 Clip = Literal["ppo", "cispo"]
 Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum"]
