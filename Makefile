@@ -1,7 +1,7 @@
 # make train   sets up, then runs the whole method on the embedded default (CPU, minutes)
 # make test    sets up, then runs the tests
 # make setup   only sets up; a second call is instant where nothing changed
-# make bench   sets up, then every comparison with a peer, and docs/performance.md from it (two cores: an hour and a half)
+# make bench   sets up, then every comparison with a peer, and docs/performance.md from it (two quiet cores: half an hour)
 # make peers   TRL and verl, each in an environment of its own in .peers, for tests and benches against them
 VENV ?= .venv
 EXTRA ?= cpu

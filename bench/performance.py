@@ -1,6 +1,6 @@
 """All comparisons with peers, one after another, and the table and the figure of docs/performance.md drawn from what they gave.
 
-    python -m bench.performance [NAME ...]     runs those named, or all, and draws; an hour and a half on two cores, for all
+    python -m bench.performance [NAME ...]     runs those named, or all, and draws; half an hour on two quiet cores, for all
     python -m bench.performance --draw         draws only
 
 docs/performance.json keeps what each said last, with its command, the machine, and how busy this was before and afterwards.
@@ -40,7 +40,7 @@ CURVES = {  # of the learner: what grows, at which values, which of them is POIN
 ONE_WORKER = ["rollout.workers=1", "rollout.threads=2", "learner.workers=1", "learner.threads=2"]
 RUNS: dict[str, list[str]] = {
     "end_to_end": ["bench.end_to_end"],
-    "end_to_end_one_worker": ["bench.end_to_end", *(part for change in ONE_WORKER for part in ("--set", change))],
+    "end_to_end_one_worker": ["bench.end_to_end", "--shapes", "64x96", *(part for change in ONE_WORKER for part in ("--set", change))],
     "learner": ["bench.learner"],
     "logits_memory": ["bench.logits_memory"],
     "rollout": ["bench.rollout"],
@@ -97,7 +97,7 @@ def rows(records: Records) -> list[Row]:
             f"rollout worker, {text}", "raw vLLM, the faster of its two ways", f"{r[f'worker_tokens_per_s_{shape}']:,} tokens/s",
             f"{r[r[f'raw_{shape}'] + f'_tokens_per_s_{shape}']:,} tokens/s",
             spread(r[f"ratio_{shape}"], r[f"spread_{shape}"]), "0.95"))
-    add("transport", lambda r: (f"weights through the object store, {r['bytes'] / 2**30:g} GiB, warm", "memcpy of the same bytes",
+    add("transport", lambda r: (f"weights through the object store, {r['bytes'] / 2**30:.3g} GiB, warm", "memcpy of the same bytes",
                                 f"{r['memcpy_gb_per_s'] * r['ratio']:.1f} GB/s", f"{r['memcpy_gb_per_s']:.1f} GB/s",
                                 spread(r["ratio"], (r["ratio_min"], r["ratio_max"])), "0.5"))
     add("logits_memory", lambda r: ("peak memory, a response of 4,096 tokens, vocabulary 151,000", "the model without its logits",
