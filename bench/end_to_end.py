@@ -24,7 +24,8 @@ Both stand all the time and take turns of some steps each; a step is timed from 
 it. Each side's first turn warms it up and is left out. The resting side burns nothing: TRL waits for a line, and all our
 processes but the driver are stopped by SIGSTOP; what is burned nevertheless is told, for both, and what a step burns. A pair of
 turns gives one ratio, the median of our steps' completions/s over that of TRL's; the ratio of a shape is their median, and its
-spread the smallest and largest. Tokens a completion are told for both sides; they differ by chance alone. The last line is one
+spread the smallest and largest. `learner_ratio` is of the time for learning alone: TRL's step without its generation and rewards
+over our learner's. Tokens a completion are told for both sides; they differ by chance alone. The last line is one
 JSON object.
 """
 
@@ -266,6 +267,12 @@ def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence
     for side, steps in flat.items():
         told |= {f"{side}_completions_per_s_{name}": round(rate(steps), 2),
                  f"{side}_tokens_per_completion_{name}": round(sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1)}
+    learning = [[median(step.phases["learn"] for step in steps) for steps in side] for side in (ours, theirs)]
+    learners = [b / a for a, b in zip(*learning, strict=True)]
+    told |= {f"learner_ratio_{name}": round(median(learners), 3),
+             f"learner_spread_{name}": [round(min(learners), 3), round(max(learners), 3)],
+             f"trl_seconds_{name}": {phase: round(median(step.phases[phase] for step in flat["trl"]), 3)
+                                     for phase in ("generate", "learn")}}
     phases = {phase: round(median(step.phases[phase] for step in flat["ours"]), 3) for phase in STEP_PHASES}
     phases["rest"] = round(median(step.seconds - sum(step.phases.values()) for step in flat["ours"]), 3)
     return told | {f"ours_seconds_{name}": phases}

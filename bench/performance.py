@@ -93,6 +93,11 @@ def rows(records: Records) -> list[Row]:
                               f"{r['learner_tokens_per_s']:,} tokens/s", f"{r['padded_tokens_per_s']:,} tokens/s",
                               spread(r["ratio"], (r["ratio_min"], r["ratio_max"])), "1.8"))
     for shape, text in SHAPES.items():
+        add("end_to_end", lambda r: None if f"learner_ratio_{shape}" not in r else (
+            f"learner within these runs, {text}", "TRL 1.16.0 GRPOTrainer's", *(
+                f"{r[f'{side}_seconds_{shape}']['learn']:.2f} s a step" for side in ("ours", "trl")),
+            spread(r[f"learner_ratio_{shape}"], r[f"learner_spread_{shape}"]), ""))
+    for shape, text in SHAPES.items():
         add("rollout", lambda r: None if f"ratio_{shape}" not in r else (
             f"rollout worker, {text}", "raw vLLM, the faster of its two ways", f"{r[f'worker_tokens_per_s_{shape}']:,} tokens/s",
             f"{r[r[f'raw_{shape}'] + f'_tokens_per_s_{shape}']:,} tokens/s",
