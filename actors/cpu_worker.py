@@ -74,11 +74,15 @@ class SeedsAhead(TopKTopPSampler):
         if self.use_fp64_gumbel:
             return super().forward_cpu(logits, generators, k, p)
         logits = apply_top_k_top_p(logits, k, p)
-        kept = {"processed_logits": lambda: logits, "processed_logprobs": lambda: logits.log_softmax(-1, dtype=torch.float32)}
+        kept = None
+        if self.logprobs_mode == "processed_logits":
+            kept = logits
+        elif self.logprobs_mode == "processed_logprobs":
+            kept = logits.log_softmax(-1, dtype=torch.float32)
         seeds = self._draw(len(logits), None)
         if generators:
             seeds[list(generators)] = torch.tensor([self._next(generator) for generator in generators.values()])
-        return torch.ops._C.fused_gumbel_argmax(logits.float(), seeds), kept.get(self.logprobs_mode, lambda: None)()
+        return torch.ops._C.fused_gumbel_argmax(logits.float(), seeds), kept
 
     def _next(self, generator: torch.Generator) -> int:
         seed = next(self.drawn.get(generator, iter(())), None)

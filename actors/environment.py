@@ -24,11 +24,15 @@ ENVIRONMENT = {
 }
 
 
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
 def quiet_libraries() -> None:
     """Sets the environment and filters for this process; call it before the heavy imports."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore")
-    logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)  # it sets its level itself, later
+    logging.getLogger("DeepSpeed").addFilter(_is_error)  # it sets its level itself, when it is imported
     for name in ("transformers", "vllm", "ray.train", "ray.data", "ray.serve", "ray.dashboard", "ray._private"):
         logging.getLogger(name).setLevel(logging.ERROR)

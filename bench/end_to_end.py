@@ -25,8 +25,7 @@ it. Each side's first turn warms it up and is left out. The resting side burns n
 processes but the driver are stopped by SIGSTOP; what is burned nevertheless is told, for both, and what a step burns. A pair of
 turns gives one ratio, the median of our steps' completions/s over that of TRL's; the ratio of a shape is their median, and its
 spread the smallest and largest. `learner_ratio` is of the time for learning alone: TRL's step without its generation and rewards
-over our learner's. Tokens a completion are told for both sides; they differ by chance alone. The last line is one
-JSON object.
+over our learner's. Tokens a completion are told for both sides; they differ by chance alone. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -266,16 +265,14 @@ def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence
                             f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)], f"turns_{name}": len(ratios)}
     for side, steps in flat.items():
         told |= {f"{side}_completions_per_s_{name}": round(rate(steps), 2),
-                 f"{side}_tokens_per_completion_{name}": round(sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1)}
+                 f"{side}_tokens_per_completion_{name}": round(sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1),
+                 f"{side}_seconds_{name}": {phase: round(median(s.phases[phase] for s in steps), 3) for phase in steps[0].phases}}
     learning = [[median(step.phases["learn"] for step in steps) for steps in side] for side in (ours, theirs)]
     learners = [b / a for a, b in zip(*learning, strict=True)]
     told |= {f"learner_ratio_{name}": round(median(learners), 3),
-             f"learner_spread_{name}": [round(min(learners), 3), round(max(learners), 3)],
-             f"trl_seconds_{name}": {phase: round(median(step.phases[phase] for step in flat["trl"]), 3)
-                                     for phase in ("generate", "learn")}}
-    phases = {phase: round(median(step.phases[phase] for step in flat["ours"]), 3) for phase in STEP_PHASES}
-    phases["rest"] = round(median(step.seconds - sum(step.phases.values()) for step in flat["ours"]), 3)
-    return told | {f"ours_seconds_{name}": phases}
+             f"learner_spread_{name}": [round(min(learners), 3), round(max(learners), 3)]}
+    told[f"ours_seconds_{name}"]["rest"] = round(median(step.seconds - sum(step.phases.values()) for step in flat["ours"]), 3)
+    return told
 
 
 def main() -> None:

@@ -40,7 +40,8 @@ CURVES = {  # of the learner: what grows, at which values, which of them is POIN
 ONE_WORKER = ["rollout.workers=1", "rollout.threads=2", "learner.workers=1", "learner.threads=2"]
 RUNS: dict[str, list[str]] = {
     "end_to_end": ["bench.end_to_end"],
-    "end_to_end_one_worker": ["bench.end_to_end", "--shapes", "64x96", *(part for change in ONE_WORKER for part in ("--set", change))],
+    "end_to_end_one_worker": ["bench.end_to_end", "--shapes", "64x96",
+                              *(part for change in ONE_WORKER for part in ("--set", change))],
     "learner": ["bench.learner"],
     "logits_memory": ["bench.logits_memory"],
     "rollout": ["bench.rollout"],

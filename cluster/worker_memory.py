@@ -61,7 +61,8 @@ def reward_memory() -> Memory:
 
 def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     """Of a rank, at the worst of three moments: learning, updating, publishing (ZeRO-3 gathers a bucket of weights for that, which
-    may be one large weight, and a broadcast packs it into one piece); on a CPU of a fourth, committing (rank 0 has the whole weights in RAM)."""
+    may be one large weight, and a broadcast packs it into one piece); on a CPU of a fourth, committing (rank 0 has the whole
+    weights in RAM)."""
     learner, count, trained = recipe.learner, shape.parameters, shape.trained
     width, place = width_of(learner.dtype), "GPU" if learner.gpus else "RAM"
     state = rank_state(recipe, count, trained)

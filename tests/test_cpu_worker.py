@@ -4,7 +4,6 @@ import pytest
 import torch
 from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.platforms import current_platform
-
 from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
 
 from actors.cpu_worker import KernelMRotaryEmbedding, KernelRMSNorm, KernelSiluAndMul, SeedsAhead
