@@ -56,9 +56,10 @@ class Encoder:
     def __init__(self, folder: str | Path, prompt: PromptConfig) -> None:
         from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         self.family = family_of(config.model_type)
-        self.processor = (AutoProcessor if self.family.sees else AutoTokenizer).from_pretrained(folder)
+        self.processor = (AutoProcessor if self.family.sees else AutoTokenizer).from_pretrained(
+            folder, trust_remote_code=False)  # else a terminal is asked whether the folder may bring code
         self.tokenizer = self.processor.tokenizer if self.family.sees else self.processor
         self.image_token: int | None = config.image_token_id if self.family.sees else None  # where an image's features go
         self.prompt = prompt

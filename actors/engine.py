@@ -59,7 +59,7 @@ class Engine:
         self.config, self.encoder = config, encoder
         self.counter = 0
         self.pausing = asyncio.Lock()
-        vocab = AutoConfig.from_pretrained(model).get_text_config().vocab_size
+        vocab = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config().vocab_size
         arguments: dict[str, Any] = dict(
             model=model, dtype=config.dtype, max_model_len=config.max_model_tokens,
             max_num_seqs=config.max_sequences, max_num_batched_tokens=config.max_batched_tokens,

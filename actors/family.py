@@ -54,7 +54,7 @@ class Family:
         return AutoModelForImageTextToText if self.sees else AutoModelForCausalLM
 
     def load(self, folder: str | Path, dtype: Any) -> Any:
-        return self.kind().from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        return self.kind().from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
 
 
 _TEXT = Family()

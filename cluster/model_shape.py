@@ -155,7 +155,7 @@ def _configuration(path: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(path.parent)
+        return AutoConfig.from_pretrained(path.parent, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - its checks raise what they like
         raise UserError(f"model.path: {path} is no configuration of a model ({' '.join(str(error).split()):.300})") from error
 

@@ -32,8 +32,8 @@ class BertScorer:
         from transformers import AutoModel, AutoTokenizer
 
         # A word is cut up the same way wherever it stands, at the start too.
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
-        model = AutoModel.from_pretrained(folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
+        model = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
         config = model.config
         layers = config.num_hidden_layers
         if layer is not None and not 1 <= layer <= layers:
