@@ -37,14 +37,23 @@ def needed(name: str, extras: frozenset[str], found: dict[str, Distribution], se
 
 
 def licence(package: Distribution) -> str:
-    """As declared: SPDX expression, else the classifiers, else the first line of the licence's text."""
+    """As declared: SPDX expression, else the classifiers, else the first line of the licence's text, or what that text is."""
     data = package.metadata
     if expression := data.get("License-Expression"):
         return expression
     classifiers = [text.rpartition(" :: ")[2] for text in data.get_all("Classifier", []) if text.startswith("License ::")]
     named = [text for text in classifiers if text != "OSI Approved"]
     first = (data.get("License") or "").strip().splitlines()[:1]
-    return ", ".join(named) or (re.sub(r"\s+", " ", first[0])[:60] if first else "not declared")
+    return ", ".join(named) or (re.sub(r"\s+", " ", first[0])[:60] if first else by_text(package))
+
+
+def by_text(package: Distribution) -> str:
+    texts = [package.read_text(f"licenses/{name}") or "" for name in package.metadata.get_all("License-File", [])]
+    text = " ".join(" ".join(texts).split())
+    for words, name in (("Permission is hereby granted, free of charge", "MIT"), ("Apache License Version 2.0", "Apache-2.0")):
+        if words in text:
+            return f"{name} (its text)"
+    return "not declared"
 
 
 def main() -> None:
