@@ -20,6 +20,7 @@ from actors.training import GrpoTraining, LearnerConfig, SftTraining
 from curriculum.phantom_set import PhantomConfig
 from curriculum.stages import StageConfig
 
+from .credentials import find_credential
 from .errors import UserError
 from .guards import DEFAULT, Guard
 
@@ -189,7 +190,14 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(tree: dict[str, Any], source: str) -> Recipe:
-    """The checked recipe of a plain tree; `source` names it in errors. Raises UserError."""
+    """The checked recipe of a plain tree; `source` names it in errors. Raises UserError, which tells no password or key."""
+    try:
+        found = find_credential(tree)
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from error
+    if found:
+        raise UserError(f"{source}: {found[0]}: looks like {found[1]}; a recipe is kept in run folders, reports and trackers: set "
+                        "it in the environment of the cluster's nodes instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
