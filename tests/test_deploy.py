@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shlex
 from collections import Counter
 from functools import cache
@@ -108,6 +109,17 @@ def test_each_part_can_be_applied_alone_and_finds_what_it_names():
     (port,) = redis["spec"]["ports"]
     assert SPEC["gcsFaultToleranceOptions"]["redisAddress"] == f"redis://{redis['metadata']['name']}:{port['port']}"
     assert redis["spec"]["selector"].items() <= ITEMS["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_documented_commands_name_parts_that_there_are_and_end_redis_last():
+    """KubeRay clears Redis before it lets a cluster go: what is deleted with Redis would wait for ever."""
+    text = (HERE.parent / "docs" / "cluster.md").read_text(encoding="utf-8")
+    commands = re.findall(r"kubectl (apply|delete) -f deploy.yaml(?: -l (?:part=(\w+)|'part in \(([\w, ]+)\)'))?", text)
+    named = [(verb, set(filter(None, re.split(", ", f"{one}{several}")))) for verb, one, several in commands]
+    parts = {item["metadata"]["labels"]["part"] for item in ITEMS.values()}
+    assert all(chosen and chosen <= parts for _, chosen in named)
+    assert set.union(*(chosen for verb, chosen in named if verb == "apply")) == parts
+    assert named[-1] == ("delete", {"shared"}) and named[-2] == ("delete", parts - {"shared"})
 
 
 def test_the_job_gives_a_command_of_ours_with_a_recipe_that_exists(monkeypatch):
