@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from statistics import mean
@@ -16,6 +17,8 @@ from .report_figures import learnt_figures, time_figures, training_figures
 from .run_record import TASK_SET_FAULTS, Estimate, RunRecord, duration, measure_words
 
 FILE_NAME = "report.html"
+Film = Callable[[str], tuple[str | None, str]]
+"""A path to (data URI or None, why there is none)."""
 _WORST = (  # column of metrics.parquet, its worst end, words, what would be good
     ("logp_diff_max", max, "largest log-probability difference", "rollout and learner mean the same policy: near 0"),
     ("ratio_diff_max", max, "largest difference of a token's probability ratio from 1", "near 0"),
@@ -37,13 +40,22 @@ def write_report(folder: Path, no_images: bool = False) -> Path:
     Raises:
         UserError: `folder` is no run folder, or nothing was measured yet, or a file of it is damaged.
     """
-    record = RunRecord(folder)
     path = folder / FILE_NAME
-    write_page(path, render("report.html.j2", **_contents(record, record.images and not no_images)))
+    write_page(path, report_page(folder, None if no_images else film_of))
     return path
 
 
-def _contents(record: RunRecord, images: bool) -> dict[str, Any]:
+def report_page(folder: Path, film: Film | None) -> str:
+    """The text of the report. Without `film`, and where the recipe says `report.images: false`, no film is in it.
+
+    Raises:
+        UserError: as `write_report`.
+    """
+    record = RunRecord(folder)
+    return render("report.html.j2", **_contents(record, film if record.images else None))
+
+
+def _contents(record: RunRecord, film: Film | None) -> dict[str, Any]:
     before, after = record.before_and_after
     answers = [record.answers(test.version) if test else {} for test in (before, after)]
     words = (before.words if before else "", after.words if after else "")
@@ -59,7 +71,7 @@ def _contents(record: RunRecord, images: bool) -> dict[str, Any]:
         "headlines": list(HEADLINES), "measure_words": measure_words, "measures": _measures(record), "guess": guess,
         "learnt": learnt_figures(record, guess), "training": training_figures(record), "times": time_figures(record),
         "worst": _worst(record), "examples": choose(*answers, tasks, words), "rule": RULE, "words": words,
-        "missing": missing, "images": images, "film": film_of if images else None,
+        "missing": missing, "images": film is not None, "film": film,
         "recipe_text": (record.path / "recipe.yaml").read_text(encoding="utf-8")}
 
 

@@ -36,7 +36,7 @@ def read_image(file: BinaryIO, name: str, most_pixels: int | None = None) -> Ima
     """As `load_image`, from an open file. Raises ImageError, which calls the image `name`; where it is larger, too."""
     try:
         with Image.open(file) as image:
-            if most_pixels and image.width * image.height > most_pixels:
+            if most_pixels is not None and image.width * image.height > most_pixels:
                 raise ImageError(f"{name}: {image.width} × {image.height} pixels; {most_pixels:,} pixels at most")
             image.load()
             return (_to_8_bits(image) if image.mode.startswith(_DEEP_MODES) else image).convert("RGB")

@@ -24,8 +24,8 @@ from cluster.errors import UserError
 from cluster.recipe import parse_recipe
 from cluster.run_record import RunRecord
 from cluster.service.app import LARGEST_REQUEST, build
+from cluster.service.places import confine
 from cluster.service.runs_api import EXAMPLE as RECIPE
-from cluster.service.runs_api import confine
 from cluster.service.tokens import find_token, new_token, read_tokens
 from rewards.config import RewardConfig
 from rewards.score import score

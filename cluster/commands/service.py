@@ -12,7 +12,8 @@ def serve(
     tokens: Annotated[Path, typer.Option(help="who may call: a YAML file that `curlvpr token` writes for")],
     root: Annotated[Path, typer.Option(help="the folder of the runs, which every node reaches")] = Path("runs"),
     allow: Annotated[Optional[list[str]], typer.Option(help="a folder or URI, beside the root, that submitted recipes may name for "
-                                                       "data, model and checkpoints; may be repeated")] = None,
+                                                       "data, model and checkpoints, or rules:MODULE, whose rules they may "
+                                                       "name; may be repeated")] = None,
     policy: Annotated[Optional[str], typer.Option(help="a run of the root, whose newest commit is followed, or a model folder: it "
                                                   "answers at /v1/chat/completions")] = None,
     policy_replicas: Annotated[int, typer.Option(min=1, help="at most so many engines, as chats come")] = 1,

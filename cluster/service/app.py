@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from . import chat_api, page, rewards_api, runs_api
+from . import chat_api, page, rewards_api, routes_page, runs_api
+from .answers import Json, faults
 from .tokens import Role, Token, find_token
 
 LARGEST_REQUEST = 32 * 2**20  # bytes
-_REFUSED: dict[int | str, dict[str, Any]] = {401: {"description": "no token, or a wrong one"},
-                                             403: {"description": "the token's role does not allow this"},
-                                             413: {"description": f"the request is larger than {LARGEST_REQUEST} bytes"}}
+MOST_FAULTS = 20  # of a request, that are told
+_REFUSED = faults({401: "no token, or a wrong one", 403: "the token's role does not allow this",
+                   411: "the request does not tell its Content-Length", 413: f"the request is larger than {LARGEST_REQUEST} bytes",
+                   422: "the request is not as it should be"})
 bearer = HTTPBearer(auto_error=False, description="a token of the service's file")
 
 
@@ -30,17 +34,22 @@ def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), poli
         policy: the name of the model that the service serves, where it serves one.
         driver_cpus: as `submit_command`, for every run.
     """
-    app = FastAPI(title="curlvpr", version="1", description="Runs, rewards that rules verify, and the policy, for chest X-ray models.")
+    app = FastAPI(title="curlvpr", version="1", description="Runs, rewards that rules verify, and the policy, for chest X-ray models.",
+                  docs_url=None, redoc_url=None,  # they load scripts from elsewhere, beside which no token should be typed
+                  default_response_class=Json,
+                  exception_handlers={RequestValidationError: _faulty, StarletteHTTPException: _refused})
     app.state.root, app.state.tokens, app.state.allowed = root, tuple(tokens), (str(root), *allowed)
     app.state.policy, app.state.driver_cpus = policy, driver_cpus
     app.include_router(runs_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(page.page)
+    app.include_router(routes_page.router)
     app.include_router(page.panels, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(rewards_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(chat_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(runs_api.operate, dependencies=[Depends(needs("operate"))], responses=_REFUSED)
 
     app.add_middleware(NotTooLarge)
+    app.add_middleware(Guarded)
     return app
 
 
@@ -54,10 +63,40 @@ class NotTooLarge:
         told = Headers(scope=scope) if scope["type"] == "http" else {}
         length, refusal = told.get("content-length", "0"), None
         if "transfer-encoding" in told:
-            refusal = JSONResponse({"detail": "a request with a body tells its Content-Length"}, 411)
-        elif not length.isdigit() or int(length) > LARGEST_REQUEST:
-            refusal = JSONResponse({"detail": f"at most {LARGEST_REQUEST} bytes"}, 413)
+            refusal = Json({"detail": "a request with a body tells its Content-Length"}, 411)
+        elif not re.fullmatch("[0-9]{1,18}", length) or int(length) > LARGEST_REQUEST:
+            refusal = Json({"detail": f"at most {LARGEST_REQUEST} bytes"}, 413)
         await (refusal or self.app)(scope, receive, send)
+
+
+class Guarded:
+    """Tells browsers that answers are for nobody's frame or cache, and of the type that they say."""
+
+    HEADERS = [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
+               (b"cache-control", b"no-store")]
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                named = {name for name, _ in message.get("headers", ())}
+                message = message | {"headers": [*message.get("headers", ()), *(h for h in self.HEADERS if h[0] not in named)]}
+            await send(message)
+
+        await self.app(scope, receive, guarded)
+
+
+async def _faulty(_: Request, error: Exception) -> Json:
+    """What is wrong, and where; not what was sent, which may be large, deep, secret, or no JSON."""
+    assert isinstance(error, RequestValidationError)
+    return Json({"detail": [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()[:MOST_FAULTS]]}, 422)
+
+
+async def _refused(_: Request, error: Exception) -> Json:
+    assert isinstance(error, StarletteHTTPException)
+    return Json({"detail": error.detail}, error.status_code, error.headers)
 
 
 def needs(role: Role) -> Callable[..., Awaitable[None]]:

@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.exceptions import RayError
 
-from .policy import DEPLOYMENT, IMAGES, Refused
+from .answers import faults
+from .policy import DEPLOYMENT, IMAGES, TIMEOUT_S, Refused
 
-TIMEOUT_S = 600  # for an answer, or the next piece of a stream
 EXAMPLE = {"model": "quickstart", "temperature": 0, "messages": [{"role": "user", "content": [
     {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
     {"type": "text", "text": "Is there a pleural effusion?"}]}]}
+
+
+Stop = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ImageUrl(BaseModel):
@@ -68,7 +71,8 @@ class ChatRequest(BaseModel):
     top_p: float = Field(1.0, gt=0, le=1)
     n: int = Field(1, ge=1, le=16)
     seed: int | None = Field(None, ge=0, lt=2**31)
-    stop: str | list[str] | None = None
+    stop: Stop | Annotated[list[Stop], Field(min_length=1, max_length=4)] | None = Field(None, description="texts that end "
+                                                                                         "an answer")
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     logprobs: bool = False
@@ -100,6 +104,13 @@ class Usage(Told):
 
 
 class ChatAnswer(Told):
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{
+        "id": "chatcmpl-b4b7a19cac815d4d", "object": "chat.completion", "created": 1795951009, "model": "quickstart", "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "<think>Effusion: fluid.</think><answer>A</answer>"},
+             "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 45, "completion_tokens": 12, "total_tokens": 57},
+        "system_fingerprint": "quickstart/step-0000120"}]})
+
     id: str
     object: Literal["chat.completion"]
     created: int
@@ -117,14 +128,17 @@ class Model(BaseModel):
 
 
 class Models(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"object": "list", "data": [
+        {"id": "quickstart", "object": "model", "created": 0, "owned_by": "curlvpr"}]}]})
+
     object: Literal["list"] = "list"
     data: list[Model]
 
 
-_NONE = {404: {"description": "no such model, or the service was started without one (--policy)"}}
-_FAULTS: dict[int | str, dict[str, Any]] = {**_NONE, 400: {"description": "the chat cannot be answered, such as one that is too long"},
-                                            503: {"description": "no weights yet, or no replica answered in time"},
-                                            200: {"content": {"text/event-stream": {}}}}
+_FAULTS = faults({400: "the chat cannot be answered, such as one that is too long",
+                  404: "no such model, or the service was started without one (--policy)", 503: "no weights yet, or no replica answered in time"})
+_STREAM = ('data: {"id":"chatcmpl-b4b7a19cac815d4d","object":"chat.completion.chunk","created":1795951009,"model":"quickstart",'
+           '"choices":[{"index":0,"delta":{"content":"Effusion"},"finish_reason":null}]}\n\ndata: [DONE]\n\n')
 router = APIRouter(prefix="/v1", tags=["policy"])
 
 
@@ -135,7 +149,8 @@ def models(request: Request) -> Any:
     return {"data": [{"id": name}] if name else []}
 
 
-@router.post("/chat/completions", response_model=ChatAnswer, responses=_FAULTS)
+@router.post("/chat/completions", response_model=ChatAnswer, responses=_FAULTS | {
+    200: {"content": {"text/event-stream": {"example": _STREAM}}}})
 async def chat(request: Request, asked: Annotated[ChatRequest, Body(openapi_examples={"a film": {"value": EXAMPLE}})]) -> Any:
     """Ask the policy, with images; as OpenAI's chat completions, whole or as a stream."""
     name = request.app.state.policy

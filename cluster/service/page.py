@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from curriculum.task import Task
@@ -16,9 +16,9 @@ from curriculum.task import Task
 from ..errors import UserError
 from ..examples import Answer, answer_of
 from ..pages import render
-from ..report import film_of
 from ..report_figures import Figure, learnt_figures, training_figures
 from ..run_record import TASK_SET_FAULTS, RunRecord
+from .places import film_below
 from .runs_api import MISSING, Run, status_of
 
 NEWEST = 4  # responses that are shown
@@ -48,14 +48,16 @@ def script() -> Response:
     return Response(Path(__file__).with_name("page.js").read_text(encoding="utf-8"), media_type="text/javascript")
 
 
-@panels.get("/{name}/panel", response_class=HTMLResponse, responses=MISSING)
-def panel(run: Run) -> Any:
+@panels.get("/{name}/panel", response_class=HTMLResponse, responses=MISSING | {
+    200: {"content": {"text/html": {"example": "<div class=\"tiles\">…</div>"}}}})
+def panel(request: Request, run: Run) -> Any:
     """A run as the page at / shows it: how it stands, curves, and the newest responses with the verdict of each step."""
     status = status_of(run)
     shown: dict[str, Any] = {"why": status.get("why"), "charts": [], "newest": [], "curriculum": [], "film": None}
     try:
         record, charts = _read(run, _stamp(run))
-        shown |= {"charts": charts, "newest": _newest(record), "film": film_of if record.images else None,
+        shown |= {"charts": charts, "newest": _newest(record),
+                  "film": film_below(request.app.state.allowed) if record.images else None,
                   "curriculum": _curriculum(record, status.get("stage"))}
     except UserError as error:
         shown["why"] = shown["why"] or str(error)

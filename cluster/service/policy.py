@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,9 +26,10 @@ from ..model_eval import find_subject
 from ..recipe import load_recipe
 
 DEPLOYMENT = "Policy"
+TIMEOUT_S = 600  # for an answer, or the next piece of a stream
 FOLLOW_S = 2.0  # between two looks at what the run has committed
 IMAGES = 4  # most of a chat
-MOST_PIXELS = 2**26  # of an image; a film has 2**24
+MOST_PIXELS = 2**26  # of a chat's images together; a film has 2**24
 
 
 class Refused(Exception):
@@ -79,7 +79,7 @@ def deployment(source: Source, replicas: int) -> Deployment:
     config = source.config
     return serve.deployment(
         name=DEPLOYMENT, max_ongoing_requests=2 * config.max_sequences, health_check_timeout_s=60,
-        graceful_shutdown_timeout_s=120,  # a replica that is not needed any more ends its chats first
+        graceful_shutdown_timeout_s=TIMEOUT_S,  # a replica that is not needed any more ends its chats first
         autoscaling_config={"min_replicas": 1, "max_replicas": replicas, "target_ongoing_requests": max(1, config.max_sequences // 2)},
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus})(Policy)
 
@@ -153,7 +153,8 @@ class Policy:
             request.messages = messages
             answer = await self.chats.create_chat_completion(request)
         except (VLLMClientError, ValueError, TypeError) as error:
-            raise Refused(400, " ".join(str(error).split())[:500]) from error
+            why = str(error).partition(" on data=")[0]  # what follows is vLLM's own
+            raise Refused(400, " ".join(why.split())[:500]) from error
         except VLLMError as error:
             raise Refused(503, "the engine failed on this chat; try again") from error
         if isinstance(answer, ErrorResponse):
@@ -182,21 +183,24 @@ def _chat_server(engine: Engine, source: Source) -> Any:
 
 def _with_images(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages with pictures instead of data URIs, read as the films of tasks are. Raises Refused."""
-    told = []
-    for number, message in enumerate(messages):
-        content = message["content"]
-        if not isinstance(content, str):
-            content = [{"type": "image_pil", "image_pil": _image(part["image_url"]["url"], f"messages.{number}.content.{place}")}
-                       if part["type"] == "image_url" else part for place, part in enumerate(content)]
-        told.append({"role": message["role"], "content": content})
+    places = [(number, place) for number, message in enumerate(messages) if not isinstance(message["content"], str)
+              for place, part in enumerate(message["content"]) if part["type"] == "image_url"]
+    if len(places) > IMAGES:  # before any is decoded
+        raise Refused(422, f"messages: {len(places)} images; {IMAGES} at most")
+    told, left = [dict(message) for message in messages], MOST_PIXELS
+    for number, place in places:
+        image = _image(messages[number]["content"][place]["image_url"]["url"], f"messages.{number}.content.{place}", left)
+        left -= image.width * image.height
+        told[number]["content"] = [*told[number]["content"]]
+        told[number]["content"][place] = {"type": "image_pil", "image_pil": image}
     return told
 
 
-def _image(uri: str, where: str) -> Any:
+def _image(uri: str, where: str, most_pixels: int) -> Any:
     head, comma, data = uri.partition(",")
     if not (comma and head.startswith("data:image/") and head.endswith(";base64")):
         raise Refused(422, f"{where}: an image comes as data:image/png;base64,… (or jpeg); nothing is fetched from elsewhere")
     try:
-        return read_image(io.BytesIO(base64.b64decode(data, validate=True)), where, MOST_PIXELS)
-    except (binascii.Error, ImageError) as error:
+        return read_image(io.BytesIO(base64.b64decode(data, validate=True)), where, most_pixels)
+    except (ValueError, ImageError) as error:  # binascii.Error, and characters that are not ASCII
         raise Refused(422, str(error) if isinstance(error, ImageError) else f"{where}: broken base64 ({error})") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, HTTPException
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from rewards.config import RewardConfig
@@ -14,6 +13,7 @@ from rewards.verdict import Verdict
 from ..errors import UserError
 from ..reward_explain import payments
 from ..reward_file import Row, read_row
+from .answers import Json
 
 EXAMPLE = {"domain": "closed", "options": {"A": "Effusion", "B": "No finding"}, "gold": ["A"],
            "response": "<think>The right angle is blunt.</think><answer>A ✅</answer><think>So it is A.</think><answer>A</answer>"}
@@ -35,6 +35,16 @@ class Response(BaseModel):
     truncated: bool = False
 
 
+_VERDICT = {
+    "total": 1.0, "base": 1.0, "format": 1.0, "outcome": 1.0, "process": 0.0, "reason": 0.0, "answer": ["A"], "steps": [
+        {"start": 0, "end": 60, "candidate": "A", "judgement": "right", "score": 0.3,
+         "why": "A is in the gold; facts of its think block 0.00", "grounding": 0.0},
+        {"start": 60, "end": 104, "candidate": None, "judgement": "right", "score": 1.0, "why": "final answer A, gold A",
+         "grounding": None}],
+    "faults": [], "why": ["final answer A, gold A"]}
+_POINTS = {"part": "outcome", "value": 1.0, "weight": 0.9, "points": 0.9, "held": ""}
+
+
 class ScoreRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -45,11 +55,11 @@ class ScoreRequest(BaseModel):
 class StepJudgement(BaseModel):
     start: int = Field(description="characters of the response")
     end: int
-    candidate: str | None
+    candidate: str | None = None
     judgement: Literal["right", "wrong", "unverifiable", "fault"]
     score: float
     why: str
-    grounding: float | None
+    grounding: float | None = None
 
 
 class Judgement(BaseModel):
@@ -68,6 +78,8 @@ class Judgement(BaseModel):
 
 
 class ScoreAnswer(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"verdicts": [_VERDICT]}]})
+
     verdicts: list[Judgement] = Field(description="in the order of the responses")
 
 
@@ -80,6 +92,8 @@ class Points(BaseModel):
 
 
 class Explanation(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"verdict": _VERDICT, "points": [_POINTS]}]})
+
     verdict: Judgement
     points: list[Points] = Field(description="their sum is the verdict's total")
 
@@ -92,7 +106,7 @@ def score(request: Annotated[ScoreRequest, Body(openapi_examples={"one": {"value
     """What each response is worth, in parts, and why."""
     config = RewardConfig(preset=request.preset)
     verdicts = [_told(row.score(config)) for row in _rows(request.responses, config)]
-    return JSONResponse({"verdicts": verdicts})  # the model above is for readers; checking our own numbers takes as long as scoring
+    return Json({"verdicts": verdicts})  # the model above is for readers; checking our own numbers takes as long as scoring
 
 
 @router.post("/explain", response_model=Explanation)
@@ -103,7 +117,7 @@ def explain(response: Annotated[Response, Body(openapi_examples={"one": {"value"
     [row] = _rows([response], config)
     verdict = row.score(config)
     return {"verdict": _told(verdict), "points": [
-        {"part": p.part, "value": p.value, "weight": p.weight, "points": p.points, "held": p.held}
+        {"part": p.part, "value": p.value, "weight": p.weight, "points": p.points, "held": p.held if p.value else ""}
         for p in payments(row.task, verdict, config)]}
 
 

@@ -7,11 +7,12 @@ import itertools
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow.parquet as pq
+import ray
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,15 +21,21 @@ from actors.waiting import RemoteFailure
 
 from ..control import Wish, ask, told_status
 from ..errors import UserError
-from ..recipe import Recipe, parse_recipe
+from ..recipe import parse_recipe
 from ..run_status import GOING
 from ..submit import submit_command
+from .answers import faults
+from .places import confine, film_below, is_below
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 EVENTS_S = 1.0
 EXAMPLE = {"name": "quickstart", "data": {"phantoms": {}}, "model": {"tiny": {}},
            "stages": [{"name": "closed", "kind": "grpo", "tasks": {"binary": 1}, "gate": {
                "measure": "closed_accuracy", "every": 10, "max_steps": 50}}]}
+
+
+STATUS = {"run": "quickstart", "status": "running", "stage": "closed", "stage_step": 3, "max_steps": 50, "step": 47, "version": 50,
+          "ledger": {"issued": 64, "trained": 56, "dropped": 0, "in_flight": 8}}
 
 
 class NewRun(BaseModel):
@@ -39,6 +46,8 @@ class NewRun(BaseModel):
 
 
 class Started(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"run": "quickstart-2", "job": "raysubmit_8Xf2mZcVbqTnLwYk"}]})
+
     run: str
     job: str = Field(description="the Ray job, of which the dashboard has the log")
 
@@ -46,25 +55,30 @@ class Started(BaseModel):
 class Scale(BaseModel):
     """How many workers from the next step on; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"rollout": 4}]})
 
     rollout: int | None = Field(None, ge=1, le=10_000)
     reward: int | None = Field(None, ge=1, le=10_000)
 
 
 class Asked(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"run": "quickstart", "asked": "pause"}]})
+
     run: str
     asked: str = Field(description="is granted after the step that the run is at")
 
 
 class Status(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [STATUS]})
 
     run: str
     status: str
 
 
 class Metrics(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rows": [
+        {"event": "step", "stage": "closed", "kind": "grpo", "step": 47, "stage_step": 3, "version": 50, "reward": 0.61}]}]})
+
     rows: list[dict[str, Any]] = Field(description="one for each step and each evaluation; `event` tells them apart")
 
 
@@ -75,20 +89,27 @@ operate = APIRouter(prefix="/v1/runs", tags=["runs"])
 def find(request: Request, name: str) -> Path:
     """The folder of a run below the service's root, whose name can be nothing but a folder's."""
     path = request.app.state.root / name
-    if not re.fullmatch(NAME, name) or not (path / "recipe.yaml").is_file():
+    if not re.fullmatch(NAME, name) or not _is_run(path, request):
         raise HTTPException(404, f"no run {name!r:.120}; GET /v1/runs lists them")
     return path
 
 
+def _is_run(path: Path, request: Request) -> bool:
+    """A link that leads out of what the service may use is none."""
+    return (path / "recipe.yaml").is_file() and is_below(str(path), request.app.state.allowed)
+
+
 Run = Annotated[Path, Depends(find)]
-MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "no such run"}}
-_GONE = {**MISSING, 409: {"description": "the run does not go on now"}}
+MISSING = faults({404: "no such run"})
+_GONE = MISSING | faults({409: "the run does not go on now", 503: "the run, or the cluster, does not answer"})
+_EVENT = f"event: status\ndata: {json.dumps(STATUS)}\n\n"
 
 
 @router.get("", response_model=list[Status])
 def list_runs(request: Request) -> Any:
     """All runs of the service's root, the newest first."""
-    folders = [path.parent for path in request.app.state.root.glob("*/recipe.yaml") if re.fullmatch(NAME, path.parent.name)]
+    folders = [path.parent for path in request.app.state.root.glob("*/recipe.yaml")
+               if re.fullmatch(NAME, path.parent.name) and _is_run(path.parent, request)]
     return [status_of(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
@@ -104,25 +125,27 @@ def metrics(run: Run, after: Annotated[int, Query(ge=-1, description="only rows 
     return {"rows": _rows(run, after)}
 
 
-@router.get("/{name}/events", responses=MISSING | {200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
+@router.get("/{name}/events", responses=MISSING | {200: {"content": {"text/event-stream": {"example": _EVENT}}}},
+            response_class=StreamingResponse)
 async def events(run: Run) -> Any:
     """Server-sent events while a run goes on: `status` whenever it changes; the stream ends with the run."""
     return StreamingResponse(_events(run), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-@router.get("/{name}/report", response_class=HTMLResponse, responses=MISSING)
-def report(run: Run) -> Any:
+@router.get("/{name}/report", response_class=HTMLResponse, responses=MISSING | faults({409: "nothing was measured yet"}) | {
+    200: {"content": {"text/html": {"example": "<!DOCTYPE html>…"}}}})
+def report(request: Request, run: Run) -> Any:
     """What was learnt, curves, answers before and after, as one page; made anew."""
-    from ..report import write_report
+    from ..report import report_page
 
     try:
-        return HTMLResponse(write_report(run).read_text(encoding="utf-8"))
+        return HTMLResponse(report_page(run, film_below(request.app.state.allowed)).encode("utf-8", "replace"))
     except UserError as error:
         raise HTTPException(409, str(error)) from error
 
 
-@operate.post("", status_code=201, response_model=Started, responses={409: {"description": "the name is taken"},
-                                                                      503: {"description": "the cluster takes no job"}})
+@operate.post("", status_code=201, response_model=Started, responses=faults({
+    409: "the name is taken", 503: "the cluster takes no job"}))
 def start(request: Request, new: Annotated[NewRun, Body(openapi_examples={"tiny": {"value": {"recipe": EXAMPLE}}})]) -> Any:
     """Start a run, as a Ray job."""
     root: Path = request.app.state.root
@@ -131,6 +154,8 @@ def start(request: Request, new: Annotated[NewRun, Body(openapi_examples={"tiny"
         confine(recipe, request.app.state.allowed)
     except UserError as error:
         raise HTTPException(422, str(error)) from error
+    if not re.fullmatch(NAME, recipe.name):
+        raise HTTPException(422, f"recipe: name: at most 100 characters, found {len(recipe.name)}")
     if new.name and (root / new.name).exists():
         raise HTTPException(409, f"run {new.name} exists already")
     text, submitted = json.dumps(recipe.model_dump(mode="json")), root / ".submitted"  # JSON is YAML
@@ -162,23 +187,11 @@ def wish(request: Request, run: Run, what: Literal["pause", "resume", "checkpoin
     return _ask(run, Wish(what))
 
 
-def confine(recipe: Recipe, allowed: Sequence[str]) -> None:
-    """Raises UserError where a path or URI of the recipe is below none of the allowed folders and URIs."""
-    for key, place in (("data.tasks", recipe.data.tasks), ("model.path", recipe.model.path),
-                       ("checkpoint.storage", recipe.checkpoint.storage)):
-        if place is not None and not any(_below(str(place), folder) for folder in allowed):
-            raise UserError(f"recipe: {key}: {place} is outside of what this service may use: {', '.join(allowed)}")
-
-
-def _below(place: str, folder: str) -> bool:
-    if "://" in place or "://" in folder:
-        return ".." not in place and place.startswith(folder.rstrip("/") + "/")
-    return Path(place).is_absolute() and Path(place).resolve().is_relative_to(Path(folder).resolve())
-
-
 def _submit(request: Request, command: list[str], run: str) -> str:
     try:
-        return submit_command(command, {"run": run}, driver_cpus=request.app.state.driver_cpus)[1]
+        # To the cluster that the service is in: a machine may be in several.
+        return submit_command(command, {"run": run}, address=ray.get_runtime_context().gcs_address,
+                              driver_cpus=request.app.state.driver_cpus)[1]
     except UserError as error:
         raise HTTPException(503, str(error)) from error
 

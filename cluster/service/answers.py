@@ -1,0 +1,37 @@
+"""How the service answers: JSON that can hold whatever a model wrote, and what its description tells of refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Json(JSONResponse):
+    """JSON in ASCII: a text may hold half of a surrogate pair, for which UTF-8 has no bytes."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+class Refusal(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"detail": "no run 'nosuch'; GET /v1/runs lists them"}]})
+
+    detail: str = Field(description="what is wrong, in words")
+
+
+class Unfit(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [
+        {"detail": [{"type": "missing", "loc": ["body", "responses"], "msg": "Field required"}]}]})
+
+    detail: str | list[dict[str, Any]] = Field(description="what does not fit this description, each with its place; or words on a "
+                                               "recipe, a row or an image")
+
+
+def faults(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Status and reason of each refusal as FastAPI's `responses` takes them."""
+    return {status: {"description": reason, "content": {"application/json": {
+        "schema": (Unfit if status == 422 else Refusal).model_json_schema()}}} for status, reason in reasons.items()}

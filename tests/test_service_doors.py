@@ -1,0 +1,234 @@
+"""What the service lets in and out, asked of its application itself: no Ray Serve, no run."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from cluster.errors import UserError
+from cluster.recipe import parse_recipe
+from cluster.service.app import build
+from cluster.service.places import confine, film_below
+from cluster.service.policy import IMAGES, MOST_PIXELS, Refused, _with_images
+from cluster.service.runs_api import EXAMPLE as RECIPE
+from cluster.service.tokens import new_token
+
+
+@pytest.fixture
+def client(tmp_path):
+    """The application for the runs of tmp_path/runs, called by who may operate."""
+    text, token = new_token("ada", "operate")
+    (tmp_path / "runs").mkdir()
+    app = build(tmp_path / "runs", [token], [str(tmp_path / "shared")])
+    return TestClient(app, headers={"Authorization": f"Bearer {text}"}, raise_server_exceptions=False)
+
+
+def own(rule, **options):
+    return RECIPE | {"reward": {"rules": {"own": {"mine": {"rule": rule, "weight": 0.1, "options": options}}}}}
+
+
+DEEP = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize("path, body", [
+    ("/v1/rewards/score", DEEP), ("/v1/rewards/score", '{"responses": %s}' % DEEP), ("/v1/rewards/score", '{"responses": [NaN]}'),
+    ("/v1/rewards/score", "[" * 100_000 + "]" * 100_000), ("/v1/rewards/score", '{"\\ud800": 1}'), ("/v1/rewards/score", "{"),
+    ("/v1/rewards/score", '{"responses": [{"domain": "open", "gold": "\\ud800", "response": "", "form": "boxes"}]}'),
+    ("/v1/rewards/score", '{"responses": [{"domain": "open", "gold": "Mass", "response": "\\ud800"}]}'),
+    ("/v1/runs", '{"recipe": {"x": %s}}' % DEEP), ("/v1/runs", json.dumps({"recipe": own("rewards.own:stage_order", stages=0)})
+                                                  .replace('"stages": 0', f'"stages": {DEEP}')),
+    ("/v1/runs", json.dumps({"recipe": RECIPE | {"name": "a" * 300}})),
+    ("/v1/runs", json.dumps({"recipe": RECIPE | {"checkpoint": {"storage": "/\0"}}}))])
+def test_a_strange_body_is_refused_in_words_and_not_repeated(client, path, body):
+    answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422) and len(answer.content) < 2000 and answer.json()["detail"]
+
+
+def test_a_request_without_its_length_is_refused(client):
+    assert client.post("/v1/rewards/score", content=iter([b"{}"])).status_code == 411
+
+
+@pytest.mark.parametrize("rule", ["os:system", "subprocess:run", "rewards.owner:rule", "tests.mine:rule"])
+def test_a_submitted_recipe_names_no_rule_that_is_not_allowed(rule):
+    with pytest.raises(UserError, match=r"reward.rules.own.mine: rules of .* --allow rules:MODULE"):
+        confine(parse_recipe(own(rule), "recipe"), ["/shared"])
+
+
+def test_rules_that_are_allowed_can_be_named():
+    confine(parse_recipe(own("rewards.own:length_guard", least=1, most=2), "recipe"), ["/shared"])
+    for rule in ("my_rules:one", "my_rules.deeper:two"):
+        confine(parse_recipe(own(rule), "recipe"), ["/shared", "rules:my_rules"])
+
+
+@pytest.mark.parametrize("storage, fits", [
+    ("s3://bucket/a", True), ("s3://bucket/a/b", True), ("s3://bucket/a/b?endpoint_override=elsewhere", False),
+    ("s3://bucket/a/%2e%2e/b", False), ("s3://bucket/a#/b", False), ("file:///shared/runs", False),
+    ("s3://own/a?region=here", True), ("s3://own/a", False), ("s3://own/a?region=there", False),
+    ("rules:my_rules/a", False)])
+def test_a_bucket_is_reached_as_the_service_was_told(storage, fits):
+    recipe = parse_recipe(RECIPE | {"checkpoint": {"storage": storage}}, "recipe")
+    allowed = ["/shared", "s3://bucket/a", "s3://own?region=here", "rules:my_rules"]
+    if fits:
+        confine(recipe, allowed)
+    else:
+        with pytest.raises(UserError, match="checkpoint.storage: .* is outside of what .* may use: /shared, s3://bucket/a, s3"):
+            confine(recipe, allowed)
+
+
+@pytest.fixture
+def places(tmp_path):
+    """A folder that is allowed, shared, with a film, a link in it that leads out, and a film outside."""
+    shared, outside = tmp_path / "shared", tmp_path / "outside"
+    for folder in (shared, outside):
+        folder.mkdir()
+        Image.new("L", (8, 8)).save(folder / "film.png")
+    (shared / "link.png").symlink_to(outside / "film.png")
+    (shared / "folder").symlink_to(outside)
+    return shared, outside
+
+
+def test_a_film_outside_is_not_shown(places):
+    shared, outside = places
+    film = film_below([str(shared)])
+    assert film(str(shared / "film.png"))[0].startswith("data:image/jpeg")
+    for path in (outside / "film.png", shared / "link.png", shared / "folder" / "film.png", shared / ".." / "outside" / "film.png"):
+        uri, why = film(str(path))
+        assert uri is None and "outside of what this service may show" in why
+
+
+@pytest.mark.parametrize("image, fits", [("film.png", True), ("../outside/film.png", False), ("folder/film.png", False),
+                                         ("{outside}/film.png", False), ("{shared}/film.png", True)])
+def test_tasks_that_ask_about_a_film_outside_are_refused(places, image, fits):
+    shared, outside = places
+    names = [["film.png"], [], [image.format(shared=shared, outside=outside)]]
+    pq.write_table(pa.table({"images": pa.array(names, pa.list_(pa.string()))}), shared / "tasks.parquet")
+    recipe = parse_recipe(RECIPE | {"data": {"tasks": str(shared)}}, "recipe")
+    if fits:
+        confine(recipe, [str(shared)])
+    else:
+        with pytest.raises(UserError, match="data.tasks: a task's image, .* is outside"):
+            confine(recipe, [str(shared)])
+
+
+def test_a_run_that_is_a_link_out_of_the_root_is_none(client, tmp_path):
+    for place in ("outside", "shared", "runs"):
+        (tmp_path / place / "run").mkdir(parents=True)
+        (tmp_path / place / "run" / "recipe.yaml").write_text("name: run\n")
+    for name in ("outside", "shared"):
+        (tmp_path / "runs" / name).symlink_to(tmp_path / name / "run")
+    assert {told["run"] for told in client.get("/v1/runs").json()} == {"run", "shared"}
+    assert client.get("/v1/runs/outside").status_code == 404 and client.get("/v1/runs/shared").status_code == 200
+
+
+def test_a_run_is_started_on_the_cluster_that_the_service_is_in(client, tmp_path, monkeypatch, ray_session):
+    import ray
+
+    submitted = []
+    monkeypatch.setattr("cluster.service.runs_api.submit_command", lambda *args, **more: (None, submitted.append(more) or "job"))
+    answer = client.post("/v1/runs", json={"recipe": RECIPE | {"root": "/elsewhere"}})
+    assert answer.status_code == 201 and answer.json() == {"run": "quickstart", "job": "job"}
+    assert submitted[0]["address"] == ray.get_runtime_context().gcs_address
+    assert json.loads((tmp_path / "runs" / ".submitted" / "quickstart.yaml").read_text())["root"] == str(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("secret", ["s3://me:hunter2hunter2@bucket/a", "AKIA" + "ABCDEFGHIJKLMNOP"])
+def test_a_recipe_with_a_secret_is_refused_and_the_secret_not_repeated(client, tmp_path, secret):
+    answer = client.post("/v1/runs", json={"recipe": RECIPE | {"checkpoint": {"storage": secret}}})
+    assert answer.status_code == 422 and "in the environment of the cluster's nodes" in answer.json()["detail"]
+    assert secret not in answer.text and not (tmp_path / "runs" / ".submitted").exists()
+
+
+def film(width, height):
+    import base64
+    import io
+
+    made = io.BytesIO()
+    Image.new("1", (width, height)).save(made, "PNG")
+    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(made.getvalue()).decode()}}
+
+
+def test_images_are_counted_before_they_are_decoded(monkeypatch):
+    read = []
+    monkeypatch.setattr("cluster.service.policy.read_image", lambda *args: read.append(args))
+    chat = [{"role": "user", "content": [film(8, 8)] * IMAGES}, {"role": "user", "content": [film(8, 8)]}]
+    with pytest.raises(Refused, match=f"{IMAGES + 1} images; {IMAGES} at most"):
+        _with_images(chat)
+    assert not read
+
+
+def test_the_images_of_a_chat_have_so_many_pixels_together():
+    half = film(2**13, MOST_PIXELS // 2**14)
+    told = _with_images([{"role": "user", "content": [half, {"type": "text", "text": "?"}, half]}])
+    assert [part["type"] for part in told[0]["content"]] == ["image_pil", "text", "image_pil"]
+    with pytest.raises(Refused, match=r"messages.1.content.0: 1 × 1 pixels; 0 pixels at most"):
+        _with_images([{"role": "user", "content": [half, half]}, {"role": "user", "content": [film(1, 1)]}])
+
+
+@pytest.mark.parametrize("change", [{"stop": ["a"] * 5}, {"stop": ""}, {"n": 17}, {"top_logprobs": 21}, {"max_tokens": 0}])
+def test_a_chat_asks_for_a_bounded_amount_of_work(client, change):
+    body = {"model": "served", "messages": [{"role": "user", "content": "?"}]}
+    assert client.post("/v1/chat/completions", json=body).status_code == 404  # is well formed
+    assert client.post("/v1/chat/completions", json=body | change).status_code == 422
+
+
+def test_answers_are_for_no_frame_and_no_cache(client):
+    for path in ("/", "/page.js", "/v1/runs", "/v1/runs/nosuch"):
+        headers = client.get(path).headers
+        assert headers["X-Frame-Options"] == "DENY" and headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store" and headers["Referrer-Policy"] == "no-referrer"
+
+
+def operations():
+    description = build(Path("runs"), []).openapi()
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            yield pytest.param(description, operation, id=f"{method.upper()} {path}")
+
+
+@pytest.mark.parametrize("description, operation", operations())
+def test_every_route_tells_what_goes_in_and_out_and_what_is_refused(description, operation):
+    """Each with an example, which is what the description says."""
+    def check(content):
+        schema = {**content["schema"], "components": description["components"]}
+        whole = schema
+        while "$ref" in whole:
+            whole = description["components"]["schemas"][whole["$ref"].rpartition("/")[2]]
+        named = whole.get("items", whole)
+        if "$ref" in named:
+            named = description["components"]["schemas"][named["$ref"].rpartition("/")[2]]
+        examples = [given["value"] for given in content.get("examples", {}).values()] or named.get("examples", [])
+        assert examples
+        for example in examples:
+            jsonschema.validate([example] if "items" in whole else example, schema)
+
+    if "requestBody" in operation:
+        check(operation["requestBody"]["content"]["application/json"])
+    answers = operation["responses"]
+    (fine,) = [answer for status, answer in answers.items() if status < "300"]
+    assert fine["content"]
+    for kind, content in fine["content"].items():
+        if kind == "application/json":
+            check(content)
+        else:
+            assert content["example"]
+    assert answers.keys() >= {"401", "403", "411", "413", "422"}
+    for status, answer in answers.items():
+        if status >= "400":
+            assert answer["description"] and list(answer["content"]) == ["application/json"]
+            check(answer["content"]["application/json"])
+
+
+def test_the_page_of_routes_tells_each_and_loads_nothing(client):
+    page = client.get("/docs").text
+    for path, methods in build(Path("runs"), []).openapi()["paths"].items():
+        for method in methods:
+            assert f"<h2>{method.upper()} {path}</h2>" in page
+    assert "<script" not in page and not re.search(r'(src|href)="(https?:)?//', page)
+    assert "max_completion_tokens" in page and "raysubmit_" in page
+    assert client.get("/redoc").status_code == 404
