@@ -233,7 +233,15 @@ def test_new_weights_are_taken_up_while_two_hundred_chat(service, run, openai_cl
 def test_a_chat_that_cannot_be_answered_is_told(service, change, status, words):
     body = {"model": "served", "messages": [{"role": "user", "content": "Is there a mass?"}]} | change
     told, answer = service("POST", "/v1/chat/completions", body, role="read")
-    assert told == status and words in str(answer)
+    assert told == status and words in str(answer["detail"]) and words in answer["error"]["message"]
+
+
+def test_a_client_of_openais_says_what_is_wrong(service, openai_client):
+    async def ask():
+        await openai_client.chat.completions.create(model="other", messages=[{"role": "user", "content": "?"}])
+
+    with pytest.raises(openai.NotFoundError, match="no model 'other'; this service has 'served'"):
+        asyncio.run(ask())
 
 
 def routes():

@@ -9,6 +9,8 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+OPENAI = ("/v1/chat/", "/v1/models")  # routes that are OpenAI's
+
 
 class Json(JSONResponse):
     """JSON in ASCII: a text may hold half of a surrogate pair, for which UTF-8 has no bytes."""
@@ -17,10 +19,21 @@ class Json(JSONResponse):
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
+def refusal(path: str, status: int, detail: Any, headers: Mapping[str, str] | None = None) -> Json:
+    """The answer to a request that is refused. Clients of OpenAI's API show a person `error.message` and nothing else."""
+    body = {"detail": detail}
+    if path.startswith(OPENAI):
+        words = detail if isinstance(detail, str) else "; ".join(
+            f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in detail)
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        body["error"] = {"message": words, "type": kind, "param": None, "code": None}
+    return Json(body, status, headers)
+
+
 class Refusal(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"detail": "no run 'nosuch'; GET /v1/runs lists them"}]})
 
-    detail: str = Field(description="what is wrong, in words")
+    detail: str = Field(description="what is wrong, in words; where the route is OpenAI's, `error.message` says it too")
 
 
 class Unfit(BaseModel):

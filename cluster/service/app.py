@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from . import chat_api, page, rewards_api, routes_page, runs_api
-from .answers import Json, faults
+from .answers import Json, faults, refusal
 from .tokens import Role, Token, find_token
 
 LARGEST_REQUEST = 32 * 2**20  # bytes
@@ -34,7 +34,8 @@ def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), poli
         policy: the name of the model that the service serves, where it serves one.
         driver_cpus: as `submit_command`, for every run.
     """
-    app = FastAPI(title="curlvpr", version="1", description="Runs, rewards that rules verify, and the policy, for chest X-ray models.",
+    app = FastAPI(title="curlvpr", version="1", description="Runs, rewards that rules verify, and the policy, for chest X-ray "
+                  "models.",
                   docs_url=None, redoc_url=None,  # they load scripts from elsewhere, beside which no token should be typed
                   default_response_class=Json,
                   exception_handlers={RequestValidationError: _faulty, StarletteHTTPException: _refused})
@@ -61,12 +62,12 @@ class NotTooLarge:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         told = Headers(scope=scope) if scope["type"] == "http" else {}
-        length, refusal = told.get("content-length", "0"), None
+        length, refused = told.get("content-length", "0"), None
         if "transfer-encoding" in told:
-            refusal = Json({"detail": "a request with a body tells its Content-Length"}, 411)
+            refused = refusal(scope["path"], 411, "a request with a body tells its Content-Length")
         elif not re.fullmatch("[0-9]{1,18}", length) or int(length) > LARGEST_REQUEST:
-            refusal = Json({"detail": f"at most {LARGEST_REQUEST} bytes"}, 413)
-        await (refusal or self.app)(scope, receive, send)
+            refused = refusal(scope["path"], 413, f"at most {LARGEST_REQUEST} bytes")
+        await (refused or self.app)(scope, receive, send)
 
 
 class Guarded:
@@ -88,15 +89,16 @@ class Guarded:
         await self.app(scope, receive, guarded)
 
 
-async def _faulty(_: Request, error: Exception) -> Json:
+async def _faulty(request: Request, error: Exception) -> Json:
     """What is wrong, and where; not what was sent, which may be large, deep, secret, or no JSON."""
     assert isinstance(error, RequestValidationError)
-    return Json({"detail": [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()[:MOST_FAULTS]]}, 422)
+    told = [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()[:MOST_FAULTS]]
+    return refusal(request.url.path, 422, told)
 
 
-async def _refused(_: Request, error: Exception) -> Json:
+async def _refused(request: Request, error: Exception) -> Json:
     assert isinstance(error, StarletteHTTPException)
-    return Json({"detail": error.detail}, error.status_code, error.headers)
+    return refusal(request.url.path, error.status_code, error.detail, error.headers)
 
 
 def needs(role: Role) -> Callable[..., Awaitable[None]]:
