@@ -15,6 +15,7 @@ import pytest
 import schemathesis
 import torch
 import yaml
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from safetensors.torch import load_file, save_file
 
@@ -145,6 +146,23 @@ def test_allowed_places_are_below_and_not_beside():
     assert fits("/shared/runs/a", "/shared/runs") and fits("s3://bucket/a/b", "s3://bucket/a")
     assert not fits("/shared/runs-of-others/a", "/shared/runs") and not fits("/shared/runs/../x", "/shared/runs")
     assert not fits("s3://bucket/ab", "s3://bucket/a") and not fits("s3://bucket/a/../b", "s3://bucket/a")
+
+
+def test_films_outside_are_in_neither_page_nor_report(run, tmp_path):
+    """A run whose images are a link out of the root; allowed, they are shown. A look at the report writes nothing."""
+    text, token = new_token("ada", "read")
+    films, copy = tmp_path / "films", tmp_path / "runs" / "copy"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("learner", "checkpoints"))
+    shutil.move(copy / "data" / "images", films)
+    (copy / "data" / "images").symlink_to(films)
+    before = (copy / "report.html").read_bytes()
+    for allowed, shown in (((), False), ((str(films),), True)):
+        client = TestClient(build(tmp_path / "runs", [token], allowed), headers={"Authorization": f"Bearer {text}"})
+        for part in ("panel", "report"):
+            answer = client.get(f"/v1/runs/copy/{part}")
+            assert answer.status_code == 200 and ("data:image/jpeg" in answer.text) == shown
+            assert ("outside of what this service may show" in answer.text) != shown
+    assert (copy / "report.html").read_bytes() == before
 
 
 @pytest.fixture
