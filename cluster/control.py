@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from actors.waiting import RemoteFailure, wait_for
 
-from .errors import UserError
+from .errors import TOKEN_ADVICE, UserError, first_sentence
 from .ray_cluster import near_driver
-from .run_address import find_address, forget_address, write_address
+from .run_address import FILE_NAME, find_address, forget_address, write_address
 from .run_status import check_run_folder, kept_status
 
 NAMESPACE = "curlvpr"
@@ -88,7 +89,7 @@ def find_run(run: Path) -> Any | None:
     """The actor of the run in the folder `run`; None where no process holds it. Connects to the run's cluster.
 
     Raises:
-        UserError: it is no run folder.
+        UserError: it is no run folder, or its cluster takes no connection, for want of the right token.
     """
     check_run_folder(run)
     if (address := find_address(run)) is None:
@@ -97,7 +98,10 @@ def find_run(run: Path) -> Any | None:
         if not ray.is_initialized():
             ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
         return ray.get_actor(str(run.absolute()), namespace=NAMESPACE)
-    except (ConnectionError, RuntimeError, ValueError):  # no cluster, or no such run on it
+    except (AuthenticationError, ConnectionError) as error:  # somebody listens there, and the run may well go on
+        raise UserError(f"{run}: no connection to its cluster at {address}: {first_sentence(error)}; {TOKEN_ADVICE}; where that "
+                        f"cluster is gone, remove {run / FILE_NAME}") from error
+    except (RuntimeError, ValueError):  # no such run on it
         return None
 
 

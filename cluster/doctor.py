@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from packaging.specifiers import SpecifierSet
 
+from .errors import TOKEN_ADVICE
 from .footprint import GIB, VERSIONS_IN_FLIGHT, Footprint, footprint, lacking
 from .machine import Machine, measure
 from .recipe import Recipe
@@ -226,7 +227,7 @@ def check_ray_disk(machine: Machine, needs: Footprint | None) -> Finding:
 def check_workers(machine: Machine, needs: Footprint | None) -> Finding:
     if machine.cluster_error:
         return Finding("workers", "fault", f"the cluster of RAY_ADDRESS cannot be joined: {machine.cluster_error}",
-                       "start it, or unset RAY_ADDRESS; a cluster started by `ray start` wants RAY_AUTH_MODE=token")
+                       f"start it, or unset RAY_ADDRESS; {TOKEN_ADVICE}")
     limits = machine.cluster if machine.joins else {"CPU": math.floor(machine.cpus), "GPU": len(machine.gpus)}
     where = "the cluster of RAY_ADDRESS" if machine.joins else "this machine"
     seen = f"{where} has {limits.get('CPU', 0):g} CPUs and {limits.get('GPU', 0):g} GPUs"

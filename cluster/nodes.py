@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .errors import UserError
+from .errors import TOKEN_ADVICE, UserError
 from .machine import IMPORT_SECONDS, gpu_driver, names_cluster, probe, usable_cpus, usable_memory
 from .worker_memory import GIB
 
@@ -49,8 +49,8 @@ def find_nodes(described: Sequence[str]) -> tuple[str, list[Node]]:
     if names_cluster():
         answer = probe(["nodes"], IMPORT_SECONDS)["nodes"]
         if "error" in answer:
-            raise UserError(f"the cluster of RAY_ADDRESS cannot be joined: {answer['error']}; a cluster started by `ray start` "
-                            "wants RAY_AUTH_MODE=token; --cluster describes one that is not there")
+            raise UserError(f"the cluster of RAY_ADDRESS cannot be joined: {answer['error']}; {TOKEN_ADVICE}; --cluster describes "
+                            "one that is not there")
         return "the cluster of RAY_ADDRESS", nodes_of(answer["nodes"], answer["groups"])
     return "this machine", [this_machine()]
 

@@ -39,6 +39,8 @@ def _answer(name: str) -> dict[str, Any]:
 
 def _one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if type(error).__name__ == "AuthenticationError":  # Ray's; what follows is advice, at length
+        return lines[0].split(". ")[0]
     return " ".join(lines)[:500]
 
 

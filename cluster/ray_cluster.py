@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from actors.environment import ENVIRONMENT
 
-from .errors import UserError
+from .errors import TOKEN_ADVICE, UserError, first_sentence
 from .footprint import lacking
 from .nodes import nodes_of
 from .placement import asks_of, describe, place
@@ -31,26 +34,30 @@ def ray_cluster(roles: Mapping[str, Role]) -> Iterator[str]:
         roles: the workers that will be started, as `Recipe.roles` gives them.
 
     Raises:
-        UserError: no connection, or they need more than the cluster can ever have.
+        UserError: no connection, or they need more than the cluster can ever have, or nodes share a folder of code.
     """
     warnings.filterwarnings("ignore")
-    environment = {"env_vars": dict(ENVIRONMENT)}
     if ray.is_initialized():  # a test, or a notebook, that holds the connection itself
         check_fits(roles)
         yield ""
         return
+    context = join()
     try:
-        context = ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=environment)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        address = os.environ.get("RAY_ADDRESS", "the Ray cluster on this machine")
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"no connection to {address}: {reason} A cluster started by `ray start` wants RAY_AUTH_MODE=token; "
-                        "RAY_ADDRESS=local starts a cluster for this run alone.") from error
-    try:
+        check_code(Path.cwd(), ray.nodes())
         check_fits(roles)
         yield context.dashboard_url or ""
     finally:
         ray.shutdown()
+
+
+def join(**options: Any) -> Any:
+    """`ray.init(**options)` with a run's environment. Returns Ray's context. Raises UserError: no connection."""
+    try:
+        return ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, **options)
+    except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as error:
+        address = os.environ.get("RAY_ADDRESS", "the Ray cluster on this machine")
+        raise UserError(f"no connection to {address}: {first_sentence(error)}; {TOKEN_ADVICE}; RAY_ADDRESS=HOST:PORT names a "
+                        "cluster, RAY_ADDRESS=local starts one for this command alone") from error
 
 
 def near_driver() -> Any:
@@ -63,6 +70,23 @@ def near_driver() -> Any:
 def has_learner_resource() -> bool:
     """Whether some node offers the custom resource that keeps Ray Train from counting other actors' CPUs as its own."""
     return LEARNER_RESOURCE in cluster_limits()
+
+
+def check_code(here: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Raises UserError where this process runs from code that came with a job, in a folder that several nodes of one machine
+    share: each of them unpacks the code there again, and takes it away from under those that run from it.
+
+    Args:
+        here: the working directory.
+        nodes: as `ray.nodes()` gives them.
+    """
+    if "working_dir_files" not in here.parts:
+        return
+    sessions = Counter((node["NodeManagerAddress"], Path(node["RayletSocketName"]).parents[2]) for node in nodes if node["Alive"])
+    for (address, folder), count in sessions.items():
+        if count > 1:
+            raise UserError(f"{count} nodes on {address} share {folder}, and would take this job's code away from each other; start "
+                            f"each further one as `ray start --address=… --temp-dir={folder}-2`, a folder of its own")
 
 
 def check_fits(roles: Mapping[str, Role]) -> None:

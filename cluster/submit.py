@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import TOKEN_ADVICE, UserError, first_sentence
 from .recipe import load_recipe
 
 CODE = Path(__file__).parents[1]
@@ -48,14 +48,19 @@ def submit_command(command: Sequence[str], metadata: Mapping[str, str], folder: 
     Raises:
         UserError: the cluster cannot be reached, or does not take the job.
     """
+    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     # Installed packages are on every node already; a checkout, or a job's copy of one, travels.
     environment = {"working_dir": str(folder)} if (folder / "pyproject.toml").is_file() else {}
     try:
+        ensure_token_if_auth_enabled(None, create_token_if_missing=False)  # where RAY_ADDRESS is set, Ray would crash without one
         client = JobSubmissionClient(address)
         job = client.submit_job(entrypoint=shlex.join(["python", "-m", "cluster.cli", *command]), runtime_env=environment,
                                 entrypoint_num_cpus=driver_cpus, metadata=dict(metadata))
+    except AuthenticationError as error:
+        raise UserError(f"the cluster takes no job: {first_sentence(error)}; {TOKEN_ADVICE}") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"the cluster takes no job: {' '.join(str(error).split())}") from error
     return client, job

@@ -13,9 +13,8 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from actors.environment import ENVIRONMENT
-
 from ..errors import UserError
+from ..ray_cluster import join
 from .app import build
 from .policy import deployment, find_source
 from .tokens import read_tokens
@@ -61,11 +60,11 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
     """Joins the cluster (or starts one on this machine), serves, and ends with SIGINT or SIGTERM.
 
     Raises:
-        UserError: the tokens cannot be read, there is no such policy, or the service does not start.
+        UserError: the tokens cannot be read, there is no such policy, no connection, or the service does not start.
     """
     service = application(arguments)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Serve sets its own when it is imported
-    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, namespace=NAME)
+    join(namespace=NAME)
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
         serve.run(service, name=NAME)
