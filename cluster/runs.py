@@ -140,4 +140,7 @@ def _told(run: Path, environment: Mapping[str, str], ask_s: float) -> dict[str, 
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
         raise UserError(f"{run}: its status cannot be asked ({last.removeprefix('curlvpr: ')})")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    answers = [line for line in done.stdout.splitlines() if line.startswith("{")]  # Ray may print beside it
+    if not answers:
+        raise UserError(f"{run}: told no status")
+    return json.loads(answers[-1])

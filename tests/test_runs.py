@@ -126,6 +126,17 @@ def test_broken_folders_have_a_row_that_says_what_is_wrong(root, phantom_tasks, 
         name: row.fault for name, row in rows.items()}
 
 
+def test_what_ray_prints_beside_a_status_is_no_status(root, phantom_tasks, monkeypatch):
+    run = written(root, phantom_tasks, "loud", "running")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        write_address(run, "127.0.0.1:%d" % server.getsockname()[1])
+        for printed, status, fault in (('{"status": "paused"}\n(raylet) WARNING: 8 PYTHON worker processes\n', "paused", None),
+                                       ("(raylet) WARNING\n", None, "told no status")):
+            monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, printed, ""))
+            row = rows_of(root)["loud"]
+            assert (row.status, row.fault) == (status, fault)
+
+
 def test_broken_files_are_one_line_for_a_single_run_too(root):
     broken(root, "torn", **{"summary.json": "{", "ray_address": "{"})
     with pytest.raises(UserError, match="ray_address: cannot be read .*remove it where the run does not go on"):

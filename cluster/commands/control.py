@@ -16,9 +16,12 @@ _Run = Annotated[Path, typer.Argument(help="the folder of a run that goes on, su
 def status(run: _Run, as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False) -> None:
     """How a run stands: stage, step, version, workers by state, ledger, throughput, staleness."""
     import json
+    import sys
     import time
+    from contextlib import redirect_stdout
 
-    told = control_of(run).told_status(run)
+    with redirect_stdout(sys.stderr):  # Ray prints there what its raylets warn of, from a thread of its own
+        told = control_of(run).told_status(run)
     if as_json:
         print(json.dumps(told))
         return
