@@ -313,7 +313,7 @@ def test_the_page_shows_a_run_and_asks_of_it(service, run, browser):
     wait = WebDriverWait(browser, 60)
     browser.get(service.url)
     log_in("wrong")
-    wait.until(lambda _: said() == "a bearer token is needed")
+    wait.until(lambda _: said().startswith("this token is not known here"))
     log_in(service.tokens["operate"])
     browser.find_element(By.XPATH, f"//ul[@id='runs']//button[.='{run.name}: finished']").click()
     wait.until(lambda _: "finished" in browser.find_element(By.CSS_SELECTOR, "#panel .tiles").text)
@@ -324,8 +324,16 @@ def test_the_page_shows_a_run_and_asks_of_it(service, run, browser):
     rows = [json.loads(line) for line in (run / "trajectories.jsonl").read_text().splitlines()]
     assert [article.find_element(By.TAG_NAME, "code").text for article in newest] == [row["task"] for row in rows[:-5:-1]]
     assert all(image.get_property("naturalWidth") > 0 for article in newest for image in article.find_elements(By.TAG_NAME, "img"))
-    browser.find_element(By.CSS_SELECTOR, "button[value=pause]").click()
-    wait.until(lambda _: "does not go on now; it is finished" in said())
+    assert not browser.find_element(By.ID, "login").is_displayed() and not said()
+    buttons = browser.find_elements(By.CSS_SELECTOR, "#controls button")
+    assert [button.text for button in buttons if button.is_enabled()] == ["Report"]  # a finished run can be asked for nothing else
+    buttons[-1].click()
+    wait.until(lambda _: len(browser.window_handles) == 2)
+    browser.switch_to.window(browser.window_handles[1])
+    wait.until(lambda _: browser.title == f"{run.name} – run report")
+    browser.switch_to.window(browser.window_handles[0])
+    browser.find_element(By.ID, "away").click()
+    assert browser.find_element(By.ID, "login").is_displayed() and not browser.find_elements(By.CSS_SELECTOR, "#runs li")
     assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "40" not in entry["message"]]
 
 

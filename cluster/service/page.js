@@ -1,6 +1,8 @@
 "use strict";
 // The page at /: everything that it shows comes from /v1, with the token that was typed in. Nothing outlives the tab.
 const $ = (id) => document.getElementById(id);
+const GOING = ["starting", "waiting", "running", "paused", "stopping"];
+const ALLOWED = { scale: ["running", "paused"], pause: ["running"], checkpoint: ["running", "paused"], stop: GOING };
 let chosen = null, timer = null;
 
 async function call(path, method = "GET", body = null) {
@@ -8,14 +10,43 @@ async function call(path, method = "GET", body = null) {
   if (method !== "GET") headers["Content-Type"] = "application/json";
   const answer = await fetch(`v1/runs${path}`, { method, headers, body: method === "GET" ? null : JSON.stringify(body ?? {}) });
   if (answer.ok) return answer;
+  if (answer.status === 401) {
+    signOut();
+    throw new Error("this token is not known here; curlvpr token makes one, for the file that the service was started with");
+  }
   const told = await answer.json().catch(() => ({}));
   throw new Error(typeof told.detail === "string" ? told.detail : `${answer.status} ${answer.statusText}`);
 }
 
 function say(text) { $("said").textContent = text; }
 
+function signOut() {
+  clearTimeout(timer);
+  sessionStorage.removeItem("token");
+  chosen = null;
+  $("runs").replaceChildren();
+  $("run").hidden = $("away").hidden = true;
+  $("login").hidden = false;
+}
+
+function setControls(run) {
+  for (const button of $("controls").querySelectorAll("button[value]")) {
+    const what = button.value;
+    if (what === "resume") button.disabled = GOING.includes(run.status) ? run.status !== "paused" : run.status === "finished";
+    else if (what in ALLOWED) button.disabled = !ALLOWED[what].includes(run.status);
+  }
+  for (const kind of ["rollout", "reward"]) {
+    const states = Object.values(run.workers?.[kind] ?? {});
+    $(kind).placeholder = states.length ? states.reduce((sum, count) => sum + count) : "";
+  }
+}
+
 async function showRuns() {
-  const runs = await (await call("")).json();
+  const runs = await (await call("")).json(), shown = runs.find((run) => run.run === chosen);
+  $("login").hidden = true;
+  $("away").hidden = false;
+  if (!runs.length) say("no run here yet; POST v1/runs starts one");
+  if (shown) setControls(shown);
   $("runs").replaceChildren(...runs.map((run) => {
     const item = document.createElement("li"), button = document.createElement("button");
     button.textContent = `${run.run}: ${run.status}`;
@@ -36,6 +67,8 @@ async function choose(name) {
   $("run").hidden = false;
   $("name").textContent = name;
   $("panel").replaceChildren();
+  $("rollout").value = $("reward").value = "";
+  say("");
   await refresh();
 }
 
@@ -45,7 +78,7 @@ async function refresh() {
     await showRuns();
     if (chosen) await showRun();
   } catch (error) { say(error.message); }
-  timer = setTimeout(refresh, 3000);
+  if (sessionStorage.getItem("token")) timer = setTimeout(refresh, 3000);
 }
 
 async function ask(what) {
@@ -54,7 +87,17 @@ async function ask(what) {
   if (what === "stop" && !confirm(`Stop ${chosen}? It commits first, and can be resumed.`)) return;
   try {
     const told = await (await call(`/${chosen}/${what}`, "POST", numbers)).json();
-    say(`${told.run}: asked to ${told.asked}; it is done after the step that the run is at`);
+    say(`${told.run}: asked to ${told.asked}; ` + (told.asked.includes("as job") ? "it takes a while until the run says so itself"
+      : "it is done after the step that the run is at"));
+  } catch (error) { say(error.message); }
+}
+
+async function showReport() {
+  say(`${chosen}: its report is being made`);
+  try {
+    const text = await (await call(`/${chosen}/report`)).text();
+    open(URL.createObjectURL(new Blob([text], { type: "text/html" })), "_blank");  // a link could not carry the token
+    say("");
   } catch (error) { say(error.message); }
 }
 
@@ -66,5 +109,8 @@ $("login").addEventListener("submit", (event) => {
   refresh();
 });
 $("controls").addEventListener("submit", (event) => { event.preventDefault(); ask("scale"); });
-for (const button of $("controls").querySelectorAll("button[type=button]")) button.addEventListener("click", () => ask(button.value));
+for (const button of $("controls").querySelectorAll("button[type=button]")) {
+  button.addEventListener("click", () => button.value === "report" ? showReport() : ask(button.value));
+}
+$("away").addEventListener("click", () => { signOut(); say(""); });
 if (sessionStorage.getItem("token")) refresh();
