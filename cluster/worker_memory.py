@@ -23,7 +23,7 @@ GPU_LIBRARIES = {"rollout": 2.5 * GIB, "learner": 2 * GIB}  # CUDA context, cuBL
 BUCKET = 500_000_000  # gradients that DeepSpeed reduces at once: its `reduce_bucket_size`, which no recipe changes
 KV_BLOCK = 16  # tokens; vLLM gives a sequence whole blocks
 LOGIT_BYTES = 16  # of a token and word: logits, log-probabilities, and two copies for the entropy or the gradient, in float32
-UPDATE_BYTES = 8  # of a parameter while it is updated: its gradient in float32, and AdamW's square root
+SUB_GROUP = 1_000_000_000  # weights of a rank that ZeRO-3 updates at once: DeepSpeed's `sub_group_size`
 LIVE = 1_000_000_000  # offloaded weights that DeepSpeed has on the GPU at once: its `stage3_max_live_parameters`
 
 
@@ -66,12 +66,11 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     learner, count, trained = recipe.learner, shape.parameters, shape.trained
     width, place = width_of(learner.dtype), "GPU" if learner.gpus else "RAM"
     state = rank_state(recipe, count, trained)
-    shards = learner.fewest if learner.zero_stage else 1
     gathered = min(count * width, max(WEIGHTS_AT_ONCE, shape.vocabulary * shape.text.hidden * width))
     buckets = (learner.zero_stage == 3) + recipe.collective
     moments: dict[str, dict[str, float]] = {
         "learning": activations(recipe, shape),
-        "updating": {} if learner.offload != "none" else {"gradients": state["gradients"] + UPDATE_BYTES * trained / shards},
+        "updating": {} if learner.offload != "none" else {"gradients": state["gradients"] + update_bytes(recipe, trained)},
         "publishing": {"weights": state["weights"] + buckets * gathered} if buckets else {}}
     if has_reference(recipe) and learner.offload != "none" and not learner.lora:
         moments["reading the reference"] = {"reference": count * width} | activations(recipe, shape, backward=False)
@@ -89,8 +88,9 @@ def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     """What a rank holds all the time where it works, of `count` parameters and the `trained` ones among or, as adapters, beside
     them; each sharded from its ZeRO stage on, but for the reference, which is whole on every rank: a copy, or adapters alone.
 
-    ZeRO: Rajbhandari et al., arXiv 1910.02054, §3 and figure 1. Adam's moments are float32, and but for plain float32 there
-    is a float32 master copy of the weights. What is offloaded is in `offloaded_state` instead.
+    ZeRO: Rajbhandari et al., arXiv 1910.02054, §3 and figure 1. Adam's moments and the sums of gradients are float32, and but for
+    plain float32 there is a float32 master copy of the weights. In bfloat16 ZeRO-1 is DeepSpeed's BF16_Optimizer, which keeps the
+    newest gradients beside the sums. What is offloaded is in `offloaded_state` instead.
     """
     learner, stage = recipe.learner, recipe.learner.zero_stage
     # Of an elastic learner's ranks: the fewer there are, the more each holds.
@@ -98,8 +98,9 @@ def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     optimiser = 8 if learner.dtype == "float32" and stage == 0 else 12
     # On a GPU the bucket is taken whole however small the model is, twice where ZeRO-3 overlaps; in RAM unused pages are free.
     bucket = BUCKET * width * (2 if stage == 3 else 1) if learner.gpus and stage else 0
+    newest = stage == 1 and learner.dtype == "bfloat16" and learner.offload == "none"
     state = {"weights": held * width / (ranks if stage >= 3 else 1),
-             "gradients": trained * width / (ranks if stage >= 2 else 1) + bucket,
+             "gradients": trained * (4 / ranks if stage >= 2 else 6 if newest else 4) + bucket,
              "optimiser": trained * optimiser / (ranks if stage >= 1 else 1),
              "reference": float((trained if learner.lora else count) * width if has_reference(recipe) else 0)}
     if learner.offload != "none":  # from ZeRO-2 on, gradients go to the RAM as they come
@@ -107,6 +108,12 @@ def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     if learner.offload == "parameters":
         state["weights"] = float(min(held, LIVE) * width)
     return state
+
+
+def update_bytes(recipe: Recipe, trained: int) -> float:
+    """Beside a rank's state while it updates: AdamW's square root, in ZeRO-3 the sub-group's gradients once more; in float32."""
+    stage, shard = recipe.learner.zero_stage, trained / (recipe.learner.fewest if recipe.learner.zero_stage else 1)
+    return 8 * min(shard, SUB_GROUP) if stage == 3 else 4 * shard
 
 
 def offloaded_state(recipe: Recipe, count: int, trained: int) -> float:

@@ -1,14 +1,17 @@
 """Learner ranks without Ray Train around them: processes that stay, in which ranks are made one after the other."""
 
+import gc
 import socket
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import ray
+import torch
 
 from actors.encode import Encoder, PromptConfig
 from actors.training import LearnerConfig
@@ -31,6 +34,9 @@ class RankHost:
         from actors import deepspeed_engine
         from actors.deepspeed_rank import DeepSpeedRank
 
+        from torch.multiprocessing.reductions import StorageWeakRef
+
+        self.earlier = {place: StorageWeakRef(storage) for place, storage in storages()}  # no address is taken again
         plain = deepspeed_engine.settings
         deepspeed_engine.settings = lambda config: plain(config) | {"zero_optimization": plain(config)["zero_optimization"] | zero}
         try:
@@ -56,6 +62,19 @@ class RankHost:
         """From now on samples are padded, not packed."""
         policy = self.made.policy
         policy.packed, policy.model.get_decoder().config._attn_implementation = False, "sdpa"
+
+    def bytes_at_the_update(self, *step):
+        """Makes an SFT step; the bytes of all tensors right before its update that this rank has made."""
+        held, update = [], self.made.engine.step
+
+        def watched(lr):
+            mine = {place: storage.nbytes() for place, storage in storages() if place not in self.earlier}
+            held.append(sum(mine.values()))
+            return update(lr)
+
+        self.made.engine.step = watched
+        self.made.sft(*step)
+        return held[-1]
 
     def state(self):
         return {name: value.float().numpy() for name, value in self.made.policy.state().items()}
@@ -158,6 +177,14 @@ class World:
     def end(self):
         for host in self.hosts:
             ray.kill(host)
+
+
+def storages():
+    """(an address, storage) of all living tensors of this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tensors = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor) and not thing.is_meta]
+    return [(tensor.untyped_storage()._cdata, tensor.untyped_storage()) for tensor in tensors]
 
 
 def same(a, b):

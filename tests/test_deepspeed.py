@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +19,13 @@ from actors.policy import Policy
 from actors.training import Freeze, GrpoTraining, LearnerConfig, Lora
 from actors.waiting import wait_for
 from actors.weights import Version, WeightStore
+from cluster.model_shape import shape_of
+from cluster.recipe import ModelConfig, load_recipe
+from cluster.worker_memory import rank_state
 from ranks import ENTIRELY, same, two_groups
 
 LR = 1e-3
+RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,18 @@ def test_parts_learn_at_their_own_rates(two, plain, tasks):
         scale = 0.5 if "merger" in name else 0.25 if "visual" in name else 1
         if np.abs(gradients["model." + name]).max() > 1e-4:
             assert np.abs(value - before[name]).max() == pytest.approx(scale * LR, rel=0.01), name
+
+
+@pytest.mark.parametrize("dtype, stage", [("float32", 0), ("float32", 2), ("bfloat16", 1), ("bfloat16", 2), ("bfloat16", 3)])
+def test_a_rank_holds_what_the_plan_counts(two, tiny_model, tasks, dtype, stage):
+    """Weights, sums of gradients, master weights and moments, right before an update."""
+    two.make(ENTIRELY | {"reduce_bucket_size": 10_000}, dtype=dtype, zero_stage=stage)
+    two.call("sft", tasks, LR)  # makes the moments
+    real = two.all("bytes_at_the_update", tasks, LR)
+    shape = shape_of(ModelConfig(path=tiny_model))
+    recipe = load_recipe(RECIPES / "quickstart.yaml", [f"learner.dtype={dtype}", f"learner.zero_stage={stage}", "learner.workers=2"])
+    counted = rank_state(recipe, shape.parameters, shape.trained)
+    assert real == pytest.approx([sum(counted.values()) - counted["reference"]] * 2, rel=0.07)  # and films
 
 
 @pytest.mark.parametrize("ranks, stage", [(1, 1), (2, 3)])

@@ -77,9 +77,9 @@ def test_the_counted_parameters_are_those_of_a_real_model(tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("ranks, stage, weights, gradients, optimiser", [
-    (4, 1, 2, 2, 3), (4, 2, 2, 0.5, 3), (4, 3, 0.5, 0.5, 3), (8, 3, 0.25, 0.25, 1.5)])
+    (4, 1, 2, 6, 3), (4, 2, 2, 1, 3), (4, 3, 0.5, 1, 3), (8, 3, 0.25, 0.5, 1.5)])
 def test_zero_shares_out_a_ranks_state(seven, ranks, stage, weights, gradients, optimiser):
-    """Bytes of a parameter: 2 for a bfloat16 weight and gradient, 12 for the master copy and Adam's moments."""
+    """Bytes of a parameter: 2 for a bfloat16 weight, 4 for the sum of its gradients, 12 for the master copy and Adam's moments."""
     recipe = seven("1x8x80", f"learner.workers={ranks}", f"learner.zero_stage={stage}").recipe
     state = rank_state(recipe, PARAMETERS, PARAMETERS)
     buckets = 1e9 if stage < 3 else 2e9  # 5e8 gradients of 2 bytes, twice where ZeRO-3 overlaps
@@ -96,7 +96,7 @@ def test_what_is_not_trained_has_neither_gradients_nor_moments(seven):
     assert adapters == 28 * 16 * pairs and lora.shape.parameters == PARAMETERS
     parts = lora.memory["learner"].parts
     assert parts["weights"] == 2 * (PARAMETERS + adapters) and parts["optimiser"] == 3 * adapters
-    assert parts["gradients"] == 0.5 * adapters + 1e9 and parts["reference"] == 2 * adapters
+    assert parts["gradients"] == 1 * adapters + 1e9 and parts["reference"] == 2 * adapters
     assert "stages.closed.training.lr: 1e-06 is a rate for whole weights" in lora.notes[0] and len(lora.notes) == 2
     with pytest.raises(UserError, match="learner.freeze.layers: 29 is too many, the language model has 28 layers"):
         seven("1x8x80", "learner.freeze.layers=29")
