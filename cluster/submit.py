@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +50,56 @@ def submit_command(command: Sequence[str], metadata: Mapping[str, str], folder: 
     Raises:
         UserError: the cluster cannot be reached, or does not take the job.
     """
+    # Installed packages are on every node already; a checkout, or a job's copy of one, travels.
+    environment = {"working_dir": str(folder)} if (folder / "pyproject.toml").is_file() else {}
+    with _jobs(address) as client:
+        return client, client.submit_job(entrypoint=shlex.join(["python", "-m", "cluster.cli", *command]), runtime_env=environment,
+                                         entrypoint_num_cpus=driver_cpus, metadata=dict(metadata))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that `submit_command` has handed over.
+
+    Attributes:
+        submitted: when, in seconds since 1970.
+        why: its last words, where it failed; else "".
+    """
+
+    run: str
+    token: str
+    submitted: float
+    going: bool
+    why: str
+
+
+def jobs(address: str) -> list[Job]:
+    """Of a cluster, the newest first. Raises UserError: it cannot be reached."""
+    with _jobs(address) as client:
+        known = sorted(client.list_jobs(), key=lambda job: job.start_time or 0, reverse=True)
+    return [Job(job.metadata["run"], job.metadata.get("token", ""), (job.start_time or 0) / 1000, not job.status.is_terminal(),
+                _last_words(job.message or "") if job.status == "FAILED" else "") for job in known if "run" in (job.metadata or {})]
+
+
+def _last_words(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return (lines or ["the job failed"])[-1][:500]
+
+
+@contextmanager
+def _jobs(address: str | None) -> Iterator[Any]:
+    """Ray's client of a cluster's jobs; what goes wrong with it is a UserError."""
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    # Installed packages are on every node already; a checkout, or a job's copy of one, travels.
-    environment = {"working_dir": str(folder)} if (folder / "pyproject.toml").is_file() else {}
     try:
         ensure_token_if_auth_enabled(None, create_token_if_missing=False)  # where RAY_ADDRESS is set, Ray would crash without one
-        client = JobSubmissionClient(address)
-        job = client.submit_job(entrypoint=shlex.join(["python", "-m", "cluster.cli", *command]), runtime_env=environment,
-                                entrypoint_num_cpus=driver_cpus, metadata=dict(metadata))
+        yield JobSubmissionClient(address)
     except AuthenticationError as error:
         raise UserError(f"the cluster takes no job: {first_sentence(error)}; {TOKEN_ADVICE}") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"the cluster takes no job: {' '.join(str(error).split())}") from error
-    return client, job
 
 
 def follow(client: Any, job: str) -> int:

@@ -40,10 +40,10 @@ class Caller:
     def __init__(self, url):
         self.url, self.tokens = url, {}
 
-    def __call__(self, method, path, body=None, role="operate", token=None):
+    def __call__(self, method, path, body=None, role="operate", token=None, headers={}):
         """(status, parsed answer)"""
         given = token if token is not None else self.tokens.get(role)
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {given}"} if given else {})
+        headers = headers | {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {given}"} if given else {})
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
         try:
@@ -114,7 +114,13 @@ def test_runs_are_told_as_their_folders_tell_them(service, run):
     status, page = service("GET", f"/v1/runs/{run.name}/report")
     assert status == 200 and "Reward and its parts" in page
     status, stream = service("GET", f"/v1/runs/{run.name}/events")
-    assert status == 200 and re.fullmatch(r"event: status\ndata: (\{.*\})\n\n", stream), "a finished run has one event"
+    _, rows = service("GET", f"/v1/runs/{run.name}/metrics")
+    first, *events = stream.removesuffix("\n\n").split("\n\n")
+    assert status == 200 and first.startswith('event: status\ndata: {"run": "first", "status": "finished"')
+    told = [re.fullmatch(r"event: metrics\nid: (\d+)\ndata: (\{.*\})", event).groups() for event in events]
+    assert [(int(number), json.loads(row)) for number, row in told] == list(enumerate(rows["rows"], 1))
+    _, rest = service("GET", f"/v1/runs/{run.name}/events", headers={"Last-Event-ID": "3"})
+    assert rest == stream.replace("\n\n".join(["", *events[:3]]), "", 1)
 
 
 def test_a_run_that_does_not_go_on_or_is_not_there_is_told(service, run):

@@ -1,7 +1,10 @@
 """What the service lets in and out, asked of its application itself: no Ray Serve, no run."""
 
 import json
+import os
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -17,7 +20,8 @@ from cluster.service.app import build
 from cluster.service.places import confine, film_below
 from cluster.service.policy import IMAGES, MOST_PIXELS, Refused, _with_images
 from cluster.service.runs_api import EXAMPLE as RECIPE
-from cluster.service.tokens import new_token
+from cluster.service.tokens import Quota, new_token
+from cluster.submit import Job
 
 
 @pytest.fixture
@@ -130,7 +134,7 @@ def test_a_run_is_started_on_the_cluster_that_the_service_is_in(client, tmp_path
     import ray
 
     submitted = []
-    monkeypatch.setattr("cluster.service.runs_api.submit_command", lambda *args, **more: (None, submitted.append(more) or "job"))
+    monkeypatch.setattr("cluster.service.starter.submit_command", lambda *args, **more: (None, submitted.append(more) or "job"))
     answer = client.post("/v1/runs", json={"recipe": RECIPE | {"root": "/elsewhere"}})
     assert answer.status_code == 201 and answer.json() == {"run": "quickstart", "job": "job"}
     assert submitted[0]["address"] == ray.get_runtime_context().gcs_address
@@ -240,3 +244,99 @@ def test_the_page_of_routes_tells_each_and_loads_nothing(client):
     assert "<script" not in page and not re.search(r'(src|href)="(https?:)?//', page)
     assert "max_completion_tokens" in page and "raysubmit_" in page
     assert client.get("/redoc").status_code == 404
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """Ray's list of jobs, as the service sees it: no cluster with a dashboard stands here."""
+    known = []
+
+    def submit(command, metadata, **more):
+        known.insert(0, Job(**metadata, submitted=time.time(), going=True, why=""))
+        return None, "job"
+
+    monkeypatch.setattr("cluster.service.starter._cluster", lambda: "here")
+    monkeypatch.setattr("cluster.service.starter.jobs", lambda address: list(known))
+    monkeypatch.setattr("cluster.service.starter.submit_command", submit)
+    monkeypatch.setattr("cluster.service.starter.SEEN_S", -1)
+    return known
+
+
+def limited(root, **quotas):
+    """For each token, its quota as keywords: what asks for /v1/runs as that token, the path and the body given."""
+    made = {name: new_token(name, "operate", Quota(**quota)) for name, quota in quotas.items()}
+    client = TestClient(build(root, [token for _, token in made.values()]), raise_server_exceptions=False)
+
+    def ask(name, path, body):
+        answer = client.post(f"/v1/runs{path}", json=body, headers={"Authorization": f"Bearer {made[name][0]}"})
+        return answer.status_code, answer.json().get("detail")
+
+    return ask
+
+
+SIZED = RECIPE | {"rollout": {"workers": 2, "cpus": 1.5, "min": 1, "max": 4}, "reward": {"workers": 2, "cpus": 0.5},
+                  "learner": {"workers": 2, "cpus": 2}}  # at its largest: 6 + 1 + 4
+
+
+def test_the_runs_of_a_token_hold_no_more_than_its_quota(tmp_path, jobs):
+    ask = limited(tmp_path, ada={"cpus": 25}, bob={})
+    assert ask("ada", "", {"recipe": SIZED, "name": "one"})[0] == ask("ada", "", {"recipe": SIZED})[0] == 201
+    assert [(job.run, job.token) for job in jobs] == [("quickstart", "ada"), ("one", "ada")]
+    refused = 409, "the quota of ada: cpus: at most 25 at once; this run takes 11, one holds 11, quickstart holds 11"
+    assert ask("ada", "", {"recipe": SIZED, "name": "three"}) == refused and not (tmp_path / ".submitted" / "three.yaml").exists()
+    assert ask("bob", "", {"recipe": SIZED, "name": "four"})[0] == 201
+    assert ask("ada", "", {"recipe": SIZED, "name": "three"}) == refused  # what bob's hold is not ada's
+    jobs[2] = replace(jobs[2], going=False)
+    assert ask("ada", "", {"recipe": SIZED, "name": "three"})[0] == 201
+
+
+def test_a_run_does_not_grow_beyond_the_quota_of_who_started_it(tmp_path, jobs):
+    ask = limited(tmp_path, ada={"cpus": 11.5}, bob={"cpus": 0})
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "recipe.yaml").write_text(json.dumps(SIZED))
+    jobs.append(Job("one", "ada", 0, True, ""))
+    assert ask("bob", "/one/scale", {"reward": 4}) == (409, "the quota of ada: cpus: at most 11.5 at once; this run takes 12")
+    assert "does not go on now" in ask("bob", "/one/scale", {"reward": 3})[1]  # within: then the run is asked, which nobody holds
+    assert ask("bob", "/one/resume", {}) == (409, "the last job of run one has not ended yet; ask again in a moment")
+    jobs.clear()
+    assert ask("bob", "/one/resume", {}) == (409, "the quota of bob: cpus: at most 0 at once; this run takes 11")
+
+
+def test_gpus_and_runs_have_quotas_too(tmp_path, jobs):
+    ask = limited(tmp_path, ada={"gpus": 3, "runs": 1})
+    large = SIZED | {"rollout": {"workers": 2, "gpus": 1}, "learner": {"workers": 4, "gpus": 0.5}}
+    assert ask("ada", "", {"recipe": large}) == (409, "the quota of ada: gpus: at most 3 at once; this run takes 4")
+    assert ask("ada", "", {"recipe": SIZED})[0] == 201
+    assert ask("ada", "", {"recipe": SIZED}) == (409, "the quota of ada: runs: at most 1 at once; this run takes 1, quickstart holds 1")
+
+
+def test_a_run_is_told_from_its_start_on(client, tmp_path, jobs):
+    """Also before its job has made a folder, where that failed, and when it is resumed."""
+    def stands():
+        told = client.get("/v1/runs").json()
+        assert told == [client.get("/v1/runs/one").json()]
+        return told[0]["status"], told[0].get("why")
+
+    assert client.post("/v1/runs", json={"recipe": RECIPE, "name": "one"}).status_code == 201
+    assert stands() == ("starting", None)
+    answer = client.get("/v1/runs/one/metrics")
+    assert answer.status_code == 409 and "has not begun yet" in answer.json()["detail"]
+    assert "exists already" in client.post("/v1/runs", json={"recipe": RECIPE, "name": "one"}).json()["detail"]
+    jobs[0] = replace(jobs[0], going=False, why="curlvpr: no room")
+    assert stands() == ("failed", "curlvpr: no room")
+    run = tmp_path / "runs" / "one"
+    run.mkdir()
+    (run / "recipe.yaml").write_text(json.dumps(RECIPE))
+    (run / "summary.json").write_text(json.dumps({"status": "stopped"}))
+    jobs[0] = replace(jobs[0], going=True)
+    assert stands() == ("stopped", None)  # that job is just ending
+    jobs[0] = replace(jobs[0], going=False)
+    for name in ("recipe.yaml", "summary.json"):
+        os.utime(run / name, (1, 1))
+    assert client.post("/v1/runs/one/resume").status_code == 202 and stands() == ("starting", None)
+
+
+def test_a_run_that_no_cluster_takes_leaves_nothing_behind(client, tmp_path):
+    answer = client.post("/v1/runs", json={"recipe": RECIPE})
+    assert answer.status_code == 503 and re.search("in no cluster|takes no job", answer.json()["detail"])
+    assert not list((tmp_path / "runs" / ".submitted").iterdir()) and client.get("/v1/runs").json() == []

@@ -34,12 +34,16 @@ def serve(
 def token(
     name: Annotated[str, typer.Argument(help="whose it is")],
     role: Annotated[Literal["read", "operate"], typer.Option(help="read, or also start, change and stop runs")] = "read",
+    cpus: Annotated[Optional[float], typer.Option(min=0, help="most that its runs may hold at once")] = None,
+    gpus: Annotated[Optional[float], typer.Option(min=0, help="most that its runs may hold at once")] = None,
+    runs: Annotated[Optional[int], typer.Option(min=0, help="most that may go on at once")] = None,
 ) -> None:
     """Make a token for the service. It is shown once; the file of tokens gets only its hash."""
+    import json
     import sys
 
-    from ..service.tokens import new_token
+    from ..service.tokens import Quota, new_token
 
-    text, kept = new_token(name, role)
-    print(f"- {{name: {kept.name}, role: {kept.role}, sha256: {kept.sha256}}}")
+    text, kept = new_token(name, role, Quota(cpus=cpus, gpus=gpus, runs=runs))
+    print("- " + json.dumps(kept.model_dump(exclude_none=True, exclude_defaults=True)))  # JSON is YAML
     print(f"the line above goes into the tokens' file; the token itself, for {name} alone: {text}", file=sys.stderr)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from . import chat_api, page, rewards_api, routes_page, runs_api
 from .answers import Json, faults, refusal
+from .starter import Starter
 from .tokens import Role, Token, find_token
 
 LARGEST_REQUEST = 32 * 2**20  # bytes
@@ -40,7 +41,7 @@ def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), poli
                   default_response_class=Json,
                   exception_handlers={RequestValidationError: _faulty, StarletteHTTPException: _refused})
     app.state.root, app.state.tokens, app.state.allowed = root, tuple(tokens), (str(root), *allowed)
-    app.state.policy, app.state.driver_cpus = policy, driver_cpus
+    app.state.policy, app.state.starter = policy, Starter(root, tokens, driver_cpus)
     app.include_router(runs_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
     app.include_router(page.page)
     app.include_router(routes_page.router)
@@ -107,8 +108,10 @@ def needs(role: Role) -> Callable[..., Awaitable[None]]:
     async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         token = find_token(request.app.state.tokens, given.credentials) if given else None
         if token is None:
-            raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+            why = "this token is not known here" if given else "a bearer token is needed"
+            raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
         if not token.allows(role):
             raise HTTPException(403, f"token {token.name} may read; this needs the role {role}")
+        request.state.token = token
 
     return check

@@ -52,7 +52,7 @@ def script() -> Response:
     200: {"content": {"text/html": {"example": "<div class=\"tiles\">…</div>"}}}})
 def panel(request: Request, run: Run) -> Any:
     """A run as the page at / shows it: how it stands, curves, and the newest responses with the verdict of each step."""
-    status = status_of(run)
+    status = status_of(run, request.app.state.starter)
     shown: dict[str, Any] = {"why": status.get("why"), "charts": [], "newest": [], "curriculum": [], "film": None}
     try:
         record, charts = _read(run, _stamp(run))

@@ -17,6 +17,16 @@ from ..errors import UserError
 Role = Literal["read", "operate"]
 
 
+class Quota(BaseModel):
+    """What the runs that a token started may hold of the cluster at once; no limit where left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpus: float | None = Field(None, ge=0)
+    gpus: float | None = Field(None, ge=0)
+    runs: int | None = Field(None, ge=0)
+
+
 class Token(BaseModel):
     """One line of the tokens' file. `operate` may do what `read` may, and start, change and stop runs."""
 
@@ -25,15 +35,20 @@ class Token(BaseModel):
     name: str = Field(min_length=1)
     role: Role
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    quota: Quota = Quota()
 
     def allows(self, role: Role) -> bool:
         return role in ("read", self.role)
 
+    @property
+    def limited(self) -> bool:
+        return self.quota != Quota()
 
-def new_token(name: str, role: Role) -> tuple[str, Token]:
+
+def new_token(name: str, role: Role, quota: Quota = Quota()) -> tuple[str, Token]:
     """A random token, which nobody can read again, and what the file keeps of it."""
     text = secrets.token_urlsafe(32)
-    return text, Token(name=name, role=role, sha256=_digest(text))
+    return text, Token(name=name, role=role, sha256=_digest(text), quota=quota)
 
 
 def read_tokens(path: Path) -> list[Token]:
@@ -48,7 +63,7 @@ def read_tokens(path: Path) -> list[Token]:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the file"
-        raise UserError(f"{path}: {where}: {fault['msg'].lower()}; it is a list of name, role and sha256") from error
+        raise UserError(f"{path}: {where}: {fault['msg'].lower()}; it is a list of name, role, sha256 and perhaps quota") from error
 
 
 def find_token(tokens: Sequence[Token], text: str) -> Token | None:
