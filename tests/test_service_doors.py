@@ -320,7 +320,7 @@ def test_a_run_is_told_from_its_start_on(client, tmp_path, jobs):
     assert client.post("/v1/runs", json={"recipe": RECIPE, "name": "one"}).status_code == 201
     assert stands() == ("starting", None)
     answer = client.get("/v1/runs/one/metrics")
-    assert answer.status_code == 409 and "has not begun yet" in answer.json()["detail"]
+    assert answer.status_code == 409 and "has no folder yet" in answer.json()["detail"]
     assert "exists already" in client.post("/v1/runs", json={"recipe": RECIPE, "name": "one"}).json()["detail"]
     jobs[0] = replace(jobs[0], going=False, why="curlvpr: no room")
     assert stands() == ("failed", "curlvpr: no room")

@@ -89,7 +89,7 @@ def find(request: Request, name: str) -> Path:
     if re.fullmatch(NAME, name) and _is_run(path, request):
         return path
     if name in request.app.state.starter.waiting():
-        raise HTTPException(409, f"run {name} has not begun yet; GET /v1/runs/{name} tells how it stands")
+        raise HTTPException(409, f"run {name} has no folder yet; GET /v1/runs/{name} tells how it stands")
     raise HTTPException(404, f"no run {name!r:.120}; GET /v1/runs lists them")
 
 

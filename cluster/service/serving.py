@@ -65,6 +65,7 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
     service = application(arguments)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Serve sets its own when it is imported
     join(namespace=NAME)
+    ray._private.worker._worker_logs_enabled = False  # what befalls other processes of the cluster is not the service's to print
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
         serve.run(service, name=NAME)

@@ -86,9 +86,9 @@ class Starter:
             yield
 
     def waiting(self) -> list[str]:
-        """Runs that were started, and whose job has not made their folder."""
+        """Runs that were started, and whose job has not written their recipe so far."""
         names = [place.stem for place in (self.root / ".submitted").glob("*.yaml")]
-        return [name for name in names if not (self.root / name).exists()]
+        return [name for name in names if not (self.root / name / "recipe.yaml").exists()]
 
     def told(self, run: str) -> dict[str, Any]:
         """How a run stands by its newest job, where that knows better than the run's folder: it is starting, or failed before it
