@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, HTTPException
@@ -98,15 +99,16 @@ class Explanation(BaseModel):
     points: list[Points] = Field(description="their sum is the verdict's total")
 
 
+AT_ONCE = 100_000  # characters that are scored in milliseconds, between other requests: a thread's turn would take longer
 router = APIRouter(prefix="/v1/rewards", tags=["rewards"])
 
 
 @router.post("/score", response_model=ScoreAnswer)
-def score(request: Annotated[ScoreRequest, Body(openapi_examples={"one": {"value": {"responses": [EXAMPLE]}}})]) -> Any:
+async def score(request: Annotated[ScoreRequest, Body(openapi_examples={"one": {"value": {"responses": [EXAMPLE]}}})]) -> Any:
     """What each response is worth, in parts, and why."""
-    config = RewardConfig(preset=request.preset)
-    verdicts = [_told(row.score(config)) for row in _rows(request.responses, config)]
-    return Json({"verdicts": verdicts})  # the model above is for readers; checking our own numbers takes as long as scoring
+    if sum(len(one.response) + len(one.reference or "") for one in request.responses) <= AT_ONCE:
+        return _scored(request)
+    return await asyncio.to_thread(_scored, request)
 
 
 @router.post("/explain", response_model=Explanation)
@@ -119,6 +121,12 @@ def explain(response: Annotated[Response, Body(openapi_examples={"one": {"value"
     return {"verdict": _told(verdict), "points": [
         {"part": p.part, "value": p.value, "weight": p.weight, "points": p.points, "held": p.held if p.value else ""}
         for p in payments(row.task, verdict, config)]}
+
+
+def _scored(request: ScoreRequest) -> Json:
+    config = RewardConfig(preset=request.preset)
+    verdicts = [_told(row.score(config)) for row in _rows(request.responses, config)]
+    return Json({"verdicts": verdicts})  # `ScoreAnswer` is for readers; checking our own numbers takes as long as scoring
 
 
 def _rows(responses: list[Response], config: RewardConfig) -> list[Row]:
