@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -49,8 +50,8 @@ def find_nodes(described: Sequence[str]) -> tuple[str, list[Node]]:
     if names_cluster():
         answer = probe(["nodes"], IMPORT_SECONDS)["nodes"]
         if "error" in answer:
-            raise UserError(f"the cluster of RAY_ADDRESS cannot be joined: {answer['error']}; {TOKEN_ADVICE}; --cluster describes "
-                            "one that is not there")
+            raise UserError(f"the cluster of RAY_ADDRESS={os.environ['RAY_ADDRESS']} cannot be joined: {answer['error']}; "
+                            f"{TOKEN_ADVICE}; --cluster describes one that is not there")
         return "the cluster of RAY_ADDRESS", nodes_of(answer["nodes"], answer["groups"])
     return "this machine", [this_machine()]
 
@@ -81,7 +82,9 @@ def nodes_of(nodes: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, A
 
     A node that is there counts as one of the first group that offers the same CPUs and GPUs.
     """
-    found = [_node(node["name"], node["resources"], node["gpu_bytes"]) for node in nodes]
+    names = [node["name"] for node in nodes]  # of one machine several may be called alike
+    found = [_node(f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name, node["resources"], node["gpu_bytes"])
+             for place, (name, node) in enumerate(zip(names, nodes))]
     there = [(node.cpus, node.gpus) for node in found]
     for group in groups:
         like = _node(group["name"], group["resources"], None)

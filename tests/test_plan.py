@@ -258,6 +258,7 @@ def test_the_nodes_of_a_cluster_and_those_that_its_autoscaler_may_bring():
     assert len(found) == 2 + 3 + 2 and found[0].cpus == 0
     assert found[1] == Node("10.0.0.2", 8.0, 1, 80 * GIB, 90 * GIB, 1) and found[2].gpu_bytes == 80 * GIB
     assert found[-1].cpus == 4 and found[-1].gpus == 0
+    assert [node.name for node in nodes_of([nodes[0], nodes[1], nodes[0]], [])] == ["10.0.0.1 (1)", "10.0.0.2", "10.0.0.1 (2)"]
 
 
 def test_gpus_of_a_size_that_nobody_says_are_not_judged(seven):
@@ -380,7 +381,7 @@ def test_a_wrong_setting_is_named(run, seven_billion, setting, words):
 
 def test_a_cluster_that_does_not_answer_is_told_in_one_line(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    with pytest.raises(UserError, match="RAY_ADDRESS cannot be joined: ConnectionRefusedError.*--cluster describes"):
+    with pytest.raises(UserError, match="RAY_ADDRESS=.* cannot be joined: ConnectionRefusedError.*--cluster describes"):
         find_nodes([])
     assert find_nodes(["1x0,cpus=2"])[1] == [Node("node 1", 2.0)]
 

@@ -13,14 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from typer.testing import CliRunner
 
+from cluster.cli import app
 from cluster.errors import UserError
 from cluster.recipe import parse_recipe
 from cluster.service.app import build
 from cluster.service.places import confine, film_below
 from cluster.service.policy import IMAGES, MOST_PIXELS, Refused, _with_images
 from cluster.service.runs_api import EXAMPLE as RECIPE
-from cluster.service.tokens import Quota, new_token
+from cluster.service.tokens import Quota, find_token, new_token, read_tokens
 from cluster.submit import Job
 
 
@@ -340,3 +342,11 @@ def test_a_run_that_no_cluster_takes_leaves_nothing_behind(client, tmp_path):
     answer = client.post("/v1/runs", json={"recipe": RECIPE})
     assert answer.status_code == 503 and re.search("in no cluster|takes no job", answer.json()["detail"])
     assert not list((tmp_path / "runs" / ".submitted").iterdir()) and client.get("/v1/runs").json() == []
+
+
+def test_the_command_writes_a_line_that_the_service_reads(tmp_path):
+    made = CliRunner().invoke(app, ["token", "ada", "--role", "operate", "--gpus", "2", "--runs", "1"])
+    (tmp_path / "tokens.yaml").write_text(made.stdout)
+    tokens = read_tokens(tmp_path / "tokens.yaml")
+    assert made.exit_code == 0 and find_token(tokens, made.stderr.split()[-1]) == tokens[0]
+    assert (tokens[0].name, tokens[0].role, tokens[0].quota) == ("ada", "operate", Quota(gpus=2, runs=1))

@@ -25,7 +25,7 @@ def door():
     (["submit", RECIPE, "--address", "http://DOOR"], "the cluster takes no job: "),
     (["train", RECIPE], "no connection to DOOR: "),
     (["status", "RUN"], "RUN: no connection to its cluster at DOOR: "),
-    (["plan", RECIPE], "the cluster of RAY_ADDRESS cannot be joined: ")], ids=lambda value: value[0] if isinstance(value, list) else "")
+    (["plan", RECIPE], "the cluster of RAY_ADDRESS=DOOR cannot be joined: ")], ids=lambda value: value[0] if isinstance(value, list) else "")
 def test_a_missing_token_is_told_in_one_line(tmp_path, door, command, words):
     run = tmp_path / "run"
     run.mkdir()
