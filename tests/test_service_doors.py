@@ -309,7 +309,11 @@ def test_gpus_and_runs_have_quotas_too(tmp_path, jobs):
     large = SIZED | {"rollout": {"workers": 2, "gpus": 1}, "learner": {"workers": 4, "gpus": 0.5}}
     assert ask("ada", "", {"recipe": large}) == (409, "the quota of ada: gpus: at most 3 at once; this run takes 4")
     assert ask("ada", "", {"recipe": SIZED})[0] == 201
-    assert ask("ada", "", {"recipe": SIZED}) == (409, "the quota of ada: runs: at most 1 at once; this run takes 1, quickstart holds 1")
+    refused = 409, "the quota of ada: runs: at most 1 at once; this run takes 1, quickstart holds 1"
+    assert ask("ada", "", {"recipe": SIZED}) == refused
+    (tmp_path / "quickstart").mkdir()
+    (tmp_path / "quickstart" / "recipe.yaml").write_text("broken: [")  # how large it is cannot be known; it is a run
+    assert ask("ada", "", {"recipe": SIZED}) == refused
 
 
 def test_a_run_is_told_from_its_start_on(client, tmp_path, jobs):

@@ -32,7 +32,9 @@ class Starter:
 
     def __init__(self, root: Path, tokens: Sequence[Token], driver_cpus: float) -> None:
         self.root, self.tokens, self.driver_cpus = root, tuple(tokens), driver_cpus
-        self._one = threading.Lock()  # so that two requests cannot both take a name, or what is left of a quota
+        # So that two requests cannot both take a name, or what is left of a quota. Of this replica: more than one stands only
+        # where more than 100 requests are answered at once.
+        self._one = threading.Lock()
         self._seen: tuple[float, list[Job]] = (0.0, [])  # when the cluster was asked last, and what it said
 
     def start(self, recipe: Recipe, name: str | None, token: Token) -> tuple[str, str]:
@@ -114,9 +116,9 @@ class Starter:
         return known
 
     def _check(self, token: Token, run: str, recipe: Recipe, counts: Mapping[str, int | None], known: Sequence[Job]) -> None:
-        others = {job.run for job in known if job.going and job.token == token.name and job.run != run}
         if not token.limited:
             return
+        others = {job.run for job in known if job.going and job.token == token.name and job.run != run}
         why = exceeds(token.quota, held(recipe, self.driver_cpus, counts), {other: self._held(other) for other in sorted(others)})
         if why:
             raise Conflict(f"the quota of {token.name}: {why}")
@@ -128,7 +130,7 @@ class Starter:
                 return held(load_recipe(self._recipe(run)), self.driver_cpus, NONE)
             workers = told_status(folder).get("workers", {})
             counts = {kind: sum(states.values()) for kind, states in workers.items()}
-            return held(_recipe_of(folder), self.driver_cpus, counts)
+            return held(load_recipe(folder / "recipe.yaml"), self.driver_cpus, counts)
         except UserError:  # its folder was removed or damaged
             return Held(0, 0)
 
