@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +56,16 @@ class RunActor:
 
 
 class Control:
-    """The run's side; a context, inside which the run can be asked. Raises UserError where another process holds the run."""
+    """The run's side; a context, inside which the run can be asked. Raises UserError where another process holds the run.
+
+    Ctrl-C is one way to ask. Python drops a KeyboardInterrupt that falls into a library's callback or destructor; then the next
+    `exchange` raises it.
+    """
 
     def __init__(self, run: Path) -> None:
-        self.run = run
+        self.run, self.interrupted = run, False
+        own = threading.current_thread() is threading.main_thread()  # no other thread may set it
+        self._before = signal.signal(signal.SIGINT, self._interrupt) if own else None
         until = time.monotonic() + RELEASE_S
         while True:
             try:
@@ -73,12 +81,24 @@ class Control:
     def __enter__(self) -> "Control":
         return self
 
+    def _interrupt(self, *_: object) -> None:
+        self.interrupted = True
+        raise KeyboardInterrupt
+
     def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
         forget_address(self.run)
         ray.kill(self.actor)
 
     def exchange(self, status: dict[str, Any]) -> list[Wish]:
-        """Tells the status; returns what was asked since the last time. A run does not end because nobody can ask it."""
+        """Tells the status; returns what was asked since the last time. A run does not end because nobody can ask it.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted, and that got lost.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
         try:
             return wait_for(self.actor.exchange.remote(status | {"told_at": time.time()}), 30, "the run's actor")
         except RemoteFailure:

@@ -1,12 +1,14 @@
-"""What is told of runs that no process holds. How one that goes on is asked: tests/test_run.py."""
+"""What is told of runs that no process holds, and an interrupt that gets lost. How a run that goes on is asked: tests/test_run.py."""
 
 import json
 import os
+import signal
 import socket
+import time
 
 import pytest
 
-from cluster.control import Wish, ask, told_status
+from cluster.control import Control, Wish, ask, told_status
 from cluster.errors import UserError
 from cluster.run_address import find_address, write_address
 
@@ -51,3 +53,19 @@ def test_the_token_mode_of_the_runs_cluster_is_taken_over(run, monkeypatch):
         monkeypatch.delenv("RAY_AUTH_MODE")
         assert find_address(run) == address
         assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_falls_into_a_destructor_is_not_lost(ray_session, run):
+    class Library:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+
+    before = signal.getsignal(signal.SIGINT)
+    with Control(run) as control:
+        assert control.exchange({}) == []
+        Library()  # Python tells of the interrupt on standard error, and drops it
+        with pytest.raises(KeyboardInterrupt):
+            control.exchange({})
+    assert signal.getsignal(signal.SIGINT) is before

@@ -179,7 +179,7 @@ def test_a_run_that_ended_before_its_workers_stood_says_so(root):
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    assert "curlvpr resume" in process.communicate(timeout=60)[1].decode() and process.returncode == 130
+    assert "curlvpr resume" in process.communicate(timeout=120)[1].decode() and process.returncode == 130
     told = kept_status(root / "early")
     assert (told["status"], told["steps"]) == ("interrupted", 0) and "curlvpr resume" in told["why"]
     assert [row.status for row in list_runs(root)] == ["interrupted"]
