@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -95,7 +96,9 @@ def _jobs(address: str | None) -> Iterator[Any]:
 
     try:
         ensure_token_if_auth_enabled(None, create_token_if_missing=False)  # where RAY_ADDRESS is set, Ray would crash without one
-        yield JobSubmissionClient(address)
+        client = JobSubmissionClient(address)
+        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # else it tells of every package
+        yield client
     except AuthenticationError as error:
         raise UserError(f"the cluster takes no job: {first_sentence(error)}; {TOKEN_ADVICE}") from error
     except (ConnectionError, RuntimeError, ValueError) as error:

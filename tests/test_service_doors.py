@@ -261,6 +261,7 @@ def jobs(monkeypatch):
     monkeypatch.setattr("cluster.service.starter.jobs", lambda address: list(known))
     monkeypatch.setattr("cluster.service.starter.submit_command", submit)
     monkeypatch.setattr("cluster.service.starter.SEEN_S", -1)
+    monkeypatch.setattr("cluster.service.starter.ENDING_S", 1)
     return known
 
 

@@ -20,6 +20,7 @@ from .quotas import Held, exceeds, held
 from .tokens import Token
 
 SEEN_S = 1.0  # for which the list of jobs is not asked for again
+ENDING_S = 20.0  # for which a job may go on after its run, writing its report
 NONE: Mapping[str, int | None] = {}
 
 
@@ -64,10 +65,13 @@ class Starter:
 
     def resume(self, run: Path, token: Token) -> str:
         """Goes on with a run that has ended. Returns the id of its job. Raises as `start`."""
+        until = time.monotonic() + ENDING_S
+        while any(job.run == run.name and job.going for job in self._jobs()):
+            if time.monotonic() > until:
+                raise Conflict(f"the last job of run {run.name} has not ended yet; ask again in a moment")
+            time.sleep(0.5)
         with self._one:
             known = self._jobs()
-            if any(job.run == run.name and job.going for job in known):
-                raise Conflict(f"the last job of run {run.name} has not ended yet; ask again in a moment")
             self._check(token, run.name, _recipe_of(run), NONE, known)
             return self._submit(["resume", str(run)], run.name, token)
 
