@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.distributed import PrefixStore, TCPStore
 
+LATER_S = 5.0  # that a library may wait longer than we do
 BEAT_S = 0.25
 SILENT_S = 10.0  # without a sign of life: a process that loads weights may hold Python's lock for a while
 PARTING_S = 2.0  # for the last words of a group that failed
@@ -66,7 +67,8 @@ class Group:
         """Comes back when all members have joined. Raises CollectiveError."""
         def meet() -> None:
             self._store.set(f"joined/{self.rank}", "")
-            self._store.wait([f"joined/{rank}" for rank in range(len(self.names))], timedelta(seconds=self.limit_s))
+            everybody = [f"joined/{rank}" for rank in range(len(self.names))]
+            self._store.wait(everybody, timedelta(seconds=self.limit_s + LATER_S))  # ours ends first, and tells who is missing
             self._backend = self._connect()
 
         self._within("join", meet)

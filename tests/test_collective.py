@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing.connection import wait
 
 import pytest
 import torch
@@ -26,19 +27,35 @@ def member(port, rank, told, limit_s):
     try:
         group = Group("127.0.0.1", port, rank, NAMES, CPU, limit_s)
         if rank == 0:
-            told.put((0, (group.port, "")))
+            told.send((0, (group.port, "")))
         group.join()
         if rank == 0:
-            told.put((0, "joined"))
+            told.send((0, "joined"))
             time.sleep(60)
         while True:
             version = []
             while bucket := group.receive():
                 version.append({name: (str(value.dtype), value.shape, value.float().tolist()) for name, value in bucket.items()})
-                told.put((rank, "bucket"))
-            told.put((rank, version))
+                told.send((rank, "bucket"))
+            told.send((rank, version))
     except CollectiveError as error:
-        told.put((rank, str(error)))
+        told.send((rank, str(error)))
+
+
+class Told:
+    """What members say, each by a pipe of its own: one that is killed while it speaks keeps nobody else from it."""
+
+    def __init__(self):
+        self.ends = []
+
+    def get(self, timeout):
+        until = time.monotonic() + timeout
+        while ready := wait(self.ends, max(0, until - time.monotonic())):
+            try:
+                return ready[0].recv()
+            except EOFError:
+                self.ends.remove(ready[0])
+        raise TimeoutError("nobody says anything")
 
 
 @pytest.fixture
@@ -46,13 +63,17 @@ def start():
     """Members by rank, and what they tell."""
     method, ended = multiprocessing.get_context("forkserver"), []
     method.set_forkserver_preload(["actors.collective"])
-    told = method.Queue()
+    told = Told()
 
     def start_(port, ranks, limit_s):
-        members = {rank: method.Process(target=member, args=(port, rank, told, limit_s), daemon=True) for rank in ranks}
+        members = {}
+        for rank in ranks:
+            here, there = method.Pipe(duplex=False)
+            members[rank] = method.Process(target=member, args=(port, rank, there, limit_s), daemon=True)
+            members[rank].start()
+            there.close()
+            told.ends.append(here)
         ended.extend(members.values())
-        for process in members.values():
-            process.start()
         return members
 
     yield start_, told
