@@ -15,8 +15,9 @@ Baseline = Literal["group", "leave_one_out", "batch"]
 Normalise = Literal["group", "batch", "none"]
 
 
-def group_advantages(rewards: Sequence[float], eps: float = 1e-6, leave_one_out: bool = False,
-                     divisor: float | None = None) -> np.ndarray:
+def group_advantages(
+    rewards: Sequence[float], eps: float = 1e-6, leave_one_out: bool = False, divisor: float | None = None
+) -> np.ndarray:
     """(R − mean) / (std + eps), unbiased std, float64 [responses] (GRPO, arXiv 2402.03300 §4.1.2).
 
     Equal rewards and a group of one give exactly zero.
@@ -34,8 +35,9 @@ def group_advantages(rewards: Sequence[float], eps: float = 1e-6, leave_one_out:
     return centred / (_spread(values, eps) if divisor is None else divisor)
 
 
-def step_advantages(steps: Sequence[Sequence[StepVerdict]], eps: float = 1e-6, leave_one_out: bool = False,
-                    divisor: float | None = None) -> list[np.ndarray]:
+def step_advantages(
+    steps: Sequence[Sequence[StepVerdict]], eps: float = 1e-6, leave_one_out: bool = False, divisor: float | None = None
+) -> list[np.ndarray]:
     """For each response of a group, float64 [steps]: a step's score against the steps that judge the same candidate.
 
     Opening lists and summaries are compared with their like. A step that nobody else's matches is compared with all
@@ -92,9 +94,14 @@ def step_of_token(char_ends: np.ndarray, steps: Sequence[StepVerdict]) -> np.nda
     return np.where((step >= 0) & (last_char < step_ends[np.maximum(step, 0)]), step, -1)
 
 
-def outcome_advantages(rewards: Sequence[Sequence[float]], lengths: Sequence[Sequence[int]], baseline: Baseline,
-                       normalise: Normalise, penalties: Sequence[Sequence[np.ndarray]] | None = None,
-                       eps: float = 1e-6) -> list[list[np.ndarray]]:
+def outcome_advantages(
+    rewards: Sequence[Sequence[float]],
+    lengths: Sequence[Sequence[int]],
+    baseline: Baseline,
+    normalise: Normalise,
+    penalties: Sequence[Sequence[np.ndarray]] | None = None,
+    eps: float = 1e-6,
+) -> list[list[np.ndarray]]:
     """For each response of each group of a step, float64 [tokens]: what its reward was worth.
 
     Args:
@@ -108,16 +115,23 @@ def outcome_advantages(rewards: Sequence[Sequence[float]], lengths: Sequence[Seq
             those after it, R − Σ_{s ≥ t} p_s (REINFORCE++); else a response for all of its own, R − Σ p (RLOO, arXiv 2402.14740).
     """
     if baseline == "batch":
-        flat_penalties = ([np.zeros(n) for group in lengths for n in group] if penalties is None else
-                          [p.astype(np.float64) for group in penalties for p in group])
-        returns = [reward - np.cumsum(p[::-1])[::-1] for reward, p in
-                   zip((reward for group in rewards for reward in group), flat_penalties, strict=True)]
+        flat_penalties = (
+            [np.zeros(n) for group in lengths for n in group]
+            if penalties is None
+            else [p.astype(np.float64) for group in penalties for p in group]
+        )
+        returns = [
+            reward - np.cumsum(p[::-1])[::-1]
+            for reward, p in zip((reward for group in rewards for reward in group), flat_penalties, strict=True)
+        ]
         flat = group_advantages(np.concatenate(returns), eps, divisor=1.0 if normalise == "none" else None)
         parts = iter(np.split(flat, np.cumsum([len(r) for r in returns])[:-1]))
         return [[next(parts) for _ in group] for group in lengths]
     if penalties is not None:
-        rewards = [[reward - p.sum(dtype=np.float64) for reward, p in zip(*both, strict=True)]
-                   for both in zip(rewards, penalties, strict=True)]
+        rewards = [
+            [reward - p.sum(dtype=np.float64) for reward, p in zip(*both, strict=True)]
+            for both in zip(rewards, penalties, strict=True)
+        ]
     divisor = _divisor([reward for group in rewards for reward in group], normalise, eps)
     advantages = [group_advantages(group, eps, baseline == "leave_one_out", divisor) for group in rewards]
     return [[np.full(n, a) for n, a in zip(*both, strict=True)] for both in zip(lengths, advantages, strict=True)]
@@ -128,9 +142,15 @@ def _divisor(values: Sequence[float], normalise: Normalise, eps: float) -> float
     return {"group": None, "none": 1.0, "batch": _spread(np.asarray(values, np.float64), eps)}[normalise]
 
 
-def batch_advantages(groups: Sequence[Sequence[Verdict]], char_ends: Sequence[Sequence[np.ndarray]], credit: Credit,
-                     process_weight: float, baseline: Baseline = "group", normalise: Normalise = "group",
-                     penalties: Sequence[Sequence[np.ndarray]] | None = None) -> list[tuple[np.ndarray, ...]]:
+def batch_advantages(
+    groups: Sequence[Sequence[Verdict]],
+    char_ends: Sequence[Sequence[np.ndarray]],
+    credit: Credit,
+    process_weight: float,
+    baseline: Baseline = "group",
+    normalise: Normalise = "group",
+    penalties: Sequence[Sequence[np.ndarray]] | None = None,
+) -> list[tuple[np.ndarray, ...]]:
     """The advantage of every token of a step's groups: for each group, float32 [tokens] for each response.
 
     `response` gives all tokens what `total` was worth by `outcome_advantages`. `step` gives them what `base` was, and
@@ -165,7 +185,8 @@ def teaches(verdicts: Sequence[Verdict], credit: Credit, process_weight: float) 
     return bool(group_advantages(rewards).any() or any(a.any() for a in steps))
 
 
-def token_advantages(verdicts: Sequence[Verdict], char_ends: Sequence[np.ndarray], credit: Credit,
-                     process_weight: float) -> tuple[np.ndarray, ...]:
+def token_advantages(
+    verdicts: Sequence[Verdict], char_ends: Sequence[np.ndarray], credit: Credit, process_weight: float
+) -> tuple[np.ndarray, ...]:
     """`batch_advantages` of one group, by its own mean and spread."""
     return batch_advantages([verdicts], [char_ends], credit, process_weight)[0]

@@ -38,8 +38,9 @@ class Broadcaster:
         self.group: Group | None = None
         self.offers: dict[str, Offer] = {}  # of the group, by the worker's actor
 
-    def send(self, version: Version, parts: Iterable[Mapping[str, torch.Tensor]], probe: Probe,
-             receivers: Mapping[str, str]) -> Sent:
+    def send(
+        self, version: Version, parts: Iterable[Mapping[str, torch.Tensor]], probe: Probe, receivers: Mapping[str, str]
+    ) -> Sent:
         """All of `parts`, whatever becomes of the group, to as many receivers as come. Who gets none finds the version at the
         store once it is there.
 
@@ -52,7 +53,9 @@ class Broadcaster:
         try:
             here = self._meet(version, probe, receivers)
             if late := [name for who, name in receivers.items() if who not in here]:
-                news.append(f"{' and '.join(late)} did not come for weights version {version}, and will find it at the store")
+                news.append(
+                    f"{' and '.join(late)} did not come for weights version {version}, and will find it at the store"
+                )
             if here:
                 for part in rest:
                     self.group.send(part)
@@ -72,10 +75,14 @@ class Broadcaster:
 
     def _meet(self, version: Version, probe: Probe, receivers: Mapping[str, str]) -> dict[str, Waiting]:
         """Those who have come, and stand in the group."""
-        here: dict[str, Waiting] = wait_for(self.store.invite.remote(version, list(receivers), MEET_S), MEET_S + 10,
-                                            "the weight store")
-        again = self.group is not None and here.keys() == self.offers.keys() and all(
-            waiting.group == self.offers[who].group for who, waiting in here.items())
+        here: dict[str, Waiting] = wait_for(
+            self.store.invite.remote(version, list(receivers), MEET_S), MEET_S + 10, "the weight store"
+        )
+        again = (
+            self.group is not None
+            and here.keys() == self.offers.keys()
+            and all(waiting.group == self.offers[who].group for who, waiting in here.items())
+        )
         if not again:
             self.close()
         if not here:
@@ -95,4 +102,6 @@ class Broadcaster:
             names += [receivers[who] + (f" rank {rank}" if waiting.ranks > 1 else "") for rank in range(waiting.ranks)]
         address, name = ray.util.get_node_ip_address(), uuid.uuid4().hex
         self.group = Group(address, 0, 0, names, self.device, self.limit_s)
-        self.offers = {who: Offer(name, address, self.group.port, first, names, self.limit_s, []) for who, first in firsts.items()}
+        self.offers = {
+            who: Offer(name, address, self.group.port, first, names, self.limit_s, []) for who, first in firsts.items()
+        }

@@ -78,8 +78,13 @@ class _Check:
             found = {size: self._placeholders(size) for size in row.sizes}
             faults = [fault for fault in found.values() if isinstance(fault, Fault)]
             if (number := len(self.encoder.placeholders(text)) - 1) != len(row.sizes):
-                faults.append(Fault("placeholders", f"the prompt has {number} placeholders for {len(row.sizes)} images; "
-                                    "the chat template must write one for each"))
+                faults.append(
+                    Fault(
+                        "placeholders",
+                        f"the prompt has {number} placeholders for {len(row.sizes)} images; "
+                        "the chat template must write one for each",
+                    )
+                )
             if not faults:
                 of_images = sum(found[size] for size in row.sizes)
                 row.prompt_tokens = len(prompt) - len(row.sizes) + of_images
@@ -90,10 +95,18 @@ class _Check:
         return self.encoder.tokenizer(texts, add_special_tokens=False).input_ids if texts else []
 
     def _marks(self, task: Task) -> list[Fault]:
-        texts = {"question": task.question, "options": "\n".join(task.options.values()), "captions": "\n".join(task.captions),
-                 "context": task.context, "reference": task.reference or ""}
-        return [Fault("special token", f"{name}: holds {mark[0]!r}, which the model's tokenizer reads as a mark of its own")
-                for name, text in texts.items() if (mark := self.marks.search(text))]
+        texts = {
+            "question": task.question,
+            "options": "\n".join(task.options.values()),
+            "captions": "\n".join(task.captions),
+            "context": task.context,
+            "reference": task.reference or "",
+        }
+        return [
+            Fault("special token", f"{name}: holds {mark[0]!r}, which the model's tokenizer reads as a mark of its own")
+            for name, text in texts.items()
+            if (mark := self.marks.search(text))
+        ]
 
     def _placeholders(self, size: Size) -> int | Fault:
         """How many tokens the processor itself makes of an image of this size; only the size decides."""
@@ -105,20 +118,33 @@ class _Check:
         try:
             film = self.encoder.read(Image.new("RGB", size))
         except ValueError as error:
-            return Fault("image", f"the model's image processor refuses an image of {size[0]} × {size[1]} pixels ({error})")
+            return Fault(
+                "image", f"the model's image processor refuses an image of {size[0]} × {size[1]} pixels ({error})"
+            )
         return len(self._tokens([film.text])[0])
 
     def _too_long(self, row: TaskRow, of_images: int) -> list[Fault]:
         family, prompt, trace, budget = row.task.family, row.prompt_tokens, row.reference_tokens, self.budget
         if family in budget.asked and prompt + budget.response > budget.sequence:
             left = budget.sequence - budget.response
-            return [Fault("too long", f"the prompt has {prompt} tokens, {of_images} of them for images; a sequence of "
-                          f"{budget.sequence} leaves {left} beside a response of {budget.response}")]
+            return [
+                Fault(
+                    "too long",
+                    f"the prompt has {prompt} tokens, {of_images} of them for images; a sequence of "
+                    f"{budget.sequence} leaves {left} beside a response of {budget.response}",
+                )
+            ]
         if family not in budget.taught or trace is None:
             return []
         if family in budget.asked and trace > budget.response:
-            return [Fault("too long", f"reference: the trace has {trace} tokens; a response may have {budget.response}")]
+            return [
+                Fault("too long", f"reference: the trace has {trace} tokens; a response may have {budget.response}")
+            ]
         if prompt + trace > budget.sequence:
-            return [Fault("too long", f"reference: prompt and trace have {prompt + trace} tokens; a sequence may have "
-                          f"{budget.sequence}")]
+            return [
+                Fault(
+                    "too long",
+                    f"reference: prompt and trace have {prompt + trace} tokens; a sequence may have {budget.sequence}",
+                )
+            ]
         return []

@@ -45,7 +45,9 @@ class Group:
         CollectiveError: rank 0 is not reached.
     """
 
-    def __init__(self, address: str, port: int, rank: int, names: Sequence[str], device: torch.device, limit_s: float) -> None:
+    def __init__(
+        self, address: str, port: int, rank: int, names: Sequence[str], device: torch.device, limit_s: float
+    ) -> None:
         self.rank, self.names, self.device, self.limit_s = rank, list(names), device, limit_s
         self.over = ""  # why the group is over
         self._ended = threading.Event()
@@ -56,7 +58,9 @@ class Group:
             self.port = self._store.port
             self._line = TCPStore(address, self.port, is_master=False, timeout=limit)  # the other one may be waiting
         except Exception as error:  # noqa: BLE001 - torch's own errors have no common class
-            raise CollectiveError(f"{self.name} does not reach {self.names[0]} at {address}: {_brief(error)}") from error
+            raise CollectiveError(
+                f"{self.name} does not reach {self.names[0]} at {address}: {_brief(error)}"
+            ) from error
         threading.Thread(target=self._watch, name="group-watch", daemon=True).start()
 
     @property
@@ -65,10 +69,13 @@ class Group:
 
     def join(self) -> None:
         """Comes back when all members have joined. Raises CollectiveError."""
+
         def meet() -> None:
             self._store.set(f"joined/{self.rank}", "")
             everybody = [f"joined/{rank}" for rank in range(len(self.names))]
-            self._store.wait(everybody, timedelta(seconds=self.limit_s + LATER_S))  # ours ends first, and tells who is missing
+            self._store.wait(
+                everybody, timedelta(seconds=self.limit_s + LATER_S)
+            )  # ours ends first, and tells who is missing
             self._backend = self._connect()
 
         self._within("join", meet)
@@ -82,7 +89,9 @@ class Group:
         """
         # By size, so that all stay aligned.
         order = sorted(tensors.items(), key=lambda item: -item[1].element_size())
-        text = json.dumps([[name, str(value.dtype).removeprefix("torch."), list(value.shape)] for name, value in order]).encode()
+        text = json.dumps(
+            [[name, str(value.dtype).removeprefix("torch."), list(value.shape)] for name, value in order]
+        ).encode()
         parts = [value.detach().to(self.device).contiguous().reshape(-1).view(torch.uint8) for _, value in order]
         body = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.uint8, device=self.device)
         header = torch.frombuffer(bytearray(text), dtype=torch.uint8).to(self.device) if order else body

@@ -45,8 +45,9 @@ class KernelSiluAndMul(SiluAndMul):
 
 
 class KernelMRotaryEmbedding(MRotaryEmbedding):
-    def forward_cpu(self, positions: Tensor, query: Tensor, key: Tensor | None = None,
-                    offsets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward_cpu(
+        self, positions: Tensor, query: Tensor, key: Tensor | None = None, offsets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Where time, row and column are one number, as of all text, the rotation is the ordinary one."""
         if positions.ndim == 2:
             if offsets is not None or not all(torch.equal(positions[0], other) for other in positions[1:]):
@@ -68,8 +69,9 @@ class SeedsAhead(TopKTopPSampler):
         super().__init__(*args, **kwargs)
         self.drawn: WeakKeyDictionary[torch.Generator, Iterator[int]] = WeakKeyDictionary()
 
-    def forward_cpu(self, logits: Tensor, generators: dict[int, torch.Generator], k: Tensor | None,
-                    p: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward_cpu(
+        self, logits: Tensor, generators: dict[int, torch.Generator], k: Tensor | None, p: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """(tokens [requests], what `logprobs_mode` asks to be kept of `logits` [requests, vocabulary])."""
         if self.use_fp64_gumbel:
             return super().forward_cpu(logits, generators, k, p)

@@ -42,9 +42,13 @@ class Engine:
         groups, self.scales = parameter_groups(policy, config)
         self.decays = [group["weight_decay"] for group in groups]
         # On a CPU the fused kernel is several times as fast, and that is where an offloaded optimiser works.
-        optimizer = torch.optim.AdamW(groups, lr=1e-6, betas=config.betas, fused=True if config.offload != "none" else None)
+        optimizer = torch.optim.AdamW(
+            groups, lr=1e-6, betas=config.betas, fused=True if config.offload != "none" else None
+        )
         self.policy, self.config, self.world = policy, config, torch.distributed.get_world_size()
-        self.deepspeed, self.optimizer, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=settings(config))
+        self.deepspeed, self.optimizer, *_ = deepspeed.initialize(
+            model=policy, optimizer=optimizer, config=settings(config)
+        )
 
     def __call__(self, *arguments: Any) -> Any:
         """The policy's forward, for `backward`."""
@@ -97,7 +101,9 @@ class Engine:
         path, _ = self.deepspeed.load_checkpoint(str(folder), tag=TAG, load_module_strict=not frozen)
         if path is None:
             raise FileNotFoundError(f"no learner checkpoint in {folder}")
-        if universal:  # ZeRO-3 gives all groups the first one's settings, and one step count that all of them would move on
+        if (
+            universal
+        ):  # ZeRO-3 gives all groups the first one's settings, and one step count that all of them would move on
             for group, decay in zip(self.optimizer.param_groups, self.decays, strict=True):
                 group["weight_decay"] = decay
             for state in self._states():
@@ -114,9 +120,14 @@ def settings(config: LearnerConfig) -> dict[str, Any]:
     # Master weights are float32 in any case; gradients of micro-batches are added in float32 as well.
     half = {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}} if config.dtype == "bfloat16" else {}
     return half | {
-        "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1, "gradient_clipping": config.clip_grad,
-        "zero_optimization": zero, "zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False,
-        "steps_per_print": 10**9}
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": config.clip_grad,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
 
 
 def choose_trained(model: nn.Module, config: LearnerConfig) -> None:
@@ -141,7 +152,8 @@ def freeze(model: nn.Module, what: Freeze) -> None:
         "vision": [name for name in names if what.vision and part_of(name) == "vision"],
         "projector": [name for name in names if what.projector and part_of(name) == "projector"],
         "embedding": [name for name in names if what.embedding and is_embedding(name)],
-        "layers": [name for name in names if (layer := layer_of(name)) is not None and layer < what.layers]}
+        "layers": [name for name in names if (layer := layer_of(name)) is not None and layer < what.layers],
+    }
     for part, found in chosen.items():
         if getattr(what, part) and not found:
             raise ValueError(f"learner.freeze.{part}: this model has no part that is known by such a name")

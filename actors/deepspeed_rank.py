@@ -77,9 +77,13 @@ class DeepSpeedRank:
 
     def sft(self, tasks: Sequence[Task], lr: float) -> dict[str, float]:
         """One update on the references of `tasks`; the loss is the mean over all response tokens of all ranks."""
-        shares = share_out([len(t.question) + len(t.reference) for t in tasks], self.world)  # other ranks' films stay unread
-        mine = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(t.reference))
-                for t in (tasks[i] for i in shares[self.rank] or [0])]
+        shares = share_out(
+            [len(t.question) + len(t.reference) for t in tasks], self.world
+        )  # other ranks' films stay unread
+        mine = [
+            Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(t.reference))
+            for t in (tasks[i] for i in shares[self.rank] or [0])
+        ]
         chosen = range(len(shares[self.rank]))  # where there are fewer tasks than ranks: nothing
         tokens = int(self._sum(sum(len(mine[i].response_ids) for i in chosen)))
         total, suspects = 0.0, set[int]()
@@ -96,8 +100,10 @@ class DeepSpeedRank:
     def grpo(self, groups: Any, training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
         """`updates_per_step` updates on scored groups, whose advantages are those among all groups of the step."""
         scored: list[ScoredGroup] = groups if isinstance(groups, list) else wait_for(groups, 60, "the batch's owner")
-        parts = [_Part(scored, range(i, len(scored), training.updates_per_step), self.rank, self.world, training)
-                 for i in range(training.updates_per_step)]
+        parts = [
+            _Part(scored, range(i, len(scored), training.updates_per_step), self.rank, self.world, training)
+            for i in range(training.updates_per_step)
+        ]
         fined = training.kl > 0 and training.kl_in == "reward"
         for number, part in enumerate(parts):
             if number or fined:  # later updates are off their own policy: remember what the policy was
@@ -105,9 +111,14 @@ class DeepSpeedRank:
             if fined:
                 part.reference = self._reference_logprobs(part.samples, temperature)
         advantages = batch_advantages(
-            [s.verdicts for s in scored], [[t.char_ends for t in s.group.trajectories] for s in scored], training.credit,
-            training.process_weight, training.baseline, training.normalise,
-            self._penalties(parts, scored, training) if fined else None)
+            [s.verdicts for s in scored],
+            [[t.char_ends for t in s.group.trajectories] for s in scored],
+            training.credit,
+            training.process_weight,
+            training.baseline,
+            training.normalise,
+            self._penalties(parts, scored, training) if fined else None,
+        )
         log: dict[str, list[float]] = {}
         culprits: list[dict[str, Any]] = []
         for part in parts:
@@ -125,8 +136,9 @@ class DeepSpeedRank:
         result["tokens"] = sum(part.all_tokens for part in parts)
         return result | {"lr": lr, "culprits": culprits}
 
-    def _penalties(self, parts: Sequence["_Part"], scored: Sequence[ScoredGroup],
-                   training: GrpoTraining) -> list[list[np.ndarray]]:
+    def _penalties(
+        self, parts: Sequence["_Part"], scored: Sequence[ScoredGroup], training: GrpoTraining
+    ) -> list[list[np.ndarray]]:
         """What KL takes off the reward at each token: for each group, float64 [tokens] for each response, from all ranks."""
         own = {}
         for part in parts:
@@ -139,8 +151,9 @@ class DeepSpeedRank:
         penalties = {place: values for ranks in gathered for place, values in ranks.items()}
         return [[penalties[group, response] for response in range(len(s.verdicts))] for group, s in enumerate(scored)]
 
-    def _update(self, part: "_Part", training: GrpoTraining, lr: float, temperature: float,
-                culprits: list[dict[str, Any]]) -> dict[str, float]:
+    def _update(
+        self, part: "_Part", training: GrpoTraining, lr: float, temperature: float, culprits: list[dict[str, Any]]
+    ) -> dict[str, float]:
         """One optimiser step on a part of the batch; where it was skipped, `culprits` tells why.
 
         Where no term of the loss is for all tokens (KL, entropy), responses without any advantage have no gradient: they are
@@ -151,9 +164,15 @@ class DeepSpeedRank:
 
         def read(batch: MicroBatch, weight: float, logp: torch.Tensor, entropy: torch.Tensor) -> torch.Tensor:
             flat = lambda values: torch.as_tensor(  # noqa: E731
-                np.concatenate([values[i] for i in batch.index]), device=self.device)
-            tokens = Tokens(flat(part.old) if part.old else logp.detach(), flat(part.rollout), flat(part.advantages),
-                            flat(part.weights), flat(part.reference) if part.reference else None)
+                np.concatenate([values[i] for i in batch.index]), device=self.device
+            )
+            tokens = Tokens(
+                flat(part.old) if part.old else logp.detach(),
+                flat(part.rollout),
+                flat(part.advantages),
+                flat(part.weights),
+                flat(part.reference) if part.reference else None,
+            )
             loss, told = objective(logp, entropy, tokens, batch.lengths, training)
             suspects.update(not_finite(batch, told.pop("loss")))
             if weight:
@@ -173,14 +192,29 @@ class DeepSpeedRank:
                 read(batch, weight, *self.policy(batch, temperature))
         for batch, last, weight in self._batches(part.samples, teaching):
             self.engine.backward(read(batch, weight, *self.engine(batch, temperature)), last)
-        values = self._step(lr, {name: self._sum(value) for name, value in sums.items()}, culprits, part.samples, suspects,
-                            advantages=part.advantages, weights=part.weights, rollout_logprobs=part.rollout)
+        values = self._step(
+            lr,
+            {name: self._sum(value) for name, value in sums.items()},
+            culprits,
+            part.samples,
+            suspects,
+            advantages=part.advantages,
+            weights=part.weights,
+            rollout_logprobs=part.rollout,
+        )
         if values["skipped"]:
             part.differences.clear()
         return values
 
-    def _step(self, lr: float, values: dict[str, float], culprits: list[dict[str, Any]], samples: Sequence[Sample],
-              suspects: Set[int], **told: Sequence[np.ndarray]) -> dict[str, float]:
+    def _step(
+        self,
+        lr: float,
+        values: dict[str, float],
+        culprits: list[dict[str, Any]],
+        samples: Sequence[Sample],
+        suspects: Set[int],
+        **told: Sequence[np.ndarray],
+    ) -> dict[str, float]:
         """The optimiser's step. `values` and the gradient's norm; where this is not finite, that the step was skipped, and no more.
 
         `culprits` gets the samples whose own loss was not finite, as plain columns with what is `told` of each; where no rank
@@ -190,12 +224,21 @@ class DeepSpeedRank:
         if applied:
             return values | {"grad_norm": norm, "skipped": 0.0}
         chosen = suspects if self._sum(len(suspects)) else range(len(samples))
-        culprits.extend({"rank": self.rank, "images": list(samples[i].images), "prompt_ids": samples[i].prompt_ids,
-                         "response_ids": samples[i].response_ids} | {name: rows[i] for name, rows in told.items()}
-                        for i in sorted(chosen))
+        culprits.extend(
+            {
+                "rank": self.rank,
+                "images": list(samples[i].images),
+                "prompt_ids": samples[i].prompt_ids,
+                "response_ids": samples[i].response_ids,
+            }
+            | {name: rows[i] for name, rows in told.items()}
+            for i in sorted(chosen)
+        )
         return {"skipped": 1.0}
 
-    def _batches(self, samples: Sequence[Sample], chosen: Sequence[int] | None = None) -> Iterator[tuple[MicroBatch, bool, float]]:
+    def _batches(
+        self, samples: Sequence[Sample], chosen: Sequence[int] | None = None
+    ) -> Iterator[tuple[MicroBatch, bool, float]]:
         """(batch, whether it is the last, weight) over the chosen samples, equally many on every rank.
 
         A rank that has less cuts it finer, or where it cannot, repeats its last batch with weight 0, since ZeRO-2 and 3 talk
@@ -208,10 +251,16 @@ class DeepSpeedRank:
             cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens, count) or [[0]]
         for number in range(count):
             index = cuts[min(number, len(cuts) - 1)]
-            yield self.policy.collate(samples, index, self.device), number == count - 1, float(number < len(cuts) and bool(chosen))
+            yield (
+                self.policy.collate(samples, index, self.device),
+                number == count - 1,
+                float(number < len(cuts) and bool(chosen)),
+            )
 
     @torch.no_grad()
-    def _logprobs(self, policy: Policy, samples: Sequence[Sample], temperature: float, raw: bool = False) -> list[np.ndarray]:
+    def _logprobs(
+        self, policy: Policy, samples: Sequence[Sample], temperature: float, raw: bool = False
+    ) -> list[np.ndarray]:
         """float32 [tokens] for each sample, by a forward without gradient."""
         out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(samples)
         for batch, *_ in self._batches(samples):
@@ -239,7 +288,9 @@ class DeepSpeedRank:
 
     # -- weights --------------------------------------------------------------------------------------------------
 
-    def publish(self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str] | None = None) -> Sent | None:
+    def publish(
+        self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str] | None = None
+    ) -> Sent | None:
         """Brings a version to the store; or straight to the `receivers` (names by actor), and then `keep` comes next."""
         set_title(f"learner-{self.rank} v{version.number}")
         samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(probe_text(t))) for t in probe]
@@ -258,7 +309,14 @@ class DeepSpeedRank:
         """Brings the present weights to the store, with the probe that was published last."""
         parts = self.policy.parts(wanted=self.rank == 0)
         if self.rank == 0:
-            publish(self.store, version, map(self.policy.published, parts), self.probe, "learner rank 0", self.config.timeout_s)
+            publish(
+                self.store,
+                version,
+                map(self.policy.published, parts),
+                self.probe,
+                "learner rank 0",
+                self.config.timeout_s,
+            )
         else:
             deque(parts, maxlen=0)
 
@@ -312,7 +370,9 @@ def not_finite(batch: MicroBatch, values: torch.Tensor) -> set[int]:
     """The samples of a batch that have such a number among their tokens."""
     if torch.isfinite(values.detach().sum()):
         return set()
-    return {i for i, own in zip(batch.index, values.detach().split(batch.lengths), strict=True) if not own.isfinite().all()}
+    return {
+        i for i, own in zip(batch.index, values.detach().split(batch.lengths), strict=True) if not own.isfinite().all()
+    }
 
 
 def probe_text(task: Task) -> str:
@@ -328,12 +388,15 @@ class _Part:
         chosen: those of this update, by their places.
     """
 
-    def __init__(self, scored: Sequence[ScoredGroup], chosen: Sequence[int], rank: int, world: int,
-                 training: GrpoTraining) -> None:
+    def __init__(
+        self, scored: Sequence[ScoredGroup], chosen: Sequence[int], rank: int, world: int, training: GrpoTraining
+    ) -> None:
         everyone = {(g, r): t for g in chosen for r, t in enumerate(scored[g].group.trajectories)}
         lengths = [len(t.ids) for t in everyone.values()]
         kept = [not (training.truncated == "mask" and t.truncated) for t in everyone.values()]
-        weights = dict(zip(everyone, response_weights(lengths, kept, training.aggregation, training.length_scale), strict=True))
+        weights = dict(
+            zip(everyone, response_weights(lengths, kept, training.aggregation, training.length_scale), strict=True)
+        )
         self.all_tokens = sum(lengths)
         self.all_kept = sum(n for n, keep in zip(lengths, kept, strict=True) if keep)
         self.places: list[tuple[int, int]] = []  # of the samples: group of the step, response of the group
@@ -344,8 +407,10 @@ class _Part:
         self.old: list[np.ndarray] | None = None
         self.reference: list[np.ndarray] | None = None
         self.differences: list[torch.Tensor] = []
-        costs = [packed_tokens(len(s.group.prompt_ids), [len(t.ids) for t in s.group.trajectories])
-                 for s in (scored[g] for g in chosen)]
+        costs = [
+            packed_tokens(len(s.group.prompt_ids), [len(t.ids) for t in s.group.trajectories])
+            for s in (scored[g] for g in chosen)
+        ]
         mine = [chosen[i] for i in share_out(costs, world)[rank]]
         for g in mine or chosen[:1]:  # fewer groups than ranks: one that counts for nothing here
             group = scored[g].group

@@ -59,9 +59,12 @@ class Encoder:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         self.family = family_of(config.model_type)
         self.processor = (AutoProcessor if self.family.sees else AutoTokenizer).from_pretrained(
-            folder, trust_remote_code=False)  # else a terminal is asked whether the folder may bring code
+            folder, trust_remote_code=False
+        )  # else a terminal is asked whether the folder may bring code
         self.tokenizer = self.processor.tokenizer if self.family.sees else self.processor
-        self.image_token: int | None = config.image_token_id if self.family.sees else None  # where an image's features go
+        self.image_token: int | None = (
+            config.image_token_id if self.family.sees else None
+        )  # where an image's features go
         self.prompt = prompt
         self._films: dict[str, Film] = {}
         self._films_bytes = 0
@@ -107,7 +110,9 @@ class Encoder:
 
     def expand(self, task: Task) -> np.ndarray:
         """int32 [prompt tokens]: the prompt with every image's placeholder widened, as the model reads it."""
-        return np.array(self._ids(self.widened(self.prompt_text(task), [self.film(path).text for path in task.images])), np.int32)
+        return np.array(
+            self._ids(self.widened(self.prompt_text(task), [self.film(path).text for path in task.images])), np.int32
+        )
 
     def widened(self, prompt: str, films: Sequence[str]) -> str:
         """`prompt_text` with the texts of films put for the placeholders.
@@ -117,8 +122,10 @@ class Encoder:
         """
         parts = self.placeholders(prompt)
         if len(parts) != len(films) + 1:
-            raise ValueError(f"the prompt has {len(parts) - 1} placeholders for {len(films)} images; the chat template must "
-                             "write one for each")
+            raise ValueError(
+                f"the prompt has {len(parts) - 1} placeholders for {len(films)} images; the chat template must "
+                "write one for each"
+            )
         return parts[0] + "".join(text + part for text, part in zip(films, parts[1:], strict=True))
 
     def placeholders(self, prompt: str) -> list[str]:
@@ -140,9 +147,15 @@ class Encoder:
 
     def read(self, image: Image.Image) -> Film:
         """Raises ValueError: the processor refuses an image of this shape."""
-        out = self.processor(text=[self.processor.image_token], images=[[image]], return_text_replacement_offsets=True,
-                             images_kwargs={"return_tensors": "np"})
-        return Film({name: out[name] for name in self.family.inputs}, out["text_replacement_offsets"][0][0]["replacement"])
+        out = self.processor(
+            text=[self.processor.image_token],
+            images=[[image]],
+            return_text_replacement_offsets=True,
+            images_kwargs={"return_tensors": "np"},
+        )
+        return Film(
+            {name: out[name] for name in self.family.inputs}, out["text_replacement_offsets"][0][0]["replacement"]
+        )
 
     @cached_property
     def blank(self) -> Film:
@@ -165,7 +178,9 @@ class Encoder:
         table, strips = self._bytes
         text, ends = "", []
         for token in ids.tolist():
-            piece = decoder.decode(table[token] if token < len(table) else b"")  # ids that pad the vocabulary write nothing
+            piece = decoder.decode(
+                table[token] if token < len(table) else b""
+            )  # ids that pad the vocabulary write nothing
             if strips and piece:
                 piece, strips = piece.removeprefix(" "), False
             text += piece

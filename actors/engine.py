@@ -44,8 +44,15 @@ class Engine:
         ValueError: vLLM would read images otherwise than the model does.
     """
 
-    def __init__(self, config: RolloutConfig, model: str, encoder: Encoder, images: int,
-                 extension: str = "actors.engine_extension.WeightReader", image_cache: bool = True) -> None:
+    def __init__(
+        self,
+        config: RolloutConfig,
+        model: str,
+        encoder: Encoder,
+        images: int,
+        extension: str = "actors.engine_extension.WeightReader",
+        image_cache: bool = True,
+    ) -> None:
         for name, value in engine_environment(config).items():
             os.environ[name] = value
         from transformers import AutoConfig
@@ -61,23 +68,37 @@ class Engine:
         self.pausing = asyncio.Lock()
         vocab = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config().vocab_size
         arguments: dict[str, Any] = dict(
-            model=model, dtype=config.dtype, max_model_len=config.max_model_tokens,
-            max_num_seqs=config.max_sequences, max_num_batched_tokens=config.max_batched_tokens,
+            model=model,
+            dtype=config.dtype,
+            max_model_len=config.max_model_tokens,
+            max_num_seqs=config.max_sequences,
+            max_num_batched_tokens=config.max_batched_tokens,
             logprobs_mode="processed_logprobs",
             load_format="safetensors",  # a pickle from elsewhere could run anything
-            worker_extension_cls=extension, enable_log_requests=False, seed=0,
-            disable_log_stats=True, logits_processors=[TokenMask],
-            additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)})
+            worker_extension_cls=extension,
+            enable_log_requests=False,
+            seed=0,
+            disable_log_stats=True,
+            logits_processors=[TokenMask],
+            additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)},
+        )
         if encoder.family.sees:
             arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
         if not image_cache:
             arguments["mm_processor_cache_gb"] = 0
         if config.gpus == 0:  # seeded requests crash the CPU engine when their prefill is chunked
-            arguments |= dict(enforce_eager=True, enable_chunked_prefill=False, distributed_executor_backend="uni",
-                              worker_cls="actors.cpu_worker.CpuWorker")
+            arguments |= dict(
+                enforce_eager=True,
+                enable_chunked_prefill=False,
+                distributed_executor_backend="uni",
+                worker_cls="actors.cpu_worker.CpuWorker",
+            )
         else:
-            arguments |= dict(tensor_parallel_size=max(1, int(config.gpus)), gpu_memory_utilization=config.gpu_share,
-                              enable_sleep_mode=config.sleep)
+            arguments |= dict(
+                tensor_parallel_size=max(1, int(config.gpus)),
+                gpu_memory_utilization=config.gpu_share,
+                enable_sleep_mode=config.sleep,
+            )
         self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
     async def over(self) -> None:
@@ -157,15 +178,23 @@ class Engine:
 
         worst = 0.0
         parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-        queues = [await self.submit([*self.encoder.prompt_ids(task), *sample.response_ids.tolist()], sample.images, parameters)
-                  for task, sample, _ in probe]  # all at once: one forward where they fit
+        queues = [
+            await self.submit(
+                [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()], sample.images, parameters
+            )
+            for task, sample, _ in probe
+        ]  # all at once: one forward where they fit
         for (task, sample, expected), queue in zip(probe, queues, strict=True):
             output = await self.finish(queue)
             start = len(sample.prompt_ids)
             if not np.array_equal(output.prompt_token_ids, [*sample.prompt_ids, *sample.response_ids]):
-                raise PromptMismatch(f"task {task.id!r}: the engine reads {len(output.prompt_token_ids)} tokens, the learner "
-                                     f"{len(sample)}, or others: vLLM and the model's processor do not agree on its images")
-            got = [output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())]
+                raise PromptMismatch(
+                    f"task {task.id!r}: the engine reads {len(output.prompt_token_ids)} tokens, the learner "
+                    f"{len(sample)}, or others: vLLM and the model's processor do not agree on its images"
+                )
+            got = [
+                output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())
+            ]
             worst = max(worst, float(np.abs(np.array(got) - expected).max()))
         return worst
 

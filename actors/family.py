@@ -61,16 +61,25 @@ _TEXT = Family()
 _QWEN = Family({"pixel_values": 0, "image_grid_thw": 0}, windows=True)
 _IDEFICS = Family({"pixel_values": 1, "pixel_attention_mask": 1})
 FAMILIES: Mapping[str, Family] = {  # by `model_type` of config.json; where their parts are is told by `model_parts`
-    "qwen2_vl": _QWEN, "qwen2_5_vl": _QWEN, "qwen3_vl": _QWEN, "idefics3": _IDEFICS, "smolvlm": _IDEFICS,
+    "qwen2_vl": _QWEN,
+    "qwen2_5_vl": _QWEN,
+    "qwen3_vl": _QWEN,
+    "idefics3": _IDEFICS,
+    "smolvlm": _IDEFICS,
     "llava_onevision": Family({"pixel_values": 1, "image_sizes": 0}, flat=True),
     "gemma3": Family({"pixel_values": 0}, bidirectional=True),
-    "qwen2": _TEXT, "qwen3": _TEXT, "llama": _TEXT}
+    "qwen2": _TEXT,
+    "qwen3": _TEXT,
+    "llama": _TEXT,
+}
 
 
 def family_of(model_type: str) -> Family:
     """Raises UnsupportedModel."""
     if model_type not in FAMILIES:
-        raise UnsupportedModel(f"a model of type {model_type!r} cannot be trained; those of type {', '.join(FAMILIES)} can")
+        raise UnsupportedModel(
+            f"a model of type {model_type!r} cannot be trained; those of type {', '.join(FAMILIES)} can"
+        )
     return FAMILIES[model_type]
 
 
@@ -119,13 +128,15 @@ def _features(read: Any) -> list[Any]:
 
 def side_by_side(family: Family, films: Sequence[Mapping[str, np.ndarray]], of: Sequence[int], device: Any) -> Images:
     """Args:
-        films: what `Encoder.film` gives for each different image.
-        of: see `Images`.
+    films: what `Encoder.film` gives for each different image.
+    of: see `Images`.
     """
     import torch
 
-    inputs = {name: torch.as_tensor(np.concatenate([film[name] for film in films], axis), device=device)
-              for name, axis in family.inputs.items()}
+    inputs = {
+        name: torch.as_tensor(np.concatenate([film[name] for film in films], axis), device=device)
+        for name, axis in family.inputs.items()
+    }
     if family.flat:
         inputs["pixel_values"] = inputs["pixel_values"].flatten(0, 1)
     axis = family.inputs["pixel_values"]

@@ -25,7 +25,9 @@ def in_parts(weights: Mapping[str, Tensor], most: int, together: Callable[[str],
 
     Every rank takes part. A part lasts until the next is asked for: it is empty then.
     """
-    sizes = {name: weight.element_size() * getattr(weight, "ds_numel", weight.numel()) for name, weight in weights.items()}
+    sizes = {
+        name: weight.element_size() * getattr(weight, "ds_numel", weight.numel()) for name, weight in weights.items()
+    }
     layers = [list(names) for _, names in groupby(weights, together)]
     for chosen in cut([sum(map(sizes.__getitem__, names)) for names in layers], most):
         names = list(chain.from_iterable(layers[chosen]))

@@ -14,16 +14,24 @@ from .training import LOGITS_AT_ONCE
 class LogprobHead(nn.Linear):
     """An output layer that can be asked for log-probabilities. Called as a module, so that ZeRO-3 gathers its weight."""
 
-    def forward(self, hidden: Tensor, targets: Tensor | None = None, offset: Tensor | None = None,
-                temperature: float = 1.0) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, targets: Tensor | None = None, offset: Tensor | None = None, temperature: float = 1.0
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits; or, with `targets`, what `token_logprobs` gives."""
         if targets is None:
             return super().forward(hidden)
         return token_logprobs(hidden, self.weight, targets, offset, temperature, self.bias)
 
 
-def token_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, offset: Tensor | None = None, temperature: float = 1.0,
-                   bias: Tensor | None = None, chunk: int = LOGITS_AT_ONCE) -> tuple[Tensor, Tensor]:
+def token_logprobs(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    offset: Tensor | None = None,
+    temperature: float = 1.0,
+    bias: Tensor | None = None,
+    chunk: int = LOGITS_AT_ONCE,
+) -> tuple[Tensor, Tensor]:
     """log softmax((hidden @ weight.T + bias + offset) / temperature) at `targets`, and the entropies, both float32 [tokens].
 
     Both have gradients in hidden, weight and bias; the logits are computed once more for them, which costs a third more of
@@ -43,10 +51,20 @@ class _TokenLogprobs(torch.autograd.Function):
     """Goes over the vocabulary in parts, forward with a running softmax; each row of the weight's gradient is one product."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, offset: Tensor | None,
-                temperature: float, chunk: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        offset: Tensor | None,
+        temperature: float,
+        chunk: int,
+    ) -> tuple[Tensor, Tensor]:
         most = hidden.new_full((len(hidden),), -1e30, dtype=torch.float32)  # the largest logit so far
-        mass, moment, chosen = (torch.zeros_like(most) for _ in range(3))  # Σ exp(logit − most), Σ exp(…) (logit − most)
+        mass, moment, chosen = (
+            torch.zeros_like(most) for _ in range(3)
+        )  # Σ exp(logit − most), Σ exp(…) (logit − most)
         for part, logits in _parts(hidden, weight, bias, offset, temperature, chunk):
             mine, column = _targets_in(part, targets)
             chosen[mine] = logits[mine, column]
@@ -80,8 +98,11 @@ class _TokenLogprobs(torch.autograd.Function):
             logp -= total[:, None]
             by_logits = logp.exp()
             # d log p(target) = [word = target] − p; d entropy = −p (log p + entropy)
-            by_logits *= -by_logprob[:, None] if by_entropy is None else (
-                logp.add_(entropy[:, None]).mul_(-by_entropy[:, None]).sub_(by_logprob[:, None]))
+            by_logits *= (
+                -by_logprob[:, None]
+                if by_entropy is None
+                else (logp.add_(entropy[:, None]).mul_(-by_entropy[:, None]).sub_(by_logprob[:, None]))
+            )
             mine, column = _targets_in(part, targets)
             by_logits[mine, column] += by_logprob[mine]
             by_logits = by_logits.div_(ctx.temperature).to(weight.dtype)
@@ -95,14 +116,23 @@ class _TokenLogprobs(torch.autograd.Function):
         return None if to_hidden is None else to_hidden.to(hidden.dtype), to_weight, to_bias, None, None, None, None
 
 
-def _parts(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, temperature: float,
-           chunk: int) -> Iterator[tuple[slice, Tensor]]:
+def _parts(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, temperature: float, chunk: int
+) -> Iterator[tuple[slice, Tensor]]:
     """The logits of a part of the vocabulary at a time, float32 [tokens, part], to be worked in."""
     columns = max(1, chunk // max(1, len(hidden)))
     for start in range(0, len(weight), columns):
         part = slice(start, min(start + columns, len(weight)))
-        yield part, _logits(hidden, weight[part], None if bias is None else bias[part], None if offset is None else offset[part],
-                            temperature)  # no name holds it here while the next one is made
+        yield (
+            part,
+            _logits(
+                hidden,
+                weight[part],
+                None if bias is None else bias[part],
+                None if offset is None else offset[part],
+                temperature,
+            ),
+        )  # no name holds it here while the next one is made
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, temperature: float) -> Tensor:

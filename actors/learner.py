@@ -146,8 +146,19 @@ class Learner:
         meanwhile: is called again and again while an order is waited for.
     """
 
-    def __init__(self, config: LearnerConfig, run: str, prompt: PromptConfig, model: Path, store: Any, storage: Storage, seed: int,
-                 use_learner_resource: bool, place: Any, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: LearnerConfig,
+        run: str,
+        prompt: PromptConfig,
+        model: Path,
+        store: Any,
+        storage: Storage,
+        seed: int,
+        use_learner_resource: bool,
+        place: Any,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -158,20 +169,37 @@ class Learner:
         self.grew = -math.inf  # when it was last asked to
         self.restarts = Restarts(**RESTARTS)
         os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.silent_s)
-        self.desk = ray.remote(Desk).options(name=f"{run}/learner-desk", num_cpus=0, max_concurrency=1000,
-                                             scheduling_strategy=place).remote(config.workers)
-        self.asks = {"CPU": config.cpus} | ({"GPU": config.gpus} if config.gpus else {}) | (
-            {"learner": 1} if use_learner_resource else {})
+        self.desk = (
+            ray.remote(Desk)
+            .options(name=f"{run}/learner-desk", num_cpus=0, max_concurrency=1000, scheduling_strategy=place)
+            .remote(config.workers)
+        )
+        self.asks = (
+            {"CPU": config.cpus}
+            | ({"GPU": config.gpus} if config.gpus else {})
+            | ({"learner": 1} if use_learner_resource else {})
+        )
         trainer = TorchTrainer(
             learner_rank,
-            train_loop_config=dict(config=config, prompt=prompt, model=str(model), desk=self.desk, store=store, seed=seed),
+            train_loop_config=dict(
+                config=config, prompt=prompt, model=str(model), desk=self.desk, store=store, seed=seed
+            ),
             torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
             # Ray Train would grow at any time, and cost all steps since the last commit: `grow` chooses the moment.
-            scaling_config=ScalingConfig(num_workers=(config.fewest, config.workers) if config.min_workers else config.workers,
-                                         elastic_resize_monitor_interval_s=math.inf, use_gpu=config.gpus > 0,
-                                         resources_per_worker=self.asks, placement_strategy=config.placement.upper()),
-            run_config=RunConfig(name="learner", storage_path=storage.uri, failure_config=FailureConfig(max_failures=-1),
-                                 callbacks=[RankFaults(self.desk)]))
+            scaling_config=ScalingConfig(
+                num_workers=(config.fewest, config.workers) if config.min_workers else config.workers,
+                elastic_resize_monitor_interval_s=math.inf,
+                use_gpu=config.gpus > 0,
+                resources_per_worker=self.asks,
+                placement_strategy=config.placement.upper(),
+            ),
+            run_config=RunConfig(
+                name="learner",
+                storage_path=storage.uri,
+                failure_config=FailureConfig(max_failures=-1),
+                callbacks=[RankFaults(self.desk)],
+            ),
+        )
         self.failure: BaseException | None = None
         self.begun: tuple[str, Any] | None = None  # an order that nobody waits for yet
         self.thread = threading.Thread(target=self._fit, args=(trainer,), name="learner", daemon=True)
@@ -224,9 +252,13 @@ class Learner:
                 raise RemoteFailure(f"the learner stopped during {method}: {cause(self.failure)}") from self.failure
             if time.monotonic() > deadline:
                 state = wait_for(self.desk.state.remote(), 10, "the learner's desk")
-                told = "".join(f"; rank {rank} failed: {a['error']}" for rank, a in state.answers.items() if "error" in a)
-                raise RemoteFailure(f"learner rank {', '.join(state.late)} did not answer {method} "
-                                    f"within {self.config.timeout_s:g} s{told}")
+                told = "".join(
+                    f"; rank {rank} failed: {a['error']}" for rank, a in state.answers.items() if "error" in a
+                )
+                raise RemoteFailure(
+                    f"learner rank {', '.join(state.late)} did not answer {method} "
+                    f"within {self.config.timeout_s:g} s{told}"
+                )
             self.meanwhile()
         answers = wait_for(pending, 60, "the learner's desk")
         state = wait_for(self.desk.state.remote(), 10, "the learner's desk")
@@ -234,10 +266,18 @@ class Learner:
         if answers is None:
             self.restarts.died(time.monotonic())
             if self.restarts.wait_s(time.monotonic()) is None:
-                raise RemoteFailure(f"learner ranks died {len(self.restarts.deaths)} times within {self.restarts.window_s:g} s, "
-                                    f"at last during {method}: {'; '.join(state.lost)}")
-            anew = f"all {before} start anew" if self.ranks == before else f"{self.ranks} start anew, before there were {before}"
-            raise LearnerRestarted(f"learner ranks died during {method} ({'; '.join(state.lost) or 'nobody says why'}); {anew}")
+                raise RemoteFailure(
+                    f"learner ranks died {len(self.restarts.deaths)} times within {self.restarts.window_s:g} s, "
+                    f"at last during {method}: {'; '.join(state.lost)}"
+                )
+            anew = (
+                f"all {before} start anew"
+                if self.ranks == before
+                else f"{self.ranks} start anew, before there were {before}"
+            )
+            raise LearnerRestarted(
+                f"learner ranks died during {method} ({'; '.join(state.lost) or 'nobody says why'}); {anew}"
+            )
         for rank, answer in enumerate(answers):
             if "error" in answer:
                 raise RemoteFailure(f"learner rank {rank} failed at {method}: {answer['error']}\n{answer['trace']}")
@@ -254,14 +294,20 @@ class Learner:
     def start_stage(self, training: SftTraining | GrpoTraining, first: bool) -> None:
         keep = isinstance(training, GrpoTraining) and training.optimiser == "keep"
         keep_reference = isinstance(training, GrpoTraining) and training.reference == "keep"
-        self.order("start_stage", fresh_optimiser=not first and not keep,
-                   reference=isinstance(training, GrpoTraining) and training.kl > 0, keep_reference=keep_reference)
+        self.order(
+            "start_stage",
+            fresh_optimiser=not first and not keep,
+            reference=isinstance(training, GrpoTraining) and training.kl > 0,
+            keep_reference=keep_reference,
+        )
 
     def sft(self, tasks: Sequence[Task], lr: float) -> dict[str, Any]:
         """The step's numbers. `skipped` updates had a gradient that was not finite; `culprits` are the samples, of all ranks."""
         return self._learn("sft", tasks=tuple(tasks), lr=lr)
 
-    def grpo(self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float) -> dict[str, Any]:
+    def grpo(
+        self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float
+    ) -> dict[str, Any]:
         """As `sft`."""
         return self._learn("grpo", groups=ray.put(list(groups)), training=training, lr=lr, temperature=temperature)
 
@@ -269,7 +315,9 @@ class Learner:
         rows = self.order_all(method, **arguments)
         return rows[0] | {"culprits": [culprit for row in rows for culprit in row["culprits"]]}
 
-    def publish(self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str] | None = None) -> Sent | None:
+    def publish(
+        self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str] | None = None
+    ) -> Sent | None:
         """Puts the weights into the store as `version`, with the probe by which a worker proves that it holds them.
 
         With `receivers`, names by actor of workers that wait for it, it goes straight to them, and to the store afterwards: who
@@ -298,8 +346,10 @@ class Learner:
             return
         from ray._private.state import available_resources_per_node
 
-        if any(all(free.get(name, 0) >= count for name, count in self.asks.items())
-               for free in available_resources_per_node().values()):
+        if any(
+            all(free.get(name, 0) >= count for name, count in self.asks.items())
+            for free in available_resources_per_node().values()
+        ):
             self.grew = time.monotonic()
             # By itself Ray Train's coordinator looks at the nodes every 20 s, and would not know of a new one.
             coordinator = ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator")
@@ -312,7 +362,10 @@ class Learner:
 
     def stop(self) -> None:
         """Ends the ranks; one that does not listen any more ends with Ray Train's own."""
-        ray.wait([self.desk.place.remote("stop", {}, self.groups)], timeout=20 if self.failure is None and self.thread.is_alive() else 0)
+        ray.wait(
+            [self.desk.place.remote("stop", {}, self.groups)],
+            timeout=20 if self.failure is None and self.thread.is_alive() else 0,
+        )
         self.thread.join(timeout=20)
         ray.kill(self.desk)
 

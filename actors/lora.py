@@ -24,14 +24,19 @@ def adapt(model: nn.Module, lora: Lora) -> None:
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    linear = [name for name, module in model.named_modules()
-              if isinstance(module, nn.Linear) and module is not model.get_output_embeddings()]
+    linear = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not model.get_output_embeddings()
+    ]
     for part in lora.targets:
         if not any(part_of(name) == part for name in linear):
             raise ValueError(f"learner.lora.targets: this model has no linear layer in a part that is known as {part}")
     chosen = [name for name in linear if part_of(name) in lora.targets]
     # No dropout: the policy that is trained must be the one that is sampled from.
-    inject_adapter_in_model(LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=chosen), model)
+    inject_adapter_in_model(
+        LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=chosen), model
+    )
     dtype = next(model.parameters()).dtype
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(is_adapter(name))

@@ -29,8 +29,9 @@ class Tokens(NamedTuple):
     reference: Tensor | None
 
 
-def objective(logp: Tensor, entropy: Tensor, tokens: Tokens, lengths: Sequence[int],
-              training: GrpoTraining) -> tuple[Tensor, dict[str, Tensor]]:
+def objective(
+    logp: Tensor, entropy: Tensor, tokens: Tokens, lengths: Sequence[int], training: GrpoTraining
+) -> tuple[Tensor, dict[str, Tensor]]:
     """A micro-batch's share of the loss of its update, a scalar; and of each token, [tokens] without gradient: its share,
     its divergence from the reference (k3), whether it was clipped, and its off-policy weight.
 
@@ -41,8 +42,9 @@ def objective(logp: Tensor, entropy: Tensor, tokens: Tokens, lengths: Sequence[i
     if training.clip == "cispo":
         loss, clipped = cispo_loss(logp, distance, tokens.advantages, training.clip_low, training.clip_high)
     else:
-        loss, clipped = clipped_policy_loss(distance, tokens.advantages, training.clip_low, training.clip_high,
-                                            training.dual_clip)
+        loss, clipped = clipped_policy_loss(
+            distance, tokens.advantages, training.clip_low, training.clip_high, training.dual_clip
+        )
     corrected = off_policy_weights(tokens.old, tokens.rollout, lengths, training.correction, training.correction_cap)
     loss, divergence = loss * corrected, torch.zeros_like(logp)
     if tokens.reference is not None:
@@ -68,8 +70,9 @@ def log_ratio(logp: Tensor, old: Tensor, lengths: Sequence[int], level: Ratio) -
     return logp - logp.detach() + per_response(distance.detach(), lengths, torch.mean)
 
 
-def clipped_policy_loss(log_ratio: Tensor, advantages: Tensor, low: float | None, high: float | None,
-                        dual: float | None = None) -> tuple[Tensor, Tensor]:
+def clipped_policy_loss(
+    log_ratio: Tensor, advantages: Tensor, low: float | None, high: float | None, dual: float | None = None
+) -> tuple[Tensor, Tensor]:
     """PPO's clipped surrogate per token, [tokens], and which tokens were clipped, bool [tokens].
 
     max(−A r, −A clip(r, 1 − low, 1 + high)), r = exp(log_ratio) (arXiv 1707.06347 §3; two bounds: DAPO, arXiv 2503.14476 §3.1);
@@ -83,8 +86,9 @@ def clipped_policy_loss(log_ratio: Tensor, advantages: Tensor, low: float | None
     return loss, (clipped > plain).detach()
 
 
-def cispo_loss(logp: Tensor, log_ratio: Tensor, advantages: Tensor, low: float | None,
-               high: float | None) -> tuple[Tensor, Tensor]:
+def cispo_loss(
+    logp: Tensor, log_ratio: Tensor, advantages: Tensor, low: float | None, high: float | None
+) -> tuple[Tensor, Tensor]:
     """CISPO's loss per token, [tokens], and which tokens' weights were clipped, bool [tokens].
 
     −sg[clip(r, 1 − low, 1 + high)] A logp (MiniMax-M1, arXiv 2506.13585 §3.1): a weight is clipped, no token loses its gradient.
@@ -98,8 +102,9 @@ def _bounded(ratio: Tensor, low: float | None, high: float | None) -> Tensor:
     return torch.clamp(ratio, -math.inf if low is None else 1 - low, math.inf if high is None else 1 + high)
 
 
-def off_policy_weights(learner: Tensor, rollout: Tensor, lengths: Sequence[int], correction: Correction,
-                       cap: float) -> Tensor:
+def off_policy_weights(
+    learner: Tensor, rollout: Tensor, lengths: Sequence[int], correction: Correction, cap: float
+) -> Tensor:
     """What each token's loss is multiplied by, [tokens], since another policy than the learner's wrote it; detached.
 
     r = exp(learner − rollout), both as they were before the update. `token`: min(r, cap), truncated importance sampling
@@ -132,8 +137,9 @@ def kl_estimate(logp: Tensor, reference: Tensor, estimator: Estimator) -> Tensor
     return torch.exp(difference) - difference - 1
 
 
-def response_weights(lengths: Sequence[int], kept: Sequence[bool], aggregation: Aggregation,
-                     length_scale: int | None = None) -> np.ndarray:
+def response_weights(
+    lengths: Sequence[int], kept: Sequence[bool], aggregation: Aggregation, length_scale: int | None = None
+) -> np.ndarray:
     """What every token of a response weighs in the loss, float64 [responses], given ALL responses of an update.
 
     The loss is the sum of weight × token loss over all ranks and micro-batches, so that it does not depend on how responses
@@ -150,7 +156,9 @@ def response_weights(lengths: Sequence[int], kept: Sequence[bool], aggregation: 
     if aggregation == "token_mean":
         weights = np.full(len(tokens), 1 / max(tokens.sum(), 1))
     else:
-        weights = 1 / (max((tokens > 0).sum(), 1) * (np.maximum(tokens, 1) if aggregation == "sequence_mean" else length_scale))
+        weights = 1 / (
+            max((tokens > 0).sum(), 1) * (np.maximum(tokens, 1) if aggregation == "sequence_mean" else length_scale)
+        )
     return np.where(tokens > 0, weights, 0.0)
 
 

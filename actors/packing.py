@@ -95,9 +95,15 @@ def pack(samples: Sequence[Sample], index: Sequence[int], positions: Positions) 
                 prompts.append(prompt)
                 end += len(read)
     return Layout(
-        index=tuple(order), ids=np.concatenate(ids).astype(np.int64)[None], positions=np.concatenate(places, 1)[:, None],
-        mask=None, segments=Segments(tuple(lengths), tuple(prompts)), images=tuple(images), where=np.concatenate(where),
-        targets=np.concatenate([samples[i].response_ids for i in order]).astype(np.int64))
+        index=tuple(order),
+        ids=np.concatenate(ids).astype(np.int64)[None],
+        positions=np.concatenate(places, 1)[:, None],
+        mask=None,
+        segments=Segments(tuple(lengths), tuple(prompts)),
+        images=tuple(images),
+        where=np.concatenate(where),
+        targets=np.concatenate([samples[i].response_ids for i in order]).astype(np.int64),
+    )
 
 
 def pad(samples: Sequence[Sample], index: Sequence[int], positions: Positions, pad_id: int) -> Layout:
@@ -106,7 +112,9 @@ def pad(samples: Sequence[Sample], index: Sequence[int], positions: Positions, p
     width = max(map(len, chosen))
     ids = np.full((len(chosen), width), pad_id, np.int64)
     mask = np.zeros((len(chosen), width), np.int64)
-    places = {i: place for group in by_prompt(samples, index) for place in [positions(samples[group[0]])] for i in group}
+    places = {
+        i: place for group in by_prompt(samples, index) for place in [positions(samples[group[0]])] for i in group
+    }
     grid = np.zeros((len(places[index[0]]), len(chosen), width), np.int64)
     for row, (i, sample) in enumerate(zip(index, chosen, strict=True)):
         place = places[i]
@@ -116,10 +124,17 @@ def pad(samples: Sequence[Sample], index: Sequence[int], positions: Positions, p
         grid[:, row, :start] = place
         grid[:, row, start:end] = place.max() + 1 + np.arange(end - start)
     return Layout(
-        index=tuple(index), ids=ids, positions=grid, mask=mask, segments=None,
+        index=tuple(index),
+        ids=ids,
+        positions=grid,
+        mask=mask,
+        segments=None,
         images=tuple(path for sample in chosen for path in sample.images),
-        where=np.concatenate([row * width + np.arange(len(s.prompt_ids) - 1, len(s) - 1) for row, s in enumerate(chosen)]),
-        targets=np.concatenate([sample.response_ids for sample in chosen]).astype(np.int64))
+        where=np.concatenate(
+            [row * width + np.arange(len(s.prompt_ids) - 1, len(s) - 1) for row, s in enumerate(chosen)]
+        ),
+        targets=np.concatenate([sample.response_ids for sample in chosen]).astype(np.int64),
+    )
 
 
 # -- who takes what -------------------------------------------------------------------------------------------------------
@@ -154,9 +169,16 @@ def cut_packed(samples: Sequence[Sample], chosen: Sequence[int], max_tokens: int
     if len(units) < least:
         units = [[i] for i in chosen]
     else:
-        units = [[unit[n] for n in piece] for unit in units for piece in _fill(
-            [len(samples[i].response_ids) - 1 for i in unit], max_tokens - len(samples[unit[0]].prompt_ids))]
-    costs = [packed_tokens(len(samples[unit[0]].prompt_ids), [len(samples[i].response_ids) for i in unit]) for unit in units]
+        units = [
+            [unit[n] for n in piece]
+            for unit in units
+            for piece in _fill(
+                [len(samples[i].response_ids) - 1 for i in unit], max_tokens - len(samples[unit[0]].prompt_ids)
+            )
+        ]
+    costs = [
+        packed_tokens(len(samples[unit[0]].prompt_ids), [len(samples[i].response_ids) for i in unit]) for unit in units
+    ]
     return [[i for u in pieces for i in units[u]] for pieces in _fill(costs, max_tokens, least)] if units else []
 
 

@@ -89,8 +89,9 @@ class Policy(nn.Module):
             more["mm_encoder_outputs"] = {"image": batch.images.placed(seen)}
         if self.encoder.family.bidirectional:
             more["token_type_ids"] = (batch.ids == self.encoder.image_token).long()
-        hidden = base(input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False,
-                      **more).last_hidden_state
+        hidden = base(
+            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False, **more
+        ).last_hidden_state
         return hidden if seen is None or batch.images.of else hidden + 0 * batch.images.total(seen)
 
     def _weights(self) -> dict[str, Tensor]:
@@ -118,8 +119,10 @@ class Policy(nn.Module):
         tied = self.model.state_dict().keys() - self._weights().keys()
         told = self.model.load_state_dict(state, strict=False)
         if told.unexpected_keys or set(told.missing_keys) - tied:
-            raise RuntimeError(f"these weights are not this model's: unknown {told.unexpected_keys}, "
-                               f"missing {sorted(set(told.missing_keys) - tied)}")
+            raise RuntimeError(
+                f"these weights are not this model's: unknown {told.unexpected_keys}, "
+                f"missing {sorted(set(told.missing_keys) - tied)}"
+            )
 
     def published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`state` by the names that the model's folder has, which engines read."""
@@ -130,11 +133,16 @@ class Policy(nn.Module):
 
         At least `least` lists where samples are packed, and are so many.
         """
-        return cut_packed(samples, chosen, max_tokens, least) if self.packed else cut_padded(samples, chosen, max_tokens)
+        return (
+            cut_packed(samples, chosen, max_tokens, least) if self.packed else cut_padded(samples, chosen, max_tokens)
+        )
 
     def collate(self, samples: Sequence[Sample], index: Sequence[int], device: torch.device) -> MicroBatch:
-        layout = (pack(samples, index, self._prompt_positions) if self.packed
-                  else pad(samples, index, self._prompt_positions, self.encoder.eos))
+        layout = (
+            pack(samples, index, self._prompt_positions)
+            if self.packed
+            else pad(samples, index, self._prompt_positions, self.encoder.eos)
+        )
         images = {path: n for n, path in enumerate(dict.fromkeys(layout.images))}
         # Ranks under ZeRO-3 wait for each other in every module: one that has only text looks at a blank image, for nothing.
         films = [self.encoder.film(path).pixels for path in images]
@@ -142,20 +150,30 @@ class Policy(nn.Module):
             films = [self.encoder.blank.pixels]
         to = lambda array: torch.as_tensor(array, device=device)  # noqa: E731
         return MicroBatch(
-            index=layout.index, ids=to(layout.ids), mask=None if layout.mask is None else to(layout.mask),
+            index=layout.index,
+            ids=to(layout.ids),
+            mask=None if layout.mask is None else to(layout.mask),
             segments=None if layout.segments is None else attention.RowSegments(layout.segments, device),
             positions=to(layout.positions if len(layout.positions) > 1 else layout.positions[0]),
-            images=side_by_side(self.encoder.family, films, [images[path] for path in layout.images], device) if films else None,
-            where=to(layout.where), targets=to(layout.targets),
-            lengths=tuple(len(samples[i].response_ids) for i in layout.index))
+            images=side_by_side(self.encoder.family, films, [images[path] for path in layout.images], device)
+            if films
+            else None,
+            where=to(layout.where),
+            targets=to(layout.targets),
+            lengths=tuple(len(samples[i].response_ids) for i in layout.index),
+        )
 
     def _prompt_positions(self, sample: Sample) -> np.ndarray:
         """int64 [1, prompt tokens], or [3, prompt tokens] of models that count time, rows and columns (M-RoPE)."""
         count = getattr(self.model.model, "get_rope_index", None)
         if count is None or not sample.images:
-            return np.broadcast_to(np.arange(len(sample.prompt_ids)), (1 if count is None else 3, len(sample.prompt_ids)))
+            return np.broadcast_to(
+                np.arange(len(sample.prompt_ids)), (1 if count is None else 3, len(sample.prompt_ids))
+            )
         ids = torch.as_tensor(sample.prompt_ids.astype(np.int64))[None]
-        grid = torch.as_tensor(np.concatenate([self.encoder.film(path).pixels["image_grid_thw"] for path in sample.images]))
+        grid = torch.as_tensor(
+            np.concatenate([self.encoder.film(path).pixels["image_grid_thw"] for path in sample.images])
+        )
         positions, _ = count(ids, mm_token_type_ids=(ids == self.encoder.image_token).int(), image_grid_thw=grid)
         return positions[:, 0].numpy()
 

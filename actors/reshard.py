@@ -22,8 +22,10 @@ def ranks_of(folder: Path, zero_stage: int) -> int | None:
     ranks = len(list(parts.glob("*_optim_states.pt"))) or None
     stages = (0,) if ranks is None else (3,) if any(parts.glob("zero_pp_rank_*_model_states.pt")) else (1, 2)
     if zero_stage not in stages:
-        raise ValueError(f"{folder}: it was written with zero_stage {' or '.join(map(str, stages))}, and cannot be read with "
-                         f"learner.zero_stage: {zero_stage}")
+        raise ValueError(
+            f"{folder}: it was written with zero_stage {' or '.join(map(str, stages))}, and cannot be read with "
+            f"learner.zero_stage: {zero_stage}"
+        )
     return ranks
 
 
@@ -35,8 +37,15 @@ def to_universal(folder: Path, target: Path) -> None:
     """
     from deepspeed.checkpoint import ds_to_universal
 
-    how = Namespace(input_folder=str(folder / TAG), output_folder=str(target / TAG), num_extract_workers=1, num_merge_workers=1,
-                    keep_temp_folder=False, strict=False, inject_missing_state=True)
+    how = Namespace(
+        input_folder=str(folder / TAG),
+        output_folder=str(target / TAG),
+        num_extract_workers=1,
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=False,
+        inject_missing_state=True,
+    )
     told = io.StringIO()  # progress bars and the like
     try:
         with redirect_stdout(told), redirect_stderr(told):

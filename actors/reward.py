@@ -24,12 +24,18 @@ class RewardWorkersConfig(BaseModel):
 
     workers: PositiveInt = 1
     cpus: PositiveFloat = Field(0.25, description="what Ray reserves for one worker")
-    timeout_s: PositiveFloat = Field(120, description="for a worker's share of a batch; one that is late is replaced, and "
-                                     "its share tried again in halves, each with half the time")
-    response_timeout_s: PositiveFloat = Field(5, description="for a single response in the end; it is then recorded as not scored")
+    timeout_s: PositiveFloat = Field(
+        120,
+        description="for a worker's share of a batch; one that is late is replaced, and "
+        "its share tried again in halves, each with half the time",
+    )
+    response_timeout_s: PositiveFloat = Field(
+        5, description="for a single response in the end; it is then recorded as not scored"
+    )
     rules: RewardConfig = RewardConfig()
     control: Literal["none", "random"] = Field(
-        "none", description="random: a control experiment; training gets random rewards, evaluation true ones")
+        "none", description="random: a control experiment; training gets random rewards, evaluation true ones"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class RewardWorker:
 
 def _random(verdict: Verdict, key: str) -> Verdict:
     """The verdict with numbers that a hash of `key` gives, the same on every worker."""
+
     def number(name: object) -> float:
         return int.from_bytes(hashlib.sha256(f"{key}/{name}".encode()).digest()[:6], "big") / 2**48
 

@@ -28,8 +28,11 @@ class RolloutConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: PositiveInt = 1
-    min: PositiveInt | None = Field(None, description="with max: the number of workers follows the balance between the time "
-                                    "that responses take and the time that learning takes")
+    min: PositiveInt | None = Field(
+        None,
+        description="with max: the number of workers follows the balance between the time "
+        "that responses take and the time that learning takes",
+    )
     max: PositiveInt | None = None
     cpus: PositiveFloat = 1
     gpus: float = Field(0, ge=0, description="of one worker; its tensor-parallel size where above 1")
@@ -42,12 +45,22 @@ class RolloutConfig(BaseModel):
     max_batched_tokens: PositiveInt = 16384
     threads: PositiveInt = Field(1, description="of one worker's engine, on CPU")
     kv_cache_gib: PositiveInt = Field(1, description="on CPU; on a GPU `gpu_memory` rules")
-    gpu_memory: float = Field(0.9, gt=0, le=1, description="of what `gpus` gives a worker: with 0.5, of half a GPU; "
-                              "with `sleep` of all of it, beside what the learner keeps")
-    sleep: bool = Field(False, description="engines give their GPU memory back while the learner works, for few GPUs: with "
-                        "gpus 0.5 each, a rollout worker and a learner share one")
+    gpu_memory: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="of what `gpus` gives a worker: with 0.5, of half a GPU; "
+        "with `sleep` of all of it, beside what the learner keeps",
+    )
+    sleep: bool = Field(
+        False,
+        description="engines give their GPU memory back while the learner works, for few GPUs: with "
+        "gpus 0.5 each, a rollout worker and a learner share one",
+    )
     probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
-    timeout_s: PositiveFloat = Field(600, description="for a worker's share of a step, its start, and an update of its weights")
+    timeout_s: PositiveFloat = Field(
+        600, description="for a worker's share of a step, its start, and an update of its weights"
+    )
     silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for so long is replaced")
 
     @property
@@ -78,7 +91,9 @@ class RolloutWorker:
 
     extension = "actors.engine_extension.WeightReader"  # vLLM mixes it into its own worker
 
-    def __init__(self, rank: int, config: RolloutConfig, model: str, prompt: PromptConfig, store: Any, images: int) -> None:
+    def __init__(
+        self, rank: int, config: RolloutConfig, model: str, prompt: PromptConfig, store: Any, images: int
+    ) -> None:
         from .environment import quiet_libraries
 
         quiet_libraries()
@@ -144,8 +159,10 @@ class RolloutWorker:
                 await self.engine.read(files_of(buckets))
         difference = await self.engine.difference(probe)
         if not difference <= self.config.probe_tolerance:
-            raise WeightsMismatch(f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
-                                  f"differ by {difference:.2g} (at most {self.config.probe_tolerance:g} is allowed)")
+            raise WeightsMismatch(
+                f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
+                f"differ by {difference:.2g} (at most {self.config.probe_tolerance:g} is allowed)"
+            )
         self.version = version
         set_title(repr(self))
         return difference
@@ -154,9 +171,13 @@ class RolloutWorker:
         """How the version comes straight from the learner; None once it is at the store."""
         me, limit = ray.get_runtime_context().get_actor_id(), self.config.timeout_s
         try:
-            return await asyncio.wait_for(self.store.attend.remote(me, version, max(1, int(self.config.gpus)), self.group), limit)
+            return await asyncio.wait_for(
+                self.store.attend.remote(me, version, max(1, int(self.config.gpus)), self.group), limit
+            )
         except asyncio.TimeoutError as error:
-            raise RemoteFailure(f"rollout-{self.rank} waited in vain for weights version {version}, {limit:g} s") from error
+            raise RemoteFailure(
+                f"rollout-{self.rank} waited in vain for weights version {version}, {limit:g} s"
+            ) from error
 
     async def _receive(self, offer: Offer) -> bool:
         """Whether all has come. (The learner tells the run why not.)"""
@@ -179,8 +200,9 @@ class RolloutWorker:
             references, probe = await asyncio.wait_for(self.store.fetch.remote(version), limit)
             return await asyncio.wait_for(asyncio.gather(*references), limit), probe
         except asyncio.TimeoutError as error:
-            raise RemoteFailure(f"rollout-{self.rank} did not get weights version {version} from the weight store within "
-                                f"{limit:g} s") from error
+            raise RemoteFailure(
+                f"rollout-{self.rank} did not get weights version {version} from the weight store within {limit:g} s"
+            ) from error
 
     async def generate(self, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
         """The groups of `requests`, in order.
@@ -199,12 +221,24 @@ class RolloutWorker:
         async with self.engine.paused():
             for request in requests:
                 parameters = SamplingParams(
-                    n=request.count, temperature=temperature, seed=request.seed if temperature else None, logprobs=0,
-                    max_tokens=self.config.max_response_tokens, detokenize=False, flat_logprobs=True,
-                    output_kind=RequestOutputKind.FINAL_ONLY, stop_token_ids=[self.encoder.eos])
-                queues.append(await self.engine.submit(self.encoder.prompt_ids(request.task), request.task.images, parameters))
+                    n=request.count,
+                    temperature=temperature,
+                    seed=request.seed if temperature else None,
+                    logprobs=0,
+                    max_tokens=self.config.max_response_tokens,
+                    detokenize=False,
+                    flat_logprobs=True,
+                    output_kind=RequestOutputKind.FINAL_ONLY,
+                    stop_token_ids=[self.encoder.eos],
+                )
+                queues.append(
+                    await self.engine.submit(self.encoder.prompt_ids(request.task), request.task.images, parameters)
+                )
         try:
-            return [self._group(request, await self.engine.finish(queue)) for request, queue in zip(requests, queues, strict=True)]
+            return [
+                self._group(request, await self.engine.finish(queue))
+                for request, queue in zip(requests, queues, strict=True)
+            ]
         except asyncio.CancelledError:  # nobody waits for them any more
             await self.engine.llm.abort([queue.request_id for queue in queues], internal=True)
             raise
@@ -214,10 +248,17 @@ class RolloutWorker:
         for index, answer in enumerate(sorted(output.outputs, key=lambda o: o.index)):
             ids = np.array(answer.token_ids, np.int32)
             text, char_ends = self.encoder.text_with_offsets(ids)
-            trajectories.append(Trajectory(
-                text=text, ids=ids, logprobs=np.array(answer.logprobs.logprobs, np.float32), versions=_versions(answer, len(ids)),
-                char_ends=char_ends, finish="stop" if answer.finish_reason == "stop" else "length",
-                seed=request.seed + index))
+            trajectories.append(
+                Trajectory(
+                    text=text,
+                    ids=ids,
+                    logprobs=np.array(answer.logprobs.logprobs, np.float32),
+                    versions=_versions(answer, len(ids)),
+                    char_ends=char_ends,
+                    finish="stop" if answer.finish_reason == "stop" else "length",
+                    seed=request.seed + index,
+                )
+            )
         return Group(request.group_id, request.task, np.array(output.prompt_token_ids, np.int32), tuple(trajectories))
 
 

@@ -31,7 +31,9 @@ class Storage:
         try:
             self.files, self.path = fs.FileSystem.from_uri(uri)
         except ArrowInvalid as error:
-            raise ValueError(f"{uri}: neither an absolute path nor a URI such as s3://bucket/folder ({error})") from error
+            raise ValueError(
+                f"{uri}: neither an absolute path nor a URI such as s3://bucket/folder ({error})"
+            ) from error
         self.local = "://" not in uri
 
     def __reduce__(self) -> tuple[type, tuple[str]]:
@@ -116,8 +118,9 @@ class Storage:
             if self.local:
                 os.replace(path, self._in(name))
             else:
-                fs.copy_files(str(path), self._in(name), source_filesystem=fs.LocalFileSystem(),
-                              destination_filesystem=self.files)
+                fs.copy_files(
+                    str(path), self._in(name), source_filesystem=fs.LocalFileSystem(), destination_filesystem=self.files
+                )
         return digests
 
     @contextmanager
@@ -138,7 +141,9 @@ class Storage:
             return
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / PurePosixPath(name).name
-            fs.copy_files(self._in(name), str(copy), source_filesystem=self.files, destination_filesystem=fs.LocalFileSystem())
+            fs.copy_files(
+                self._in(name), str(copy), source_filesystem=self.files, destination_filesystem=fs.LocalFileSystem()
+            )
             yield copy
 
     def free(self) -> int | None:

@@ -37,8 +37,16 @@ You are a helpful assistant.<|im_end|>
 {%- if add_generation_prompt -%}<|im_start|>assistant
 {% endif -%}"""
 
-SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-                  "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
+SPECIAL_TOKENS = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
 VISION_SEED = 1_000_003  # apart from the seeds of runs: no film of a run is shown beforehand
 VISION_BATCH = 32
 PLAIN_TOKENS = ["<think>", "</think>", "<answer>", "</answer>", "✅", "❌"]  # one token each, kept in decoded text
@@ -66,25 +74,44 @@ def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path)
     """
     import torch
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import (Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Qwen2TokenizerFast,
-                              Qwen2VLImageProcessor, Qwen2VLVideoProcessor)
+    from transformers import (
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2TokenizerFast,
+        Qwen2VLImageProcessor,
+        Qwen2VLVideoProcessor,
+    )
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     bpe.train_from_iterator(
         chain(texts, ["system user assistant"] * 50),  # the chat's own words get a token each as well
-        trainers.BpeTrainer(vocab_size=2048, special_tokens=SPECIAL_TOKENS, show_progress=False,
-                            initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+        trainers.BpeTrainer(
+            vocab_size=2048,
+            special_tokens=SPECIAL_TOKENS,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     bpe.add_tokens([AddedToken(token, normalized=False) for token in PLAIN_TOKENS])
-    tokenizer = Qwen2TokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>",
-                                   unk_token=None, bos_token=None, additional_special_tokens=SPECIAL_TOKENS,
-                                   model_max_length=4096)
+    tokenizer = Qwen2TokenizerFast(
+        tokenizer_object=bpe,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token=None,
+        bos_token=None,
+        additional_special_tokens=SPECIAL_TOKENS,
+        model_max_length=4096,
+    )
     pixels = config.image_size**2
     size = {"shortest_edge": pixels, "longest_edge": pixels}
     processor = Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(size=size), tokenizer=tokenizer,
-        video_processor=Qwen2VLVideoProcessor(size=size), chat_template=CHAT_TEMPLATE)
+        image_processor=Qwen2VLImageProcessor(size=size),
+        tokenizer=tokenizer,
+        video_processor=Qwen2VLVideoProcessor(size=size),
+        chat_template=CHAT_TEMPLATE,
+    )
 
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     torch.manual_seed(config.seed)
@@ -109,17 +136,36 @@ def model_configuration(config: TinyModelConfig, vocabulary: int, ids: Mapping[s
     heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
     return Qwen2_5_VLConfig(
         text_config=dict(
-            vocab_size=vocabulary, hidden_size=config.hidden, num_hidden_layers=config.layers,
-            intermediate_size=3 * config.hidden, num_attention_heads=heads, num_key_value_heads=max(1, heads // 2),
-            max_position_embeddings=4096, tie_word_embeddings=False, use_sliding_window=False,
-            bos_token_id=ids["<|endoftext|>"], eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"],
-            rope_parameters=dict(rope_type="default", rope_theta=10000.0, mrope_section=[4, 6, 6])),
+            vocab_size=vocabulary,
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            intermediate_size=3 * config.hidden,
+            num_attention_heads=heads,
+            num_key_value_heads=max(1, heads // 2),
+            max_position_embeddings=4096,
+            tie_word_embeddings=False,
+            use_sliding_window=False,
+            bos_token_id=ids["<|endoftext|>"],
+            eos_token_id=ids["<|im_end|>"],
+            pad_token_id=ids["<|endoftext|>"],
+            rope_parameters=dict(rope_type="default", rope_theta=10000.0, mrope_section=[4, 6, 6]),
+        ),
         vision_config=dict(
-            depth=config.vision_layers, hidden_size=config.vision_hidden, intermediate_size=3 * config.vision_hidden,
-            num_heads=vision_heads, out_hidden_size=config.hidden, fullatt_block_indexes=[config.vision_layers - 1],
-            window_size=112, tokens_per_second=2),
-        tie_word_embeddings=False, image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"])
+            depth=config.vision_layers,
+            hidden_size=config.vision_hidden,
+            intermediate_size=3 * config.vision_hidden,
+            num_heads=vision_heads,
+            out_hidden_size=config.hidden,
+            fullatt_block_indexes=[config.vision_layers - 1],
+            window_size=112,
+            tokens_per_second=2,
+        ),
+        tie_word_embeddings=False,
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+    )
 
 
 def _learn_to_see(model, image_processor, config: TinyModelConfig) -> None:

@@ -26,8 +26,13 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
     """
     steps = _steps(json.loads(tokenizer.backend_tokenizer.decoder.__getstate__()))
     kinds = [step["type"] for step in steps]
-    strips = any(step["type"] == "Strip" and step["start"] == 1 or
-                 step["type"] == "Metaspace" and step.get("prepend_scheme") != "never" for step in steps)
+    strips = any(
+        step["type"] == "Strip"
+        and step["start"] == 1
+        or step["type"] == "Metaspace"
+        and step.get("prepend_scheme") != "never"
+        for step in steps
+    )
     if unknown := set(kinds) - {"ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}:
         raise ValueError(f"the tokenizer's decoder has the step {min(unknown)}, which is not known here")
     write = _byte_level() if "ByteLevel" in kinds else _sentence_piece(steps, "ByteFallback" in kinds)
@@ -40,7 +45,11 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
 
 
 def _steps(decoder: dict[str, Any]) -> list[dict[str, Any]]:
-    return [part for inner in decoder["decoders"] for part in _steps(inner)] if decoder["type"] == "Sequence" else [decoder]
+    return (
+        [part for inner in decoder["decoders"] for part in _steps(inner)]
+        if decoder["type"] == "Sequence"
+        else [decoder]
+    )
 
 
 def _byte_level() -> Callable[[str], bytes]:
@@ -52,8 +61,11 @@ def _byte_level() -> Callable[[str], bytes]:
 
 
 def _sentence_piece(steps: list[dict[str, Any]], fallback: bool) -> Callable[[str], bytes]:
-    spaces = [(step["pattern"]["String"], step["content"]) if step["type"] == "Replace" else (step["replacement"], " ")
-              for step in steps if step["type"] in ("Replace", "Metaspace")]
+    spaces = [
+        (step["pattern"]["String"], step["content"]) if step["type"] == "Replace" else (step["replacement"], " ")
+        for step in steps
+        if step["type"] in ("Replace", "Metaspace")
+    ]
 
     def write(token: str) -> bytes:
         if fallback and (byte := _BYTE.fullmatch(token)):

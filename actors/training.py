@@ -45,30 +45,48 @@ class LearnerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: PositiveInt = 1
-    min_workers: PositiveInt | None = Field(None, description="so few go on where a node is lost and no other has room; all workers "
-                                            "where left out. Nodes must offer the custom resource learner")
+    min_workers: PositiveInt | None = Field(
+        None,
+        description="so few go on where a node is lost and no other has room; all workers "
+        "where left out. Nodes must offer the custom resource learner",
+    )
     cpus: PositiveFloat = 1
     gpus: float = Field(0, ge=0)
-    placement: Literal["pack", "spread", "strict_pack", "strict_spread"] = Field("pack", description="workers on as few nodes "
-                                                                                 "as can be, or on as many; strict: or not at all")
+    placement: Literal["pack", "spread", "strict_pack", "strict_spread"] = Field(
+        "pack", description="workers on as few nodes as can be, or on as many; strict: or not at all"
+    )
     threads: PositiveInt = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     zero_stage: Literal[0, 1, 2, 3] = 0
-    offload: Literal["none", "optimiser", "parameters"] = Field("none", description="from the GPU to the machine's RAM: the "
-                                                                "optimiser, which then works there, or the weights as well")
-    micro_batch_tokens: PositiveInt = Field(8192, description="of a forward and backward; a prompt counts once for its responses")
-    gradient_checkpointing: bool = Field(False, description="keep only each layer's input for the backward, and compute the rest "
-                                         "again there: less memory, a third more work")
+    offload: Literal["none", "optimiser", "parameters"] = Field(
+        "none",
+        description="from the GPU to the machine's RAM: the optimiser, which then works there, or the weights as well",
+    )
+    micro_batch_tokens: PositiveInt = Field(
+        8192, description="of a forward and backward; a prompt counts once for its responses"
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="keep only each layer's input for the backward, and compute the rest "
+        "again there: less memory, a third more work",
+    )
     freeze: Freeze = Freeze()
-    lora: Lora | None = Field(None, description="train low-rank adapters alone; their learning rate is commonly ten times that of "
-                              "whole weights")
-    lr_scale: dict[Part, PositiveFloat] = Field({}, description="times the stage's learning rate: {vision: 0.1, projector: 0.5}")
+    lora: Lora | None = Field(
+        None,
+        description="train low-rank adapters alone; their learning rate is commonly ten times that of whole weights",
+    )
+    lr_scale: dict[Part, PositiveFloat] = Field(
+        {}, description="times the stage's learning rate: {vision: 0.1, projector: 0.5}"
+    )
     clip_grad: PositiveFloat = 1.0
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
     timeout_s: PositiveFloat = Field(600, description="for one order: a step, a commit, the start")
-    silent_s: PositiveFloat = Field(120, description="a rank that gives no sign of life for so long is taken for dead; then "
-                                    "all ranks start anew from the last commit")
+    silent_s: PositiveFloat = Field(
+        120,
+        description="a rank that gives no sign of life for so long is taken for dead; then "
+        "all ranks start anew from the last commit",
+    )
 
     @property
     def fewest(self) -> int:
@@ -84,25 +102,37 @@ class LearnerConfig(BaseModel):
     @model_validator(mode="after")
     def _zero_can(self) -> "LearnerConfig":
         if self.offload != "none" and not self.gpus:
-            raise ValueError(f"offload: {self.offload} moves from the GPU to RAM, and with gpus: 0 all is there already; leave it out")
+            raise ValueError(
+                f"offload: {self.offload} moves from the GPU to RAM, and with gpus: 0 all is there already; leave it out"
+            )
         for wanted, least, why in (
-                (self.dtype == "bfloat16", 1, "dtype: bfloat16 needs gradients and master weights in float32"),
-                (self.offload == "optimiser", 1, "offload: optimiser needs an optimiser that ZeRO holds"),
-                (self.offload == "parameters", 3, "offload: parameters needs weights that ZeRO shards")):
+            (self.dtype == "bfloat16", 1, "dtype: bfloat16 needs gradients and master weights in float32"),
+            (self.offload == "optimiser", 1, "offload: optimiser needs an optimiser that ZeRO holds"),
+            (self.offload == "parameters", 3, "offload: parameters needs weights that ZeRO shards"),
+        ):
             if wanted and self.zero_stage < least:
-                raise ValueError(f"{why}: set zero_stage to {' or '.join(map(str, range(least, 4)))}, found {self.zero_stage}")
+                raise ValueError(
+                    f"{why}: set zero_stage to {' or '.join(map(str, range(least, 4)))}, found {self.zero_stage}"
+                )
         return self
 
     @model_validator(mode="after")
     def _what_is_trained_can_be(self) -> "LearnerConfig":
         if self.lora and self.freeze != Freeze():
-            raise ValueError("freeze: with lora nothing but adapters is trained; leave it out, and name the parts that get them in "
-                             "lora.targets")
-        idle = {part for part in self.lr_scale if part not in self.lora.targets} if self.lora else (
-            {part for part in self.lr_scale if getattr(self.freeze, part, False)})
+            raise ValueError(
+                "freeze: with lora nothing but adapters is trained; leave it out, and name the parts that get them in "
+                "lora.targets"
+            )
+        idle = (
+            {part for part in self.lr_scale if part not in self.lora.targets}
+            if self.lora
+            else ({part for part in self.lr_scale if getattr(self.freeze, part, False)})
+        )
         if idle:
-            raise ValueError(f"lr_scale: nothing is trained of {' and '.join(sorted(idle))}: leave it out, or "
-                             f"{'name it in lora.targets' if self.lora else 'out of freeze'}")
+            raise ValueError(
+                f"lr_scale: nothing is trained of {' and '.join(sorted(idle))}: leave it out, or "
+                f"{'name it in lora.targets' if self.lora else 'out of freeze'}"
+            )
         return self
 
 
@@ -132,12 +162,32 @@ PRESETS: dict[str, dict[str, Any]] = {
     "grpo": {},
     "dr_grpo": {"normalise": "none", "aggregation": "sequence_sum", "clip_high": 0.2, "dual_clip": None},
     "dapo": {"clip_high": 0.28, "dual_clip": None, "dynamic_sampling": 3, "overlong": 0.2},
-    "gspo": {"ratio": "sequence", "aggregation": "sequence_mean", "clip_low": 3e-4, "clip_high": 4e-4, "dual_clip": None},
+    "gspo": {
+        "ratio": "sequence",
+        "aggregation": "sequence_mean",
+        "clip_low": 3e-4,
+        "clip_high": 4e-4,
+        "dual_clip": None,
+    },
     "cispo": {"clip": "cispo", "clip_low": None, "clip_high": 4.0, "dual_clip": None},
-    "rloo": {"baseline": "leave_one_out", "normalise": "none", "aggregation": "sequence_sum", "clip_high": 0.2, "dual_clip": None,
-             "kl_in": "reward", "kl_estimator": "k1"},
-    "reinforce_plus_plus": {"baseline": "batch", "normalise": "batch", "clip_high": 0.2, "dual_clip": None, "kl_in": "reward",
-                            "kl_estimator": "k1"}}
+    "rloo": {
+        "baseline": "leave_one_out",
+        "normalise": "none",
+        "aggregation": "sequence_sum",
+        "clip_high": 0.2,
+        "dual_clip": None,
+        "kl_in": "reward",
+        "kl_estimator": "k1",
+    },
+    "reinforce_plus_plus": {
+        "baseline": "batch",
+        "normalise": "batch",
+        "clip_high": 0.2,
+        "dual_clip": None,
+        "kl_in": "reward",
+        "kl_estimator": "k1",
+    },
+}
 """What the names of algorithms stand for, beside the defaults of `GrpoTraining`: see docs/algorithms.md for the sources."""
 
 
@@ -153,31 +203,53 @@ class GrpoTraining(Optimisation):
     updates_per_step: PositiveInt = 1
     credit: Credit = "step"
     process_weight: float = Field(0.5, ge=0)
-    baseline: Baseline = Field("group", description="what a reward is compared with: the mean of its group, of the group's other "
-                               "responses, or of the whole step")
-    normalise: Normalise = Field("group", description="advantages are divided by the spread of the group, of the whole step, or "
-                                 "by nothing")
-    ratio: Ratio = Field("token", description="policy over old policy: of each token, or of the response (its tokens' mean)")
+    baseline: Baseline = Field(
+        "group",
+        description="what a reward is compared with: the mean of its group, of the group's other "
+        "responses, or of the whole step",
+    )
+    normalise: Normalise = Field(
+        "group", description="advantages are divided by the spread of the group, of the whole step, or by nothing"
+    )
+    ratio: Ratio = Field(
+        "token", description="policy over old policy: of each token, or of the response (its tokens' mean)"
+    )
     clip: Clip = Field("ppo", description="ppo clips the objective, cispo the weight of each token's gradient")
     clip_low: PositiveFloat | None = Field(0.2, description="the ratio is clipped below 1 − this; null: not")
     clip_high: PositiveFloat | None = Field(0.3, description="and above 1 + this; null: not")
-    dual_clip: float | None = Field(3.0, gt=1, description="most that a ratio counts where the advantage is negative; null: all")
-    aggregation: Aggregation = Field("token_mean", description="every token counts the same; every response does; or tokens, "
-                                     "divided by responses × length_scale")
-    length_scale: PositiveInt | None = Field(None, description="of sequence_sum; rollout.max_response_tokens where left out")
+    dual_clip: float | None = Field(
+        3.0, gt=1, description="most that a ratio counts where the advantage is negative; null: all"
+    )
+    aggregation: Aggregation = Field(
+        "token_mean",
+        description="every token counts the same; every response does; or tokens, divided by responses × length_scale",
+    )
+    length_scale: PositiveInt | None = Field(
+        None, description="of sequence_sum; rollout.max_response_tokens where left out"
+    )
     kl: float = Field(0.0, ge=0, description="weight of the divergence from the policy at the start of the stage")
     kl_in: Literal["loss", "reward"] = "loss"
     kl_estimator: Estimator = "k3"
     entropy: float = Field(0.0, ge=0, description="weight of the entropy bonus")
-    dynamic_sampling: int = Field(0, ge=0, description="groups in which nothing is better than anything else are dropped and "
-                                  "replaced by others, so many times at most; 0 keeps them")
-    overlong: float = Field(0.0, ge=0, le=1, description="the last share of rollout.max_response_tokens, over which a punishment "
-                            "rises")
+    dynamic_sampling: int = Field(
+        0,
+        ge=0,
+        description="groups in which nothing is better than anything else are dropped and "
+        "replaced by others, so many times at most; 0 keeps them",
+    )
+    overlong: float = Field(
+        0.0, ge=0, le=1, description="the last share of rollout.max_response_tokens, over which a punishment rises"
+    )
     overlong_penalty: PositiveFloat = Field(1.0, description="what a response of the greatest length loses")
     truncated: Literal["penalise", "mask"] = "penalise"
-    max_staleness: int = Field(0, ge=0, description="how many steps generation may run ahead of the learner; 0 is on-policy")
-    correction: Correction = Field("none", description="of tokens that other weights, or another precision, wrote: "
-                                   "truncated importance sampling by token or sequence, or a mask")
+    max_staleness: int = Field(
+        0, ge=0, description="how many steps generation may run ahead of the learner; 0 is on-policy"
+    )
+    correction: Correction = Field(
+        "none",
+        description="of tokens that other weights, or another precision, wrote: "
+        "truncated importance sampling by token or sequence, or a mask",
+    )
     correction_cap: float = Field(2.0, gt=1)
     optimiser: Literal["fresh", "keep"] = "fresh"
     reference: Literal["new", "keep"] = "new"
@@ -191,20 +263,28 @@ class GrpoTraining(Optimisation):
     @model_validator(mode="after")
     def _switches_go_together(self) -> "GrpoTraining":
         if self.max_staleness and self.correction == "none":
-            raise ValueError("max_staleness above 0 trains on tokens that older weights wrote: set correction to token, "
-                             "sequence or mask")
+            raise ValueError(
+                "max_staleness above 0 trains on tokens that older weights wrote: set correction to token, "
+                "sequence or mask"
+            )
         if self.clip == "cispo" and self.dual_clip is not None:
-            raise ValueError("clip: cispo has no objective that dual_clip could limit: set dual_clip to null, found "
-                             f"{self.dual_clip:g}")
+            raise ValueError(
+                "clip: cispo has no objective that dual_clip could limit: set dual_clip to null, found "
+                f"{self.dual_clip:g}"
+            )
         if self.baseline == "batch" and self.normalise == "group":
-            raise ValueError("baseline: batch compares with all responses of a step, and normalise: group divides by the spread "
-                             "of a few: set normalise to batch or none")
+            raise ValueError(
+                "baseline: batch compares with all responses of a step, and normalise: group divides by the spread "
+                "of a few: set normalise to batch or none"
+            )
         if self.group_size == 1 and (self.baseline != "batch" or self.dynamic_sampling):
             what = f"baseline: {self.baseline}" if self.baseline != "batch" else "dynamic_sampling"
             raise ValueError(f"{what} compares responses to the same task: group_size of at least 2 is needed, found 1")
         if self.dynamic_sampling and self.baseline == "batch":
-            raise ValueError("dynamic_sampling drops groups whose rewards are all equal, which teach by baseline: batch: set "
-                             "dynamic_sampling to 0, or baseline to group or leave_one_out")
+            raise ValueError(
+                "dynamic_sampling drops groups whose rewards are all equal, which teach by baseline: batch: set "
+                "dynamic_sampling to 0, or baseline to group or leave_one_out"
+            )
         return self
 
     def within(self, max_response_tokens: int) -> "GrpoTraining":

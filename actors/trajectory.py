@@ -60,7 +60,10 @@ class Group:
 
     def __reduce__(self) -> Any:
         """Travels with one array of each kind, not one for each response: twice as quick to pack and to unpack."""
-        arrays = [np.concatenate([getattr(t, name) for t in self.trajectories]) if self.trajectories else None for name in ARRAYS]
+        arrays = [
+            np.concatenate([getattr(t, name) for t in self.trajectories]) if self.trajectories else None
+            for name in ARRAYS
+        ]
         rest = [(t.text, len(t.ids), t.finish, t.seed) for t in self.trajectories]
         return _unpack, (self.group_id, self.task, self.prompt_ids, arrays, rest)
 

@@ -93,13 +93,18 @@ def send(store: Any, version: Version, number: int, bucket: Bucket, who: str, ti
     """
     _outbox[version, number] = bucket
     try:
-        wait_for(store.take.remote(ray.get_runtime_context().current_actor, who, version, number, timeout_s),
-                 timeout_s + 10, "the weight store")
+        wait_for(
+            store.take.remote(ray.get_runtime_context().current_actor, who, version, number, timeout_s),
+            timeout_s + 10,
+            "the weight store",
+        )
     finally:
         _outbox.pop((version, number), None)
 
 
-def publish(store: Any, version: Version, parts: Iterable[Mapping[str, torch.Tensor]], probe: Probe, who: str, timeout_s: float) -> None:
+def publish(
+    store: Any, version: Version, parts: Iterable[Mapping[str, torch.Tensor]], probe: Probe, who: str, timeout_s: float
+) -> None:
     """Brings a version to the store, a bucket for each part, and shows it. A part is let go before the next is asked for.
 
     Where `send` may be called. Raises RemoteFailure as it does.
@@ -171,7 +176,9 @@ class WeightStore:
         try:
             bucket = await asyncio.wait_for(reference, timeout_s)
         except asyncio.TimeoutError as error:
-            raise TimeoutError(f"{who} did not hand over bucket {number} of weights version {version} within {timeout_s:g} s") from error
+            raise TimeoutError(
+                f"{who} did not hand over bucket {number} of weights version {version} within {timeout_s:g} s"
+            ) from error
         self._check(version, number)
         self.coming[1].append(_Held(reference, bucket))
 
@@ -193,7 +200,9 @@ class WeightStore:
             self.waiting[who] = Waiting(version, ranks, group)
             self.news.notify_all()
             try:
-                await self.news.wait_for(lambda: (who, version) in self.offers or version in self.versions or self._gone(version))
+                await self.news.wait_for(
+                    lambda: (who, version) in self.offers or version in self.versions or self._gone(version)
+                )
             finally:
                 self.waiting.pop(who, None)
             if offer := self.offers.pop((who, version), None):
@@ -207,7 +216,11 @@ class WeightStore:
         await self._hear_of(version)
 
         def here() -> dict[str, Waiting]:
-            return {who: self.waiting[who] for who in receivers if who in self.waiting and self.waiting[who].version == version}
+            return {
+                who: self.waiting[who]
+                for who in receivers
+                if who in self.waiting and self.waiting[who].version == version
+            }
 
         async with self.news:
             try:
@@ -253,7 +266,9 @@ class WeightStore:
     def _check(self, version: Version, number: int) -> None:
         coming, held = self.coming
         if coming != version or len(held) != number:
-            raise ValueError(f"bucket {number} of weights version {version} is not the next: {len(held)} of version {coming} have come")
+            raise ValueError(
+                f"bucket {number} of weights version {version} is not the next: {len(held)} of version {coming} have come"
+            )
 
     def _leave(self, count: int) -> None:
         while len(self.versions) > count:

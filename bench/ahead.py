@@ -39,16 +39,30 @@ def main() -> None:
     given = parser.parse_args()
     quiet_libraries()
     out = given.out.absolute()
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-             runtime_env={"env_vars": dict(ENVIRONMENT)})
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": dict(ENVIRONMENT)},
+    )
     start = time.monotonic()
     result = {}
     for ahead in (0, 1):
         took, oldest = seconds_a_step(out / f"ahead-{ahead}", ahead, given.seconds, given.steps)
         result |= {f"step_s_ahead_{ahead}": round(took, 3), f"oldest_token_ahead_{ahead}": oldest}
     ray.shutdown()
-    print(json.dumps(result | {"times_as_fast": round(result["step_s_ahead_0"] / result["step_s_ahead_1"], 2),
-                               "simulated": True, "seconds": round(time.monotonic() - start)}))
+    print(
+        json.dumps(
+            result
+            | {
+                "times_as_fast": round(result["step_s_ahead_0"] / result["step_s_ahead_1"], 2),
+                "simulated": True,
+                "seconds": round(time.monotonic() - start),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -37,16 +37,35 @@ from cluster.run import Run
 from cluster.session import open_run
 
 SETTINGS = [
-    "data.phantoms.train=600", "stages.sft.gate.max_steps=150", "stages.sft.gate.every=75", "stages.sft.training.tasks_per_step=32",
-    "stages.closed.gate.max_steps=80", "stages.closed.gate.every=20",
-    "stages.closed.gate.plateau=null", "stages.closed.gate.threshold=null", "stages.open.gate.plateau=null",
-    "stages.open.gate.threshold=null", "stages.open.gate.max_steps=40", "stages.open.gate.every=20",
-    "stages.open.training.updates_per_step=1", "rollout.workers=2", "reward.workers=2", "learner.workers=2",
-    "learner.zero_stage=2", "learner.silent_s=60", "rollout.silent_s=45", "learner.threads=1",
-    "checkpoint.every_minutes=0.5", "checkpoint.keep=3"]
+    "data.phantoms.train=600",
+    "stages.sft.gate.max_steps=150",
+    "stages.sft.gate.every=75",
+    "stages.sft.training.tasks_per_step=32",
+    "stages.closed.gate.max_steps=80",
+    "stages.closed.gate.every=20",
+    "stages.closed.gate.plateau=null",
+    "stages.closed.gate.threshold=null",
+    "stages.open.gate.plateau=null",
+    "stages.open.gate.threshold=null",
+    "stages.open.gate.max_steps=40",
+    "stages.open.gate.every=20",
+    "stages.open.training.updates_per_step=1",
+    "rollout.workers=2",
+    "reward.workers=2",
+    "learner.workers=2",
+    "learner.zero_stage=2",
+    "learner.silent_s=60",
+    "rollout.silent_s=45",
+    "learner.threads=1",
+    "checkpoint.every_minutes=0.5",
+    "checkpoint.keep=3",
+]
 KILLED = {"rollout": 7, "reward": 5, "learner": 5, "node": 3}
-TITLES = {"rollout": r"^ray::(rollout-\d|RolloutWorker)", "reward": r"^ray::RewardWorker",
-          "learner": r"^ray::(learner-\d|RayTrainWorker)"}
+TITLES = {
+    "rollout": r"^ray::(rollout-\d|RolloutWorker)",
+    "reward": r"^ray::RewardWorker",
+    "learner": r"^ray::(learner-\d|RayTrainWorker)",
+}
 NODE = dict(num_cpus=3, object_store_memory=300 * 2**20)
 BUSY = ("publish", "commit")  # the moments at which half of the faults strike
 
@@ -77,8 +96,11 @@ class Killer:
     def work(self) -> None:
         for kind, busy in self.plan:
             trained = self.run.ledger.counts["trained"]
-            while self.run.ledger.counts["trained"] <= trained or not self.run.curriculum.finished and (
-                    self.run.curriculum.stage.kind == "sft"):
+            while (
+                self.run.ledger.counts["trained"] <= trained
+                or not self.run.curriculum.finished
+                and (self.run.curriculum.stage.kind == "sft")
+            ):
                 if self.over.wait(0.1):
                     return
             self.over.wait(self.rng.uniform(0, 4))
@@ -93,13 +115,17 @@ class Killer:
     def strike(self, kind: str) -> bool:
         phase, step = self.run.phase, self.run.step
         if kind == "node":
-            node = self.rng.choice(sorted(self.cluster.worker_nodes, key=lambda node: node.node_id))  # the driver is on the head
+            node = self.rng.choice(
+                sorted(self.cluster.worker_nodes, key=lambda node: node.node_id)
+            )  # the driver is on the head
             self.cluster.remove_node(node, allow_graceful=False)
             self.events.add(event="fault", kind=kind, phase=phase, step=step)
             self.joining += 1  # a node is started by the main thread alone
         else:
             pattern = re.compile(TITLES[kind])
-            victims = [p for p in psutil.Process().children(recursive=True) if pattern.match(title(p))]  # of no other run
+            victims = [
+                p for p in psutil.Process().children(recursive=True) if pattern.match(title(p))
+            ]  # of no other run
             if not victims:
                 return False
             self.rng.choice(victims).kill()
@@ -116,7 +142,9 @@ def title(process: psutil.Process) -> str:
         return ""
 
 
-def train(recipe: Recipe, path: Path, cluster: Cluster, seed: int | None, events: Events) -> tuple[dict[str, Any], Killer | None]:
+def train(
+    recipe: Recipe, path: Path, cluster: Cluster, seed: int | None, events: Events
+) -> tuple[dict[str, Any], Killer | None]:
     """The summary of a run, under faults where there is a seed."""
     with open_run(recipe, path, KeptDisplay(LineDisplay(), path.name)) as run:
         heed, killer = run._heed, None
@@ -148,24 +176,54 @@ def result(out: Path, killer: Killer, faulted: dict[str, Any], plain: dict[str, 
     events = committed_events(out / "faults" / "ledger.jsonl")
     trained = Counter(event["group"] for event in events if event["event"] == "trained")
     lines = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-    balanced = all(ledger["issued"] == ledger["trained"] + ledger["dropped"] + ledger["in_flight"]
-                   for line in lines if line["event"] == "step" for ledger in [line["ledger"]])
+    balanced = all(
+        ledger["issued"] == ledger["trained"] + ledger["dropped"] + ledger["in_flight"]
+        for line in lines
+        if line["event"] == "step"
+        for ledger in [line["ledger"]]
+    )
     ends = [{stage["name"]: stage["evaluation"]["end"] for stage in summary["stages"]} for summary in (faulted, plain)]
     scores = {}
     for measure in ("closed_accuracy", "open_micro_f1"):
         with_faults, without = (end["open"] for end in ends)
         (low, high), (low_0, high_0) = with_faults["intervals"][measure], without["intervals"][measure]
-        scores[measure] = {"faults": with_faults[measure], "none": without[measure], "overlap": low <= high_0 and low_0 <= high}
+        scores[measure] = {
+            "faults": with_faults[measure],
+            "none": without[measure],
+            "overlap": low <= high_0 and low_0 <= high,
+        }
     faults = sum(killer.done.values())
-    recovery = {kind: round(float(np.median([until_next_step(lines, number) for number, line in enumerate(lines)
-                                             if line["event"] == "fault" and line["kind"] == kind])), 1) for kind in KILLED}
-    return {"faults": faults, **{f"{kind}_killed": n for kind, n in killer.done.items()}, "in_update_or_commit": killer.in_busy,
-            "steps_planned": plain["steps"], "steps_done": faulted["steps"], "ledger_balanced": balanced,
-            "trained_twice": sum(count > 1 for count in trained.values()), "groups_trained": len(trained),
-            "groups_dropped": sum(event["event"] == "dropped" for event in events), "scores": scores,
-            "seconds": round(faulted["seconds"]["all"]), "seconds_without_faults": round(plain["seconds"]["all"]),
-            "seconds_lost_per_fault": round((faulted["seconds"]["all"] - plain["seconds"]["all"]) / max(1, faults), 1),
-            "median_seconds_to_the_next_step": recovery}
+    recovery = {
+        kind: round(
+            float(
+                np.median(
+                    [
+                        until_next_step(lines, number)
+                        for number, line in enumerate(lines)
+                        if line["event"] == "fault" and line["kind"] == kind
+                    ]
+                )
+            ),
+            1,
+        )
+        for kind in KILLED
+    }
+    return {
+        "faults": faults,
+        **{f"{kind}_killed": n for kind, n in killer.done.items()},
+        "in_update_or_commit": killer.in_busy,
+        "steps_planned": plain["steps"],
+        "steps_done": faulted["steps"],
+        "ledger_balanced": balanced,
+        "trained_twice": sum(count > 1 for count in trained.values()),
+        "groups_trained": len(trained),
+        "groups_dropped": sum(event["event"] == "dropped" for event in events),
+        "scores": scores,
+        "seconds": round(faulted["seconds"]["all"]),
+        "seconds_without_faults": round(plain["seconds"]["all"]),
+        "seconds_lost_per_fault": round((faulted["seconds"]["all"] - plain["seconds"]["all"]) / max(1, faults), 1),
+        "median_seconds_to_the_next_step": recovery,
+    }
 
 
 def until_next_step(lines: list[dict[str, Any]], number: int) -> float:
@@ -192,11 +250,14 @@ def main() -> None:
     out = given.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     events = Events(out / "events.jsonl")
-    cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, object_store_memory=300 * 2**20,
-                                                                include_dashboard=False))
+    cluster = Cluster(
+        initialize_head=True, head_node_args=dict(num_cpus=1, object_store_memory=300 * 2**20, include_dashboard=False)
+    )
     for _ in range(3):
         cluster.add_node(**NODE)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)})
+    ray.init(
+        address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}
+    )
     recipe = load_recipe(Path("recipes/smoke.yaml"), SETTINGS)
     try:
         plain = finished(out / "plain") or train(recipe, out / "plain", cluster, None, events)[0]

@@ -26,7 +26,11 @@ import yaml
 RECIPE = "recipes/quickstart.yaml"
 STEPS = 20
 VARIANTS = {  # name → credit, weight of process in the total
-    "step": ("step", 0.3), "return": ("return", 0.3), "response": ("response", 0.3), "no process": ("response", 0.0)}
+    "step": ("step", 0.3),
+    "return": ("return", 0.3),
+    "response": ("response", 0.3),
+    "no process": ("response", 0.0),
+}
 STAGES = {"closed": "closed_accuracy", "open": "open_micro_f1"}
 
 Records = dict[str, dict[str, dict[str, Any]]]
@@ -40,8 +44,17 @@ def curlvpr(*arguments: object) -> None:
 
 def fixed_length(root: Path, name: str, seed: int, settings: Sequence[str] = ()) -> None:
     """Trains root/name by the quickstart's recipe with `settings`; every stage of reinforcement learning has `STEPS` steps."""
-    gates = [f"stages.{stage}.gate.{key}={value}" for stage in STAGES for key, value in (
-        ("every", 5), ("min_steps", 5), ("max_steps", STEPS), ("threshold", "null"), ("plateau", "null"))]
+    gates = [
+        f"stages.{stage}.gate.{key}={value}"
+        for stage in STAGES
+        for key, value in (
+            ("every", 5),
+            ("min_steps", 5),
+            ("max_steps", STEPS),
+            ("threshold", "null"),
+            ("plateau", "null"),
+        )
+    ]
     changes = [f"root={root}", f"seed={seed}", "checkpoint.keep=10", *gates, *settings]
     curlvpr("train", RECIPE, "--name", name, *(part for change in changes for part in ("--set", change)))
 
@@ -84,23 +97,33 @@ def record(run: Path) -> dict[str, dict[str, Any]]:
     for stage, measure in STAGES.items():
         curve = [(row["stage_step"], row[measure]) for row in rows if row["stage"] == stage]
         gain = stages[stage]["gain"]
-        told[stage] = {"start": stages[stage]["start"][measure], "gain": gain[measure],
-                       "interval": gain["intervals"][measure],
-                       "steps": [step for step, _ in curve], "scores": [score for _, score in curve]}
+        told[stage] = {
+            "start": stages[stage]["start"][measure],
+            "gain": gain[measure],
+            "interval": gain["intervals"][measure],
+            "steps": [step for step, _ in curve],
+            "scores": [score for _, score in curve],
+        }
     return told
 
 
 def table(records: Records) -> str:
     """Markdown: where each stage ended, and its gain with the 95 % interval, for each seed; the mean of the ends."""
-    columns = ["credit", *(f"{stage}, seed {seed}" for stage in STAGES for seed in records), *(f"mean {s}" for s in STAGES)]
+    columns = [
+        "credit",
+        *(f"{stage}, seed {seed}" for stage in STAGES for seed in records),
+        *(f"mean {s}" for s in STAGES),
+    ]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for variant in VARIANTS:
         cells, means = [variant], []
         for stage in STAGES:
             told = [records[seed][variant][stage] for seed in records]
             ends = [of_seed["start"] + of_seed["gain"] for of_seed in told]
-            cells += ["{:.3f} ({:+.3f} [{:+.3f}, {:+.3f}])".format(end, of_seed["gain"], *of_seed["interval"])
-                      for end, of_seed in zip(ends, told, strict=True)]
+            cells += [
+                "{:.3f} ({:+.3f} [{:+.3f}, {:+.3f}])".format(end, of_seed["gain"], *of_seed["interval"])
+                for end, of_seed in zip(ends, told, strict=True)
+            ]
             means.append(f"{np.mean(ends):.3f}")
         lines.append("| " + " | ".join([*cells, *means]) + " |")
     return "\n".join(lines)

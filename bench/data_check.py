@@ -40,8 +40,13 @@ def measure(folder: str, recipe: str | None, answer) -> None:
     started, worked = time.monotonic(), time.process_time()
     with open(devnull, "w") as nowhere, redirect_stdout(nowhere):
         check(Path(folder), load_recipe(Path(recipe)) if recipe else None)
-    answer.send((time.monotonic() - started, time.process_time() - worked,
-                 resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    answer.send(
+        (
+            time.monotonic() - started,
+            time.process_time() - worked,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        )
+    )
 
 
 def main(recipe: str | None) -> None:
@@ -55,8 +60,11 @@ def main(recipe: str | None) -> None:
             there.close()
             seconds, cpu, peak = here.recv()
             process.join()
-        print(f"{number:>7,} tasks: {seconds:6.1f} s ({number / seconds:,.0f} tasks/s), {cpu:5.1f} s of CPU, "
-              f"{peak:,.0f} MiB at the peak", flush=True)
+        print(
+            f"{number:>7,} tasks: {seconds:6.1f} s ({number / seconds:,.0f} tasks/s), {cpu:5.1f} s of CPU, "
+            f"{peak:,.0f} MiB at the peak",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

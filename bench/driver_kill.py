@@ -34,8 +34,13 @@ STEP = re.compile(r"\] (?:sft|closed|open) +\d+/\d+ ")
 
 
 def curlvpr(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "cluster.cli", *map(str, arguments)], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 class Sitting:
@@ -71,15 +76,20 @@ class Sitting:
 def in_commit(run: Path, sitting: Sitting) -> bool:
     """Whether the sitting has begun a commit that is not whole yet."""
     try:
-        return any(folder.stat().st_mtime > sitting.began and not (folder / "manifest.json").exists()
-                   for folder in (run / "checkpoints").glob("step-*"))
+        return any(
+            folder.stat().st_mtime > sitting.began and not (folder / "manifest.json").exists()
+            for folder in (run / "checkpoints").glob("step-*")
+        )
     except FileNotFoundError:  # an old commit went meanwhile
         return False
 
 
 def committed(run: Path) -> int:
     """The step of the newest commit; 0 where there is none."""
-    return max((int(path.parent.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*/manifest.json")), default=0)
+    return max(
+        (int(path.parent.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*/manifest.json")),
+        default=0,
+    )
 
 
 def kill(sitting: Sitting, run: Path, inside_commit: bool, rng: random.Random) -> dict[str, Any] | None:
@@ -96,7 +106,12 @@ def kill(sitting: Sitting, run: Path, inside_commit: bool, rng: random.Random) -
     os.killpg(sitting.process.pid, signal.SIGKILL)
     sitting.process.wait()
     sitting.reader.join()
-    return {"resumed_at": sitting.resumed_at, "steps_since": sitting.steps, "inside_commit": hit, "committed": committed(run)}
+    return {
+        "resumed_at": sitting.resumed_at,
+        "steps_since": sitting.steps,
+        "inside_commit": hit,
+        "committed": committed(run),
+    }
 
 
 def main() -> None:
@@ -126,12 +141,20 @@ def main() -> None:
     sitting.wait()
     a, b = (load_file(run / "model" / "model.safetensors") for run in (plain, killed))
     trained = [event["group"] for event in committed_events(killed / "ledger.jsonl") if event["event"] == "trained"]
-    print(json.dumps({
-        "kills": len(kills), "inside_commit": sum(kill["inside_commit"] for kill in kills),
-        "resumed_from_the_last_commit": sum(at == struck["committed"] for at, struck in zip(resumed, kills, strict=True)),
-        "trained_twice": len(trained) - len(set(trained)),
-        "same_ledger": committed_events(killed / "ledger.jsonl") == committed_events(plain / "ledger.jsonl"),
-        "same_weights": a.keys() == b.keys() and all(bool((a[name] == b[name]).all()) for name in a)}))
+    print(
+        json.dumps(
+            {
+                "kills": len(kills),
+                "inside_commit": sum(kill["inside_commit"] for kill in kills),
+                "resumed_from_the_last_commit": sum(
+                    at == struck["committed"] for at, struck in zip(resumed, kills, strict=True)
+                ),
+                "trained_twice": len(trained) - len(set(trained)),
+                "same_ledger": committed_events(killed / "ledger.jsonl") == committed_events(plain / "ledger.jsonl"),
+                "same_weights": a.keys() == b.keys() and all(bool((a[name] == b[name]).all()) for name in a),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

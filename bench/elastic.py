@@ -84,7 +84,10 @@ def curlvpr(*arguments: object) -> None:
 def ready(run: Path, count: int) -> None:
     """Waits until so many rollout workers are ready, and no more."""
     until = time.monotonic() + 90
-    while not (run / "recipe.yaml").is_file() or told_status(run).get("workers", {}).get("rollout", {}).get("ready") != count:
+    while (
+        not (run / "recipe.yaml").is_file()
+        or told_status(run).get("workers", {}).get("rollout", {}).get("ready") != count
+    ):
         if time.monotonic() > until:
             raise SystemExit(f"{count} rollout workers are wanted; the run says {told_status(run)}")
         time.sleep(0.2)
@@ -99,7 +102,9 @@ def train(run: Path, journal: Any, act: Callable[[Path], None]) -> None:
         return engine.options(num_cpus=0, resources={"engine": 1}, max_concurrency=100).remote(name, journal)
 
     with ThreadPoolExecutor(1) as pool:  # nodes are started by the main thread alone
-        training = pool.submit(train_simulated, run, recipe, Quiet(), hosts=1, group_s=GROUP_S, spread=0.0, learn_s=0.0, start=start)
+        training = pool.submit(
+            train_simulated, run, recipe, Quiet(), hosts=1, group_s=GROUP_S, spread=0.0, learn_s=0.0, start=start
+        )
         try:
             act(run)
         finally:
@@ -117,8 +122,10 @@ def proved_first(events: Sequence[dict[str, Any]]) -> bool:
     for event in events:
         if "engine" in event:
             of_engine[event["engine"]].append(event)
-    return all(told[0]["event"] == "update" and all(event["holds"] != "None" for event in told if event["event"] == "group")
-               for told in of_engine.values())
+    return all(
+        told[0]["event"] == "update" and all(event["holds"] != "None" for event in told if event["event"] == "group")
+        for told in of_engine.values()
+    )
 
 
 def main() -> None:
@@ -130,9 +137,12 @@ def main() -> None:
     quiet_libraries()
     out = given.out.absolute()
     out.mkdir(parents=True)
-    cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=4, include_dashboard=False,
-                                                                object_store_memory=600 * 2**20))
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)})
+    cluster = Cluster(
+        initialize_head=True, head_node_args=dict(num_cpus=4, include_dashboard=False, object_store_memory=600 * 2**20)
+    )
+    ray.init(
+        address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}
+    )
     journal = ray.remote(Journal).options(num_cpus=0).remote()
     windows: list[dict[str, Any]] = []
     nodes = [cluster.add_node(**NODE) for _ in range(4)]
@@ -175,11 +185,19 @@ def main() -> None:
         rates[window["run"]][str(window["workers"])] = round(rate(events, window), 3)
     ledgers = [committed_events(out / run / "ledger.jsonl") for run in ("command", "nodes")]
     trained = [Counter(e["group"] for e in ledger if e["event"] == "trained") for ledger in ledgers]
-    print(json.dumps({
-        "rates": rates, "within_a_tenth": all(0.9 <= value <= 1.1 for of_run in rates.values() for value in of_run.values()),
-        "late_joiners_proved_first": proved_first(events), "trained": sum(map(len, trained)),
-        "trained_twice": sum(count > 1 for counts in trained for count in counts.values()),
-        "dropped": sum(e["event"] == "dropped" for ledger in ledgers for e in ledger), "simulated": True}))
+    print(
+        json.dumps(
+            {
+                "rates": rates,
+                "within_a_tenth": all(0.9 <= value <= 1.1 for of_run in rates.values() for value in of_run.values()),
+                "late_joiners_proved_first": proved_first(events),
+                "trained": sum(map(len, trained)),
+                "trained_twice": sum(count > 1 for counts in trained for count in counts.values()),
+                "dropped": sum(e["event"] == "dropped" for ledger in ledgers for e in ledger),
+                "simulated": True,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

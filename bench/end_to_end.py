@@ -124,9 +124,18 @@ class Ours:
 def trl_side(settings: dict[str, Any], folder: Path) -> OtherSide:
     path = folder / "peer.json"
     path.write_text(json.dumps(settings))
-    return OtherSide("TRL's process", [PEER, "-m", "bench.end_to_end_trl", path],
-                     {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(CORES),
-                      "OMP_WAIT_POLICY": "PASSIVE"}, folder / "peer.log")
+    return OtherSide(
+        "TRL's process",
+        [PEER, "-m", "bench.end_to_end_trl", path],
+        {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ["HOME"],
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": str(CORES),
+            "OMP_WAIT_POLICY": "PASSIVE",
+        },
+        folder / "peer.log",
+    )
 
 
 def make_work(folder: Path, shape: Shape) -> tuple[Path, Path]:
@@ -143,36 +152,99 @@ def make_work(folder: Path, shape: Shape) -> tuple[Path, Path]:
 
 def our_recipe(shape: Shape, data: Path, model: Path, folder: Path, changes: Sequence[str]) -> Recipe:
     path = folder / "recipe.yaml"
-    path.write_text(json.dumps({  # JSON is YAML
-        "name": "ours", "root": str(folder / "runs"), "data": {"tasks": str(data)}, "model": {"path": str(model)},
-        "stages": [{"name": "closed", "kind": "grpo", "tasks": {FAMILY: 1},
-                    "gate": {"measure": "closed_accuracy", "every": 1000, "max_steps": 1000},
-                    "training": {"lr": 1e-6, "tasks_per_step": shape.completions // GROUP, "group_size": GROUP,
-                                 "credit": "response", "process_weight": 0.0, "clip_low": 0.2, "clip_high": 0.3,
-                                 "dual_clip": None}}],
-        "rollout": {"workers": 2, "cpus": 0.5, "threads": 1, "temperature": 1.0, "max_response_tokens": shape.most_tokens,
-                    "max_model_tokens": shape.most_tokens + 128, "silent_s": RESTING_S},
-        "reward": {"workers": 1, "cpus": 0.1, "rules": {"process": 0, "reason": 0, "gates": [], "own": {
-            "luck": {"rule": "bench.cheap_reward:luck", "weight": 0.3}}}},
-        "learner": {"workers": 2, "cpus": 0.4, "threads": 1, "silent_s": RESTING_S},
-        "evaluation": {"val_per_family": 4, "test_per_family": 4}, "checkpoint": {"every_minutes": 1000}, "guards": []}))
+    path.write_text(
+        json.dumps(
+            {  # JSON is YAML
+                "name": "ours",
+                "root": str(folder / "runs"),
+                "data": {"tasks": str(data)},
+                "model": {"path": str(model)},
+                "stages": [
+                    {
+                        "name": "closed",
+                        "kind": "grpo",
+                        "tasks": {FAMILY: 1},
+                        "gate": {"measure": "closed_accuracy", "every": 1000, "max_steps": 1000},
+                        "training": {
+                            "lr": 1e-6,
+                            "tasks_per_step": shape.completions // GROUP,
+                            "group_size": GROUP,
+                            "credit": "response",
+                            "process_weight": 0.0,
+                            "clip_low": 0.2,
+                            "clip_high": 0.3,
+                            "dual_clip": None,
+                        },
+                    }
+                ],
+                "rollout": {
+                    "workers": 2,
+                    "cpus": 0.5,
+                    "threads": 1,
+                    "temperature": 1.0,
+                    "max_response_tokens": shape.most_tokens,
+                    "max_model_tokens": shape.most_tokens + 128,
+                    "silent_s": RESTING_S,
+                },
+                "reward": {
+                    "workers": 1,
+                    "cpus": 0.1,
+                    "rules": {
+                        "process": 0,
+                        "reason": 0,
+                        "gates": [],
+                        "own": {"luck": {"rule": "bench.cheap_reward:luck", "weight": 0.3}},
+                    },
+                },
+                "learner": {"workers": 2, "cpus": 0.4, "threads": 1, "silent_s": RESTING_S},
+                "evaluation": {"val_per_family": 4, "test_per_family": 4},
+                "checkpoint": {"every_minutes": 1000},
+                "guards": [],
+            }
+        )
+    )
     return load_recipe(path, changes)
 
 
 def peer_settings(shape: Shape, tasks: Sequence[Task], model: Path, folder: Path) -> dict[str, Any]:
     encoder = Encoder(model, PromptConfig())
     vocab = json.loads((model / "config.json").read_text())["text_config"]["vocab_size"]
-    rows = [{"prompt": [{"role": "system", "content": PromptConfig().system},
-                        {"role": "user", "content": task.question + "".join(f"\n{k}) {v}" for k, v in task.options.items())}],
-             "image": task.images[0]} for task in tasks if task.split == "train"]
-    return {"model": str(model), "rows": rows, "out": str(folder / "trl"), "threads": CORES,
-            "prompt_ids": encoder.expand(tasks[0]).tolist(),
-            "settings": {"per_device_train_batch_size": shape.micro_batch, "num_generations": GROUP,
-                         "gradient_accumulation_steps": shape.completions // shape.micro_batch,
-                         "max_completion_length": shape.most_tokens, "temperature": 1.0, "learning_rate": 1e-6,
-                         "lr_scheduler_type": "constant", "adam_beta1": 0.9, "adam_beta2": 0.95, "weight_decay": 0.01,
-                         "max_grad_norm": 1.0, "beta": 0.0, "epsilon": 0.2, "epsilon_high": 0.3, "loss_type": "dapo",
-                         "generation_kwargs": {"suppress_tokens": encoder.forbidden(vocab)}}}
+    rows = [
+        {
+            "prompt": [
+                {"role": "system", "content": PromptConfig().system},
+                {"role": "user", "content": task.question + "".join(f"\n{k}) {v}" for k, v in task.options.items())},
+            ],
+            "image": task.images[0],
+        }
+        for task in tasks
+        if task.split == "train"
+    ]
+    return {
+        "model": str(model),
+        "rows": rows,
+        "out": str(folder / "trl"),
+        "threads": CORES,
+        "prompt_ids": encoder.expand(tasks[0]).tolist(),
+        "settings": {
+            "per_device_train_batch_size": shape.micro_batch,
+            "num_generations": GROUP,
+            "gradient_accumulation_steps": shape.completions // shape.micro_batch,
+            "max_completion_length": shape.most_tokens,
+            "temperature": 1.0,
+            "learning_rate": 1e-6,
+            "lr_scheduler_type": "constant",
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.95,
+            "weight_decay": 0.01,
+            "max_grad_norm": 1.0,
+            "beta": 0.0,
+            "epsilon": 0.2,
+            "epsilon_high": 0.3,
+            "loss_type": "dapo",
+            "generation_kwargs": {"suppress_tokens": encoder.forbidden(vocab)},
+        },
+    }
 
 
 def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) -> dict[str, Any]:
@@ -185,8 +257,12 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
     working: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     resting: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     display = Ours(shape)
-    with trl_side(peer_settings(shape, read_tasks(data), model, folder), folder) as peer, ray_cluster(recipe.roles), \
-            open_run(recipe, folder / "runs" / "ours", KeptDisplay(display, "ours")) as run:
+    with (
+        trl_side(peer_settings(shape, read_tasks(data), model, folder), folder) as peer,
+        ray_cluster(recipe.roles),
+        open_run(recipe, folder / "runs" / "ours", KeptDisplay(display, "ours")) as run,
+    ):
+
         def turn_over() -> int:
             steps = shape.steps if ours else shape.warm_up
             ours.append(display.steps[:])
@@ -206,16 +282,23 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
         run.train()
         run.close()
     return summary(name, ours[1:], theirs[1:]) | {
-        f"cpu_s_per_step_{name}": {side: round(median(cpu for _, cpu in spans[1:]) / shape.steps, 2)
-                                   for side, spans in working.items()},
-        f"cores_burned_at_rest_{name}": {side: round(median(cpu / seconds for seconds, cpu in spans[1:]), 4)
-                                         for side, spans in resting.items()}}
+        f"cpu_s_per_step_{name}": {
+            side: round(median(cpu for _, cpu in spans[1:]) / shape.steps, 2) for side, spans in working.items()
+        },
+        f"cores_burned_at_rest_{name}": {
+            side: round(median(cpu / seconds for seconds, cpu in spans[1:]), 4) for side, spans in resting.items()
+        },
+    }
 
 
 def own_processes(apart: int) -> list[psutil.Process]:
     """Those that this one started, and those that they started; `apart`, and what it started, are not among them."""
-    return [process for child in psutil.Process().children() if child.pid != apart
-            for process in (child, *child.children(recursive=True))]
+    return [
+        process
+        for child in psutil.Process().children()
+        if child.pid != apart
+        for process in (child, *child.children(recursive=True))
+    ]
 
 
 @contextmanager
@@ -261,17 +344,30 @@ def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence
 
     ratios = [rate(a) / rate(b) for a, b in zip(ours, theirs, strict=True)]
     flat = {"ours": sum(ours, []), "trl": sum(theirs, [])}
-    told: dict[str, Any] = {f"ratio_{name}": round(median(ratios), 3),
-                            f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)], f"turns_{name}": len(ratios)}
+    told: dict[str, Any] = {
+        f"ratio_{name}": round(median(ratios), 3),
+        f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)],
+        f"turns_{name}": len(ratios),
+    }
     for side, steps in flat.items():
-        told |= {f"{side}_completions_per_s_{name}": round(rate(steps), 2),
-                 f"{side}_tokens_per_completion_{name}": round(sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1),
-                 f"{side}_seconds_{name}": {phase: round(median(s.phases[phase] for s in steps), 3) for phase in steps[0].phases}}
+        told |= {
+            f"{side}_completions_per_s_{name}": round(rate(steps), 2),
+            f"{side}_tokens_per_completion_{name}": round(
+                sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1
+            ),
+            f"{side}_seconds_{name}": {
+                phase: round(median(s.phases[phase] for s in steps), 3) for phase in steps[0].phases
+            },
+        }
     learning = [[median(step.phases["learn"] for step in steps) for steps in side] for side in (ours, theirs)]
     learners = [b / a for a, b in zip(*learning, strict=True)]
-    told |= {f"learner_ratio_{name}": round(median(learners), 3),
-             f"learner_spread_{name}": [round(min(learners), 3), round(max(learners), 3)]}
-    told[f"ours_seconds_{name}"]["rest"] = round(median(step.seconds - sum(step.phases.values()) for step in flat["ours"]), 3)
+    told |= {
+        f"learner_ratio_{name}": round(median(learners), 3),
+        f"learner_spread_{name}": [round(min(learners), 3), round(max(learners), 3)],
+    }
+    told[f"ours_seconds_{name}"]["rest"] = round(
+        median(step.seconds - sum(step.phases.values()) for step in flat["ours"]), 3
+    )
     return told
 
 
@@ -285,7 +381,9 @@ def main() -> None:
     given = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     os.environ["RAY_ADDRESS"] = "local"
-    os.environ["RAY_worker_niceness"] = "0"  # else whatever else runs on the machine takes the cores from this side alone
+    os.environ["RAY_worker_niceness"] = (
+        "0"  # else whatever else runs on the machine takes the cores from this side alone
+    )
     quiet_libraries()
     subprocess.run(["bash", "scripts/peers.sh", ".peers", "trl"], cwd=ROOT, check=True, stdout=sys.stderr)
     with tempfile.TemporaryDirectory() as scratch:

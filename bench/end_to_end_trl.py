@@ -35,8 +35,12 @@ class Turns(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         seconds = time.perf_counter() - self.began
-        told = {"seconds": seconds, "tokens": self.tokens, "completions": self.completions,
-                "phases": {"generate": self.generating, "learn": seconds - self.generating}}
+        told = {
+            "seconds": seconds,
+            "tokens": self.tokens,
+            "completions": self.completions,
+            "phases": {"generate": self.generating, "learn": seconds - self.generating},
+        }
         self.tokens, self.completions, self.generating = 0, 0, 0.0
         self.left -= 1
         if self.left:
@@ -72,17 +76,43 @@ def main() -> None:
     data = Dataset.from_list(given["rows"]).cast_column("image", Image())
     turns = Turns()
     trainer = Trainer(
-        model=AutoModelForImageTextToText.from_pretrained(given["model"], dtype=torch.float32, attn_implementation="sdpa"),
-        reward_funcs=turns.reward, train_dataset=data, processing_class=processor, callbacks=[turns],
-        args=GRPOConfig(output_dir=given["out"], max_steps=100_000, save_strategy="no", report_to=[], disable_tqdm=True,
-                        use_cpu=True, bf16=False, gradient_checkpointing=False, shuffle_dataset=True, seed=0,
-                        **given["settings"]))
+        model=AutoModelForImageTextToText.from_pretrained(
+            given["model"], dtype=torch.float32, attn_implementation="sdpa"
+        ),
+        reward_funcs=turns.reward,
+        train_dataset=data,
+        processing_class=processor,
+        callbacks=[turns],
+        args=GRPOConfig(
+            output_dir=given["out"],
+            max_steps=100_000,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            shuffle_dataset=True,
+            seed=0,
+            **given["settings"],
+        ),
+    )
     trainer.turns = turns
     trainer.remove_callback(PrinterCallback)
-    ids, _, _ = trainer._tokenize_prompts([[
-        given["rows"][0]["prompt"][0],
-        {"role": "user", "content": [{"type": "image", "image": data[0]["image"]},
-                                     {"type": "text", "text": given["rows"][0]["prompt"][1]["content"]}]}]])
+    ids, _, _ = trainer._tokenize_prompts(
+        [
+            [
+                given["rows"][0]["prompt"][0],
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "image": data[0]["image"]},
+                        {"type": "text", "text": given["rows"][0]["prompt"][1]["content"]},
+                    ],
+                },
+            ]
+        ]
+    )
     if list(ids[0]) != given["prompt_ids"]:
         raise ValueError(f"the peer reads another prompt: {processor.decode(ids[0])!r}")
     trainer.train()

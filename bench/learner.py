@@ -39,7 +39,9 @@ from rewards.verdict import Verdict
 LR = 1e-5
 
 
-def draw_groups(encoder: Encoder, tasks: Sequence, count: int, size: int, low: int, high: int, seed: int) -> list[ScoredGroup]:
+def draw_groups(
+    encoder: Encoder, tasks: Sequence, count: int, size: int, low: int, high: int, seed: int
+) -> list[ScoredGroup]:
     """`count` groups of `size` responses of random text, `low` to `high` tokens, with random rewards."""
     rng = np.random.default_rng(seed)
     words = np.setdiff1d(np.arange(len(encoder.tokenizer)), encoder.forbidden(len(encoder.tokenizer)))
@@ -47,8 +49,17 @@ def draw_groups(encoder: Encoder, tasks: Sequence, count: int, size: int, low: i
     for number, task in enumerate(tasks[:count]):
         lengths = rng.integers(low, high + 1, size)
         trajectories = tuple(
-            Trajectory("", rng.choice(words, n).astype(np.int32), np.full(n, -6, np.float32), np.zeros(n, np.int32),
-                       np.arange(1, n + 1, dtype=np.int32), "stop", 0) for n in lengths)
+            Trajectory(
+                "",
+                rng.choice(words, n).astype(np.int32),
+                np.full(n, -6, np.float32),
+                np.zeros(n, np.int32),
+                np.arange(1, n + 1, dtype=np.int32),
+                "stop",
+                0,
+            )
+            for n in lengths
+        )
         verdicts = tuple(Verdict(r, r, 1.0, r, 0.0, 0.0, None, ()) for r in rng.random(size))
         groups.append(ScoredGroup(Group(str(number), task, encoder.expand(task), trajectories), verdicts))
     return groups
@@ -63,19 +74,31 @@ class PaddedLoop:
 
         self.encoder, self.size = encoder, size
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=LR, betas=config.betas, weight_decay=config.weight_decay)
-        self.engine, *_ = deepspeed.initialize(model=self.model, optimizer=optimizer, config={
-            "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1, "gradient_clipping": config.clip_grad,
-            "zero_optimization": {"stage": 0}, "zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False,
-            "steps_per_print": 10**9})
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=LR, betas=config.betas, weight_decay=config.weight_decay
+        )
+        self.engine, *_ = deepspeed.initialize(
+            model=self.model,
+            optimizer=optimizer,
+            config={
+                "train_micro_batch_size_per_gpu": 1,
+                "gradient_accumulation_steps": 1,
+                "gradient_clipping": config.clip_grad,
+                "zero_optimization": {"stage": 0},
+                "zero_allow_untested_optimizer": True,
+                "zero_force_ds_cpu_optimizer": False,
+                "steps_per_print": 10**9,
+            },
+        )
         self.bias = torch.zeros(self.model.lm_head.weight.shape[0])
         self.bias[encoder.forbidden(len(self.bias))] = FORBIDDEN_BIAS
 
     def step(self, groups: Sequence[ScoredGroup], training: GrpoTraining) -> dict[str, float]:
         rows = []
         for g in groups:
-            advantages = token_advantages(g.verdicts, [t.char_ends for t in g.group.trajectories], training.credit,
-                                          training.process_weight)
+            advantages = token_advantages(
+                g.verdicts, [t.char_ends for t in g.group.trajectories], training.credit, training.process_weight
+            )
             rows += [(g.group, t.ids, a) for t, a in zip(g.group.trajectories, advantages, strict=True)]
         tokens, total = sum(len(ids) for _, ids, _ in rows), 0.0
         for start in range(0, len(rows), self.size):
@@ -83,21 +106,33 @@ class PaddedLoop:
             width = max(len(group.prompt_ids) + len(ids) for group, ids, _ in part)
             keep = width - min(len(group.prompt_ids) for group, *_ in part) + 1
             input_ids = torch.full((len(part), width), self.encoder.tokenizer.pad_token_id)
-            mask, advantage, kept = torch.zeros_like(input_ids), torch.zeros(input_ids.shape), torch.zeros(input_ids.shape)
+            mask, advantage, kept = (
+                torch.zeros_like(input_ids),
+                torch.zeros(input_ids.shape),
+                torch.zeros(input_ids.shape),
+            )
             for row, (group, ids, values) in enumerate(part):
                 before, end = len(group.prompt_ids), len(group.prompt_ids) + len(ids)
                 input_ids[row, :end] = torch.from_numpy(np.concatenate([group.prompt_ids, ids]))
                 mask[row, :end] = 1
                 advantage[row, before:end], kept[row, before:end] = torch.from_numpy(values), 1
             films = [self.encoder.film(path).pixels for group, *_ in part for path in group.task.images]
-            logits = self.engine(
-                input_ids=input_ids, attention_mask=mask,
-                **{name: torch.from_numpy(np.concatenate([film[name] for film in films])) for name in films[0]},
-                mm_token_type_ids=(input_ids == self.encoder.image_token).int(), logits_to_keep=keep).logits[:, :-1] + self.bias
+            logits = (
+                self.engine(
+                    input_ids=input_ids,
+                    attention_mask=mask,
+                    **{name: torch.from_numpy(np.concatenate([film[name] for film in films])) for name in films[0]},
+                    mm_token_type_ids=(input_ids == self.encoder.image_token).int(),
+                    logits_to_keep=keep,
+                ).logits[:, :-1]
+                + self.bias
+            )
             logp = torch.log_softmax(logits, -1).gather(-1, input_ids[:, -keep + 1 :, None])[..., 0]
             ratio = (logp - logp.detach()).exp()
             advantage, kept = advantage[:, -keep + 1 :], kept[:, -keep + 1 :]
-            loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - training.clip_low, 1 + training.clip_high))
+            loss = torch.maximum(
+                -advantage * ratio, -advantage * ratio.clamp(1 - training.clip_low, 1 + training.clip_high)
+            )
             loss = (loss * kept).sum() / tokens
             total += loss.item()
             last = start + self.size >= len(rows)
@@ -115,19 +150,31 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
     parser.add_argument("--tasks", type=int, default=32, help="groups of responses in a batch")
     parser.add_argument("--group", type=int, default=8, help="responses in a group")
-    parser.add_argument("--hidden", type=int, default=TinyModelConfig().hidden, help="size of the model's language layers")
+    parser.add_argument(
+        "--hidden", type=int, default=TinyModelConfig().hidden, help="size of the model's language layers"
+    )
     parser.add_argument("--lengths", type=int, nargs=2, default=(16, 512), help="of responses, in tokens")
     parser.add_argument("--padded-size", type=int, default=8, help="samples in a micro-batch of the padded loop")
-    parser.add_argument("--micro-batch-tokens", type=int, default=LearnerConfig().micro_batch_tokens, help="of the learner")
+    parser.add_argument(
+        "--micro-batch-tokens", type=int, default=LearnerConfig().micro_batch_tokens, help="of the learner"
+    )
     parser.add_argument("--passes", type=int, default=5, help="steps of each side, in turn, after one that warms up")
     given = parser.parse_args()
-    if not ENVIRONMENT.items() <= os.environ.items():  # as the learner's ranks have it; the C library reads it when it starts
+    if (
+        not ENVIRONMENT.items() <= os.environ.items()
+    ):  # as the learner's ranks have it; the C library reads it when it starts
         os.execve(sys.executable, [sys.executable, "-m", "bench.learner", *sys.argv[1:]], os.environ | ENVIRONMENT)
     quiet_libraries()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     with tempfile.TemporaryDirectory() as place:
         result = compare(Path(place), given)
     print(json.dumps(result))
@@ -136,7 +183,9 @@ def main() -> None:
 def compare(place: Path, given: argparse.Namespace) -> dict[str, float]:
     from actors.deepspeed_rank import DeepSpeedRank
 
-    tasks = [t for t in draw_phantom_set(PhantomConfig(train=2 * given.tasks, val=4, test=4), place) if t.family != "report"]
+    tasks = [
+        t for t in draw_phantom_set(PhantomConfig(train=2 * given.tasks, val=4, test=4), place) if t.family != "report"
+    ]
     model = TinyModelConfig(vision_steps=0, hidden=given.hidden)
     folder = make_tiny_model(model, [f"{t.question} {t.reference}" for t in tasks], place / "model")
     config = LearnerConfig(threads=2, micro_batch_tokens=given.micro_batch_tokens)
@@ -162,10 +211,15 @@ def compare(place: Path, given: argparse.Namespace) -> dict[str, float]:
         elif not given.json:
             print(f"pass {number}: learner {times['learner'][-1]:.2f} s, padded loop {times['padded'][-1]:.2f} s")
     ratios = sorted(theirs / ours for ours, theirs in zip(times["learner"], times["padded"], strict=True))
-    return {"responses": len(groups) * given.group, "response_tokens": tokens,
-            "learner_tokens_per_s": round(tokens / statistics.median(times["learner"])),
-            "padded_tokens_per_s": round(tokens / statistics.median(times["padded"])),
-            "ratio": round(statistics.median(ratios), 2), "ratio_min": round(ratios[0], 2), "ratio_max": round(ratios[-1], 2)}
+    return {
+        "responses": len(groups) * given.group,
+        "response_tokens": tokens,
+        "learner_tokens_per_s": round(tokens / statistics.median(times["learner"])),
+        "padded_tokens_per_s": round(tokens / statistics.median(times["padded"])),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratio_min": round(ratios[0], 2),
+        "ratio_max": round(ratios[-1], 2),
+    }
 
 
 if __name__ == "__main__":

@@ -103,16 +103,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = large_vocabulary(Path(place), given.vocabulary)
         for way in WAYS:
-            run = subprocess.run([sys.executable, "-m", "bench.logits_memory", *sys.argv[1:], "--way", way, "--folder", str(folder)],
-                                 stdout=subprocess.PIPE, text=True, check=True)
+            run = subprocess.run(
+                [sys.executable, "-m", "bench.logits_memory", *sys.argv[1:], "--way", way, "--folder", str(folder)],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
             peaks[way] = json.loads(run.stdout.splitlines()[-1])
             if not given.json:
-                print(f"{way}: {peaks[way]['state'] / 2**20:,.0f} MiB of weights and gradients, "
-                      f"with the rest at most {peaks[way]['peak'] / 2**20:,.0f} MiB")
+                print(
+                    f"{way}: {peaks[way]['state'] / 2**20:,.0f} MiB of weights and gradients, "
+                    f"with the rest at most {peaks[way]['peak'] / 2**20:,.0f} MiB"
+                )
     ours, theirs = (peaks[way] for way in WAYS)
-    print(json.dumps({"peak_mib": round(ours["peak"] / 2**20), "without_logits_mib": round(theirs["peak"] / 2**20),
-                      "logits_mib": round(given.response * given.vocabulary * 4 / 2**20),
-                      "ratio": round(ours["peak"] / theirs["peak"], 2)}))
+    print(
+        json.dumps(
+            {
+                "peak_mib": round(ours["peak"] / 2**20),
+                "without_logits_mib": round(theirs["peak"] / 2**20),
+                "logits_mib": round(given.response * given.vocabulary * 4 / 2**20),
+                "ratio": round(ours["peak"] / theirs["peak"], 2),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -25,8 +25,15 @@ class OtherSide:
 
     def __init__(self, who: str, command: Sequence[Any], env: Mapping[str, str], log: Path) -> None:
         self.who, self.log = who, log
-        self.process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, stderr=open(log, "w"), env=dict(env))
+        self.process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            stderr=open(log, "w"),
+            env=dict(env),
+        )
         self.lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 

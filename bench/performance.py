@@ -40,31 +40,48 @@ CURVES = {  # of the learner: what grows, at which values, which of them is POIN
 ONE_WORKER = ["rollout.workers=1", "rollout.threads=2", "learner.workers=1", "learner.threads=2"]
 RUNS: dict[str, list[str]] = {
     "end_to_end": ["bench.end_to_end"],
-    "end_to_end_one_worker": ["bench.end_to_end", "--shapes", "64x96",
-                              *(part for change in ONE_WORKER for part in ("--set", change))],
+    "end_to_end_one_worker": [
+        "bench.end_to_end",
+        "--shapes",
+        "64x96",
+        *(part for change in ONE_WORKER for part in ("--set", change)),
+    ],
     "learner": ["bench.learner"],
     "logits_memory": ["bench.logits_memory"],
     "rollout": ["bench.rollout"],
     "transport": ["bench.transport"],
     "learner_point": POINT,
-    **{f"{what}: {n}": [*POINT, *options(n)] for what, (values, own, options) in CURVES.items() for n in values if n != own},
+    **{
+        f"{what}: {n}": [*POINT, *options(n)]
+        for what, (values, own, options) in CURVES.items()
+        for n in values
+        if n != own
+    },
 }
 ASKED = {"64x96": "1.0", "256_spread": "1.7"}  # end to end
-SHAPES = {"64x96": "64 completions of up to 96 tokens a step", "256_spread": "256 completions of 16 to 512 tokens a step"}
+SHAPES = {
+    "64x96": "64 completions of up to 96 tokens a step",
+    "256_spread": "256 completions of 16 to 512 tokens a step",
+}
 
 
 def run(name: str) -> dict[str, Any]:
     """Runs one to its end. Raises RuntimeError: it failed, or did not end within an hour."""
     load = os.getloadavg()[0]
     try:
-        ended = subprocess.run([sys.executable, "-m", *RUNS[name], "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-                               timeout=LIMIT_S)
+        ended = subprocess.run(
+            [sys.executable, "-m", *RUNS[name], "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S
+        )
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"{name} did not end within {LIMIT_S:g} s") from error
     if ended.returncode:
         raise RuntimeError(f"{name} failed with code {ended.returncode}; its reason stands above")
-    return {"command": " ".join(["python -m", *RUNS[name], "--json"]), "machine": f"{cpu_name()}, {os.cpu_count()} cores",
-            "load": [round(load, 2), round(os.getloadavg()[0], 2)], "result": json.loads(ended.stdout.splitlines()[-1])}
+    return {
+        "command": " ".join(["python -m", *RUNS[name], "--json"]),
+        "machine": f"{cpu_name()}, {os.cpu_count()} cores",
+        "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+        "result": json.loads(ended.stdout.splitlines()[-1]),
+    }
 
 
 def cpu_name() -> str:
@@ -85,30 +102,84 @@ def rows(records: Records) -> list[Row]:
 
     for shape, text in SHAPES.items():
         for name, extra in (("end_to_end", ""), ("end_to_end_one_worker", ", one worker of two threads of each kind")):
-            add(name, lambda r: None if f"ratio_{shape}" not in r else (
-                f"end to end, {text}{extra}", "TRL 1.16.0 GRPOTrainer", *(
-                    f"{r[f'{side}_completions_per_s_{shape}']:.1f} completions/s" for side in ("ours", "trl")),
-                f"{spread(r[f'ratio_{shape}'], r[f'spread_{shape}'])}, {r[f'turns_{shape}']} turns each",
-                "" if extra else ASKED[shape]))
-    add("learner", lambda r: ("learner alone, 256 responses of 16 to 512 tokens", "padded DeepSpeed loop",
-                              f"{r['learner_tokens_per_s']:,} tokens/s", f"{r['padded_tokens_per_s']:,} tokens/s",
-                              spread(r["ratio"], (r["ratio_min"], r["ratio_max"])), "1.8"))
+            add(
+                name,
+                lambda r: (
+                    None
+                    if f"ratio_{shape}" not in r
+                    else (
+                        f"end to end, {text}{extra}",
+                        "TRL 1.16.0 GRPOTrainer",
+                        *(f"{r[f'{side}_completions_per_s_{shape}']:.1f} completions/s" for side in ("ours", "trl")),
+                        f"{spread(r[f'ratio_{shape}'], r[f'spread_{shape}'])}, {r[f'turns_{shape}']} turns each",
+                        "" if extra else ASKED[shape],
+                    )
+                ),
+            )
+    add(
+        "learner",
+        lambda r: (
+            "learner alone, 256 responses of 16 to 512 tokens",
+            "padded DeepSpeed loop",
+            f"{r['learner_tokens_per_s']:,} tokens/s",
+            f"{r['padded_tokens_per_s']:,} tokens/s",
+            spread(r["ratio"], (r["ratio_min"], r["ratio_max"])),
+            "1.8",
+        ),
+    )
     for shape, text in SHAPES.items():
-        add("end_to_end", lambda r: None if f"learner_ratio_{shape}" not in r else (
-            f"learner within these runs, {text}", "TRL 1.16.0 GRPOTrainer's", *(
-                f"{r[f'{side}_seconds_{shape}']['learn']:.2f} s a step" for side in ("ours", "trl")),
-            spread(r[f"learner_ratio_{shape}"], r[f"learner_spread_{shape}"]), ""))
+        add(
+            "end_to_end",
+            lambda r: (
+                None
+                if f"learner_ratio_{shape}" not in r
+                else (
+                    f"learner within these runs, {text}",
+                    "TRL 1.16.0 GRPOTrainer's",
+                    *(f"{r[f'{side}_seconds_{shape}']['learn']:.2f} s a step" for side in ("ours", "trl")),
+                    spread(r[f"learner_ratio_{shape}"], r[f"learner_spread_{shape}"]),
+                    "",
+                )
+            ),
+        )
     for shape, text in SHAPES.items():
-        add("rollout", lambda r: None if f"ratio_{shape}" not in r else (
-            f"rollout worker, {text}", "raw vLLM, the faster of its two ways", f"{r[f'worker_tokens_per_s_{shape}']:,} tokens/s",
-            f"{r[r[f'raw_{shape}'] + f'_tokens_per_s_{shape}']:,} tokens/s",
-            spread(r[f"ratio_{shape}"], r[f"spread_{shape}"]), "0.95"))
-    add("transport", lambda r: (f"weights through the object store, {r['bytes'] / 2**30:.3g} GiB, warm", "memcpy of the same bytes",
-                                f"{r['memcpy_gb_per_s'] * r['ratio']:.1f} GB/s", f"{r['memcpy_gb_per_s']:.1f} GB/s",
-                                spread(r["ratio"], (r["ratio_min"], r["ratio_max"])), "0.5"))
-    add("logits_memory", lambda r: ("peak memory, a response of 4,096 tokens, vocabulary 151,000", "the model without its logits",
-                                    f"{r['peak_mib']:,} MiB", f"{r['without_logits_mib']:,} MiB", f"**{r['ratio']:.2f}**",
-                                    "below 1.5"))
+        add(
+            "rollout",
+            lambda r: (
+                None
+                if f"ratio_{shape}" not in r
+                else (
+                    f"rollout worker, {text}",
+                    "raw vLLM, the faster of its two ways",
+                    f"{r[f'worker_tokens_per_s_{shape}']:,} tokens/s",
+                    f"{r[r[f'raw_{shape}'] + f'_tokens_per_s_{shape}']:,} tokens/s",
+                    spread(r[f"ratio_{shape}"], r[f"spread_{shape}"]),
+                    "0.95",
+                )
+            ),
+        )
+    add(
+        "transport",
+        lambda r: (
+            f"weights through the object store, {r['bytes'] / 2**30:.3g} GiB, warm",
+            "memcpy of the same bytes",
+            f"{r['memcpy_gb_per_s'] * r['ratio']:.1f} GB/s",
+            f"{r['memcpy_gb_per_s']:.1f} GB/s",
+            spread(r["ratio"], (r["ratio_min"], r["ratio_max"])),
+            "0.5",
+        ),
+    )
+    add(
+        "logits_memory",
+        lambda r: (
+            "peak memory, a response of 4,096 tokens, vocabulary 151,000",
+            "the model without its logits",
+            f"{r['peak_mib']:,} MiB",
+            f"{r['without_logits_mib']:,} MiB",
+            f"**{r['ratio']:.2f}**",
+            "below 1.5",
+        ),
+    )
     return found
 
 
@@ -121,8 +192,11 @@ def table(records: Records) -> str:
     lines = ["| what | against | ours | theirs | ratio [spread] | asked |", "|---|---|---|---|---|---|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows(records)]
     machines = sorted({record["machine"] for record in records.values()})
-    loads = "; ".join(f"{name} {record['load'][0]:g} and {record['load'][1]:g}" for name, record in records.items()
-                      if name == "learner" or name in RUNS and RUNS[name][0] != POINT[0])
+    loads = "; ".join(
+        f"{name} {record['load'][0]:g} and {record['load'][1]:g}"
+        for name, record in records.items()
+        if name == "learner" or name in RUNS and RUNS[name][0] != POINT[0]
+    )
     told = f"Taken on {', '.join(machines)}. The machine's load average before and after each: {loads}."
     return "\n".join([*lines, "", *textwrap.wrap(told, 126), ""])
 
@@ -134,8 +208,10 @@ def figure(records: Records, path: Path) -> None:
         names = {n: "learner_point" if n == own else f"{what}: {n}" for n in values}
         points = [(n, records[name]["result"]) for n, name in names.items() if name in records]
         ratios = [told["ratio"] for _, told in points]
-        ends = [[ratio - told["ratio_min"] for ratio, (_, told) in zip(ratios, points, strict=True)],
-                [told["ratio_max"] - ratio for ratio, (_, told) in zip(ratios, points, strict=True)]]
+        ends = [
+            [ratio - told["ratio_min"] for ratio, (_, told) in zip(ratios, points, strict=True)],
+            [told["ratio_max"] - ratio for ratio, (_, told) in zip(ratios, points, strict=True)],
+        ]
         axis.errorbar([n for n, _ in points], ratios, ends, fmt="o-", capsize=4)
         axis.axhline(1, color="C7", linewidth=1)
         axis.set_xscale("log", base=2)

@@ -25,29 +25,51 @@ from curriculum.task import NO_FINDING, OPTION_LETTERS, Task
 from rewards.config import RewardConfig
 from rewards.score import score
 
-NAMES = ("Effusion", "Cardiomegaly", "Pneumothorax", "Consolidation", "Mass", "Edema", "Atelectasis", "Nodule", "Fibrosis",
-         "Hernia")
+NAMES = (
+    "Effusion",
+    "Cardiomegaly",
+    "Pneumothorax",
+    "Consolidation",
+    "Mass",
+    "Edema",
+    "Atelectasis",
+    "Nodule",
+    "Fibrosis",
+    "Hernia",
+)
 SIGNS = {  # of a finding that is there, and of one that is not
-    True: ("The {side} {zone} shows {size} {name}, {mm} mm across, unlike on the film of day {day}; its border is sharp.",
-           "There is {size} {name} in the {side} {zone} ({mm} mm), stable since day {day}; the dome below stands as high."),
-    False: ("No {name} is seen in the {side} {zone}; a line of {mm} mm there is a vessel, as on the film of day {day}.",
-            "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone, and the outline is sharp.")}
+    True: (
+        "The {side} {zone} shows {size} {name}, {mm} mm across, unlike on the film of day {day}; its border is sharp.",
+        "There is {size} {name} in the {side} {zone} ({mm} mm), stable since day {day}; the dome below stands as high.",
+    ),
+    False: (
+        "No {name} is seen in the {side} {zone}; a line of {mm} mm there is a vessel, as on the film of day {day}.",
+        "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone, and the outline is sharp.",
+    ),
+}
 GROUP = 10
 _PAIR = re.compile(r"<think>(.*?)</think>\s*<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
 def think(name: str, seen: bool, rng: np.random.Generator) -> str:
     return str(rng.choice(SIGNS[seen])).format(
-        name=name.lower(), side=rng.choice(["left", "right"]), mm=rng.integers(1, 10**6),
-        zone=rng.choice(["upper lobe", "base", "hilum", "lower zone"]), size=rng.choice(["a small", "a large", "subtle"]),
-        day=rng.integers(1, 10**6))
+        name=name.lower(),
+        side=rng.choice(["left", "right"]),
+        mm=rng.integers(1, 10**6),
+        zone=rng.choice(["upper lobe", "base", "hilum", "lower zone"]),
+        size=rng.choice(["a small", "a large", "subtle"]),
+        day=rng.integers(1, 10**6),
+    )
 
 
-def transcript(names: Sequence[str], labels: Sequence[str], right: set[str], final: str, head: str,
-               rng: np.random.Generator) -> str:
+def transcript(
+    names: Sequence[str], labels: Sequence[str], right: set[str], final: str, head: str, rng: np.random.Generator
+) -> str:
     pairs = [("The candidates.", head)] if head else []
-    pairs += [(think(name, name in right, rng), f"{label} {RIGHT if name in right else WRONG}")
-              for name, label in zip(names, labels, strict=True)]
+    pairs += [
+        (think(name, name in right, rng), f"{label} {RIGHT if name in right else WRONG}")
+        for name, label in zip(names, labels, strict=True)
+    ]
     pairs.append((f"In sum, on day {rng.integers(1, 10**6)}.", final))
     return "".join(f"<think>{t}</think><answer>{a}</answer>" for t, a in pairs)
 
@@ -62,8 +84,16 @@ def closed_groups(count: int, rng: np.random.Generator) -> Iterator[tuple[Task, 
             return transcript(names, labels, {names[gold]}, labels[gold], "", rng)
 
         gold = int(rng.integers(4))
-        task = Task(id="c", domain="closed", family="single_choice", question="Which finding is seen?", options=options,
-                    gold=(OPTION_LETTERS[gold],), images=("x.png",), reference=write(gold))
+        task = Task(
+            id="c",
+            domain="closed",
+            family="single_choice",
+            question="Which finding is seen?",
+            options=options,
+            gold=(OPTION_LETTERS[gold],),
+            images=("x.png",),
+            reference=write(gold),
+        )
         yield task, [write(gold if rng.random() < 0.7 else int(rng.integers(4))) for _ in range(GROUP)]
 
 
@@ -75,8 +105,15 @@ def open_groups(count: int, rng: np.random.Generator) -> Iterator[tuple[Task, li
             return transcript(names, names, right, ", ".join(sorted(right)) or NO_FINDING, ", ".join(names), rng)
 
         gold = set(names[: int(rng.integers(2, 4))])
-        task = Task(id="o", domain="open", family="diagnosis", question="Name all findings.", gold=tuple(sorted(gold)),
-                    images=("x.png",), reference=write(gold))
+        task = Task(
+            id="o",
+            domain="open",
+            family="diagnosis",
+            question="Name all findings.",
+            gold=tuple(sorted(gold)),
+            images=("x.png",),
+            reference=write(gold),
+        )
         yield task, [write(gold if rng.random() < 0.7 else {names[0]}) for _ in range(GROUP)]
 
 
@@ -92,7 +129,9 @@ def peer(groups: Sequence[tuple[Task, list[str]]]) -> None:
 
     def reason(text: str, reference: str) -> float:
         words, theirs = (t.lower().replace(".", " .").split() for t in (text, reference))
-        return 0.3 * sentence_bleu([theirs], words, weights=(1,)) + 0.7 * scorer.score(reference, text)["rougeL"].fmeasure
+        return (
+            0.3 * sentence_bleu([theirs], words, weights=(1,)) + 0.7 * scorer.score(reference, text)["rougeL"].fmeasure
+        )
 
     for task, responses in groups:
         gold = {name.lower() for name in task.gold}
@@ -119,7 +158,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
     parser.add_argument("--count", type=int, default=4000, help="responses of a kind in a pass")
-    parser.add_argument("--passes", type=int, default=5, help="the best of so many counts, of ours and the peer's in turn")
+    parser.add_argument(
+        "--passes", type=int, default=5, help="the best of so many counts, of ours and the peer's in turn"
+    )
     given = parser.parse_args()
     warnings.filterwarnings("ignore", module="nltk")
     result: dict[str, float] = {}
@@ -129,9 +170,15 @@ def main() -> None:
             groups = list(draw(given.count, np.random.default_rng([number, kind == "open"])))
             rates.append((rate(ours, groups), rate(peer, groups)))
             if not given.json:
-                print(f"{kind}, pass {number + 1}: strict {rates[-1][0]:,.0f}/s, nltk and rouge-score {rates[-1][1]:,.0f}/s")
+                print(
+                    f"{kind}, pass {number + 1}: strict {rates[-1][0]:,.0f}/s, nltk and rouge-score {rates[-1][1]:,.0f}/s"
+                )
         best, theirs = max(r[0] for r in rates), max(r[1] for r in rates)
-        result |= {f"{kind}_per_s": round(best), f"{kind}_peer_per_s": round(theirs), f"{kind}_ratio": round(best / theirs, 2)}
+        result |= {
+            f"{kind}_per_s": round(best),
+            f"{kind}_peer_per_s": round(theirs),
+            f"{kind}_ratio": round(best / theirs, 2),
+        }
     print(json.dumps(result))
 
 

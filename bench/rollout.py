@@ -66,11 +66,16 @@ class Turn:
 def work(tasks: Sequence[Task], shape: Shape, number: int) -> list[Request]:
     """The requests of a turn: the next tasks in the set, with seeds of the turn's own."""
     count = shape.completions // GROUP
-    return [Request(str(i), tasks[(number * count + i) % len(tasks)], GROUP, 10_000 * number + GROUP * i) for i in range(count)]
+    return [
+        Request(str(i), tasks[(number * count + i) % len(tasks)], GROUP, 10_000 * number + GROUP * i)
+        for i in range(count)
+    ]
 
 
 def config_of(shape: Shape) -> RolloutConfig:
-    return RolloutConfig(cpus=1, threads=CORES, max_response_tokens=shape.most_tokens, max_model_tokens=shape.most_tokens + 128)
+    return RolloutConfig(
+        cpus=1, threads=CORES, max_response_tokens=shape.most_tokens, max_model_tokens=shape.most_tokens + 128
+    )
 
 
 class Worker:
@@ -94,9 +99,12 @@ class Worker:
 
 def raw_side(way: str, name: str, folder: Path) -> OtherSide:
     """A script that holds `vllm.LLM`, as a process of its own (`raw_process`)."""
-    return OtherSide(f"raw vLLM's process ({way})", [sys.executable, "-m", "bench.rollout", "--raw", folder, "--shapes", name],
-                     os.environ | engine_environment(config_of(SHAPES[name])) | {"VLLM_ENABLE_V1_MULTIPROCESSING": RAW[way]},
-                     folder / f"raw_{way}.log")
+    return OtherSide(
+        f"raw vLLM's process ({way})",
+        [sys.executable, "-m", "bench.rollout", "--raw", folder, "--shapes", name],
+        os.environ | engine_environment(config_of(SHAPES[name])) | {"VLLM_ENABLE_V1_MULTIPROCESSING": RAW[way]},
+        folder / f"raw_{way}.log",
+    )
 
 
 def raw_process(folder: Path, shape: Shape) -> None:
@@ -109,18 +117,46 @@ def raw_process(folder: Path, shape: Shape) -> None:
     config, encoder = config_of(shape), Encoder(folder / "model", PromptConfig())
     tasks = train_tasks(folder)
     vocab = AutoConfig.from_pretrained(folder / "model").get_text_config().vocab_size
-    llm = LLM(str(folder / "model"), dtype=config.dtype, max_model_len=config.max_model_tokens, max_num_seqs=config.max_sequences,
-              max_num_batched_tokens=config.max_batched_tokens, logprobs_mode="processed_logprobs", load_format="safetensors",
-              seed=0, logits_processors=[TokenMask], additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)},
-              limit_mm_per_prompt={"image": 1, "video": 0}, enforce_eager=True, enable_chunked_prefill=False,
-              distributed_executor_backend="uni", disable_log_stats=True)
+    llm = LLM(
+        str(folder / "model"),
+        dtype=config.dtype,
+        max_model_len=config.max_model_tokens,
+        max_num_seqs=config.max_sequences,
+        max_num_batched_tokens=config.max_batched_tokens,
+        logprobs_mode="processed_logprobs",
+        load_format="safetensors",
+        seed=0,
+        logits_processors=[TokenMask],
+        additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)},
+        limit_mm_per_prompt={"image": 1, "video": 0},
+        enforce_eager=True,
+        enable_chunked_prefill=False,
+        distributed_executor_backend="uni",
+        disable_log_stats=True,
+    )
     print('{"ready": true}', flush=True)
     for line in sys.stdin:
         requests = work(tasks, shape, int(line))
-        prompts = [{"prompt_token_ids": encoder.prompt_ids(r.task),
-                    "multi_modal_data": {"image": [load_image(path) for path in r.task.images]}} for r in requests]
-        sampling = [SamplingParams(n=r.count, temperature=1.0, seed=r.seed, logprobs=0, max_tokens=config.max_response_tokens,
-                                   detokenize=False, flat_logprobs=True, stop_token_ids=[encoder.eos]) for r in requests]
+        prompts = [
+            {
+                "prompt_token_ids": encoder.prompt_ids(r.task),
+                "multi_modal_data": {"image": [load_image(path) for path in r.task.images]},
+            }
+            for r in requests
+        ]
+        sampling = [
+            SamplingParams(
+                n=r.count,
+                temperature=1.0,
+                seed=r.seed,
+                logprobs=0,
+                max_tokens=config.max_response_tokens,
+                detokenize=False,
+                flat_logprobs=True,
+                stop_token_ids=[encoder.eos],
+            )
+            for r in requests
+        ]
         start = time.perf_counter()
         outputs = llm.generate(prompts, sampling, use_tqdm=False)
         seconds = time.perf_counter() - start
@@ -155,11 +191,19 @@ def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
     rates = {side: [turn.tokens / turn.seconds for turn in of_side[1:]] for side, of_side in done.items()}
     fastest = max(RAW, key=lambda way: median(rates[way]))
     ratios = [a / b for a, b in zip(rates["worker"], rates[fastest], strict=True)]
-    pairs = [pair for a, b in zip(done["worker"], done[fastest], strict=True) for pair in zip(a.digests, b.digests, strict=True)]
-    return {f"ratio_{name}": round(median(ratios), 3), f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)],
-            f"raw_{name}": fastest, f"same_responses_{name}": round(sum(a == b for a, b in pairs) / len(pairs), 3),
-            **{f"{side}_tokens_per_s_{name}": round(median(of_side)) for side, of_side in rates.items()},
-            f"tokens_per_completion_{name}": round(sum(t.tokens for t in done["worker"]) / len(pairs), 1)}
+    pairs = [
+        pair
+        for a, b in zip(done["worker"], done[fastest], strict=True)
+        for pair in zip(a.digests, b.digests, strict=True)
+    ]
+    return {
+        f"ratio_{name}": round(median(ratios), 3),
+        f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)],
+        f"raw_{name}": fastest,
+        f"same_responses_{name}": round(sum(a == b for a, b in pairs) / len(pairs), 3),
+        **{f"{side}_tokens_per_s_{name}": round(median(of_side)) for side, of_side in rates.items()},
+        f"tokens_per_completion_{name}": round(sum(t.tokens for t in done["worker"]) / len(pairs), 1),
+    }
 
 
 def main() -> None:
@@ -176,9 +220,17 @@ def main() -> None:
         return
     import ray
 
-    os.environ["RAY_worker_niceness"] = "0"  # else whatever else runs on the machine takes the cores from this side alone
-    ray.init(address="local", num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-             runtime_env={"env_vars": dict(ENVIRONMENT)})
+    os.environ["RAY_worker_niceness"] = (
+        "0"  # else whatever else runs on the machine takes the cores from this side alone
+    )
+    ray.init(
+        address="local",
+        num_cpus=CORES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": dict(ENVIRONMENT)},
+    )
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.shapes:

@@ -40,8 +40,14 @@ def measure(out: Path, workers: int, steps: int) -> dict[str, Any]:
     times = [at - start for at, _ in display.steps]
     first, last = AHEAD + 1, len(times) - AHEAD - 1  # between them the pipe is full
     rate = (last - first) * GROUPS * workers * GROUP_SIZE / (times[last] - times[first])
-    return {"workers": workers, "steps": steps, "trajectories_per_s": round(rate, 1), "step_ends_s": times, "resident_mib": resident,
-            "rows": [row for _, row in display.steps]}
+    return {
+        "workers": workers,
+        "steps": steps,
+        "trajectories_per_s": round(rate, 1),
+        "step_ends_s": times,
+        "resident_mib": resident,
+        "rows": [row for _, row in display.steps],
+    }
 
 
 def main() -> None:
@@ -55,23 +61,38 @@ def main() -> None:
     quiet_libraries()
     out = given.out.absolute()
     out.mkdir(parents=True)
-    ray.init(address="local", num_cpus=4, object_store_memory=3 * 2**30, include_dashboard=False, log_to_driver=False,
-             logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)})
+    ray.init(
+        address="local",
+        num_cpus=4,
+        object_store_memory=3 * 2**30,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": dict(ENVIRONMENT)},
+    )
     records = []
     for workers in given.workers:
         records.append(measure(out / f"workers-{workers}", workers, given.steps))
         if not given.json:
             print(f"{workers} workers: {records[-1]['trajectories_per_s']:,.0f} trajectories/s", flush=True)
     first, last = records[0], records[-1]
-    result = {"workers": last["workers"], "trajectories_per_s": last["trajectories_per_s"],
-              "linearity": round(last["trajectories_per_s"] / first["trajectories_per_s"] * first["workers"] / last["workers"], 3),
-              "simulated": True}
+    result = {
+        "workers": last["workers"],
+        "trajectories_per_s": last["trajectories_per_s"],
+        "linearity": round(
+            last["trajectories_per_s"] / first["trajectories_per_s"] * first["workers"] / last["workers"], 3
+        ),
+        "simulated": True,
+    }
     if given.memory:
         steps = given.memory // (GROUPS * last["workers"] * GROUP_SIZE)
         records.append(measure(out / "memory", last["workers"], steps))
         resident = records[-1]["resident_mib"]
-        result |= {"memory_trajectories": steps * GROUPS * last["workers"] * GROUP_SIZE, "resident_mib_tenth": round(resident[steps // 10]),
-                   "resident_mib_end": round(resident[-1])}
+        result |= {
+            "memory_trajectories": steps * GROUPS * last["workers"] * GROUP_SIZE,
+            "resident_mib_tenth": round(resident[steps // 10]),
+            "resident_mib_end": round(resident[-1]),
+        }
     (out / "records.json").write_text(json.dumps(records), encoding="utf-8")
     ray.shutdown()
     print(json.dumps(result))

@@ -35,8 +35,10 @@ def request(rng: random.Random, responses: int) -> dict[str, Any]:
     options = {"A": "Effusion", "B": "Mass", "C": "Edema", "D": "No finding"}
     made = []
     for _ in range(responses):
-        steps = "".join(f"<think>{' '.join(rng.choices(WORDS, k=20))}</think><answer>{letter}) {rng.choice('✅❌')}</answer>"
-                        for letter in options)
+        steps = "".join(
+            f"<think>{' '.join(rng.choices(WORDS, k=20))}</think><answer>{letter}) {rng.choice('✅❌')}</answer>"
+            for letter in options
+        )
         last = f"<think>{' '.join(rng.choices(WORDS, k=20))}</think><answer>{rng.choice('ABCD')}</answer>"
         made.append({"domain": "closed", "options": options, "gold": ["A"], "response": steps + last})
     return {"responses": made}
@@ -48,13 +50,21 @@ async def ask(url: str, token: str, rate: float, seconds: float, responses: int)
     bodies = [json.dumps(request(rng, responses)).encode() for _ in range(200)]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
+
         async def one(number: int, due: float) -> None:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             began = time.monotonic()
             async with session.post(url, data=bodies[number % len(bodies)]) as answer:
                 told = await answer.json()
-                rows.append({"due_s": due - start, "began_s": began - start, "ended_s": time.monotonic() - start,
-                             "status": answer.status, "verdicts": len(told.get("verdicts", ()))})
+                rows.append(
+                    {
+                        "due_s": due - start,
+                        "began_s": began - start,
+                        "ended_s": time.monotonic() - start,
+                        "status": answer.status,
+                        "verdicts": len(told.get("verdicts", ())),
+                    }
+                )
 
         for _ in range(5):  # the first requests start what sleeps
             async with session.post(url, data=bodies[0]):
@@ -77,8 +87,14 @@ def main() -> None:
     out.mkdir(parents=True)
     token, kept = new_token("bench", "read")
     (out / "tokens.yaml").write_text(yaml.safe_dump([kept.model_dump()]))
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-             runtime_env={"env_vars": dict(ENVIRONMENT)})
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": dict(ENVIRONMENT)},
+    )
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": PORT})
         serve.run(application(ServiceArguments(root=out / "runs", tokens=out / "tokens.yaml")), name="curlvpr")
@@ -89,11 +105,18 @@ def main() -> None:
         ray.shutdown()
     (out / "requests.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     latency = np.array([row["ended_s"] - row["due_s"] for row in rows]) * 1000
-    print(json.dumps({
-        "requests": len(rows), "rate": given.rate, "responses_each": given.responses,
-        "failed": sum(row["status"] != 200 or row["verdicts"] != given.responses for row in rows),
-        "answered_per_s": round(len(rows) / max(row["ended_s"] for row in rows), 1),
-        **{f"p{q}_ms": round(float(np.percentile(latency, q)), 1) for q in (50, 90, 99)}}))
+    print(
+        json.dumps(
+            {
+                "requests": len(rows),
+                "rate": given.rate,
+                "responses_each": given.responses,
+                "failed": sum(row["status"] != 200 or row["verdicts"] != given.responses for row in rows),
+                "answered_per_s": round(len(rows) / max(row["ended_s"] for row in rows), 1),
+                **{f"p{q}_ms": round(float(np.percentile(latency, q)), 1) for q in (50, 90, 99)},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

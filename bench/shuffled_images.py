@@ -30,8 +30,10 @@ def main(run: Path) -> dict[str, dict[str, Interval]]:
     other = {films[i]: films[j] for i, j in zip(order, np.roll(order, 1), strict=True)}  # nobody keeps its own
     shuffled = [task.model_copy(update={"images": other[task.images]}) for task in tasks]
     with ray_cluster(subject.roles), answering(subject, max(map(len, films))) as ask:
-        scores = {name: Scores(ask(asked), recipe.evaluation.bootstrap).measures()
-                  for name, asked in (("own images", tasks), ("shuffled images", shuffled))}
+        scores = {
+            name: Scores(ask(asked), recipe.evaluation.bootstrap).measures()
+            for name, asked in (("own images", tasks), ("shuffled images", shuffled))
+        }
     chance = float(np.mean([task.chance for task in tasks if task.domain == "closed"]))
     return scores | {"chance": {"closed_accuracy": (chance, chance, chance)}}
 

@@ -37,7 +37,8 @@ TOKENS = 1024  # of a response
 STEPS = 5
 VARIANTS = 64  # different responses
 TEXT = "".join(f"<think>{'The lung is clear. ' * 20}</think><answer>{letter}) ❌</answer>" for letter in "ABCD") + (
-    "<think>So.</think><answer>A</answer>")
+    "<think>So.</think><answer>A</answer>"
+)
 
 
 class Host:
@@ -65,13 +66,32 @@ class Host:
     async def update(self, version: Version) -> float:
         return 0.0
 
-    async def generate(self, rank: int, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
-        draws = (np.random.default_rng(request.seed).normal(-self.spread**2 / 2, self.spread) for request in requests)
+    async def generate(
+        self, rank: int, requests: Sequence[Request], temperature: float, version: Version
+    ) -> list[Group]:
+        draws = (np.random.default_rng(request.seed).normal(-(self.spread**2) / 2, self.spread) for request in requests)
         await asyncio.sleep(self.seconds * float(np.exp(max(draws, default=0.0))))
         versions = np.full(TOKENS, version.number, np.int32)
-        return [Group(r.group_id, r.task, self.ids[0, :256], tuple(
-            Trajectory(TEXT, self.ids[(r.seed + i) % VARIANTS], self.logprobs[(r.seed + i) % VARIANTS], versions, self.char_ends,
-                       "stop", r.seed + i) for i in range(r.count))) for r in requests]
+        return [
+            Group(
+                r.group_id,
+                r.task,
+                self.ids[0, :256],
+                tuple(
+                    Trajectory(
+                        TEXT,
+                        self.ids[(r.seed + i) % VARIANTS],
+                        self.logprobs[(r.seed + i) % VARIANTS],
+                        versions,
+                        self.char_ends,
+                        "stop",
+                        r.seed + i,
+                    )
+                    for i in range(r.count)
+                ),
+            )
+            for r in requests
+        ]
 
     async def score(self, rank: int, responses: Sequence[Response], evaluation: bool) -> list[Verdict]:
         edges = np.linspace(0, len(TEXT), STEPS + 1).astype(int).tolist()
@@ -79,8 +99,12 @@ class Host:
 
     @staticmethod
     def _verdict(edges: list[int], luck: int) -> Verdict:
-        steps = tuple(StepVerdict(a, b, "ABCDE"[i], "right" if luck >> (i % 3) & 1 else "wrong", float(luck >> (i % 3) & 1), "simulated")
-                      for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False)))
+        steps = tuple(
+            StepVerdict(
+                a, b, "ABCDE"[i], "right" if luck >> (i % 3) & 1 else "wrong", float(luck >> (i % 3) & 1), "simulated"
+            )
+            for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))
+        )
         outcome = float(luck > 3)
         return Verdict(0.1 + outcome, 0.1 + outcome, 1.0, outcome, 0.5, 0.5, ("A",), steps, (), ("simulated",))
 
@@ -104,8 +128,20 @@ class Handle:
 class SimulatedRollouts(RolloutPool):
     def __init__(self, config: Any, start: Callable[[int, str], Any], kill: Callable[[Any], None] = ray.kill) -> None:
         self.config = config
-        self.pool = WorkPool("simulated", "rollout", config.workers, start, Limits(), Restarts(20, 600, 1), 60, 3,
-                             lambda worker, version: worker.update.remote(version), 5.0, SHARES, kill=kill)
+        self.pool = WorkPool(
+            "simulated",
+            "rollout",
+            config.workers,
+            start,
+            Limits(),
+            Restarts(20, 600, 1),
+            60,
+            3,
+            lambda worker, version: worker.update.remote(version),
+            5.0,
+            SHARES,
+            kill=kill,
+        )
 
 
 class SimulatedRewards(RewardPool):
@@ -115,8 +151,9 @@ class SimulatedRewards(RewardPool):
         def start(rank: int, name: str) -> Handle:
             return Handle(hosts[rank % len(hosts)], rank)
 
-        self.pool = WorkPool("simulated", "reward", config.workers, start, Limits(), Restarts(20, 600, 1), 5,
-                             kill=lambda worker: None)
+        self.pool = WorkPool(
+            "simulated", "reward", config.workers, start, Limits(), Restarts(20, 600, 1), 5, kill=lambda worker: None
+        )
 
 
 class SimulatedLearner:
@@ -125,15 +162,27 @@ class SimulatedLearner:
     def __init__(self, seconds: float, meanwhile: Callable[[], None]) -> None:
         self.seconds, self.meanwhile = seconds, meanwhile
 
-    def grpo(self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float) -> dict[str, float]:
+    def grpo(
+        self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float
+    ) -> dict[str, float]:
         until = time.monotonic() + self.seconds
         ray.put(list(groups))
         while (left := until - time.monotonic()) > 0:
             self.meanwhile()
             time.sleep(min(0.02, left))
         tokens = sum(len(t.ids) for g in groups for t in g.group.trajectories)
-        return {"loss": 0.0, "kl": 0.0, "entropy": 1.0, "grad_norm": 1.0, "logp_diff_max": 0.0, "ratio_diff_max": 0.0,
-                "tokens": tokens, "lr": lr, "skipped": 0.0, "culprits": []}
+        return {
+            "loss": 0.0,
+            "kl": 0.0,
+            "entropy": 1.0,
+            "grad_norm": 1.0,
+            "logp_diff_max": 0.0,
+            "ratio_diff_max": 0.0,
+            "tokens": tokens,
+            "lr": lr,
+            "skipped": 0.0,
+            "culprits": [],
+        }
 
     def start_stage(self, *_: Any, **__: Any) -> None:
         pass
@@ -153,12 +202,24 @@ class SimulatedWorkers(Workers):
         start: makes the rollout workers where no host plays them.
     """
 
-    def __init__(self, recipe: Recipe, hosts: int, group_s: float, spread: float, learn_s: float,
-                 start: Callable[[int, str], Any] | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        hosts: int,
+        group_s: float,
+        spread: float,
+        learn_s: float,
+        start: Callable[[int, str], Any] | None = None,
+    ) -> None:
         host = ray.remote(Host).options(num_cpus=0, max_concurrency=10_000)
         self.hosts = [host.remote(group_s, spread) for _ in range(hosts)]
-        self.rollouts = SimulatedRollouts(recipe.rollout, start) if start else SimulatedRollouts(
-            recipe.rollout, lambda rank, name: Handle(self.hosts[rank % hosts], rank), lambda worker: None)
+        self.rollouts = (
+            SimulatedRollouts(recipe.rollout, start)
+            if start
+            else SimulatedRollouts(
+                recipe.rollout, lambda rank, name: Handle(self.hosts[rank % hosts], rank), lambda worker: None
+            )
+        )
         self.rewards = SimulatedRewards(recipe.reward, self.hosts, lambda: self.rollouts.pool.pump(0))
         self.learner = SimulatedLearner(learn_s, self.pump)
 
@@ -174,14 +235,32 @@ class SimulatedWorkers(Workers):
 
 def simulated_recipe(workers: int, groups_per_step: int, steps: int, staleness: int, group_size: int = 8) -> Recipe:
     """One closed stage of so many steps."""
-    return Recipe.model_validate({
-        "name": "simulated", "data": {"phantoms": {"train": 200, "val": 4, "test": 4}}, "model": {"tiny": {}},
-        "stages": [{"name": "closed", "kind": "grpo", "tasks": {"single_choice": 1},
+    return Recipe.model_validate(
+        {
+            "name": "simulated",
+            "data": {"phantoms": {"train": 200, "val": 4, "test": 4}},
+            "model": {"tiny": {}},
+            "stages": [
+                {
+                    "name": "closed",
+                    "kind": "grpo",
+                    "tasks": {"single_choice": 1},
                     "gate": {"measure": "closed_accuracy", "every": steps, "max_steps": steps},
-                    "training": {"tasks_per_step": groups_per_step, "group_size": group_size, "max_staleness": staleness,
-                                 "correction": "token"}}],
-        "rollout": {"workers": workers}, "reward": {"workers": 4}, "guards": [], "checkpoint": {"every_minutes": 1000},
-        "evaluation": {"val_per_family": 2, "test_per_family": 2}})
+                    "training": {
+                        "tasks_per_step": groups_per_step,
+                        "group_size": group_size,
+                        "max_staleness": staleness,
+                        "correction": "token",
+                    },
+                }
+            ],
+            "rollout": {"workers": workers},
+            "reward": {"workers": 4},
+            "guards": [],
+            "checkpoint": {"every_minutes": 1000},
+            "evaluation": {"val_per_family": 2, "test_per_family": 2},
+        }
+    )
 
 
 class Quiet:
@@ -212,7 +291,9 @@ def train_simulated(out: Path, recipe: Recipe, display: Quiet, **workers: Any) -
     folder = RunFolder(out)
     folder.write_recipe(recipe)
     tasks = list(draw_phantom_set(PhantomConfig(train=200, val=4, test=4), out / "data"))
-    prepared = Prepared({split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}, out, Counter())
+    prepared = Prepared(
+        {split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}, out, Counter()
+    )
     with Control(out) as control, SimulatedWorkers(recipe, **workers) as standing:
         run = Run(recipe, prepared, folder, standing, display, control)
         start = time.monotonic()

@@ -20,7 +20,12 @@ import pyarrow.parquet as pq
 
 from .credit import STAGES, finished, fixed_length, record
 
-SETTINGS = {0: [], 1: [f"stages.{stage}.training.{setting}" for stage in STAGES for setting in ("max_staleness=1", "correction=token")]}
+SETTINGS = {
+    0: [],
+    1: [
+        f"stages.{stage}.training.{setting}" for stage in STAGES for setting in ("max_staleness=1", "correction=token")
+    ],
+}
 
 Records = dict[str, dict[str, dict[str, Any]]]
 """Steps ahead, seed, stage to what `bench.credit.record` gives; `oldest` to the age of the oldest token that was trained."""
@@ -43,7 +48,11 @@ def oldest(run: Path) -> int:
 def table(records: Records) -> str:
     """Markdown: where each stage ended, for each seed, and over the seeds."""
     seeds = sorted({seed for of_ahead in records.values() for seed in of_ahead})
-    columns = ["steps ahead", *(f"{stage}, seed {seed}" for stage in STAGES for seed in seeds), *(f"mean {s}" for s in STAGES)]
+    columns = [
+        "steps ahead",
+        *(f"{stage}, seed {seed}" for stage in STAGES for seed in seeds),
+        *(f"mean {s}" for s in STAGES),
+    ]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for ahead, of_ahead in sorted(records.items()):
         cells, means = [ahead], []

@@ -14,7 +14,9 @@ from curriculum.task import Task
 BATCH = 6
 
 
-def teach_lengths(folder: Path, encoder: Encoder, tasks: Sequence[Task], least: int, most: int, steps: int = 90) -> None:
+def teach_lengths(
+    folder: Path, encoder: Encoder, tasks: Sequence[Task], least: int, most: int, steps: int = 90
+) -> None:
     """Trains the model of `folder` in place: after any response of t tokens the chance of the end is 1 / (most − t), none before
     `least`. What else it says stays random. About a quarter of a minute on two cores.
 
@@ -36,10 +38,19 @@ def teach_lengths(folder: Path, encoder: Encoder, tasks: Sequence[Task], least: 
         task = tasks[step % len(tasks)]
         film = encoder.film(task.images[0]).pixels
         prompt = torch.as_tensor(encoder.expand(task).astype(np.int64))
-        ids = torch.cat([prompt.expand(BATCH, -1), words[torch.randint(len(words), (BATCH, most - 1), generator=draw)]], 1)
-        logits = model(input_ids=ids, pixel_values=torch.as_tensor(film["pixel_values"]).repeat(BATCH, 1), use_cache=False,
-                       image_grid_thw=torch.as_tensor(film["image_grid_thw"]).repeat(BATCH, 1),
-                       mm_token_type_ids=(ids == encoder.image_token).int()).logits[:, len(prompt) - 1 :] + bias
+        ids = torch.cat(
+            [prompt.expand(BATCH, -1), words[torch.randint(len(words), (BATCH, most - 1), generator=draw)]], 1
+        )
+        logits = (
+            model(
+                input_ids=ids,
+                pixel_values=torch.as_tensor(film["pixel_values"]).repeat(BATCH, 1),
+                use_cache=False,
+                image_grid_thw=torch.as_tensor(film["image_grid_thw"]).repeat(BATCH, 1),
+                mm_token_type_ids=(ids == encoder.image_token).int(),
+            ).logits[:, len(prompt) - 1 :]
+            + bias
+        )
         end = torch.log_softmax(logits, -1)[..., encoder.eos]
         odds = end - torch.log1p(-end.exp().clamp(max=1 - 1e-6))
         torch.nn.functional.binary_cross_entropy_with_logits(odds, chance).backward()

@@ -132,45 +132,69 @@ def against_memcpy(mib: int, passes: int) -> dict[str, Any]:
         ray.kill(actor)
     memcpy = statistics.median(copies[2 * WARMING :])
     ratios = {how: sorted(memcpy / seconds for seconds in spent[WARMING:]) for how, spent in times.items()}
-    return {"bytes": size, "memcpy_gb_per_s": round(size / memcpy / 1e9, 2),
-            "publish_s": round(statistics.median(publishing[2 * WARMING :]), 3),
-            "ratio": round(statistics.median(ratios["take"]), 2), "ratio_min": round(ratios["take"][0], 2),
-            "ratio_max": round(ratios["take"][-1], 2), "ratio_cold": round(memcpy / times["take"][0], 3),
-            "ratio_file": round(statistics.median(ratios["take_by_file"]), 2)}
+    return {
+        "bytes": size,
+        "memcpy_gb_per_s": round(size / memcpy / 1e9, 2),
+        "publish_s": round(statistics.median(publishing[2 * WARMING :]), 3),
+        "ratio": round(statistics.median(ratios["take"]), 2),
+        "ratio_min": round(ratios["take"][0], 2),
+        "ratio_max": round(ratios["take"][-1], 2),
+        "ratio_cold": round(memcpy / times["take"][0], 3),
+        "ratio_file": round(statistics.median(ratios["take_by_file"]), 2),
+    }
 
 
 def until_verified(place: Path, passes: int) -> dict[str, float]:
     tasks = [t for t in draw_phantom_set(PhantomConfig(train=8, val=4, test=4), place) if t.family != "report"]
-    folder = make_tiny_model(TinyModelConfig(vision_steps=0), [f"{t.question} {t.reference}" for t in tasks], place / "model")
+    folder = make_tiny_model(
+        TinyModelConfig(vision_steps=0), [f"{t.question} {t.reference}" for t in tasks], place / "model"
+    )
     policy = Policy(folder, Encoder(folder, PromptConfig()), torch.float32)
     store = ray.remote(WeightStore).options(num_cpus=0, max_concurrency=100).remote()
     state = {name: value.clone() for name, value in policy.published(policy.state()).items()}
     learner = ray.remote(Learner).options(num_cpus=0, max_concurrency=2).remote(store, state)
-    worker = ray.remote(RolloutWorker).options(num_cpus=1, max_concurrency=8).remote(
-        0, RolloutConfig(threads=THREADS), str(folder), PromptConfig(), store, 1)
+    worker = (
+        ray.remote(RolloutWorker)
+        .options(num_cpus=1, max_concurrency=8)
+        .remote(0, RolloutConfig(threads=THREADS), str(folder), PromptConfig(), store, 1)
+    )
     wait_for(worker.ready.remote(), 300, "the rollout worker")
     probe, spent = [], []
     for task in tasks[:2]:
         sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
         with torch.no_grad():
-            probe.append((task, sample, policy(policy.collate([sample], [0], torch.device("cpu")), 1.0, True)[0].numpy()))
+            probe.append(
+                (task, sample, policy(policy.collate([sample], [0], torch.device("cpu")), 1.0, True)[0].numpy())
+            )
     for number in range(1 + passes):
         start = time.perf_counter()
         wait_for(learner.publish.remote(Version(0, number), probe), LIMIT_S, "the learner")
         wait_for(worker.update.remote(Version(0, number)), LIMIT_S, "the rollout worker")
         spent.append(time.perf_counter() - start)
-    return {"verified_s": round(statistics.median(spent[1:]), 3), "verified_bytes": sum(value.nbytes for value in state.values())}
+    return {
+        "verified_s": round(statistics.median(spent[1:]), 3),
+        "verified_bytes": sum(value.nbytes for value in state.values()),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
     parser.add_argument("--mib", type=int, default=1024, help="of weights; a multiple of 64")
-    parser.add_argument("--passes", type=int, default=5, help="versions that are timed, of each way, once the arena is warm")
+    parser.add_argument(
+        "--passes", type=int, default=5, help="versions that are timed, of each way, once the arena is warm"
+    )
     given = parser.parse_args()
     quiet_libraries()
-    ray.init(address="local", num_cpus=4, object_store_memory=4 * given.mib * 2**20, include_dashboard=False, log_to_driver=False,
-             logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)})
+    ray.init(
+        address="local",
+        num_cpus=4,
+        object_store_memory=4 * given.mib * 2**20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": dict(ENVIRONMENT)},
+    )
     result = against_memcpy(given.mib, given.passes)
     if not given.json:
         print(json.dumps(result, indent=1), flush=True)

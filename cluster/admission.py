@@ -54,8 +54,18 @@ def turn(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None])
         bundles: what each worker asks for, as `worker_bundles` gives it. An autoscaler sees them and brings nodes.
         wait: is called every second while the run waits, with the reason; what it raises ends the wait.
     """
-    line = ray.remote(Line).options(name="line-of-runs", namespace=NAMESPACE, lifetime="detached", get_if_exists=True,
-                                    num_cpus=0, max_restarts=-1).remote()
+    line = (
+        ray.remote(Line)
+        .options(
+            name="line-of-runs",
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+        )
+        .remote()
+    )
     group: PlacementGroup | None = None
     over = threading.Event()
     keeper = threading.Thread(target=_keep, args=(line, run, over), name="turn", daemon=True)
@@ -99,4 +109,8 @@ def _keep(line: Any, run: str, over: threading.Event) -> None:
 
 def _free() -> str:
     free = ray.available_resources()
-    return ", ".join(f"{name} {free.get(name, 0):g}" for name in ("CPU", "GPU", LEARNER_RESOURCE) if name in ("CPU", "GPU") or name in free)
+    return ", ".join(
+        f"{name} {free.get(name, 0):g}"
+        for name in ("CPU", "GPU", LEARNER_RESOURCE)
+        if name in ("CPU", "GPU") or name in free
+    )

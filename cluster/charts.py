@@ -16,20 +16,43 @@ from matplotlib.ticker import LogFormatter
 
 # Drawn in stand-in colours, which the page's own replace; cluster/templates/base.html.j2 defines them.
 _COLOURS = {f"#00000{n}": f"var(--c{n})" for n in range(1, 9)} | {
-    "#000010": "var(--ink)", "#000011": "var(--muted)", "#000012": "var(--line)", "#000013": "var(--band)",
-    "#000014": "var(--paper)"}
+    "#000010": "var(--ink)",
+    "#000011": "var(--muted)",
+    "#000012": "var(--line)",
+    "#000013": "var(--band)",
+    "#000014": "var(--paper)",
+}
 MOST_SERIES = 8  # of a chart; so many colours are told apart
 _SERIES = [f"#00000{n}" for n in range(1, 9)]
 _INK, _MUTED, _LINE, _BAND, _PAPER = list(_COLOURS)[8:]
 _DASHES = ["-", (0, (4, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5))]  # told apart without colour
 _LEGEND_ROW = 0.17  # inches
 _STYLE: dict[str, Any] = {
-    "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 8.5, "text.color": _INK, "axes.labelcolor": _MUTED,
-    "axes.edgecolor": _LINE, "axes.facecolor": "none", "xtick.color": _MUTED, "ytick.color": _MUTED,
-    "xtick.labelcolor": _MUTED, "ytick.labelcolor": _MUTED, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.axisbelow": True, "grid.color": _LINE, "grid.linewidth": 0.5, "lines.linewidth": 1.4,
-    "lines.markersize": 3.5, "errorbar.capsize": 2, "legend.frameon": False, "legend.fontsize": 8.5,
-    "text.parse_math": False, "axes.formatter.useoffset": False, "axes.unicode_minus": True}
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    "text.color": _INK,
+    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": _LINE,
+    "axes.facecolor": "none",
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "xtick.labelcolor": _MUTED,
+    "ytick.labelcolor": _MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "errorbar.capsize": 2,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "text.parse_math": False,
+    "axes.formatter.useoffset": False,
+    "axes.unicode_minus": True,
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +100,9 @@ class Timeline:
         for index, (name, steps) in enumerate(self.stages.items()):
             if index % 2 == 0:
                 axes.axvspan(index, index + 1, color=_BAND, linewidth=0)
-            axes.text(index + 0.5, 1.01, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", color=_INK)
+            axes.text(
+                index + 0.5, 1.01, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", color=_INK
+            )
             ticks += [index + 0.5, index + 1]
             labels += [str(round(steps / 2)) if steps > 1 else "", str(steps)]
         axes.set_xticks([0, *ticks], ["0", *labels])
@@ -85,8 +110,15 @@ class Timeline:
         axes.set_xlabel("step of the stage")
 
 
-def curves(series: Sequence[Series], timeline: Timeline, alt: str, *, levels: Sequence[Level] = (), share: bool = False,
-           log: bool = False) -> Markup:
+def curves(
+    series: Sequence[Series],
+    timeline: Timeline,
+    alt: str,
+    *,
+    levels: Sequence[Level] = (),
+    share: bool = False,
+    log: bool = False,
+) -> Markup:
     """Lines over the steps of the stages.
 
     Args:
@@ -105,11 +137,17 @@ def curves(series: Sequence[Series], timeline: Timeline, alt: str, *, levels: Se
             x = [timeline.place(stage, step) for stage, step, _ in line.points]
             y = [value if value or not log else float("nan") for _, _, value in line.points]
             place = index if line.place is None else line.place
-            style = {"color": _SERIES[place], "linestyle": _DASHES[place % len(_DASHES)], "label": line.name,
-                     "marker": "os^D"[place % 4] if line.marked else None}
+            style = {
+                "color": _SERIES[place],
+                "linestyle": _DASHES[place % len(_DASHES)],
+                "label": line.name,
+                "marker": "os^D"[place % 4] if line.marked else None,
+            }
             if line.intervals:
-                ends = [[v - low for v, (low, _) in zip(y, line.intervals, strict=True)],
-                        [high - v for v, (_, high) in zip(y, line.intervals, strict=True)]]
+                ends = [
+                    [v - low for v, (low, _) in zip(y, line.intervals, strict=True)],
+                    [high - v for v, (_, high) in zip(y, line.intervals, strict=True)],
+                ]
                 axes.errorbar(x, y, yerr=[[max(0.0, e) for e in side] for side in ends], elinewidth=1, **style)
             else:
                 axes.plot(x, y, **style)
@@ -117,9 +155,14 @@ def curves(series: Sequence[Series], timeline: Timeline, alt: str, *, levels: Se
         for level in (level for level in levels if level.stage is None or level.stage in timeline.stages):
             start = 0 if level.stage is None else timeline.place(level.stage, 0)
             stop = len(timeline.stages) if level.stage is None else start + 1
-            axes.plot([start, stop], [level.value] * 2, color=_INK if level.stage else _MUTED, linewidth=1,
-                      linestyle=(0, (1.2, 1.4)) if level.stage is None else (0, (4, 1.6)),
-                      label=None if level.name in drawn else level.name)
+            axes.plot(
+                [start, stop],
+                [level.value] * 2,
+                color=_INK if level.stage else _MUTED,
+                linewidth=1,
+                linestyle=(0, (1.2, 1.4)) if level.stage is None else (0, (4, 1.6)),
+                label=None if level.name in drawn else level.name,
+            )
             drawn.add(level.name)
         if share:
             axes.set_ylim(-0.02, 1.02)
@@ -134,7 +177,9 @@ def curves(series: Sequence[Series], timeline: Timeline, alt: str, *, levels: Se
                 axes.set_ylim(-0.02 * top, top)
         if legend:
             handles, labels = axes.get_legend_handles_labels()  # lines with intervals come last; the first series leads
-            order = sorted(range(named), key=lambda i: labels[i] not in [line.name for line in series if line.intervals])
+            order = sorted(
+                range(named), key=lambda i: labels[i] not in [line.name for line in series if line.intervals]
+            )
             _legend(figure, 2, handlelength=2.4, columnspacing=1.2, handles=[handles[i] for i in order])
         return _svg(figure, alt)
 
@@ -146,8 +191,15 @@ def whiskers(rows: Sequence[tuple[str, float, float, float]], alt: str, places: 
         axes.grid(True, axis="x")
         axes.axvline(0, color=_INK, linewidth=0.8)
         for index, (_, value, low, high) in enumerate(rows):
-            axes.errorbar([value], [index], xerr=[[max(0.0, value - low)], [max(0.0, high - value)]], fmt="o",
-                          color=_SERIES[places[index] if places else 0], elinewidth=1.6, capsize=3)
+            axes.errorbar(
+                [value],
+                [index],
+                xerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
+                fmt="o",
+                color=_SERIES[places[index] if places else 0],
+                elinewidth=1.6,
+                capsize=3,
+            )
             axes.annotate(f"{value:+.3f}", (max(value, high), index), (5, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
         axes.tick_params(axis="y", length=0, labelcolor=_INK)
@@ -167,10 +219,23 @@ def stacks(rows: Mapping[str, Mapping[str, float]], unit: str, alt: str) -> Mark
         for number, part in enumerate(parts):
             left = [sum(row.get(before, 0) for before in parts[:number]) for row in rows.values()]
             width = [row.get(part, 0) for row in rows.values()]
-            bars = axes.barh(range(len(rows)), width, left=left, height=0.62, color=_SERIES[number % len(_SERIES)],
-                             edgecolor=_PAPER, linewidth=0.8, label=part)
-            axes.bar_label(bars, [part if w > 0.04 * longest * (2 + len(part) / 2) else "" for w in width],
-                           label_type="center", color=_PAPER, fontsize=8)
+            bars = axes.barh(
+                range(len(rows)),
+                width,
+                left=left,
+                height=0.62,
+                color=_SERIES[number % len(_SERIES)],
+                edgecolor=_PAPER,
+                linewidth=0.8,
+                label=part,
+            )
+            axes.bar_label(
+                bars,
+                [part if w > 0.04 * longest * (2 + len(part) / 2) else "" for w in width],
+                label_type="center",
+                color=_PAPER,
+                fontsize=8,
+            )
         axes.set_yticks(range(len(rows)), list(rows))
         axes.tick_params(axis="y", length=0, labelcolor=_INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -203,7 +268,7 @@ def _svg(figure: Figure, alt: str) -> Markup:
     with matplotlib.rc_context({"svg.hashsalt": alt}):  # ids must differ from those of the page's other charts
         FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg"):]
+    svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", svg)

@@ -50,7 +50,11 @@ class Checkpoints:
         if not committed or (free := self.storage.free()) is None:
             return ""
         needed = committed[-1].size()
-        return "" if free > 1.1 * needed else f"{self.storage} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
+        return (
+            ""
+            if free > 1.1 * needed
+            else f"{self.storage} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
+        )
 
     def begin(self, step: int) -> Storage:
         """An empty folder for the parts of a commit."""

@@ -9,11 +9,30 @@ from .commands.data import data
 from .commands.reward import reward
 from .errors import UserError, fail
 
-app = typer.Typer(help="Curriculum reinforcement learning with verifiable process rewards for chest X-ray models, on Ray.",
-                  no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (training.train, training.submit, training.resume, control.status, control.scale, control.pause, control.checkpoint,
-                control.stop, runs.runs, runs.logs, runs.compare, training.plan, training.doctor, training.smoke, training.report,
-                service.serve, service.token):
+app = typer.Typer(
+    help="Curriculum reinforcement learning with verifiable process rewards for chest X-ray models, on Ray.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    training.train,
+    training.submit,
+    training.resume,
+    control.status,
+    control.scale,
+    control.pause,
+    control.checkpoint,
+    control.stop,
+    runs.runs,
+    runs.logs,
+    runs.compare,
+    training.plan,
+    training.doctor,
+    training.smoke,
+    training.report,
+    service.serve,
+    service.token,
+):
     app.command()(command)
 app.command("eval")(training.evaluate)
 app.add_typer(data, name="data")

@@ -42,13 +42,17 @@ class Comparison:
 
     def table(self, title: str, what: str, rows: dict[str, Callable[[RunRecord], str]]) -> Table:
         """A column for each run."""
-        return Table(title, (what, *self.labels), [(name, *(cell(r) for r in self.records)) for name, cell in rows.items()])
+        return Table(
+            title, (what, *self.labels), [(name, *(cell(r) for r in self.records)) for name, cell in rows.items()]
+        )
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
     """Raises UserError where these are not two or more runs that can be read, none of them twice."""
     if len(folders) < 2:
-        raise UserError("compare: give two or more run folders, such as curlvpr compare runs/quickstart runs/quickstart-2")
+        raise UserError(
+            "compare: give two or more run folders, such as curlvpr compare runs/quickstart runs/quickstart-2"
+        )
     if len(folders) > MOST_SERIES:
         raise UserError(f"compare: {len(folders)} runs are too many; at most {MOST_SERIES} have a colour of their own")
     if len({folder.resolve() for folder in folders}) < len(folders):
@@ -58,23 +62,43 @@ def compare(folders: Sequence[Path]) -> Comparison:
     try:
         paired = pair(records, labels)
     except NotComparable as error:
-        return Comparison(records, labels, None, [f"Not compared task by task: {error}. Scores below are each run's own, on its "
-                                                  "own test tasks."])
+        return Comparison(
+            records,
+            labels,
+            None,
+            [f"Not compared task by task: {error}. Scores below are each run's own, on its own test tasks."],
+        )
     return Comparison(records, labels, paired, list(_notes(records, paired)))
 
 
 def write_comparison(comparison: Comparison, out: Path) -> None:
     """Writes the page. Raises UserError where `out` cannot be a file."""
     if out.is_dir() or not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: " + ("is a folder; give a file" if out.is_dir() else "its folder does not exist"))
+        raise UserError(
+            f"--out {out}: " + ("is a folder; give a file" if out.is_dir() else "its folder does not exist")
+        )
     records, labels, paired = comparison.records, comparison.labels, comparison.paired
     page = render(
-        "compare.html.j2", runs=runs_table(comparison), short=short_table(comparison), notes=comparison.notes,
-        recipe=recipe_table(comparison), stages=stage_table(comparison), scores=score_table(comparison),
-        gains=gain_table(comparison), paired=paired, first=labels[0], differences=difference_table(comparison),
-        difference_figures=difference_figures(paired, labels) if paired else [], learnt=learnt_figures(records, labels),
-        training=training_figures(records, labels), time_figures=time_figures(records, labels), times=time_table(comparison),
-        speeds=speed_table(comparison), ledger=ledger_table(comparison), written=datetime.now().astimezone())
+        "compare.html.j2",
+        runs=runs_table(comparison),
+        short=short_table(comparison),
+        notes=comparison.notes,
+        recipe=recipe_table(comparison),
+        stages=stage_table(comparison),
+        scores=score_table(comparison),
+        gains=gain_table(comparison),
+        paired=paired,
+        first=labels[0],
+        differences=difference_table(comparison),
+        difference_figures=difference_figures(paired, labels) if paired else [],
+        learnt=learnt_figures(records, labels),
+        training=training_figures(records, labels),
+        time_figures=time_figures(records, labels),
+        times=time_table(comparison),
+        speeds=speed_table(comparison),
+        ledger=ledger_table(comparison),
+        written=datetime.now().astimezone(),
+    )
     try:
         write_page(out, page)
     except OSError as error:
@@ -82,17 +106,30 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
 
 
 def runs_table(comparison: Comparison) -> Table:
-    return Table("The runs", ("run", "folder", "recipe", "seed", "status", "why"), [
-        (label, str(record.path), str(record.summary.get("recipe", NONE)), str(record.summary.get("seed", NONE)),
-         str(record.summary["status"]), str(record.summary.get("why") or ""))
-        for label, record in zip(comparison.labels, comparison.records, strict=True)])
+    return Table(
+        "The runs",
+        ("run", "folder", "recipe", "seed", "status", "why"),
+        [
+            (
+                label,
+                str(record.path),
+                str(record.summary.get("recipe", NONE)),
+                str(record.summary.get("seed", NONE)),
+                str(record.summary["status"]),
+                str(record.summary.get("why") or ""),
+            )
+            for label, record in zip(comparison.labels, comparison.records, strict=True)
+        ],
+    )
 
 
 def short_table(comparison: Comparison) -> Table:
     """What the terminal shows, and the page first."""
     rows: dict[str, Callable[[RunRecord], str]] = {
-        "status": lambda r: str(r.summary["status"]), "steps": lambda r: str(r.summary.get("steps", NONE)),
-        "newest test": lambda r: r.tests[-1].words if r.tests else NONE}
+        "status": lambda r: str(r.summary["status"]),
+        "steps": lambda r: str(r.summary.get("steps", NONE)),
+        "newest test": lambda r: r.tests[-1].words if r.tests else NONE,
+    }
     for name in _measures(comparison, HEADLINES):
         rows[measure_words(name)] = lambda r, name=name: _newest(r, name)
         if comparison.paired:
@@ -105,8 +142,11 @@ def recipe_table(comparison: Comparison) -> Table:
     """The keys that the recipes do not all give the same value."""
     flat = [dict(_leaves(record.recipe)) for record in comparison.records]
     keys = list(dict.fromkeys(key for one in flat for key in one))
-    return Table("Keys that differ", ("key", *comparison.labels), [
-        (key, *(one.get(key, NONE) for one in flat)) for key in keys if len({one.get(key) for one in flat}) > 1])
+    return Table(
+        "Keys that differ",
+        ("key", *comparison.labels),
+        [(key, *(one.get(key, NONE) for one in flat)) for key in keys if len({one.get(key) for one in flat}) > 1],
+    )
 
 
 def stage_table(comparison: Comparison) -> Table:
@@ -116,15 +156,19 @@ def stage_table(comparison: Comparison) -> Table:
             return NONE
         return f"{stage.steps} steps; {f'{stage.reason}: ' if stage.reason else ''}{stage.why}"
 
-    return comparison.table("Stages and how they ended", "stage", {
-        name: lambda r, name=name: cell(r, name) for name in _stages(comparison)})
+    return comparison.table(
+        "Stages and how they ended", "stage", {name: lambda r, name=name: cell(r, name) for name in _stages(comparison)}
+    )
 
 
 def score_table(comparison: Comparison) -> Table:
     every = _measures(comparison)
     rows = {measure_words(name): lambda r, name=name: _newest(r, name) for name in every}
-    return comparison.table("Every measure of the newest test", "measure", {
-        "which test": lambda r: r.tests[-1].words if r.tests else NONE, **rows})
+    return comparison.table(
+        "Every measure of the newest test",
+        "measure",
+        {"which test": lambda r: r.tests[-1].words if r.tests else NONE, **rows},
+    )
 
 
 def gain_table(comparison: Comparison) -> Table:
@@ -136,8 +180,14 @@ def gain_table(comparison: Comparison) -> Table:
 
     measured = {(gain.stage, gain.measure) for record in comparison.records for gain in record.gains}
     keys = [(stage, measure) for stage in _stages(comparison) for measure in HEADLINES if (stage, measure) in measured]
-    return comparison.table("Test scores where the stages end, and their gains", "stage", {
-        f"{stage}: {measure_words(measure)}": lambda r, key=(stage, measure): cell(r, *key) for stage, measure in keys})
+    return comparison.table(
+        "Test scores where the stages end, and their gains",
+        "stage",
+        {
+            f"{stage}: {measure_words(measure)}": lambda r, key=(stage, measure): cell(r, *key)
+            for stage, measure in keys
+        },
+    )
 
 
 def difference_table(comparison: Comparison) -> Table | None:
@@ -145,8 +195,11 @@ def difference_table(comparison: Comparison) -> Table | None:
         return None
     found = comparison.paired.differences
     names = dict.fromkeys(name for one in found for name in one)
-    return Table(f"Newest test minus that of {comparison.labels[0]}", ("measure", *comparison.labels[1:]), [
-        (measure_words(name), *(one[name].signed if name in one else NONE for one in found)) for name in names])
+    return Table(
+        f"Newest test minus that of {comparison.labels[0]}",
+        ("measure", *comparison.labels[1:]),
+        [(measure_words(name), *(one[name].signed if name in one else NONE for one in found)) for name in names],
+    )
 
 
 def time_table(comparison: Comparison) -> Table:
@@ -160,8 +213,11 @@ def time_table(comparison: Comparison) -> Table:
 
 
 def speed_table(comparison: Comparison) -> Table:
-    return comparison.table("Tokens a second, median of a stage's steps", "stage", {
-        name: lambda r, name=name: _speed(r, name) for name in _stages(comparison)})
+    return comparison.table(
+        "Tokens a second, median of a stage's steps",
+        "stage",
+        {name: lambda r, name=name: _speed(r, name) for name in _stages(comparison)},
+    )
 
 
 def ledger_table(comparison: Comparison) -> Table:
@@ -169,14 +225,22 @@ def ledger_table(comparison: Comparison) -> Table:
         count = (record.summary.get("ledger") or {}).get(what)
         return NONE if count is None else f"{count:,}"
 
-    return comparison.table("Groups of responses", "", {
-        what.replace("_", " "): lambda r, what=what: cell(r, what) for what in ("issued", "trained", "dropped", "in_flight")})
+    return comparison.table(
+        "Groups of responses",
+        "",
+        {
+            what.replace("_", " "): lambda r, what=what: cell(r, what)
+            for what in ("issued", "trained", "dropped", "in_flight")
+        },
+    )
 
 
 def _notes(records: Sequence[RunRecord], paired: Paired) -> Iterator[str]:
     if any(count > paired.tasks for count in paired.tested):
-        yield (f"Differences are taken on the {paired.tasks} tasks that all were tested on; the runs were tested on "
-               f"{', '.join(map(str, paired.tested))} tasks.")
+        yield (
+            f"Differences are taken on the {paired.tasks} tasks that all were tested on; the runs were tested on "
+            f"{', '.join(map(str, paired.tested))} tasks."
+        )
     if paired.patients < MIN_PATIENTS:
         yield f"The tests are about {paired.patients} patients: too few for the intervals to say much."
     rules = [json.dumps(record.recipe.get("reward", {}).get("rules"), sort_keys=True) for record in records]

@@ -55,11 +55,15 @@ def pair(records: Sequence[RunRecord], labels: Sequence[str]) -> Paired:
     for own, label in zip(sets[1:], labels[1:], strict=True):
         other = [id for id in common if not _same(first[id], own[id], label)]
         if other:
-            raise NotComparable(f"the runs have different task sets: of the {len(common)} task ids that all were tested on, "
-                                f"{len(other)} are other questions or films in {label} than in {labels[0]} (such as {other[0]})")
+            raise NotComparable(
+                f"the runs have different task sets: of the {len(common)} task ids that all were tested on, "
+                f"{len(other)} are other questions or films in {label} than in {labels[0]} (such as {other[0]})"
+            )
     resamples = records[0].recipe.get("evaluation", {}).get("bootstrap", 1000)
-    scores = [Scores([_result(first[id], own[id], label) for id in common], resamples)
-              for own, label in zip(answers, labels, strict=True)]
+    scores = [
+        Scores([_result(first[id], own[id], label) for id in common], resamples)
+        for own, label in zip(answers, labels, strict=True)
+    ]
     differences = [{name: Estimate(*ends) for name, ends in own.gain_over(scores[0]).items()} for own in scores[1:]]
     return Paired(len(common), int(scores[0].units.max()) + 1, [len(own) for own in answers], differences)
 
@@ -80,7 +84,9 @@ def _tasks(record: RunRecord, ids: Sequence[str], label: str) -> dict[str, Task]
     except TASK_SET_FAULTS as error:
         raise NotComparable(f"the task set of {label} cannot be read ({' '.join(str(error).split())})") from error
     if len(tasks) < len(ids):
-        raise NotComparable(f"the task set of {label} has {len(ids) - len(tasks)} of its {len(ids)} tested tasks no more")
+        raise NotComparable(
+            f"the task set of {label} has {len(ids) - len(tasks)} of its {len(ids)} tested tasks no more"
+        )
     return tasks
 
 
@@ -98,5 +104,6 @@ def _result(task: Task, row: Mapping[str, Any], label: str) -> Result:
     try:
         return Result(task, row["response"], Verdict.from_dict(row["verdict"]))
     except (KeyError, TypeError, AttributeError) as error:
-        raise NotComparable(f"evaluations.jsonl of {label}: the answer to {task.id} cannot be read "
-                            f"({in_words(error)})") from error
+        raise NotComparable(
+            f"evaluations.jsonl of {label}: the answer to {task.id} cannot be read ({in_words(error)})"
+        ) from error

@@ -69,8 +69,17 @@ class Control:
         until = time.monotonic() + RELEASE_S
         while True:
             try:
-                self.actor = ray.remote(RunActor).options(name=str(run), namespace=NAMESPACE, num_cpus=0, max_restarts=-1,
-                                                          scheduling_strategy=near_driver()).remote()
+                self.actor = (
+                    ray.remote(RunActor)
+                    .options(
+                        name=str(run),
+                        namespace=NAMESPACE,
+                        num_cpus=0,
+                        max_restarts=-1,
+                        scheduling_strategy=near_driver(),
+                    )
+                    .remote()
+                )
                 break
             except ValueError as error:  # the name is taken; by a process that just died, Ray has it back in a moment
                 if time.monotonic() > until:
@@ -119,8 +128,10 @@ def find_run(run: Path) -> Any | None:
             ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
         return ray.get_actor(str(run.absolute()), namespace=NAMESPACE)
     except (AuthenticationError, ConnectionError) as error:  # somebody listens there, and the run may well go on
-        raise UserError(f"{run}: no connection to its cluster at {address}: {first_sentence(error)}; {TOKEN_ADVICE}; where that "
-                        f"cluster is gone, remove {run / FILE_NAME}") from error
+        raise UserError(
+            f"{run}: no connection to its cluster at {address}: {first_sentence(error)}; {TOKEN_ADVICE}; where that "
+            f"cluster is gone, remove {run / FILE_NAME}"
+        ) from error
     except (RuntimeError, ValueError):  # no such run on it
         return None
 

@@ -13,7 +13,9 @@ _VALUES = (
     (re.compile(r"\b(hf_|gh[pousr]_|github_pat_|glpat-|sk-|xox[abprs]-|AIza)[A-Za-z0-9_-]{20,}"), "an API key"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
 )
-_NAME = re.compile(r"passw(or)?d|secret|(api|access|private|account)_?key|(auth|access|session|bearer|api)_?token|credential", re.I)
+_NAME = re.compile(
+    r"passw(or)?d|secret|(api|access|private|account)_?key|(auth|access|session|bearer|api)_?token|credential", re.I
+)
 
 
 def find_credential(tree: Any) -> tuple[str, str] | None:

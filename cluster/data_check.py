@@ -54,8 +54,18 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
         from .pages import render, thumbnail, write_page
 
         file = task_file(path)
-        write_page(page, render("data.html.j2", name=file.parent.name, path=file, summary=summary, shown=FAULTS_KEPT,
-                                images=images, thumbnail=thumbnail))
+        write_page(
+            page,
+            render(
+                "data.html.j2",
+                name=file.parent.name,
+                path=file,
+                summary=summary,
+                shown=FAULTS_KEPT,
+                images=images,
+                thumbnail=thumbnail,
+            ),
+        )
         console.print(f"page → {page}", markup=False, soft_wrap=True)
     console.print(summary.conclusion(), markup=False, soft_wrap=True)
     return not summary.bad_rows

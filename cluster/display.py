@@ -16,8 +16,13 @@ from typing import Any, Protocol
 from .measures import Interval
 
 
-HEADLINES = {"closed_accuracy": "closed accuracy", "open_micro_f1": "open micro-F1", "boxes_iou": "box IoU",
-             "text_rouge_l": "ROUGE-L", "text_clinical_f1": "clinical F1"}
+HEADLINES = {
+    "closed_accuracy": "closed accuracy",
+    "open_micro_f1": "open micro-F1",
+    "boxes_iou": "box IoU",
+    "text_rouge_l": "ROUGE-L",
+    "text_clinical_f1": "clinical F1",
+}
 """The measures that a line has room for, in words."""
 LOG = "log.jsonl"
 _WORKER = re.compile(r"(rollout|reward)-\d+(-start-\d+)?(?=:? )")  # a text about a worker begins with its name
@@ -42,16 +47,22 @@ def step_words(row: Mapping[str, Any]) -> str:
     elif row["kind"] == "sft":
         body = f"loss {row['loss']:.3f}"
     else:
-        body = (f"reward {row['reward']:.3f}  outcome {row['outcome']:.3f}  format {row['format']:.2f}  "
-                f"process {row['process']:.2f}  tokens {row['response_tokens']:.0f}  entropy {row['entropy']:.2f}  "
-                f"kl {row['kl']:.3f}  logp-diff {row['logp_diff_max']:.0e}")
+        body = (
+            f"reward {row['reward']:.3f}  outcome {row['outcome']:.3f}  format {row['format']:.2f}  "
+            f"process {row['process']:.2f}  tokens {row['response_tokens']:.0f}  entropy {row['entropy']:.2f}  "
+            f"kl {row['kl']:.3f}  logp-diff {row['logp_diff_max']:.0e}"
+        )
     return f"{head}  {body}  {row['tokens_per_s']:,.0f} tok/s"
 
 
 def evaluation_words(stage: str, when: str, measures: Mapping[str, Interval]) -> str:
     names = HEADLINES | {"format_rate": "format"}
-    parts = [f"{words} {value:.3f} [{low:.3f}, {high:.3f}]"
-             for name, words in names.items() if name in measures for value, low, high in [measures[name]]]
+    parts = [
+        f"{words} {value:.3f} [{low:.3f}, {high:.3f}]"
+        for name, words in names.items()
+        if name in measures
+        for value, low, high in [measures[name]]
+    ]
     return f"{stage} {when}: " + ", ".join(parts)
 
 
@@ -116,15 +127,27 @@ class LiveDisplay:
             grid.add_row("starting workers …")
         else:
             grid.add_row("stage", f"{row['stage']} ({row['kind']})")
-            grid.add_row("step", ProgressBar(row["max_steps"], row["stage_step"], width=40),
-                         f"{row['stage_step']} of at most {row['max_steps']}")
-            for label, key, form in (("loss", "loss", ".3f"), ("reward", "reward", ".3f"), ("outcome", "outcome", ".3f"),
-                                     ("format", "format", ".2f"), ("entropy", "entropy", ".2f"), ("kl", "kl", ".4f"),
-                                     ("tokens/s", "tokens_per_s", ",.0f")):
+            grid.add_row(
+                "step",
+                ProgressBar(row["max_steps"], row["stage_step"], width=40),
+                f"{row['stage_step']} of at most {row['max_steps']}",
+            )
+            for label, key, form in (
+                ("loss", "loss", ".3f"),
+                ("reward", "reward", ".3f"),
+                ("outcome", "outcome", ".3f"),
+                ("format", "format", ".2f"),
+                ("entropy", "entropy", ".2f"),
+                ("kl", "kl", ".4f"),
+                ("tokens/s", "tokens_per_s", ",.0f"),
+            ):
                 if key in row:
                     grid.add_row(label, format(row[key], form))
-            grid.add_row("time", f"{clock(time.monotonic() - self.start)} passed",
-                         f"at most {clock(row['seconds_left'])} left in this stage")
+            grid.add_row(
+                "time",
+                f"{clock(time.monotonic() - self.start)} passed",
+                f"at most {clock(row['seconds_left'])} left in this stage",
+            )
         if self.score:
             grid.add_row("score", Text(self.score))
         return Panel(grid, title=self.name, title_align="left", expand=False)
@@ -155,8 +178,14 @@ class KeptDisplay:
     def keep(self, event: str, text: str) -> None:
         """Keeps a text without showing it."""
         worker = {"worker": about[0]} if (about := _WORKER.match(text)) else {}
-        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "run": self.run, "step": self.at(), "event": event,
-                **worker, "text": text}
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "run": self.run,
+            "step": self.at(),
+            "event": event,
+            **worker,
+            "text": text,
+        }
         self.waiting.append(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         self._write()
 

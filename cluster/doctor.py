@@ -22,8 +22,10 @@ RAY_LOGS = GIB  # room for them in Ray's temporary folder
 DISK_FULL = 0.95  # Ray creates no object that goes to a disk fuller than this
 OPEN_FILES = 4096  # Ray warns below
 SETUP = "make setup (on GPUs: make setup EXTRA=gpu)"
-SHM_ADVICE = ("give /dev/shm more: --shm-size with docker, an emptyDir of medium Memory in Kubernetes (deploy.yaml has it), "
-              "else mount -o remount,size=… /dev/shm")
+SHM_ADVICE = (
+    "give /dev/shm more: --shm-size with docker, an emptyDir of medium Memory in Kubernetes (deploy.yaml has it), "
+    "else mount -o remount,size=… /dev/shm"
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,21 @@ def examine(recipe: Recipe | None) -> list[Finding]:
 def judge(machine: Machine, needs: Footprint | None) -> list[Finding]:
     """The findings of every check. Where runs go to a cluster, the workers do not weigh on this machine."""
     here = None if machine.joins else needs
-    return [check_python(machine), *(check_package(machine, name) for name in ("torch", "transformers", "peft", "ray", "deepspeed")),
-            check_torchvision(machine), check_vllm(machine, here), check_compiler(machine, here), check_gpus(machine, here),
-            check_shared_memory(machine, here), check_open_files(machine), check_memory(machine, here),
-            check_run_disk(machine, needs), check_ray_disk(machine, here), check_workers(machine, needs),
-            *([check_model(needs)] if needs else [])]
+    return [
+        check_python(machine),
+        *(check_package(machine, name) for name in ("torch", "transformers", "peft", "ray", "deepspeed")),
+        check_torchvision(machine),
+        check_vllm(machine, here),
+        check_compiler(machine, here),
+        check_gpus(machine, here),
+        check_shared_memory(machine, here),
+        check_open_files(machine),
+        check_memory(machine, here),
+        check_run_disk(machine, needs),
+        check_ray_disk(machine, here),
+        check_workers(machine, needs),
+        *([check_model(needs)] if needs else []),
+    ]
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -70,7 +82,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
     console = Console(highlight=False)
     console.print(table)
     faults = [finding.name for finding in findings if finding.level == "fault"]
-    console.print(f"{len(faults)} to mend before a run: {', '.join(faults)}" if faults else "nothing stands in a run's way")
+    console.print(
+        f"{len(faults)} to mend before a run: {', '.join(faults)}" if faults else "nothing stands in a run's way"
+    )
 
 
 # -- software -----------------------------------------------------------------------------------------------------------
@@ -80,15 +94,20 @@ def check_python(machine: Machine) -> Finding:
     seen = ".".join(map(str, machine.python))
     if (3, 11) <= machine.python < (3, 13):
         return Finding("python", "ok", seen)
-    return Finding("python", "fault", f"{seen}; 3.11 or 3.12 is needed",
-                   "install one of them, then make setup PYTHON=python3.12")
+    return Finding(
+        "python", "fault", f"{seen}; 3.11 or 3.12 is needed", "install one of them, then make setup PYTHON=python3.12"
+    )
 
 
 def check_package(machine: Machine, name: str) -> Finding:
     package = machine.packages[name]
     if package.late:
-        return Finding(name, "warning", f"{package.version}; its import takes too long to judge: {package.error}",
-                       "ask again when the machine has less to do")
+        return Finding(
+            name,
+            "warning",
+            f"{package.version}; its import takes too long to judge: {package.error}",
+            "ask again when the machine has less to do",
+        )
     if package.error:
         seen = f"{package.version} cannot be imported" if package.version else "not installed"
         return Finding(name, "fault", f"{seen}: {package.error}", f"remove the environment (.venv), then {SETUP}")
@@ -106,8 +125,12 @@ def check_torchvision(machine: Machine) -> Finding:
     if torch == "cpu":  # so set up where only that build can be had
         seen = f"{finding.seen}, beside torch for cpu: its Python part, which is enough here"
         return Finding("torchvision", finding.level, seen, finding.advice)
-    return Finding("torchvision", "warning", f"{finding.seen}, but torch for {torch}: its operators may lack",
-                   "install torch and torchvision from the same index of PyTorch")
+    return Finding(
+        "torchvision",
+        "warning",
+        f"{finding.seen}, but torch for {torch}: its operators may lack",
+        "install torch and torchvision from the same index of PyTorch",
+    )
 
 
 def check_vllm(machine: Machine, needs: Footprint | None) -> Finding:
@@ -124,8 +147,12 @@ def check_vllm(machine: Machine, needs: Footprint | None) -> Finding:
         return finding
     extra = "gpu" if fit == "cuda" else "cpu"
     advice = f"a second environment: make setup VENV=.venv-{extra} EXTRA={extra}"
-    return Finding("vllm", level, f"{finding.seen}; {why} wants the build for {fit}",
-                   f"{advice}, or change rollout.gpus" if needs else advice)
+    return Finding(
+        "vllm",
+        level,
+        f"{finding.seen}; {why} wants the build for {fit}",
+        f"{advice}, or change rollout.gpus" if needs else advice,
+    )
 
 
 def check_compiler(machine: Machine, needs: Footprint | None) -> Finding:
@@ -150,23 +177,41 @@ def check_gpus(machine: Machine, needs: Footprint | None) -> Finding:
     build = machine.packages["torch"].build
     if machine.driver is None:
         if asked:
-            return Finding("GPU", "fault", "no NVIDIA driver answers, and the recipe asks for GPUs",
-                           "install the driver (nvidia-smi must answer), or set rollout.gpus and learner.gpus to 0")
+            return Finding(
+                "GPU",
+                "fault",
+                "no NVIDIA driver answers, and the recipe asks for GPUs",
+                "install the driver (nvidia-smi must answer), or set rollout.gpus and learner.gpus to 0",
+            )
         return Finding("GPU", "ok", "none; workers with gpus: 0 run on CPUs")
     if build == "cpu":
-        return Finding("GPU", level, f"driver {machine.driver}, but torch is built for cpu and cannot use it",
-                       "a second environment: make setup VENV=.venv-gpu EXTRA=gpu")
+        return Finding(
+            "GPU",
+            level,
+            f"driver {machine.driver}, but torch is built for cpu and cannot use it",
+            "a second environment: make setup VENV=.venv-gpu EXTRA=gpu",
+        )
     if machine.gpu_error or not machine.gpus:
         why = machine.gpu_error or "none is visible"
-        return Finding("GPU", level, f"driver {machine.driver}, torch for {build} finds no GPU: {why}",
-                       f"update the driver to one for {build}, or see what CUDA_VISIBLE_DEVICES hides")
+        return Finding(
+            "GPU",
+            level,
+            f"driver {machine.driver}, torch for {build} finds no GPU: {why}",
+            f"update the driver to one for {build}, or see what CUDA_VISIBLE_DEVICES hides",
+        )
     least = min(gpu.memory for gpu in machine.gpus)
     seen = f"{len(machine.gpus)} × {machine.gpus[0].name}, at least {gib(least)} each, driver {machine.driver}"
     for kind, bytes_ in (needs.gpu_memory if needs else {}).items():
         if bytes_ > least:
-            way = {"learner": "more learner.workers with learner.zero_stage 2 or 3", "rollout": "more rollout.gpus"}[kind]
-            return Finding("GPU", "fault", f"{seen}; a {kind} worker needs {gib(bytes_)} before activations and caches",
-                           f"{way}, a smaller model, or larger GPUs")
+            way = {"learner": "more learner.workers with learner.zero_stage 2 or 3", "rollout": "more rollout.gpus"}[
+                kind
+            ]
+            return Finding(
+                "GPU",
+                "fault",
+                f"{seen}; a {kind} worker needs {gib(bytes_)} before activations and caches",
+                f"{way}, a smaller model, or larger GPUs",
+            )
     return Finding("GPU", "ok", seen)
 
 
@@ -185,8 +230,12 @@ def check_open_files(machine: Machine) -> Finding:
     seen = f"at most {machine.open_files} in a process"
     if machine.open_files >= OPEN_FILES:
         return Finding("open files", "ok", seen)
-    return Finding("open files", "warning", f"{seen}; Ray may lose connections below {OPEN_FILES}",
-                   "ulimit -n 8192 in the shell that starts Ray (LimitNOFILE in systemd, --ulimit nofile with docker)")
+    return Finding(
+        "open files",
+        "warning",
+        f"{seen}; Ray may lose connections below {OPEN_FILES}",
+        "ulimit -n 8192 in the shell that starts Ray (LimitNOFILE in systemd, --ulimit nofile with docker)",
+    )
 
 
 def check_memory(machine: Machine, needs: Footprint | None) -> Finding:
@@ -197,8 +246,12 @@ def check_memory(machine: Machine, needs: Footprint | None) -> Finding:
     seen += f"; the recipe needs about {gib(total)}: {_parts(needs.memory)}"
     if total <= 0.9 * machine.memory:
         return Finding("memory", "ok", seen)
-    return Finding("memory", "fault" if total > machine.memory else "warning", seen,
-                   "fewer rollout.workers or learner.workers, less rollout.kv_cache_gib, or more machines")
+    return Finding(
+        "memory",
+        "fault" if total > machine.memory else "warning",
+        seen,
+        "fewer rollout.workers or learner.workers, less rollout.kv_cache_gib, or more machines",
+    )
 
 
 def check_run_disk(machine: Machine, needs: Footprint | None) -> Finding:
@@ -220,14 +273,20 @@ def check_ray_disk(machine: Machine, needs: Footprint | None) -> Finding:
     seen = f"{disk.path}: {gib(disk.free)} free of {gib(disk.total)}, Ray wants about {gib(need)}"
     advice = "free some, or set RAY_TMPDIR to a larger disk before Ray starts"
     if disk.free < (1 - DISK_FULL) * disk.total:
-        return Finding("disk of Ray", "fault", f"{seen}; Ray stores no objects on a disk over {DISK_FULL:.0%} full", advice)
+        return Finding(
+            "disk of Ray", "fault", f"{seen}; Ray stores no objects on a disk over {DISK_FULL:.0%} full", advice
+        )
     return Finding("disk of Ray", "ok", seen) if need <= disk.free else Finding("disk of Ray", "fault", seen, advice)
 
 
 def check_workers(machine: Machine, needs: Footprint | None) -> Finding:
     if machine.cluster_error:
-        return Finding("workers", "fault", f"the cluster of RAY_ADDRESS cannot be joined: {machine.cluster_error}",
-                       f"start it, or unset RAY_ADDRESS; {TOKEN_ADVICE}")
+        return Finding(
+            "workers",
+            "fault",
+            f"the cluster of RAY_ADDRESS cannot be joined: {machine.cluster_error}",
+            f"start it, or unset RAY_ADDRESS; {TOKEN_ADVICE}",
+        )
     limits = machine.cluster if machine.joins else {"CPU": math.floor(machine.cpus), "GPU": len(machine.gpus)}
     where = "the cluster of RAY_ADDRESS" if machine.joins else "this machine"
     seen = f"{where} has {limits.get('CPU', 0):g} CPUs and {limits.get('GPU', 0):g} GPUs"
@@ -239,8 +298,12 @@ def check_workers(machine: Machine, needs: Footprint | None) -> Finding:
 
 def check_model(needs: Footprint) -> Finding:
     if needs.fault:
-        return Finding("model", "fault", f"{needs.fault}; the sizes above are without its weights",
-                       "set model.path to a Hugging Face folder with safetensors files")
+        return Finding(
+            "model",
+            "fault",
+            f"{needs.fault}; the sizes above are without its weights",
+            "set model.path to a Hugging Face folder with safetensors files",
+        )
     return Finding("model", "ok", f"{gib(needs.weights)} of weights in {needs.recipe.learner.dtype}")
 
 

@@ -9,8 +9,9 @@ from actors.training import GrpoTraining
 from actors.trajectory import ScoredGroup
 
 
-def sort_out(fresh: Sequence[ScoredGroup], training: GrpoTraining, least: int,
-             more: Callable[[int, int], Sequence[ScoredGroup]]) -> tuple[list[ScoredGroup], list[ScoredGroup]]:
+def sort_out(
+    fresh: Sequence[ScoredGroup], training: GrpoTraining, least: int, more: Callable[[int, int], Sequence[ScoredGroup]]
+) -> tuple[list[ScoredGroup], list[ScoredGroup]]:
     """The groups that are trained, and those in which nothing is better than anything else.
 
     Args:

@@ -7,8 +7,13 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-SECTIONS = {"overall": "All tasks", "families": "Families", "frequency": "Findings by frequency", "findings": "Findings",
-            "strata": "Strata"}
+SECTIONS = {
+    "overall": "All tasks",
+    "families": "Families",
+    "frequency": "Findings by frequency",
+    "findings": "Findings",
+    "strata": "Strata",
+}
 MOST_ROWS = 100  # of a table; a set may name hundreds of findings
 
 
@@ -20,8 +25,10 @@ def print_tables(report: Mapping[str, Any]) -> None:
 
     models = report["models"]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 60 + 26 * len(models))
-    console.print(f"{report['count']} tasks of {report['patients']} patients; 95 % intervals from {report['resamples']} "
-                  "resamples of patients")
+    console.print(
+        f"{report['count']} tasks of {report['patients']} patients; 95 % intervals from {report['resamples']} "
+        "resamples of patients"
+    )
     for section, title in SECTIONS.items():
         if section not in models[0]["measures"]:
             continue
@@ -31,8 +38,9 @@ def print_tables(report: Mapping[str, Any]) -> None:
             if before and path[:-1] != before:
                 table.add_section()
             before = path[:-1]
-            cells = [_cell(first)] + [_cell(_at(m["measures"][section], path), _at(m["difference"][section], path))
-                                      for m in models[1:]]
+            cells = [_cell(first)] + [
+                _cell(_at(m["measures"][section], path), _at(m["difference"][section], path)) for m in models[1:]
+            ]
             name = " ".join((*path[:-1], path[-1].replace("_", " ")))
             table.add_row(escape(name), str(first["tasks"]), *cells)
         console.print(table)

@@ -29,8 +29,12 @@ def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) ->
     return chosen
 
 
-def answer(tasks: Sequence[Task], rollouts: RolloutPool, rewards: RewardPool,
-           progress: Callable[[int], None] = lambda done: None) -> list[Result]:
+def answer(
+    tasks: Sequence[Task],
+    rollouts: RolloutPool,
+    rewards: RewardPool,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Result]:
     """The model's most likely answer to each task, with its verdict; none where no worker could make one.
 
     They are asked in parts of twice what the engines hold at once, so that the pool's time limit is that of a part.
@@ -41,12 +45,17 @@ def answer(tasks: Sequence[Task], rollouts: RolloutPool, rewards: RewardPool,
     part = 2 * rollouts.config.max_sequences * rollouts.config.workers
     results: list[Result] = []
     for start in range(0, len(tasks), part):
-        requests = [Request(f"evaluation-{start + i}", task, 1, 0) for i, task in enumerate(tasks[start : start + part])]
+        requests = [
+            Request(f"evaluation-{start + i}", task, 1, 0) for i, task in enumerate(tasks[start : start + part])
+        ]
         answers = rollouts.generate(requests, 0.0)
         verdicts = iter(rewards.score([a for a in answers if not isinstance(a, GivenUp)], evaluation=True))
-        results += [Result(request.task, "", unscored(a.why)) if isinstance(a, GivenUp)
-                    else Result(request.task, a.trajectories[0].text, next(verdicts)[0])
-                    for request, a in zip(requests, answers, strict=True)]
+        results += [
+            Result(request.task, "", unscored(a.why))
+            if isinstance(a, GivenUp)
+            else Result(request.task, a.trajectories[0].text, next(verdicts)[0])
+            for request, a in zip(requests, answers, strict=True)
+        ]
         progress(len(results))
     return results
 

@@ -10,8 +10,10 @@ from typing import Any
 from curriculum.task import Task
 from rewards.parser import parse
 
-RULE = ("For each family, in an order drawn by a hash of the task ids: the first two tasks whose outcome rose, the first "
-        "whose outcome fell, and the first whose outcome did not change.")
+RULE = (
+    "For each family, in an order drawn by a hash of the task ids: the first two tasks whose outcome rose, the first "
+    "whose outcome fell, and the first whose outcome did not change."
+)
 _COUNTS = {1: 2, -1: 1, 0: 1}  # of tasks whose outcome rose, fell, stayed; shown in this order
 _MARKS = {"right": "✓ right", "wrong": "✗ wrong", "fault": "! fault", "unverifiable": "? cannot be verified"}
 
@@ -50,8 +52,9 @@ class Example:
     answers: list[Answer]
 
 
-def choose(before: Mapping[str, Any], after: Mapping[str, Any], tasks: Mapping[str, Task],
-           words: tuple[str, str]) -> dict[str, list[Example]]:
+def choose(
+    before: Mapping[str, Any], after: Mapping[str, Any], tasks: Mapping[str, Task], words: tuple[str, str]
+) -> dict[str, list[Example]]:
     """Family to its examples, chosen by `RULE`; without `before`, the first two tasks of each family.
 
     Args:
@@ -71,11 +74,13 @@ def choose(before: Mapping[str, Any], after: Mapping[str, Any], tasks: Mapping[s
         count = left.setdefault((family, direction), _COUNTS[direction] if before else 2)
         if count:
             left[family, direction] -= 1
-            answers = [answer_of(row, when) for row, when in zip(rows, words[-len(rows):], strict=True)]
+            answers = [answer_of(row, when) for row, when in zip(rows, words[-len(rows) :], strict=True)]
             example = Example(id, task, _change(outcomes[0], outcomes[1]) if before else "", answers)
             chosen.setdefault(family, {}).setdefault(direction, []).append(example)
-    return {family: [example for direction in _COUNTS for example in by_direction.get(direction, [])]
-            for family, by_direction in chosen.items()}
+    return {
+        family: [example for direction in _COUNTS for example in by_direction.get(direction, [])]
+        for family, by_direction in chosen.items()
+    }
 
 
 def _change(was: float, now: float) -> str:
@@ -93,12 +98,20 @@ def answer_of(row: Mapping[str, Any], when: str) -> Answer:
     steps: list[Step] = []
     done = 0
     for pair in parse(text).pairs:
-        if stray := text[done:pair.start].strip():
+        if stray := text[done : pair.start].strip():
             steps.append(Step(stray, None))
         done = pair.end
         if step := judged.get(pair.start):
-            steps.append(Step(pair.think.strip(), pair.answer.strip(), step["judgement"], _MARKS[step["judgement"]], step["score"],
-                              step["why"]))
+            steps.append(
+                Step(
+                    pair.think.strip(),
+                    pair.answer.strip(),
+                    step["judgement"],
+                    _MARKS[step["judgement"]],
+                    step["score"],
+                    step["why"],
+                )
+            )
         else:
             steps.append(Step(pair.think.strip(), pair.answer.strip()))
     if stray := text[done:].strip():

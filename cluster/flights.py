@@ -58,8 +58,10 @@ class Flights:
         flight = self.waiting.popleft()
         groups, why = self._arrived(flight, training, version)
         if len(groups) < (least := self.least(training)):
-            raise RemoteFailure(f"{len(groups)} of {len(flight.requests)} groups are left, {least} are needed; the last was "
-                                f"dropped because: {why}")
+            raise RemoteFailure(
+                f"{len(groups)} of {len(flight.requests)} groups are left, {least} are needed; the last was "
+                f"dropped because: {why}"
+            )
         return groups
 
     def more(self, stage: GrpoStage, step: int, first: int, count: int, version: int) -> list[Group]:
@@ -87,7 +89,10 @@ class Flights:
         self.rollouts.forget()
 
     def state_dict(self) -> list[Any]:
-        return [[flight.step, [[r.group_id, r.task.id, r.count, r.seed] for r in flight.requests]] for flight in self.waiting]
+        return [
+            [flight.step, [[r.group_id, r.task.id, r.count, r.seed] for r in flight.requests]]
+            for flight in self.waiting
+        ]
 
     def load_state_dict(self, state: Sequence[Any], tasks: Mapping[str, Task]) -> None:
         """Asks anew for what was in flight, by the weights that the rollout workers have now."""

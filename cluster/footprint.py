@@ -16,7 +16,9 @@ from .placement import asks_of
 from .recipe import Recipe, Role
 from .worker_memory import GIB, PROCESS_BYTES, has_reference, learner_ram, rank_state, rollout_ram, shards_of, width_of
 
-VERSIONS_IN_FLIGHT = 3  # the store keeps two versions, or one and what has come of the next; a worker may still read a third
+VERSIONS_IN_FLIGHT = (
+    3  # the store keeps two versions, or one and what has come of the next; a worker may still read a third
+)
 PHANTOM_BYTES = 9_500  # a drawn film of 112 × 112 pixels as PNG, and its questions
 STEP_BYTES = 1_000  # metrics and TensorBoard
 GROUP_BYTES = 250  # two lines of the ledger
@@ -53,8 +55,14 @@ def footprint(recipe: Recipe) -> Footprint:
     except UserError as error:
         fault = str(error)
     width = width_of(recipe.learner.dtype)
-    return Footprint(recipe, fault, weights=count * width, files=_files(recipe, count, trained, width),
-                     memory=_memory(recipe, count, trained), gpu_memory=_gpu_memory(recipe, count, trained))
+    return Footprint(
+        recipe,
+        fault,
+        weights=count * width,
+        files=_files(recipe, count, trained, width),
+        memory=_memory(recipe, count, trained),
+        gpu_memory=_gpu_memory(recipe, count, trained),
+    )
 
 
 def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | None:
@@ -66,9 +74,11 @@ def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | Non
         total, limit = math.fsum(needs.values()), limits.get(resource, 0.0)
         if total > limit + 1e-9:
             worst = max(asks, key=lambda ask: needs[ask])
-            return (f"{worst.kind}.workers: {worst.workers} × {getattr(worst, field):g} {resource} is more than this cluster can "
-                    f"have: all workers together need {total:g} {resource}, it has at most {limit:g}; "
-                    f"lower {worst.kind}.workers or {worst.kind}.{field}")
+            return (
+                f"{worst.kind}.workers: {worst.workers} × {getattr(worst, field):g} {resource} is more than this cluster can "
+                f"have: all workers together need {total:g} {resource}, it has at most {limit:g}; "
+                f"lower {worst.kind}.workers or {worst.kind}.{field}"
+            )
     return None
 
 
@@ -81,14 +91,19 @@ def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, in
     films = recipe.data.phantoms
     answers = 2 * len(recipe.stages) * len(recipe.asked) * recipe.evaluation.test_per_family
     steps = sum(stage.gate.max_steps for stage in recipe.stages)
-    groups = sum(stage.gate.max_steps * stage.training.tasks_per_step for stage in recipe.stages if stage.kind == "grpo")
+    groups = sum(
+        stage.gate.max_steps * stage.training.tasks_per_step for stage in recipe.stages if stage.kind == "grpo"
+    )
     response = 600 + 6 * recipe.rollout.max_response_tokens
     return {
         "data": PHANTOM_BYTES * (films.train + films.val + films.test) if films else 0,
         # A new one stands before the oldest goes.
         "checkpoints": 0 if recipe.checkpoint.storage else commit * (recipe.checkpoint.keep + 1),
         "models": count * (width + (4 if recipe.model.tiny else 0)),
-        "logs": answers * response + steps * (STEP_BYTES + recipe.log_trajectories * 2 * response) + groups * GROUP_BYTES}
+        "logs": answers * response
+        + steps * (STEP_BYTES + recipe.log_trajectories * 2 * response)
+        + groups * GROUP_BYTES,
+    }
 
 
 def services_ram(recipe: Recipe, count: int) -> float:
@@ -98,10 +113,12 @@ def services_ram(recipe: Recipe, count: int) -> float:
 
 def _memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     rollout, learner = recipe.rollout, recipe.learner
-    return {"rollout workers": rollout.workers * rollout_ram(recipe, count),
-            "learner workers": learner.workers * learner_ram(recipe, count, trained),
-            "reward workers": recipe.reward.workers * PROCESS_BYTES["reward"],
-            "Ray and the run": services_ram(recipe, count)}
+    return {
+        "rollout workers": rollout.workers * rollout_ram(recipe, count),
+        "learner workers": learner.workers * learner_ram(recipe, count, trained),
+        "reward workers": recipe.reward.workers * PROCESS_BYTES["reward"],
+        "Ray and the run": services_ram(recipe, count),
+    }
 
 
 def _gpu_memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:

@@ -17,12 +17,16 @@ class Guard(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    measure: Measure = Field(description="flat_groups: share of groups whose rewards are all equal; entropy, in nats a token; "
-                             "format: share of sound responses; kl, from the reference; truncated: share cut off; response_tokens")
+    measure: Measure = Field(
+        description="flat_groups: share of groups whose rewards are all equal; entropy, in nats a token; "
+        "format: share of sound responses; kl, from the reference; truncated: share cut off; response_tokens"
+    )
     above: float | None = None
     below: float | None = None
     steps: PositiveInt = Field(5, description="in a row, before anything is done")
-    then: Action = Field("warn", description="roll_back: to the last commit before it began, and a tenth of the learning rate")
+    then: Action = Field(
+        "warn", description="roll_back: to the last commit before it began, and a tenth of the learning rate"
+    )
 
     @model_validator(mode="after")
     def _one_limit(self) -> "Guard":
@@ -34,8 +38,13 @@ class Guard(BaseModel):
         return value > self.above if self.above is not None else value < self.below
 
 
-DEFAULT = (Guard(measure="flat_groups", above=0.95), Guard(measure="entropy", below=0.002), Guard(measure="format", below=0.5),
-           Guard(measure="kl", above=5), Guard(measure="truncated", above=0.5))
+DEFAULT = (
+    Guard(measure="flat_groups", above=0.95),
+    Guard(measure="entropy", below=0.002),
+    Guard(measure="format", below=0.5),
+    Guard(measure="kl", above=5),
+    Guard(measure="truncated", above=0.5),
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,13 @@ class Guards:
             self.bad[number] = self.bad[number] + 1 if value is not None and guard.is_bad(value) else 0
             if self.bad[number] == guard.steps:
                 limit = f"above {guard.above:g}" if guard.above is not None else f"below {guard.below:g}"
-                alarms.append(Alarm(guard.then, f"{guard.measure} {value:.3g} is {limit}, {guard.steps} steps in a row",
-                                    step - guard.steps + 1))
+                alarms.append(
+                    Alarm(
+                        guard.then,
+                        f"{guard.measure} {value:.3g} is {limit}, {guard.steps} steps in a row",
+                        step - guard.steps + 1,
+                    )
+                )
         return alarms
 
     def reset(self) -> None:

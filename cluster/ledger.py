@@ -24,7 +24,11 @@ class Ledger:
         path: the event log, JSON lines, to which is only ever added; `committed_events` reads it.
     """
 
-    EMPTY = {"counts": {"issued": 0, "trained": 0, "dropped": 0}, "in_flight": [], "bytes": 0}  # the state at the beginning
+    EMPTY = {
+        "counts": {"issued": 0, "trained": 0, "dropped": 0},
+        "in_flight": [],
+        "bytes": 0,
+    }  # the state at the beginning
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,8 +40,15 @@ class Ledger:
         if request.group_id in self.in_flight:
             raise LedgerError(f"group {request.group_id} was issued twice")
         self.in_flight.add(request.group_id)
-        self._write("issued", request.group_id, task=request.task.id, pass_number=pass_number, seed=request.seed,
-                    stage=stage, step=step)
+        self._write(
+            "issued",
+            request.group_id,
+            task=request.task.id,
+            pass_number=pass_number,
+            seed=request.seed,
+            stage=stage,
+            step=step,
+        )
 
     def train(self, group_id: str, version: int) -> None:
         """The group went into the update that made `version`."""
@@ -50,8 +61,10 @@ class Ledger:
         """Raises LedgerError where the identity does not hold; writes the events through to the file."""
         counts = self.counts
         if counts["issued"] != counts["trained"] + counts["dropped"] + len(self.in_flight):
-            raise LedgerError(f"issued {counts['issued']} ≠ trained {counts['trained']} + dropped {counts['dropped']} "
-                              f"+ in flight {len(self.in_flight)}")
+            raise LedgerError(
+                f"issued {counts['issued']} ≠ trained {counts['trained']} + dropped {counts['dropped']} "
+                f"+ in flight {len(self.in_flight)}"
+            )
         self._file.flush()
 
     def totals(self) -> dict[str, int]:

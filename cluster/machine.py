@@ -16,7 +16,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = ("torch", "torchvision", "transformers", "peft", "ray", "deepspeed", "vllm")  # each imports what stands before it
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "peft",
+    "ray",
+    "deepspeed",
+    "vllm",
+)  # each imports what stands before it
 IMPORT_SECONDS = 300
 CODE = Path(__file__).parents[1]
 
@@ -97,12 +105,21 @@ def measure(root: Path) -> Machine:
     answers = probe([*PACKAGES, *(["cluster"] if names_cluster() else [])], IMPORT_SECONDS)
     cluster = answers.get("cluster", {})
     return Machine(
-        python=sys.version_info[:2], packages=_packages(answers), tools=_tools(), driver=gpu_driver(),
-        gpus=tuple(Gpu(**gpu) for gpu in answers["torch"].get("gpus", ())), gpu_error=answers["torch"].get("gpu_error"),
-        cpus=usable_cpus(), memory=usable_memory(), shm=disk(Path("/dev/shm")),
-        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1], run_disk=disk(root),
+        python=sys.version_info[:2],
+        packages=_packages(answers),
+        tools=_tools(),
+        driver=gpu_driver(),
+        gpus=tuple(Gpu(**gpu) for gpu in answers["torch"].get("gpus", ())),
+        gpu_error=answers["torch"].get("gpu_error"),
+        cpus=usable_cpus(),
+        memory=usable_memory(),
+        shm=disk(Path("/dev/shm")),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        run_disk=disk(root),
         ray_disk=disk(Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray"),
-        cluster=cluster.get("limits"), cluster_error=cluster.get("error"))
+        cluster=cluster.get("limits"),
+        cluster_error=cluster.get("error"),
+    )
 
 
 def names_cluster() -> bool:
@@ -122,8 +139,13 @@ def probe(names: Sequence[str], seconds: float) -> dict[str, dict]:
         # -P: no folder of the user's is searched, where a file may have a package's name.
         command = [sys.executable, "-P", "-m", "cluster.probe", *rest]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds,
-                                  env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"})
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
+            )
             out, fault = done.stdout, {"error": f"it ended the process with {_how(done.returncode)}"}
         except subprocess.TimeoutExpired as error:
             out, fault = (error.stdout or b"").decode(), {"error": f"no end within {seconds:g} s", "late": True}
@@ -189,8 +211,12 @@ def _tools() -> dict[str, bool]:
 
 def gpu_driver() -> str | None:
     try:
-        done = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
-                              capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.split()[0] if done.returncode == 0 and done.stdout.split() else None

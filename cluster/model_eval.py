@@ -112,7 +112,9 @@ def find_tasks(path: Path, split: str) -> Asked:
 def find_scorer(folder: Path, layer: int | None) -> BertScorer:
     """Raises UserError where the folder holds no encoder."""
     if not (folder / "config.json").is_file():
-        raise UserError(f"--bertscore-model {folder}: it has no config.json; a Hugging Face folder of an encoder is needed")
+        raise UserError(
+            f"--bertscore-model {folder}: it has no config.json; a Hugging Face folder of an encoder is needed"
+        )
     try:
         return BertScorer(folder, layer)
     except (OSError, ValueError) as error:
@@ -148,8 +150,9 @@ def answering(subject: Subject, images: int) -> Iterator[Ask]:
         rewards.stop()
 
 
-def evaluate(subjects: Sequence[Subject], asked: Asked, say: Say, answers: Path | None = None,
-             scorer: BertScorer | None = None) -> dict[str, Any]:
+def evaluate(
+    subjects: Sequence[Subject], asked: Asked, say: Say, answers: Path | None = None, scorer: BertScorer | None = None
+) -> dict[str, Any]:
     """Lets every model answer every task, one model after the other.
 
     Args:
@@ -184,16 +187,31 @@ def evaluate(subjects: Sequence[Subject], asked: Asked, say: Say, answers: Path 
 def report(subjects: Sequence[Subject], scores: Sequence[Scores], asked: Asked) -> dict[str, Any]:
     """Scores as a JSON tree: measures of each model, and differences of each to the first."""
     first = scores[0]
-    models = [{"name": subject.name, "model": str(subject.folder), "settings": subject.settings,
-               "measures": _tree(own.intervals(), own)} for subject, own in zip(subjects, scores, strict=True)]
+    models = [
+        {
+            "name": subject.name,
+            "model": str(subject.folder),
+            "settings": subject.settings,
+            "measures": _tree(own.intervals(), own),
+        }
+        for subject, own in zip(subjects, scores, strict=True)
+    ]
     for model, own in zip(models[1:], scores[1:], strict=True):
         model["difference"] = _tree(own.differences(first), own)
     gold = [path[1] for path in first.paths if path[0] == "findings" and path[2] == "recall"]
     shares = {name: asked.shares.get(name, 0.0) for name in gold} if asked.shares else {}
-    return {"count": len(first.ids), "patients": int(first.units.max()) + 1, "resamples": RESAMPLES,
-            "frequency": {"head_above": HEAD, "tail_below": TAIL, "train_share": shares,
-                          "group": {name: frequency_group(share) for name, share in shares.items()}},
-            "models": models}
+    return {
+        "count": len(first.ids),
+        "patients": int(first.units.max()) + 1,
+        "resamples": RESAMPLES,
+        "frequency": {
+            "head_above": HEAD,
+            "tail_below": TAIL,
+            "train_share": shares,
+            "group": {name: frequency_group(share) for name, share in shares.items()},
+        },
+        "models": models,
+    }
 
 
 def _tree(intervals: Mapping[tuple[str, ...], Interval], scores: Scores) -> dict[str, Any]:
@@ -205,8 +223,13 @@ def _tree(intervals: Mapping[tuple[str, ...], Interval], scores: Scores) -> dict
         for key in path[:-1]:
             node = node.setdefault(key, {})
         sure = patients >= MIN_PATIENTS
-        node[path[-1]] = {"value": value, "low": low if sure else None, "high": high if sure else None,
-                          "tasks": len(tasks), "patients": patients}
+        node[path[-1]] = {
+            "value": value,
+            "low": low if sure else None,
+            "high": high if sure else None,
+            "tasks": len(tasks),
+            "patients": patients,
+        }
     return tree
 
 

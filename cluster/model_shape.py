@@ -134,13 +134,26 @@ def _read(folder: Path) -> ModelShape:
     family, config = _family(path), _configuration(path)
     text = config.get_text_config()
     heads = text.num_attention_heads
-    language = Tower(text.num_hidden_layers, text.hidden_size, text.intermediate_size, heads,
-                     getattr(text, "num_key_value_heads", None) or heads,
-                     getattr(text, "head_dim", None) or text.hidden_size // heads)
+    language = Tower(
+        text.num_hidden_layers,
+        text.hidden_size,
+        text.intermediate_size,
+        heads,
+        getattr(text, "num_key_value_heads", None) or heads,
+        getattr(text, "head_dim", None) or text.hidden_size // heads,
+    )
     vision, patches, image_tokens = _seeing(folder, config) if family.sees else (BLIND, 1, 0)
     parameters = _in_files(folder) or _count(family, config)
-    return ModelShape(language, vision, text.vocab_size, bool(config.tie_word_embeddings), patches, image_tokens, parameters,
-                      parameters)
+    return ModelShape(
+        language,
+        vision,
+        text.vocab_size,
+        bool(config.tie_word_embeddings),
+        patches,
+        image_tokens,
+        parameters,
+        parameters,
+    )
 
 
 def _family(path: Path) -> Family:
@@ -157,7 +170,9 @@ def _configuration(path: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(path.parent, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - its checks raise what they like
-        raise UserError(f"model.path: {path} is no configuration of a model ({' '.join(str(error).split()):.300})") from error
+        raise UserError(
+            f"model.path: {path} is no configuration of a model ({' '.join(str(error).split()):.300})"
+        ) from error
 
 
 def _count(family: Family, config: Any) -> int:
@@ -172,20 +187,36 @@ def _seeing(folder: Path, config: Any) -> tuple[Tower, int, int | None]:
     """The vision tower, patches that become one token, and tokens of the largest image."""
     part = config.vision_config
     width, eyes = getattr(part, "embed_dim", part.hidden_size), part.num_attention_heads
-    tower = Tower(getattr(part, "depth", 0) or part.num_hidden_layers, width,
-                  getattr(part, "intermediate_size", None) or int(width * part.mlp_ratio), eyes, eyes, width // eyes)
+    tower = Tower(
+        getattr(part, "depth", 0) or part.num_hidden_layers,
+        width,
+        getattr(part, "intermediate_size", None) or int(width * part.mlp_ratio),
+        eyes,
+        eyes,
+        width // eyes,
+    )
     if hasattr(part, "spatial_merge_size"):  # Qwen: as many tokens as its pixels ask for
         side = part.patch_size * part.spatial_merge_size
-        pixels = _of_processor(folder, lambda films: films.get("max_pixels") or (films.get("size") or {}).get("longest_edge"))
+        pixels = _of_processor(
+            folder, lambda films: films.get("max_pixels") or (films.get("size") or {}).get("longest_edge")
+        )
         return tower, part.spatial_merge_size**2, pixels and int(pixels) // side**2
     side = part.image_size // part.patch_size
     if hasattr(config, "mm_tokens_per_image"):  # Gemma: every image is one square
         return tower, side**2 // config.mm_tokens_per_image, config.mm_tokens_per_image
     if hasattr(config, "scale_factor"):  # Idefics: the image in tiles, and once as a whole
-        tiles = _of_processor(folder, lambda films: -(-films["size"]["longest_edge"] // films["max_image_size"]["longest_edge"]))
+        tiles = _of_processor(
+            folder, lambda films: -(-films["size"]["longest_edge"] // films["max_image_size"]["longest_edge"])
+        )
         return tower, config.scale_factor**2, tiles and (tiles**2 + 1) * (side // config.scale_factor) ** 2
-    return tower, 1, max(_any_resolution(side, height // part.image_size, width // part.image_size)
-                         for height, width in config.image_grid_pinpoints)
+    return (
+        tower,
+        1,
+        max(
+            _any_resolution(side, height // part.image_size, width // part.image_size)
+            for height, width in config.image_grid_pinpoints
+        ),
+    )
 
 
 def _any_resolution(side: int, rows: int, columns: int) -> int:

@@ -50,8 +50,10 @@ def find_nodes(described: Sequence[str]) -> tuple[str, list[Node]]:
     if names_cluster():
         answer = probe(["nodes"], IMPORT_SECONDS)["nodes"]
         if "error" in answer:
-            raise UserError(f"the cluster of RAY_ADDRESS={os.environ['RAY_ADDRESS']} cannot be joined: {answer['error']}; "
-                            f"{TOKEN_ADVICE}; --cluster describes one that is not there")
+            raise UserError(
+                f"the cluster of RAY_ADDRESS={os.environ['RAY_ADDRESS']} cannot be joined: {answer['error']}; "
+                f"{TOKEN_ADVICE}; --cluster describes one that is not there"
+            )
         return "the cluster of RAY_ADDRESS", nodes_of(answer["nodes"], answer["groups"])
     return "this machine", [this_machine()]
 
@@ -67,12 +69,20 @@ def parse_nodes(described: Sequence[str]) -> list[Node]:
             raise UserError(f"--cluster {text}: is no description of nodes; it is written {FORM}")
         count, gpus, size = int(found[1]), int(found[2]), float(found[3] or 0)
         if bool(gpus) != bool(size):
-            raise UserError(f"--cluster {text}: {'the GiB of a GPU are missing' if gpus else 'there is no GPU to have GiB'}; "
-                            f"it is written {FORM}")
+            raise UserError(
+                f"--cluster {text}: {'the GiB of a GPU are missing' if gpus else 'there is no GPU to have GiB'}; "
+                f"it is written {FORM}"
+            )
         numbers = {name: _number(text, name, value) for name, value in values.items()}
         ram = numbers.get("ram")
-        node = Node("", numbers.get("cpus", math.inf), gpus, size * GIB if gpus else None, ram * GIB if ram else None,
-                    numbers.get("learner", 0))
+        node = Node(
+            "",
+            numbers.get("cpus", math.inf),
+            gpus,
+            size * GIB if gpus else None,
+            ram * GIB if ram else None,
+            numbers.get("learner", 0),
+        )
         nodes += [replace(node, name=f"node {len(nodes) + i + 1}") for i in range(count)]
     return nodes
 
@@ -83,8 +93,14 @@ def nodes_of(nodes: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, A
     A node that is there counts as one of the first group that offers the same CPUs and GPUs.
     """
     names = [node["name"] for node in nodes]  # of one machine several may be called alike
-    found = [_node(f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name, node["resources"], node["gpu_bytes"])
-             for place, (name, node) in enumerate(zip(names, nodes))]
+    found = [
+        _node(
+            f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name,
+            node["resources"],
+            node["gpu_bytes"],
+        )
+        for place, (name, node) in enumerate(zip(names, nodes))
+    ]
     there = [(node.cpus, node.gpus) for node in found]
     for group in groups:
         like = _node(group["name"], group["resources"], None)
@@ -102,14 +118,25 @@ def nodes_of(nodes: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, A
 def this_machine() -> Node:
     """GPUs as torch sees them, which takes its import; only where a driver is there."""
     gpus = probe(["torch"], IMPORT_SECONDS)["torch"].get("gpus", []) if gpu_driver() else []
-    return Node("this machine", float(math.floor(usable_cpus())), len(gpus), min((gpu["memory"] for gpu in gpus), default=None),
-                usable_memory())
+    return Node(
+        "this machine",
+        float(math.floor(usable_cpus())),
+        len(gpus),
+        min((gpu["memory"] for gpu in gpus), default=None),
+        usable_memory(),
+    )
 
 
 def _node(name: str, resources: Mapping[str, float], gpu_bytes: float | None) -> Node:
     ram = resources.get("memory", 0) + resources.get("object_store_memory", 0)
-    return Node(name, float(resources.get("CPU", 0)), int(resources.get("GPU", 0)), gpu_bytes, ram or None,
-                resources.get("learner", 0))
+    return Node(
+        name,
+        float(resources.get("CPU", 0)),
+        int(resources.get("GPU", 0)),
+        gpu_bytes,
+        ram or None,
+        resources.get("learner", 0),
+    )
 
 
 def _number(text: str, name: str, value: str) -> float:

@@ -45,5 +45,11 @@ def thumbnail(path: str | Path, size: int = 256) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(loader=PackageLoader("cluster"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                       keep_trailing_newline=True, autoescape=select_autoescape(("html.j2",)))
+    return Environment(
+        loader=PackageLoader("cluster"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=select_autoescape(("html.j2",)),
+    )

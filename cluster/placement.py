@@ -25,7 +25,9 @@ class Ask:
     @property
     def bundle(self) -> dict[str, float]:
         """What one worker asks for, in Ray's words."""
-        return {name: count for name, count in (("CPU", self.cpus), ("GPU", self.gpus), ("learner", self.learner)) if count}
+        return {
+            name: count for name, count in (("CPU", self.cpus), ("GPU", self.gpus), ("learner", self.learner)) if count
+        }
 
 
 def asks_of(roles: Mapping[str, Role], learner: bool) -> list[Ask]:
@@ -34,8 +36,16 @@ def asks_of(roles: Mapping[str, Role], learner: bool) -> list[Ask]:
     Args:
         learner: whether some node offers the resource of this name; then each rank wants one.
     """
-    return [Ask(kind, getattr(part, "fewest", part.workers), part.cpus, getattr(part, "gpus", 0),
-                float(learner and kind == "learner")) for kind, part in roles.items()]
+    return [
+        Ask(
+            kind,
+            getattr(part, "fewest", part.workers),
+            part.cpus,
+            getattr(part, "gpus", 0),
+            float(learner and kind == "learner"),
+        )
+        for kind, part in roles.items()
+    ]
 
 
 @dataclass

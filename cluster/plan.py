@@ -65,14 +65,27 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
     asks = asks_of(recipe.roles, any(node.learner for node in nodes))
     limits = {ask.kind: _limit(recipe, ask, nodes) for ask in asks}
     size = _gpu_size(asks[0], nodes)
-    memory = {"rollout": rollout_memory(recipe, shape, size), "learner": learner_memory(recipe, shape), "reward": reward_memory()}
+    memory = {
+        "rollout": rollout_memory(recipe, shape, size),
+        "learner": learner_memory(recipe, shape),
+        "reward": reward_memory(),
+    }
     placement = place(asks, nodes)
     services = services_ram(recipe, shape.parameters)
-    faults = [*_crowded(asks, placement), *_rollout_faults(recipe, shape, memory["rollout"], limits["rollout"]),
-              *_learner_faults(memory["learner"], limits["learner"]), *_full_nodes(placement, memory, services)]
+    faults = [
+        *_crowded(asks, placement),
+        *_rollout_faults(recipe, shape, memory["rollout"], limits["rollout"]),
+        *_learner_faults(memory["learner"], limits["learner"]),
+        *_full_nodes(placement, memory, services),
+    ]
     unknown = [ask.kind for ask in asks if ask.gpus and limits[ask.kind] is None and ask.kind not in placement.left]
-    notes = [f"the GPUs' memory is not known, so that of {' and '.join(unknown)} workers is not judged; --cluster can say it"
-             ] if unknown else []
+    notes = (
+        [
+            f"the GPUs' memory is not known, so that of {' and '.join(unknown)} workers is not judged; --cluster can say it"
+        ]
+        if unknown
+        else []
+    )
     if recipe.rollout.max and recipe.rollout.max > recipe.rollout.workers:
         notes.append(f"rollout workers may grow to {recipe.rollout.max}; this is for {recipe.rollout.workers}")
     notes += _slow_adapters(recipe)
@@ -86,8 +99,11 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
 
 def _slow_adapters(recipe: Recipe) -> list[str]:
     slow = [stage for stage in recipe.stages if recipe.learner.lora and stage.training.lr < SLOW_FOR_ADAPTERS]
-    return [f"stages.{stage.name}.training.lr: {stage.training.lr:g} is a rate for whole weights; adapters (learner.lora) commonly "
-            "need about ten times as much" for stage in slow]
+    return [
+        f"stages.{stage.name}.training.lr: {stage.training.lr:g} is a rate for whole weights; adapters (learner.lora) commonly "
+        "need about ten times as much"
+        for stage in slow
+    ]
 
 
 def wants(ask: Ask) -> str:
@@ -102,13 +118,19 @@ def _check_gpus(recipe: Recipe, shape: ModelShape) -> None:
         if gpus > 1 and gpus != int(gpus):
             raise UserError(f"{name}.gpus: {gpus:g}: Ray gives a worker whole GPUs, or a part of one")
     if recipe.learner.gpus > 1:
-        raise UserError(f"learner.gpus: {recipe.learner.gpus:g}: a rank works on one GPU; for more GPUs raise learner.workers")
+        raise UserError(
+            f"learner.gpus: {recipe.learner.gpus:g}: a rank works on one GPU; for more GPUs raise learner.workers"
+        )
     if shape.text.heads % shards_of(recipe):
-        raise UserError(f"rollout.gpus: {recipe.rollout.gpus:g}: the model's {shape.text.heads} heads cannot be shared out "
-                        "evenly among so many GPUs")
+        raise UserError(
+            f"rollout.gpus: {recipe.rollout.gpus:g}: the model's {shape.text.heads} heads cannot be shared out "
+            "evenly among so many GPUs"
+        )
     if recipe.rollout.max_response_tokens >= recipe.rollout.max_model_tokens:
-        raise UserError(f"rollout.max_model_tokens: {recipe.rollout.max_model_tokens} leaves nothing to a prompt beside "
-                        f"rollout.max_response_tokens: {recipe.rollout.max_response_tokens}")
+        raise UserError(
+            f"rollout.max_model_tokens: {recipe.rollout.max_model_tokens} leaves nothing to a prompt beside "
+            f"rollout.max_response_tokens: {recipe.rollout.max_response_tokens}"
+        )
 
 
 def _gpu_size(ask: Ask, nodes: Sequence[Node]) -> float | None:
@@ -127,8 +149,13 @@ def _limit(recipe: Recipe, ask: Ask, nodes: Sequence[Node]) -> float | None:
 
 
 def _crowded(asks: Sequence[Ask], placement: Placement) -> list[Fault]:
-    return [Fault(ask.kind, "nodes", f"{left} of {ask.workers} {ask.kind} workers find no node with {wants(ask)} free", left)
-            for ask in asks if (left := placement.left.get(ask.kind))]
+    return [
+        Fault(
+            ask.kind, "nodes", f"{left} of {ask.workers} {ask.kind} workers find no node with {wants(ask)} free", left
+        )
+        for ask in asks
+        if (left := placement.left.get(ask.kind))
+    ]
 
 
 def _rollout_faults(recipe: Recipe, shape: ModelShape, memory: Memory, limit: float | None) -> list[Fault]:
@@ -142,8 +169,10 @@ def _rollout_faults(recipe: Recipe, shape: ModelShape, memory: Memory, limit: fl
         tokens = recipe.rollout.max_model_tokens
         text = f"a sequence of {tokens:,} tokens takes {gib(one)} of KV cache, an engine has {gib(limit)}"
     else:
-        text = (f"an engine needs {gib(fixed)} of each GPU, and {gib(one)} for the KV cache of one sequence; it may take "
-                f"{gib(limit)}")
+        text = (
+            f"an engine needs {gib(fixed)} of each GPU, and {gib(one)} for the KV cache of one sequence; it may take "
+            f"{gib(limit)}"
+        )
     return [Fault("rollout", "memory", text, fixed + one - limit)]
 
 
@@ -170,9 +199,13 @@ def _full_nodes(placement: Placement, memory: Mapping[str, Memory], services: fl
         room -= services if seat is roomiest else 0
         if room < 0:
             kinds = {kind: count * memory[kind].ram for kind, count in seat.holds.items()}
-            parts = {**{f"{seat.holds[kind]} {kind}": size for kind, size in kinds.items()},
-                     **({"Ray and the run": services} if seat is roomiest else {})}
-            text = (f"{seat.node.name}: has {gib(seat.node.ram)} of RAM and would need {gib(seat.node.ram - room)} "
-                    f"({', '.join(f'{name} {gib(size)}' for name, size in parts.items())})")
+            parts = {
+                **{f"{seat.holds[kind]} {kind}": size for kind, size in kinds.items()},
+                **({"Ray and the run": services} if seat is roomiest else {}),
+            }
+            text = (
+                f"{seat.node.name}: has {gib(seat.node.ram)} of RAM and would need {gib(seat.node.ram - room)} "
+                f"({', '.join(f'{name} {gib(size)}' for name, size in parts.items())})"
+            )
             faults.append(Fault(max(kinds, key=lambda kind: kinds[kind]) if kinds else "rollout", "RAM", text, -room))
     return faults

@@ -16,7 +16,15 @@ from .worker_memory import GIB, sequence_bytes
 
 Settings = dict[str, Any]
 Lever = Callable[[Recipe, Plan, Fault], Settings]
-LEAST_RESPONSE, LEAST_PROMPT, LEAST_SEQUENCES, MOST_GPU_MEMORY, MOST_RANKS, LEAST_CPUS, PULLS = 64, 1024, 16, 0.95, 64, 0.1, 6
+LEAST_RESPONSE, LEAST_PROMPT, LEAST_SEQUENCES, MOST_GPU_MEMORY, MOST_RANKS, LEAST_CPUS, PULLS = (
+    64,
+    1024,
+    16,
+    0.95,
+    64,
+    0.1,
+    6,
+)
 ORDER = ("nodes", "RAM", "memory")  # in which faults are mended
 
 
@@ -107,8 +115,9 @@ def _pull(plan: Plan, lever: Lever, fault: Fault) -> tuple[Settings, Plan] | Non
 def _better(tried: Plan, plan: Plan, fault: Fault) -> bool:
     first = ORDER.index(fault.about)
     settled = [other for other in tried.faults if ORDER.index(other.about) <= first]
-    return (_excess(tried, fault) < _excess(plan, fault) - 1e-9
-            and all(_excess(tried, other) <= _excess(plan, other) + 1e-9 for other in settled))
+    return _excess(tried, fault) < _excess(plan, fault) - 1e-9 and all(
+        _excess(tried, other) <= _excess(plan, other) + 1e-9 for other in settled
+    )
 
 
 def _alternatives(plan: Plan, fault: Fault) -> list[Alternative]:
@@ -135,8 +144,11 @@ def _need(plan: Plan, fault: Fault) -> float:
 
 def _excess(plan: Plan, fault: Fault) -> float:
     """Of all workers together where they share what lacks; of a GPU each kind has its own."""
-    return sum(other.excess for other in plan.faults
-               if other.about == fault.about and (fault.about != "memory" or other.kind == fault.kind))
+    return sum(
+        other.excess
+        for other in plan.faults
+        if other.about == fault.about and (fault.about != "memory" or other.kind == fault.kind)
+    )
 
 
 # -- levers: the next step of a change, {} where there is none -----------------------------------------------------------
@@ -175,11 +187,17 @@ def _more_ranks(recipe: Recipe, _: Plan, __: Fault) -> Settings:
 
 def _learner_width(recipe: Recipe, _: Plan, __: Fault) -> Settings:
     learner = recipe.learner
-    return {"learner.dtype": "bfloat16", "learner.zero_stage": max(1, learner.zero_stage)} if learner.dtype == "float32" else {}
+    return (
+        {"learner.dtype": "bfloat16", "learner.zero_stage": max(1, learner.zero_stage)}
+        if learner.dtype == "float32"
+        else {}
+    )
 
 
 def _no_reference(recipe: Recipe, _: Plan, __: Fault) -> Settings:
-    return {f"stages.{stage.name}.training.kl": 0.0 for stage in recipe.stages if stage.kind == "grpo" and stage.training.kl}
+    return {
+        f"stages.{stage.name}.training.kl": 0.0 for stage in recipe.stages if stage.kind == "grpo" and stage.training.kl
+    }
 
 
 def _shorter_prompts(recipe: Recipe, _: Plan, __: Fault) -> Settings:
@@ -198,7 +216,8 @@ def _shorter(recipe: Recipe, _: Plan, __: Fault) -> Settings:
 def _length(recipe: Recipe, response: int, whole: int) -> Settings:
     one = recipe.learner.micro_batch_tokens == recipe.rollout.max_model_tokens  # a micro-batch of one sample stays one
     return {"rollout.max_response_tokens": response, "rollout.max_model_tokens": whole} | (
-        {"learner.micro_batch_tokens": whole} if one else {})
+        {"learner.micro_batch_tokens": whole} if one else {}
+    )
 
 
 def _batched(recipe: Recipe, _: Plan, __: Fault) -> Settings:
@@ -236,7 +255,10 @@ def _less_cache(recipe: Recipe, plan: Plan, _: Fault) -> Settings:
 
 def _fewer(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
     kind, part = fault.kind, recipe.roles[fault.kind]
-    workers, key = getattr(part, "fewest", part.workers), "min_workers" if getattr(part, "min_workers", None) else "workers"
+    workers, key = (
+        getattr(part, "fewest", part.workers),
+        "min_workers" if getattr(part, "min_workers", None) else "workers",
+    )
     fewer = max(1, workers - (int(fault.excess) if fault.about == "nodes" else 1))
     least = {f"{kind}.min": fewer} if (getattr(part, "min", None) or 0) > fewer else {}
     return {f"{kind}.{key}": fewer} | least if fewer < workers else {}
@@ -265,11 +287,31 @@ def _fewer_gpus(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
 CROWDED = (_fewer_rollout_cpus, _fewer_rollouts, _fewer, _fewer_cpus)
 FULL = (_less_cache, _micro_batch, _fewer_rollouts, _fewer)
 LEVERS: dict[tuple[str, str], Sequence[Lever]] = {
-    ("rollout", "memory"): (_more_cache, _batched, _fewer_sequences, _more_of_gpu, _more_shards, _rollout_width, _shorter_prompts,
-                            _shorter),
-    ("learner", "memory"): (_zero_stage, _micro_batch, _checkpointing, _more_ranks, _offload, _learner_width, _no_reference,
-                            _shorter_prompts, _shorter),
+    ("rollout", "memory"): (
+        _more_cache,
+        _batched,
+        _fewer_sequences,
+        _more_of_gpu,
+        _more_shards,
+        _rollout_width,
+        _shorter_prompts,
+        _shorter,
+    ),
+    ("learner", "memory"): (
+        _zero_stage,
+        _micro_batch,
+        _checkpointing,
+        _more_ranks,
+        _offload,
+        _learner_width,
+        _no_reference,
+        _shorter_prompts,
+        _shorter,
+    ),
     ("rollout", "nodes"): (_fewer, _fewer_gpus, _fewer_cpus),
-    ("learner", "nodes"): CROWDED, ("reward", "nodes"): CROWDED,
-    ("rollout", "RAM"): FULL, ("learner", "RAM"): FULL, ("reward", "RAM"): FULL,
+    ("learner", "nodes"): CROWDED,
+    ("reward", "nodes"): CROWDED,
+    ("rollout", "RAM"): FULL,
+    ("learner", "RAM"): FULL,
+    ("reward", "RAM"): FULL,
 }

@@ -73,7 +73,9 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
 def token_budget(recipe: Recipe) -> TokenBudget:
     """What the recipe leaves to prompts and gold traces."""
     taught = frozenset(family for stage in recipe.stages if stage.kind == "sft" for family in stage.mixture)
-    return TokenBudget(recipe.rollout.max_model_tokens, recipe.rollout.max_response_tokens, frozenset(recipe.asked), taught)
+    return TokenBudget(
+        recipe.rollout.max_model_tokens, recipe.rollout.max_response_tokens, frozenset(recipe.asked), taught
+    )
 
 
 def load_encoder(recipe: Recipe, model: Path) -> Encoder:
@@ -109,8 +111,10 @@ def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> l
         dropped[row.faults[0].kind] += 1
     if first and not recipe.data.drop_bad_rows:
         more = f" (and {bad - 1:,} more bad rows)" if bad > 1 else ""
-        raise UserError(f"data.tasks: {recipe.data.tasks}: {first.told(first.faults[0])}{more}. All are shown by `curlvpr "
-                        f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them")
+        raise UserError(
+            f"data.tasks: {recipe.data.tasks}: {first.told(first.faults[0])}{more}. All are shown by `curlvpr "
+            f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them"
+        )
     return good
 
 
@@ -129,17 +133,23 @@ def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
         for family in stage.mixture:
             for split, families in present.items():
                 if family not in families:
-                    raise UserError(f"stages.{stage.name}.tasks: the {split} split has no task of family {family!r}; "
-                                    f"it has {', '.join(sorted(families)) or 'no tasks'}")
+                    raise UserError(
+                        f"stages.{stage.name}.tasks: the {split} split has no task of family {family!r}; "
+                        f"it has {', '.join(sorted(families)) or 'no tasks'}"
+                    )
         measure = stage.gate.measure
         if not any(task.form == GATE_FORMS[measure] and task.family in asked for task in tasks["val"]):
-            raise UserError(f"stages.{stage.name}.gate.measure: {measure} is of tasks whose answers are "
-                            f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(asked)}")
+            raise UserError(
+                f"stages.{stage.name}.gate.measure: {measure} is of tasks whose answers are "
+                f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(asked)}"
+            )
         if stage.kind == "sft":
             bare = next((t for t in tasks["train"] if t.family in stage.mixture and not t.reference), None)
             if bare:
-                raise UserError(f"stages.{stage.name}: sft learns from gold traces, and train task {bare.id!r} "
-                                "has none in its column 'reference'")
+                raise UserError(
+                    f"stages.{stage.name}: sft learns from gold traces, and train task {bare.id!r} "
+                    "has none in its column 'reference'"
+                )
 
 
 def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
@@ -172,8 +182,10 @@ def check_model(path: Path, setting: str) -> None:
 def _check_files(path: Path, setting: str, files: Iterable[tuple[tuple[str, ...], str]]) -> None:
     for names, what in files:
         if not any((path / name).is_file() for name in names):
-            raise UserError(f"{setting}: {path} has no {' or '.join(names)} ({what}); a Hugging Face folder saved with "
-                            "model.save_pretrained and processor.save_pretrained is needed")
+            raise UserError(
+                f"{setting}: {path} has no {' or '.join(names)} ({what}); a Hugging Face folder saved with "
+                "model.save_pretrained and processor.save_pretrained is needed"
+            )
 
 
 def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: RolloutConfig) -> None:

@@ -94,18 +94,33 @@ def _nodes() -> dict[str, Any]:
         if node["Resources"].get("GPU"):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             # This module runs as a script, so the function travels with the task: nodes need not have the code.
-            asked[node["NodeID"]] = ray.remote(num_cpus=0, max_retries=0)(_gpu_bytes).options(scheduling_strategy=there).remote()
+            asked[node["NodeID"]] = (
+                ray.remote(num_cpus=0, max_retries=0)(_gpu_bytes).options(scheduling_strategy=there).remote()
+            )
     ray.wait(list(asked.values()), num_returns=len(asked), timeout=60) if asked else None
     config = state.get_cluster_config()
-    return {"nodes": [{"name": node["NodeManagerAddress"], "resources": node["Resources"],
-                       "gpu_bytes": _told(asked.get(node["NodeID"]))} for node in alive],
-            "groups": [{"name": group.name, "resources": dict(group.resources), "most": group.max_count}
-                       for group in (config.node_group_configs if config else ())]}
+    return {
+        "nodes": [
+            {
+                "name": node["NodeManagerAddress"],
+                "resources": node["Resources"],
+                "gpu_bytes": _told(asked.get(node["NodeID"])),
+            }
+            for node in alive
+        ],
+        "groups": [
+            {"name": group.name, "resources": dict(group.resources), "most": group.max_count}
+            for group in (config.node_group_configs if config else ())
+        ],
+    }
 
 
 def _gpu_bytes() -> int:
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    return min(int(line) for line in subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.split()) * 2**20
+    return (
+        min(int(line) for line in subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.split())
+        * 2**20
+    )
 
 
 def _told(answer: Any) -> int | None:

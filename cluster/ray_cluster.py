@@ -53,11 +53,15 @@ def ray_cluster(roles: Mapping[str, Role]) -> Iterator[str]:
 def join(**options: Any) -> Any:
     """`ray.init(**options)` with a run's environment. Returns Ray's context. Raises UserError: no connection."""
     try:
-        return ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, **options)
+        return ray.init(
+            log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, **options
+        )
     except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as error:
         address = os.environ.get("RAY_ADDRESS", "the Ray cluster on this machine")
-        raise UserError(f"no connection to {address}: {first_sentence(error)}; {TOKEN_ADVICE}; RAY_ADDRESS=HOST:PORT names a "
-                        "cluster, RAY_ADDRESS=local starts one for this command alone") from error
+        raise UserError(
+            f"no connection to {address}: {first_sentence(error)}; {TOKEN_ADVICE}; RAY_ADDRESS=HOST:PORT names a "
+            "cluster, RAY_ADDRESS=local starts one for this command alone"
+        ) from error
 
 
 def near_driver() -> Any:
@@ -82,11 +86,15 @@ def check_code(here: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
     """
     if "working_dir_files" not in here.parts:
         return
-    sessions = Counter((node["NodeManagerAddress"], Path(node["RayletSocketName"]).parents[2]) for node in nodes if node["Alive"])
+    sessions = Counter(
+        (node["NodeManagerAddress"], Path(node["RayletSocketName"]).parents[2]) for node in nodes if node["Alive"]
+    )
     for (address, folder), count in sessions.items():
         if count > 1:
-            raise UserError(f"{count} nodes on {address} share {folder}, and would take this job's code away from each other; start "
-                            f"each further one as `ray start --address=… --temp-dir={folder}-2`, a folder of its own")
+            raise UserError(
+                f"{count} nodes on {address} share {folder}, and would take this job's code away from each other; start "
+                f"each further one as `ray start --address=… --temp-dir={folder}-2`, a folder of its own"
+            )
 
 
 def check_fits(roles: Mapping[str, Role]) -> None:
@@ -97,16 +105,26 @@ def check_fits(roles: Mapping[str, Role]) -> None:
         raise UserError(fault)
     if "learner" in roles and roles["learner"].fewest < roles["learner"].workers and not has_learner_resource():
         # Ray Train starts as many as TOTAL resources would hold, those of other workers among them.
-        raise UserError("learner.min_workers: no node of this cluster offers the custom resource learner, by which Ray Train knows "
-                        "for how many ranks there is room; start nodes with --resources='{\"learner\": 1}', or leave min_workers out")
+        raise UserError(
+            "learner.min_workers: no node of this cluster offers the custom resource learner, by which Ray Train knows "
+            "for how many ranks there is room; start nodes with --resources='{\"learner\": 1}', or leave min_workers out"
+        )
     if state.get_max_resources_from_cluster_config():
         return  # what nodes the autoscaler may bring is its affair
-    nodes = nodes_of([{"name": node["NodeManagerAddress"], "resources": node["Resources"], "gpu_bytes": None}
-                      for node in ray.nodes() if node["Alive"]], [])
+    nodes = nodes_of(
+        [
+            {"name": node["NodeManagerAddress"], "resources": node["Resources"], "gpu_bytes": None}
+            for node in ray.nodes()
+            if node["Alive"]
+        ],
+        [],
+    )
     for ask in asks_of(roles, has_learner_resource()):
         if place([replace(ask, workers=1)], nodes).left:  # not all of them: packing is hard, and a miss no proof
-            raise UserError(f"{ask.kind}: no node of this cluster is large enough for one worker, {describe([ask.bundle])}; lower "
-                            f"{ask.kind}.cpus or what else it asks for, or see curlvpr plan")
+            raise UserError(
+                f"{ask.kind}: no node of this cluster is large enough for one worker, {describe([ask.bundle])}; lower "
+                f"{ask.kind}.cpus or what else it asks for, or see curlvpr plan"
+            )
 
 
 def cluster_limits() -> dict[str, float]:

@@ -74,11 +74,18 @@ class EvaluationConfig(_Part):
 
 
 class CheckpointConfig(_Part):
-    every_minutes: float = Field(5, ge=0, description="at most so much work is lost, unless commits would take a tenth of the "
-                                 "time; a stage's end is kept as well")
+    every_minutes: float = Field(
+        5,
+        ge=0,
+        description="at most so much work is lost, unless commits would take a tenth of the "
+        "time; a stage's end is kept as well",
+    )
     keep: PositiveInt = 2
-    storage: str | None = Field(None, description="an absolute path or a URI (s3://bucket/folder, gs://…) that all learner "
-                                "workers reach; the run folder where left out")
+    storage: str | None = Field(
+        None,
+        description="an absolute path or a URI (s3://bucket/folder, gs://…) that all learner "
+        "workers reach; the run folder where left out",
+    )
 
 
 Role = RolloutConfig | RewardWorkersConfig | LearnerConfig
@@ -100,9 +107,12 @@ class Recipe(_Part):
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardWorkersConfig = RewardWorkersConfig()
     learner: LearnerConfig = LearnerConfig()
-    transport: Literal["auto", "store", "collective"] = Field("auto", description="how new weights reach the rollout workers: "
-                                                              "through Ray's object store, or straight, by NCCL between GPUs and "
-                                                              "gloo between CPUs; auto: by NCCL where all have whole GPUs")
+    transport: Literal["auto", "store", "collective"] = Field(
+        "auto",
+        description="how new weights reach the rollout workers: "
+        "through Ray's object store, or straight, by NCCL between GPUs and "
+        "gloo between CPUs; auto: by NCCL where all have whole GPUs",
+    )
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     report: ReportConfig = ReportConfig()
@@ -137,9 +147,11 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _collective_can_be(self) -> "Recipe":
         if self.transport == "collective" and not self._gpus_apart:
-            raise ValueError("transport: collective joins processes with a whole GPU each, or with none at all: set it to store or "
-                             f"auto, found rollout.gpus {self.rollout.gpus:g}, learner.gpus {self.learner.gpus:g}, rollout.sleep "
-                             f"{str(self.rollout.sleep).lower()}")
+            raise ValueError(
+                "transport: collective joins processes with a whole GPU each, or with none at all: set it to store or "
+                f"auto, found rollout.gpus {self.rollout.gpus:g}, learner.gpus {self.learner.gpus:g}, rollout.sleep "
+                f"{str(self.rollout.sleep).lower()}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -154,16 +166,20 @@ class Recipe(_Part):
         for stage in self.stages:
             least = self.learner.workers * getattr(stage.training, "updates_per_step", 1)
             if stage.training.tasks_per_step < least:
-                raise ValueError(f"stages.{stage.name}.training.tasks_per_step: {stage.training.tasks_per_step} is too few; "
-                                 f"at least {least}, one for each learner worker and update, are needed")
+                raise ValueError(
+                    f"stages.{stage.name}.training.tasks_per_step: {stage.training.tasks_per_step} is too few; "
+                    f"at least {least}, one for each learner worker and update, are needed"
+                )
         return self
 
     @model_validator(mode="after")
     def _sleepers_are_not_ahead(self) -> "Recipe":
         for stage in self.stages:
             if self.rollout.sleep and getattr(stage.training, "max_staleness", 0):
-                raise ValueError(f"stages.{stage.name}.training.max_staleness: engines that sleep while the learner works "
-                                 "(rollout.sleep) cannot write ahead of it; 0 is needed")
+                raise ValueError(
+                    f"stages.{stage.name}.training.max_staleness: engines that sleep while the learner works "
+                    "(rollout.sleep) cannot write ahead of it; 0 is needed"
+                )
         return self
 
 
@@ -196,8 +212,10 @@ def parse_recipe(tree: dict[str, Any], source: str) -> Recipe:
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
     if found:
-        raise UserError(f"{source}: {found[0]}: looks like {found[1]}; a recipe is kept in run folders, reports and trackers: set "
-                        "it in the environment of the cluster's nodes instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        raise UserError(
+            f"{source}: {found[0]}: looks like {found[1]}; a recipe is kept in run folders, reports and trackers: set "
+            "it in the environment of the cluster's nodes instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -280,8 +298,12 @@ def _keys_at(model: Any, location: Sequence[str | int]) -> set[str]:
     models = list(_models_in(model))
     for key in location:
         if not isinstance(key, int):
-            models = [m for parent in models if key in parent.model_fields
-                      for m in _models_in(parent.model_fields[key].annotation)]
+            models = [
+                m
+                for parent in models
+                if key in parent.model_fields
+                for m in _models_in(parent.model_fields[key].annotation)
+            ]
     return {name for m in models for name in m.model_fields}
 
 

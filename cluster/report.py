@@ -67,12 +67,26 @@ def _contents(record: RunRecord, film: Film | None) -> dict[str, Any]:
     closed = [task for task in tasks.values() if task.domain == "closed"]
     guess = mean(task.chance for task in closed) if closed else None
     return {
-        "record": record, "summary": record.summary, "written": datetime.now().astimezone(), "duration": duration,
-        "headlines": list(HEADLINES), "measure_words": measure_words, "measures": _measures(record), "guess": guess,
-        "learnt": learnt_figures(record, guess), "training": training_figures(record), "times": time_figures(record),
-        "worst": _worst(record), "examples": choose(*answers, tasks, words), "rule": RULE, "words": words,
-        "missing": missing, "images": film is not None, "film": film,
-        "recipe_text": (record.path / "recipe.yaml").read_text(encoding="utf-8")}
+        "record": record,
+        "summary": record.summary,
+        "written": datetime.now().astimezone(),
+        "duration": duration,
+        "headlines": list(HEADLINES),
+        "measure_words": measure_words,
+        "measures": _measures(record),
+        "guess": guess,
+        "learnt": learnt_figures(record, guess),
+        "training": training_figures(record),
+        "times": time_figures(record),
+        "worst": _worst(record),
+        "examples": choose(*answers, tasks, words),
+        "rule": RULE,
+        "words": words,
+        "missing": missing,
+        "images": film is not None,
+        "film": film,
+        "recipe_text": (record.path / "recipe.yaml").read_text(encoding="utf-8"),
+    }
 
 
 def film_of(path: str) -> tuple[str | None, str]:
@@ -97,5 +111,7 @@ def _worst(record: RunRecord) -> list[tuple[str, str, str, str]]:
         if points:
             stage, step, value = worst(points, key=lambda point: point[2])
             value = record.summary.get(column, value)  # of all steps, where metrics.parquet lacks the newest
-            rows.append((words, f"{value:.1e}" if 0 < value < 0.001 else f"{value:.3f}", f"{stage}, step\u00a0{step}", good))
+            rows.append(
+                (words, f"{value:.1e}" if 0 < value < 0.001 else f"{value:.3f}", f"{stage}, step\u00a0{step}", good)
+            )
     return rows

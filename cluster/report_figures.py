@@ -14,20 +14,48 @@ from .display import HEADLINES
 from .run_record import RunRecord, duration, estimates, measure_words
 
 STEP_PHASES = ("generate", "score", "learn", "publish")
-TRAINING: tuple[tuple[str, dict[str, str], str, dict[str, Any]], ...] = (  # title, columns with their words, caption, style
-    ("Response length", {"response_tokens": "tokens"},
-     "Mean tokens of a response. A steady climb to the limit, or a fall to almost nothing, is a warning.", {}),
-    ("Truncated responses", {"truncated": "share"}, "Cut off at the length limit. It should stay near 0.", {"share": True}),
-    ("Flat groups", {"flat_groups": "share"},
-     "Groups whose responses all earn the same: they teach nothing about the answer. Near 1 the tasks are all too easy or all "
-     "too hard.", {"share": True}),
-    ("Entropy", {"entropy": "entropy"},
-     "Nats per token. A slow fall is learning; at 0 nothing new is tried; a jump upwards is a policy that falls apart, or a "
-     "new kind of question.", {}),
-    ("KL to the reference", {"kl": "KL"}, "Mean k3 estimate per token; 0 throughout where the recipe has no KL term.", {}),
-    ("Log-probability difference", {"logp_diff_max": "largest", "logp_diff_mean": "mean"},
-     "Between rollout and learner for the same token and weights: rounding only. A rise means that they do not hold the same "
-     "weights.", {"log": True}),
+TRAINING: tuple[
+    tuple[str, dict[str, str], str, dict[str, Any]], ...
+] = (  # title, columns with their words, caption, style
+    (
+        "Response length",
+        {"response_tokens": "tokens"},
+        "Mean tokens of a response. A steady climb to the limit, or a fall to almost nothing, is a warning.",
+        {},
+    ),
+    (
+        "Truncated responses",
+        {"truncated": "share"},
+        "Cut off at the length limit. It should stay near 0.",
+        {"share": True},
+    ),
+    (
+        "Flat groups",
+        {"flat_groups": "share"},
+        "Groups whose responses all earn the same: they teach nothing about the answer. Near 1 the tasks are all too easy or all "
+        "too hard.",
+        {"share": True},
+    ),
+    (
+        "Entropy",
+        {"entropy": "entropy"},
+        "Nats per token. A slow fall is learning; at 0 nothing new is tried; a jump upwards is a policy that falls apart, or a "
+        "new kind of question.",
+        {},
+    ),
+    (
+        "KL to the reference",
+        {"kl": "KL"},
+        "Mean k3 estimate per token; 0 throughout where the recipe has no KL term.",
+        {},
+    ),
+    (
+        "Log-probability difference",
+        {"logp_diff_max": "largest", "logp_diff_mean": "mean"},
+        "Between rollout and learner for the same token and weights: rounding only. A rise means that they do not hold the same "
+        "weights.",
+        {"log": True},
+    ),
     ("Speed", {"tokens_per_s": "tokens/s"}, "Tokens of a step by the time spent on it, without evaluation.", {}),
 )
 
@@ -61,8 +89,11 @@ def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
         series = [test]
         if validated := record.points(measure, "val"):
             series.append(Series("validation", validated, marked=True))
-        levels = [Level("gate's threshold", s.config.gate.threshold, s.name) for s in record.stages
-                  if s.config.gate.measure == measure and s.config.gate.threshold is not None]
+        levels = [
+            Level("gate's threshold", s.config.gate.threshold, s.name)
+            for s in record.stages
+            if s.config.gate.measure == measure and s.config.gate.threshold is not None
+        ]
         if measure in record.baseline:
             levels.append(Level("view alone", record.baseline[measure].value))
         if measure == "closed_accuracy" and guess is not None:
@@ -70,15 +101,28 @@ def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
         title = words[0].upper() + words[1:]
         values = ", ".join(f"{stage} step {step} {value:.3f}" for stage, step, value in test.points)
         svg = curves(series, timeline, f"{title} on the test tasks: {values}.", levels=levels, share=True)
-        figures.append(Figure(title, svg, "Test tasks where a stage starts and ends, with 95\u00a0% intervals; validation "
-                                          "tasks decide the gate. Every stage has the same width."))
+        figures.append(
+            Figure(
+                title,
+                svg,
+                "Test tasks where a stage starts and ends, with 95\u00a0% intervals; validation "
+                "tasks decide the gate. Every stage has the same width.",
+            )
+        )
     gains = [(gain, gain.gain) for gain in record.gains if gain.gain]
     if gains:
         alt = "; ".join(f"{gain.stage}, {measure_words(gain.measure)} {value.signed}" for gain, value in gains)
-        rows = [(f"{gain.stage}\n{measure_words(gain.measure)}", value.value, value.low, value.high)
-                for gain, value in gains]
-        figures.append(Figure("Gain of each stage", whiskers(rows, f"Gains with 95 % intervals: {alt}."),
-                              "Paired by test task, with 95\u00a0% intervals. One that includes 0 shows no clear change."))
+        rows = [
+            (f"{gain.stage}\n{measure_words(gain.measure)}", value.value, value.low, value.high)
+            for gain, value in gains
+        ]
+        figures.append(
+            Figure(
+                "Gain of each stage",
+                whiskers(rows, f"Gains with 95 % intervals: {alt}."),
+                "Paired by test task, with 95\u00a0% intervals. One that includes 0 shows no clear change.",
+            )
+        )
     return figures
 
 
@@ -100,8 +144,9 @@ def training_figures(record: RunRecord) -> list[Figure]:
     timeline = timeline_of(record)
     supervised = [stage.name for stage in record.stages if stage.config.kind == "sft"]
 
-    def figure(title: str, columns: dict[str, str], caption: str, *, stages: Collection[str] | None = None,
-               **style: Any) -> list[Figure]:
+    def figure(
+        title: str, columns: dict[str, str], caption: str, *, stages: Collection[str] | None = None, **style: Any
+    ) -> list[Figure]:
         """A line for each column, which it names in words; of all stages or only some."""
         series = []
         for column, words in columns.items():
@@ -117,9 +162,12 @@ def training_figures(record: RunRecord) -> list[Figure]:
     more = [name for name in ("reason", *own) if any(value for _, _, value in record.points(name))]
     parts = ["reward", "outcome", "format", "process", *more]
     return [
-        *figure("Reward and its parts", {name: name.removeprefix("own_") for name in parts},
-                "Means over the responses of a step, which are sampled. Reward should rise with outcome; where only process "
-                "or format rises, the model learns the form and not the answer."),
+        *figure(
+            "Reward and its parts",
+            {name: name.removeprefix("own_") for name in parts},
+            "Means over the responses of a step, which are sampled. Reward should rise with outcome; where only process "
+            "or format rises, the model learns the form and not the answer.",
+        ),
         *figure("Supervised loss", {"loss": "loss"}, "On gold traces. It falls fast, then slowly.", stages=supervised),
         *(item for title, columns, caption, style in TRAINING for item in figure(title, columns, caption, **style)),
     ]
@@ -129,8 +177,13 @@ def time_figures(record: RunRecord) -> list[Figure]:
     """Where the time of the run went, and that of a step of each stage."""
     minutes = {name: spent / 60 for name, spent in record.phases.items() if spent > 0}
     alt = ", ".join(f"{name} {duration(60 * spent)}" for name, spent in minutes.items())
-    figures = [Figure("The whole run", stacks({"run": minutes}, "minutes", f"Time by phase: {alt}."),
-                      "Other is start-up and waiting.")]
+    figures = [
+        Figure(
+            "The whole run",
+            stacks({"run": minutes}, "minutes", f"Time by phase: {alt}."),
+            "Other is start-up and waiting.",
+        )
+    ]
     steps = {}
     for stage in record.stages:
         rows = [row for row in record.metrics if row["event"] == "step" and row["stage"] == stage.name]
@@ -138,8 +191,15 @@ def time_figures(record: RunRecord) -> list[Figure]:
         if any(typical.values()):
             steps[stage.name] = {phase: spent for phase, spent in typical.items() if spent}
     if steps:
-        alt = "; ".join(f"{name}: " + ", ".join(f"{phase} {spent:.2f}" for phase, spent in row.items())
-                        for name, row in steps.items())
-        figures.append(Figure("A step", stacks(steps, "seconds", f"Median seconds of a step by phase. {alt}."),
-                              "Median seconds of one step in each stage."))
+        alt = "; ".join(
+            f"{name}: " + ", ".join(f"{phase} {spent:.2f}" for phase, spent in row.items())
+            for name, row in steps.items()
+        )
+        figures.append(
+            Figure(
+                "A step",
+                stacks(steps, "seconds", f"Median seconds of a step by phase. {alt}."),
+                "Median seconds of one step in each stage.",
+            )
+        )
     return figures

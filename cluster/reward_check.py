@@ -17,17 +17,38 @@ from .errors import UserError
 from .reward_file import Row, read_rows
 
 SHOWN = 20
-_CLOSED = Task(id="closed", domain="closed", family="single_choice", question="Which finding is seen?", images=("-",),
-               options={"A": "Mass", "B": "Edema"}, gold=("B",),
-               reference="<think>No mass is seen.</think><answer>A) ❌</answer><think>There is edema.</think>"
-               "<answer>B) ✅</answer><think>Only edema.</think><answer>B</answer>")
-_OPEN = Task(id="open", domain="open", family="diagnosis", question="Name all findings.", images=("-",), gold=("Edema",),
-             reference="<think>Candidates to weigh.</think><answer>Edema, Mass</answer><think>There is edema.</think>"
-             "<answer>Edema ✅</answer><think>No mass is seen.</think><answer>Mass ❌</answer><think>Only edema.</think>"
-             "<answer>Edema</answer>")
-_TEXT = Task(id="text", domain="open", form="text", family="impression", images=("-",),
-             question="Write the impression section of the report.", gold=("Pulmonary edema. No mass.",),
-             reference="<think>In sum.</think><answer>Pulmonary edema. No mass.</answer>")
+_CLOSED = Task(
+    id="closed",
+    domain="closed",
+    family="single_choice",
+    question="Which finding is seen?",
+    images=("-",),
+    options={"A": "Mass", "B": "Edema"},
+    gold=("B",),
+    reference="<think>No mass is seen.</think><answer>A) ❌</answer><think>There is edema.</think>"
+    "<answer>B) ✅</answer><think>Only edema.</think><answer>B</answer>",
+)
+_OPEN = Task(
+    id="open",
+    domain="open",
+    family="diagnosis",
+    question="Name all findings.",
+    images=("-",),
+    gold=("Edema",),
+    reference="<think>Candidates to weigh.</think><answer>Edema, Mass</answer><think>There is edema.</think>"
+    "<answer>Edema ✅</answer><think>No mass is seen.</think><answer>Mass ❌</answer><think>Only edema.</think>"
+    "<answer>Edema</answer>",
+)
+_TEXT = Task(
+    id="text",
+    domain="open",
+    form="text",
+    family="impression",
+    images=("-",),
+    question="Write the impression section of the report.",
+    gold=("Pulmonary edema. No mass.",),
+    reference="<think>In sum.</think><answer>Pulmonary edema. No mass.</answer>",
+)
 
 
 def sample_rows() -> Iterator[Row]:
@@ -35,8 +56,14 @@ def sample_rows() -> Iterator[Row]:
     for task in (_CLOSED, _OPEN, _TEXT):
         right = task.reference
         wrong = "<think>There is a mass.</think><answer>{}</answer>".format("A" if task is _CLOSED else "Mass")
-        for name, response in (("right", right), ("wrong", wrong), ("malformed", f"So: {right}</think>"),
-                               ("no format", "Edema."), ("cut off", right[:-20]), ("empty", "")):
+        for name, response in (
+            ("right", right),
+            ("wrong", wrong),
+            ("malformed", f"So: {right}</think>"),
+            ("no format", "Edema."),
+            ("cut off", right[:-20]),
+            ("empty", ""),
+        ):
             yield Row(f"{task.id}, {name}", task, response, name == "cut off")
 
 
@@ -80,8 +107,10 @@ def _tried(own: OwnRule, rows: Iterable[Row], config: RewardConfig) -> Iterator[
     if faults:
         raise UserError(faults[0] + (f" (and {len(faults) - 1} more responses)" if faults[1:] else ""))
     if values:
-        yield (f"{own.rule}: {len(values)} responses, {min(values):.3f} to {max(values):.3f}; "
-               f"a call took {1000 * sum(seconds) / len(seconds):.3f} ms, at most {1000 * max(seconds):.3f} ms")
+        yield (
+            f"{own.rule}: {len(values)} responses, {min(values):.3f} to {max(values):.3f}; "
+            f"a call took {1000 * sum(seconds) / len(seconds):.3f} ms, at most {1000 * max(seconds):.3f} ms"
+        )
 
 
 def _own_rule(name: str, options: str) -> OwnRule:

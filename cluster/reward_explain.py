@@ -38,14 +38,25 @@ class Payment:
 def payments(task: Task, verdict: Verdict, config: RewardConfig) -> list[Payment]:
     """The parts of the total, in order; their points sum to it."""
     if config.preset == "paper" and task.form in ("letters", "names"):  # its process and reason are amounts
-        return [Payment("format", verdict.format, FORMAT), Payment("outcome", verdict.outcome, OUTCOME),
-                Payment("process", verdict.process, 1), Payment("reason", verdict.reason, 1)]
+        return [
+            Payment("format", verdict.format, FORMAT),
+            Payment("outcome", verdict.outcome, OUTCOME),
+            Payment("process", verdict.process, 1),
+            Payment("reason", verdict.reason, 1),
+        ]
     malformed = "format gate: a malformed response earns nothing" if verdict.faults and "format" in config.gates else ""
-    not_right = "outcome gate: paid to a right answer only" if verdict.total == verdict.base and "outcome" in config.gates else ""
-    return [Payment("format", verdict.format, config.format), Payment("outcome", verdict.outcome, config.outcome, malformed),
-            Payment("process", verdict.process, config.process, not_right),
-            Payment("reason", verdict.reason, config.reason, not_right),
-            *(Payment(name, value, config.own[name].weight, malformed) for name, value in verdict.more)]
+    not_right = (
+        "outcome gate: paid to a right answer only"
+        if verdict.total == verdict.base and "outcome" in config.gates
+        else ""
+    )
+    return [
+        Payment("format", verdict.format, config.format),
+        Payment("outcome", verdict.outcome, config.outcome, malformed),
+        Payment("process", verdict.process, config.process, not_right),
+        Payment("reason", verdict.reason, config.reason, not_right),
+        *(Payment(name, value, config.own[name].weight, malformed) for name, value in verdict.more),
+    ]
 
 
 def explain(row: Row, config: RewardConfig, console: Console) -> None:
@@ -58,8 +69,14 @@ def explain(row: Row, config: RewardConfig, console: Console) -> None:
         if piece.plain.strip():
             _print(console, _heading(step, verdict.steps))
             console.print(Padding(piece, (0, 0, 0, 4), expand=False))
-    _print(console, Text(), *(Text.assemble((_marker(number), "bold red"), f"{fault.what}, at character {fault.position}")
-                              for number, fault in enumerate(verdict.faults, 1)))
+    _print(
+        console,
+        Text(),
+        *(
+            Text.assemble((_marker(number), "bold red"), f"{fault.what}, at character {fault.position}")
+            for number, fault in enumerate(verdict.faults, 1)
+        ),
+    )
     _print(console, *map(_plain, verdict.why), Text(), *map(_sum_line, payments(task, verdict, config)))
     _print(console, Text(f"{'total':<10}{verdict.total:>22.3f}", "bold"))
 

@@ -111,8 +111,10 @@ def recipe_rules(path: Path) -> RewardConfig:
     except RuleError as error:
         raise UserError(f"{path}: {error}") from error
     if rules.rarity and not rules.finding_weights:
-        print(f"{path}: rarity {rules.rarity:g} needs the train tasks of a run; here all findings weigh the same",
-              file=sys.stderr)
+        print(
+            f"{path}: rarity {rules.rarity:g} needs the train tasks of a run; here all findings weigh the same",
+            file=sys.stderr,
+        )
     return rules
 
 
@@ -138,14 +140,25 @@ def _task(where: str, values: Mapping[str, Any], paper: bool) -> Task:
             raise UserError(f'{where}: a closed row needs "options", as {_OPTIONS}')
         gold = _letters(where, gold, options)
     elif form == "names":
-        written = gold = [name for text in gold for name in split_names(text)] if isinstance(values["gold"], str) else gold
+        written = gold = (
+            [name for text in gold for name in split_names(text)] if isinstance(values["gold"], str) else gold
+        )
         healthy = [canonical(name) == NO_FINDING for name in gold]
         if any(healthy) and not all(healthy):
             raise UserError(f"{where}: gold {gold} names a finding and {NO_FINDING}")
         gold = [] if any(healthy) else gold
     try:
-        task = Task(id=where, domain=domain, family="file", question=values.get("question") or "?", options=options,
-                    form=form, gold=gold, images=("-",), reference=values.get("reference"))
+        task = Task(
+            id=where,
+            domain=domain,
+            family="file",
+            question=values.get("question") or "?",
+            options=options,
+            form=form,
+            gold=gold,
+            images=("-",),
+            reference=values.get("reference"),
+        )
     except ValidationError as error:
         raise UserError(f"{where}: {_fault(error)}") from error
     if not paper or form not in ("letters", "names"):

@@ -37,7 +37,9 @@ class RewardPool:
         def start(rank: int, name: str) -> Any:
             return actor.options(name=name, num_cpus=config.cpus).remote(rank, config, folder)
 
-        self.pool = WorkPool(run, "reward", config.workers, start, LIMITS, Restarts(**RESTARTS), config.response_timeout_s)
+        self.pool = WorkPool(
+            run, "reward", config.workers, start, LIMITS, Restarts(**RESTARTS), config.response_timeout_s
+        )
 
     def score(self, groups: Sequence[Group], evaluation: bool = False) -> list[tuple[Verdict, ...]]:
         """The verdicts of each group's responses, in order.
@@ -45,10 +47,17 @@ class RewardPool:
         Raises:
             RemoteFailure: no worker is left, and none can be started.
         """
-        responses = [Response(group.task, index, t.text, t.truncated)
-                     for group in groups for index, t in enumerate(group.trajectories)]
-        scored = self.pool.map(responses, lambda worker, share: worker.score.remote(share, evaluation), self.config.timeout_s,
-                               self.meanwhile)
+        responses = [
+            Response(group.task, index, t.text, t.truncated)
+            for group in groups
+            for index, t in enumerate(group.trajectories)
+        ]
+        scored = self.pool.map(
+            responses,
+            lambda worker, share: worker.score.remote(share, evaluation),
+            self.config.timeout_s,
+            self.meanwhile,
+        )
         verdicts = deque(unscored(v.why) if isinstance(v, GivenUp) else v for v in scored)
         return [tuple(verdicts.popleft() for _ in group.trajectories) for group in groups]
 

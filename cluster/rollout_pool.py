@@ -35,22 +35,46 @@ class RolloutPool:
         collective: weights come straight from the learner: workers are told of a version before it is published.
     """
 
-    def __init__(self, run: str, config: RolloutConfig, model: Path, prompt: PromptConfig, store: Any, images: int,
-                 collective: bool = False) -> None:
+    def __init__(
+        self,
+        run: str,
+        config: RolloutConfig,
+        model: Path,
+        prompt: PromptConfig,
+        store: Any,
+        images: int,
+        collective: bool = False,
+    ) -> None:
         self.config, self.store = config, store
         actor = ray.remote(RolloutWorker)
 
         def start(rank: int, name: str) -> Any:
-            return actor.options(name=name, num_cpus=config.cpus, num_gpus=config.gpus, max_concurrency=8,
-                                 scheduling_strategy=PLACEMENT[config.placement]).remote(
-                rank, config, str(model), prompt, store, images)
+            return actor.options(
+                name=name,
+                num_cpus=config.cpus,
+                num_gpus=config.gpus,
+                max_concurrency=8,
+                scheduling_strategy=PLACEMENT[config.placement],
+            ).remote(rank, config, str(model), prompt, store, images)
 
         def update(worker: Any, version: Version) -> Any:
             return worker.update.remote(version, collective)
 
         limits = Limits(config.timeout_s, config.silent_s / 3, config.silent_s)
-        self.pool = WorkPool(run, "rollout", config.workers, start, limits, Restarts(**RESTARTS), 60, TRIES,
-                             update if store is not None else None, BEAT_S, SHARES, Version(0, 0))
+        self.pool = WorkPool(
+            run,
+            "rollout",
+            config.workers,
+            start,
+            limits,
+            Restarts(**RESTARTS),
+            60,
+            TRIES,
+            update if store is not None else None,
+            BEAT_S,
+            SHARES,
+            Version(0, 0),
+        )
 
     def ready(self) -> None:
         """Waits until every engine stands. Raises RemoteFailure."""
@@ -91,6 +115,7 @@ class RolloutPool:
 
         New weights that come meanwhile go into the responses that are being written, too.
         """
+
         def generate(worker: Any, share: Sequence[Request]) -> Any:
             return worker.generate.remote(share, temperature, self.pool.version)
 

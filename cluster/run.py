@@ -54,9 +54,22 @@ class Run:
     all goes back to the last commit, and a new `lineage` of versions begins.
     """
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, folder: RunFolder, workers: Workers, display: Display,
-                 control: Control) -> None:
-        self.recipe, self.tasks, self.folder, self.workers, self.display = recipe, prepared.tasks, folder, workers, display
+    def __init__(
+        self,
+        recipe: Recipe,
+        prepared: Prepared,
+        folder: RunFolder,
+        workers: Workers,
+        display: Display,
+        control: Control,
+    ) -> None:
+        self.recipe, self.tasks, self.folder, self.workers, self.display = (
+            recipe,
+            prepared.tasks,
+            folder,
+            workers,
+            display,
+        )
         self.control, self.row = control, {}
         self.paused = self.stopping = False
         self.balance = Balance(recipe.rollout.min, recipe.rollout.max) if recipe.rollout.max else None
@@ -152,12 +165,16 @@ class Run:
             return
         self.skipped += 1
         place = self.folder.add_culprits(self.step, culprits)
-        why = (f"step {self.step}: the gradient was not finite, and no rank took it; {updates:g} updates are skipped; "
-               f"the {len(culprits)} samples at fault are in {place}")
+        why = (
+            f"step {self.step}: the gradient was not finite, and no rank took it; {updates:g} updates are skipped; "
+            f"the {len(culprits)} samples at fault are in {place}"
+        )
         self.display.say(why)
         if self.skipped == MOST_SKIPPED:
-            raise RemoteFailure(f"{why}; so it was in the {MOST_SKIPPED - 1} steps before. A lower learning rate may help; "
-                                "curlvpr resume goes on from the last commit")
+            raise RemoteFailure(
+                f"{why}; so it was in the {MOST_SKIPPED - 1} steps before. A lower learning rate may help; "
+                "curlvpr resume goes on from the last commit"
+            )
 
     def _act_on(self, alarm: Alarm) -> bool:
         """Warns, pauses or rolls back; whether the step is undone.
@@ -183,8 +200,14 @@ class Run:
             status = self.status()
             self._tell(status)
             for wish in self.control.exchange(status):
-                self.display.say(f"asked to {wish.what}" + "".join(
-                    f", {count} {kind}" for kind, count in (("rollout", wish.rollout), ("reward", wish.reward)) if count))
+                self.display.say(
+                    f"asked to {wish.what}"
+                    + "".join(
+                        f", {count} {kind}"
+                        for kind, count in (("rollout", wish.rollout), ("reward", wish.reward))
+                        if count
+                    )
+                )
                 if wish.what == "scale":
                     self.workers.scale(wish.rollout, wish.reward)
                 elif wish.what == "checkpoint":
@@ -209,16 +232,45 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """How the run stands: what `curlvpr status` shows."""
-        stage = {} if self.curriculum.finished else {
-            "stage": self.curriculum.stage.name, "stage_step": self.curriculum.record.steps,
-            "max_steps": self.curriculum.stage.gate.max_steps}
-        told = {name: self.row[name] for name in ("tokens_per_s", "staleness", "staleness_max", "rollout_busy", "learner_busy",
-                                                  "seconds_left", "loss", "reward") if name in self.row}
-        if spent := {name: round(self.row[f"seconds_{name}"], 2) for name in STEP_PHASES if f"seconds_{name}" in self.row}:
+        stage = (
+            {}
+            if self.curriculum.finished
+            else {
+                "stage": self.curriculum.stage.name,
+                "stage_step": self.curriculum.record.steps,
+                "max_steps": self.curriculum.stage.gate.max_steps,
+            }
+        )
+        told = {
+            name: self.row[name]
+            for name in (
+                "tokens_per_s",
+                "staleness",
+                "staleness_max",
+                "rollout_busy",
+                "learner_busy",
+                "seconds_left",
+                "loss",
+                "reward",
+            )
+            if name in self.row
+        }
+        if spent := {
+            name: round(self.row[f"seconds_{name}"], 2) for name in STEP_PHASES if f"seconds_{name}" in self.row
+        }:
             told["step_seconds"] = spent  # what the learner waited for, beside learning
         status = "stopping" if self.stopping else "paused" if self.paused else "running"
-        return {"run": self.folder.path.name, "status": status, **stage, "step": self.step, "version": self.version,
-                "seconds": round(self._seconds(), 1), "workers": self.workers.states(), "ledger": self.ledger.totals(), **told}
+        return {
+            "run": self.folder.path.name,
+            "status": status,
+            **stage,
+            "step": self.step,
+            "version": self.version,
+            "seconds": round(self._seconds(), 1),
+            "workers": self.workers.states(),
+            "ledger": self.ledger.totals(),
+            **told,
+        }
 
     # -- steps ----------------------------------------------------------------------------------------------------
 
@@ -275,8 +327,16 @@ class Run:
         with self._phase("score"):
             verdicts = self.workers.rewards.score(groups)
             if training.overlong:
-                verdicts = [punished(v, g.trajectories, self.recipe.rollout.max_response_tokens, training.overlong,
-                                     training.overlong_penalty) for v, g in zip(verdicts, groups, strict=True)]
+                verdicts = [
+                    punished(
+                        v,
+                        g.trajectories,
+                        self.recipe.rollout.max_response_tokens,
+                        training.overlong,
+                        training.overlong_penalty,
+                    )
+                    for v, g in zip(verdicts, groups, strict=True)
+                ]
         return [ScoredGroup(*both) for both in zip(groups, verdicts, strict=True)]
 
     def _free_gpus(self) -> None:
@@ -335,8 +395,9 @@ class Run:
         before = self._scores_of(self.evaluations[stage.name]["start"]["version"])
         gain = self._test(stage, record, "end").gain_over(before)
         self.evaluations[stage.name]["gain"] = _flat(gain)
-        words = ", ".join(f"{name} {v:+.3f} [{low:+.3f}, {high:+.3f}]"
-                          for name, (v, low, high) in gain.items() if name in HEADLINES)
+        words = ", ".join(
+            f"{name} {v:+.3f} [{low:+.3f}, {high:+.3f}]" for name, (v, low, high) in gain.items() if name in HEADLINES
+        )
         self.display.say(f"stage {stage.name} ends after {record.steps} steps by {record.reason}: {words}")
 
     def _validate(self, stage: Stage, record: StageRecord) -> float:
@@ -357,7 +418,9 @@ class Run:
             self._publish()
             with self._phase("evaluate"):
                 results = answer(self.test, self.workers.rollouts, self.workers.rewards)
-            self.folder.add_evaluation({"stage": stage.name, "when": when, "step": self.step, "version": self.version}, results)
+            self.folder.add_evaluation(
+                {"stage": stage.name, "when": when, "step": self.step, "version": self.version}, results
+            )
             self._scores[self.version] = Scores(results, self.recipe.evaluation.bootstrap)
         scores = self._scores[self.version]
         measures = scores.measures()
@@ -381,10 +444,17 @@ class Run:
         self._pace = busy if self._pace is None or record.steps <= 2 else 0.8 * self._pace + 0.2 * busy
         for name in self.worst:
             self.worst[name] = max(self.worst[name], row.get(name, 0.0))
-        row = self._place(stage, record, "step") | row | {f"seconds_{n}": s for n, s in seconds.items() if s} | {
-            "max_steps": stage.gate.max_steps, "tokens_per_s": row["tokens"] / busy,
-            "learner_busy": seconds.get("learn", 0.0) / busy,
-            "seconds_left": self._pace * (stage.gate.max_steps - record.steps)}
+        row = (
+            self._place(stage, record, "step")
+            | row
+            | {f"seconds_{n}": s for n, s in seconds.items() if s}
+            | {
+                "max_steps": stage.gate.max_steps,
+                "tokens_per_s": row["tokens"] / busy,
+                "learner_busy": seconds.get("learn", 0.0) / busy,
+                "seconds_left": self._pace * (stage.gate.max_steps - record.steps),
+            }
+        )
         if self.by_collective is not None:
             row["by_collective"] = self.by_collective
         self.row = row
@@ -401,8 +471,10 @@ class Run:
         if stage.kind == "sft":
             return {}
         if self.balance and (size := self.balance.workers(pool.size, busy_s, seconds.get("learn", 0.0))) != pool.size:
-            self.display.say(f"rollout workers {pool.size} → {size}: a step's responses take {busy_s:.1f} s of one worker, "
-                             f"learning {seconds['learn']:.1f} s")
+            self.display.say(
+                f"rollout workers {pool.size} → {size}: a step's responses take {busy_s:.1f} s of one worker, "
+                f"learning {seconds['learn']:.1f} s"
+            )
             pool.scale(size)
         return {"rollout_workers": pool.size, "rollout_busy": busy_s / present_s if present_s else 0.0}
 
@@ -416,18 +488,43 @@ class Run:
         self.metrics.add(row)
 
     def _place(self, stage: Stage, record: StageRecord, event: str) -> dict[str, Any]:
-        return {"event": event, "stage": stage.name, "kind": stage.kind, "step": self.step, "stage_step": record.steps,
-                "version": self.version}
+        return {
+            "event": event,
+            "stage": stage.name,
+            "kind": stage.kind,
+            "step": self.step,
+            "stage_step": record.steps,
+            "version": self.version,
+        }
 
     def summary(self, status: str) -> dict[str, Any]:
         """What summary.json holds."""
-        stages = [{"name": r.name, "kind": r.kind, "steps": r.steps, "reason": r.reason, "scores": r.scores,
-                   "evaluation": self.evaluations[r.name]}
-                  for r in self.curriculum.records if r.steps or self.evaluations[r.name]]
+        stages = [
+            {
+                "name": r.name,
+                "kind": r.kind,
+                "steps": r.steps,
+                "reason": r.reason,
+                "scores": r.scores,
+                "evaluation": self.evaluations[r.name],
+            }
+            for r in self.curriculum.records
+            if r.steps or self.evaluations[r.name]
+        ]
         baseline = {"baseline": {"view": _flat(self.baseline)}} if self.baseline else {}
-        return {"status": status, "name": self.folder.path.name, "recipe": self.recipe.name, "seed": self.recipe.seed,
-                "steps": self.step, "version": self.version, "stages": stages, **baseline, **self.worst,
-                "ledger": self.ledger.totals(), "seconds": {"all": self._seconds(), **self.phases}}
+        return {
+            "status": status,
+            "name": self.folder.path.name,
+            "recipe": self.recipe.name,
+            "seed": self.recipe.seed,
+            "steps": self.step,
+            "version": self.version,
+            "stages": stages,
+            **baseline,
+            **self.worst,
+            "ledger": self.ledger.totals(),
+            "seconds": {"all": self._seconds(), **self.phases},
+        }
 
     def end(self, status: str, why: str | None = None) -> dict[str, Any]:
         """Writes the last summary: finished, failed or interrupted, and why."""
@@ -461,10 +558,20 @@ class Run:
 
     def _state(self) -> dict[str, Any]:
         """What a commit holds beside the learner's own part; plain values, for JSON."""
-        return {"step": self.step, "version": self.version, "curriculum": self.curriculum.state_dict(),
-                "sampler": self.sampler.state_dict(), "gate": self.gate.state_dict(), "ledger": self.ledger.state_dict(),
-                "roll_backs": self.roll_backs, "in_flight": self.flights.state_dict(), "evaluations": self.evaluations,
-                "worst": self.worst, "phases": self.phases, "seconds": self._seconds()}
+        return {
+            "step": self.step,
+            "version": self.version,
+            "curriculum": self.curriculum.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "gate": self.gate.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "roll_backs": self.roll_backs,
+            "in_flight": self.flights.state_dict(),
+            "evaluations": self.evaluations,
+            "worst": self.worst,
+            "phases": self.phases,
+            "seconds": self._seconds(),
+        }
 
     def restore(self, commit: Storage | None, state: dict[str, Any]) -> None:
         """Goes on from a commit, whose state `Checkpoints.load` gave; without one from the beginning, by `first_state`.
@@ -545,5 +652,7 @@ def _rare_collections() -> Iterator[None]:
 
 
 def _flat(measures: dict[str, Interval]) -> dict[str, Any]:
-    return {**{name: value for name, (value, _, _) in measures.items()},
-            "intervals": {name: [low, high] for name, (_, low, high) in measures.items()}}
+    return {
+        **{name: value for name, (value, _, _) in measures.items()},
+        "intervals": {name: [low, high] for name, (_, low, high) in measures.items()},
+    }

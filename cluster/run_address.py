@@ -41,8 +41,9 @@ def find_address(run: Path) -> str | None:
     except OSError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise UserError(f"{run / FILE_NAME}: cannot be read ({in_words(error)}); "
-                        "remove it where the run does not go on") from error
+        raise UserError(
+            f"{run / FILE_NAME}: cannot be read ({in_words(error)}); remove it where the run does not go on"
+        ) from error
     if mode:
         os.environ.setdefault("RAY_AUTH_MODE", mode)
     return address

@@ -61,7 +61,9 @@ class RunFolder:
             self._metrics = pq.read_table(path / "metrics.parquet").to_pylist()
 
     def write_recipe(self, recipe: Recipe) -> None:
-        self._replace("recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        self._replace(
+            "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        )
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         self._replace("summary.json", json.dumps(summary, indent=2))
@@ -78,11 +80,24 @@ class RunFolder:
 
     def add_trajectories(self, step: int, stage: str, groups: Iterable[ScoredGroup], count: int) -> None:
         """The first response of the first `count` groups, with its verdict."""
-        self._append("trajectories.jsonl", (
-            {"step": step, "stage": stage, "group": g.group.group_id, "task": g.group.task.id, "response": t.text,
-             "tokens": len(t.ids), "version": int(t.versions[0]) if len(t.ids) else None, "finish": t.finish,
-             "verdict": verdict.to_dict()}
-            for g, _ in zip(groups, range(count)) for t, verdict in [(g.group.trajectories[0], g.verdicts[0])]))
+        self._append(
+            "trajectories.jsonl",
+            (
+                {
+                    "step": step,
+                    "stage": stage,
+                    "group": g.group.group_id,
+                    "task": g.group.task.id,
+                    "response": t.text,
+                    "tokens": len(t.ids),
+                    "version": int(t.versions[0]) if len(t.ids) else None,
+                    "finish": t.finish,
+                    "verdict": verdict.to_dict(),
+                }
+                for g, _ in zip(groups, range(count))
+                for t, verdict in [(g.group.trajectories[0], g.verdicts[0])]
+            ),
+        )
 
     def add_culprits(self, step: int, samples: Sequence[Mapping[str, Any]]) -> Path:
         """Samples whose gradient was not finite, one a row, with their rank. Returns the Parquet file."""
@@ -93,8 +108,10 @@ class RunFolder:
         return path
 
     def add_evaluation(self, when: Mapping[str, Any], results: Iterable[Result]) -> None:
-        self._append("evaluations.jsonl", (
-            {**when, "task": r.task.id, "response": r.text, "verdict": r.verdict.to_dict()} for r in results))
+        self._append(
+            "evaluations.jsonl",
+            ({**when, "task": r.task.id, "response": r.text, "verdict": r.verdict.to_dict()} for r in results),
+        )
 
     def read_evaluation(self, version: int, tasks: Sequence[Task]) -> list[Result]:
         """The results of the test that was made of `version`, in the order of `tasks`.
@@ -109,8 +126,10 @@ class RunFolder:
                 if row["version"] == version and row["task"] in by_id:
                     found[row["task"]] = Result(by_id[row["task"]], row["response"], Verdict.from_dict(row["verdict"]))
         if len(found) < len(by_id):
-            raise ValueError(f"{self.path / 'evaluations.jsonl'}: {len(by_id) - len(found)} of {len(by_id)} tasks "
-                             f"have no result for version {version}")
+            raise ValueError(
+                f"{self.path / 'evaluations.jsonl'}: {len(by_id) - len(found)} of {len(by_id)} tasks "
+                f"have no result for version {version}"
+            )
         return [found[task.id] for task in tasks]
 
     def cut(self, step: int) -> None:

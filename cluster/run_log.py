@@ -28,8 +28,9 @@ def read_log(run: Path) -> Iterator[dict[str, Any]]:
         yield from _lines(file)
 
 
-def follow_log(run: Path, goes_on: Callable[[], bool], poll_s: float = POLL_S,
-               quiet_s: float = QUIET_S) -> Iterator[dict[str, Any]]:
+def follow_log(
+    run: Path, goes_on: Callable[[], bool], poll_s: float = POLL_S, quiet_s: float = QUIET_S
+) -> Iterator[dict[str, Any]]:
     """The lines of the log, and those that come, until the run goes on no more and wrote nothing for `quiet_s`.
 
     Raises:

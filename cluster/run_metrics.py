@@ -71,9 +71,13 @@ class RunMetrics:
         self.groups = self._gauge("groups", "Groups of responses by what became of them.", "state")
         self.phase_seconds = self._counter("phase_seconds", "Seconds of the run by what they were spent on.", "phase")
         # No counter: one that begins with the first death shows no increase by it.
-        self.deaths = self._gauge("worker_deaths", "Workers that died, or did not answer, since the process began.", "kind")
+        self.deaths = self._gauge(
+            "worker_deaths", "Workers that died, or did not answer, since the process began.", "kind"
+        )
         self.items = self._counter("worker_items", "Groups written, or responses scored, by worker.", "kind", "worker")
-        self.busy = self._counter("worker_busy_seconds", "Seconds between a worker's orders and its answers.", "kind", "worker")
+        self.busy = self._counter(
+            "worker_busy_seconds", "Seconds between a worker's orders and its answers.", "kind", "worker"
+        )
         self._stages: set[str] = set()
 
     def add(self, row: Mapping[str, Any]) -> None:

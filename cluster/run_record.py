@@ -23,8 +23,15 @@ from .errors import UserError, in_words
 from .run_status import check_run_folder
 
 TASK_SET_FAULTS = (OSError, ValueError, KeyError)  # the task set of a run is gone, or is none
-_ABBREVIATIONS = {"micro f1": "micro-F1", "macro f1": "macro-F1", "f1": "F1", "iou": "IoU", "rouge l": "ROUGE-L",
-                  "bleu": "BLEU", "bertscore": "BERTScore"}
+_ABBREVIATIONS = {
+    "micro f1": "micro-F1",
+    "macro f1": "macro-F1",
+    "f1": "F1",
+    "iou": "IoU",
+    "rouge l": "ROUGE-L",
+    "bleu": "BLEU",
+    "bertscore": "BERTScore",
+}
 
 
 def measure_words(name: str) -> str:
@@ -90,8 +97,10 @@ class StageHistory:
         if self.reason == "plateau" and gate.plateau:
             count = gate.plateau.evaluations
             scores = [score for _, score in self.scores]
-            return (f"{measure} stood still: best of the last {count} evaluations {max(scores[-count:]):.3f}, best before "
-                    f"{max(scores[:-count]):.3f}, wanted gain {gate.plateau.min_gain:g}; {limit}")
+            return (
+                f"{measure} stood still: best of the last {count} evaluations {max(scores[-count:]):.3f}, best before "
+                f"{max(scores[:-count]):.3f}, wanted gain {gate.plateau.min_gain:g}; {limit}"
+            )
         if self.reason == "maximum":
             return f"its {gate.max_steps} steps were used up; {measure} {last}, {limit}"
         return f"not ended; {measure} {last}, {limit}, at most {gate.max_steps} steps"
@@ -148,7 +157,9 @@ class RunRecord:
             metrics = path / "metrics.parquet"
             self.metrics: list[dict[str, Any]] = pq.read_table(metrics).to_pylist() if metrics.is_file() else []
             told = {stage["name"]: stage for stage in self.summary["stages"]}
-            self.stages = [_history(stage, told[stage["name"]]) for stage in self.recipe["stages"] if stage["name"] in told]
+            self.stages = [
+                _history(stage, told[stage["name"]]) for stage in self.recipe["stages"] if stage["name"] in told
+            ]
             _ = self.phases, self.gains, self.tests  # what cannot be read is found now
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, pa.ArrowException) as error:
             raise UserError(f"{path}: the run folder cannot be read ({in_words(error)})") from error
@@ -175,14 +186,20 @@ class RunRecord:
         gains = []
         for stage in self.stages:
             start, end, gain = (estimates(stage.evaluation.get(when, {})) for when in ("start", "end", "gain"))
-            gains += [Gain(stage.name, name, start[name], end.get(name), gain.get(name))
-                      for name in HEADLINES if name in start]
+            gains += [
+                Gain(stage.name, name, start[name], end.get(name), gain.get(name))
+                for name in HEADLINES
+                if name in start
+            ]
         return gains
 
     def points(self, column: str, event: str = "step") -> list[tuple[str, int, float]]:
         """(stage, step of the stage, value) of a column of metrics.parquet, where it has one."""
-        return [(row["stage"], row["stage_step"], row[column]) for row in self.metrics
-                if row["event"] == event and row.get(column) is not None]
+        return [
+            (row["stage"], row["stage_step"], row[column])
+            for row in self.metrics
+            if row["event"] == event and row.get(column) is not None
+        ]
 
     @cached_property
     def tests(self) -> list[Test]:
@@ -203,8 +220,14 @@ class RunRecord:
         """
         if not self.tests:
             return None, None
-        start = next((s.evaluation["start"]["version"] for s in self.stages
-                      if s.config.kind == "grpo" and "start" in s.evaluation), self.tests[0].version)
+        start = next(
+            (
+                s.evaluation["start"]["version"]
+                for s in self.stages
+                if s.config.kind == "grpo" and "start" in s.evaluation
+            ),
+            self.tests[0].version,
+        )
         before = next(test for test in self.tests if test.version == start)
         return (before if before is not self.tests[-1] else None), self.tests[-1]
 
@@ -228,11 +251,16 @@ class RunRecord:
 
         Raises TASK_SET_FAULTS.
         """
-        families = {family for stage in self.recipe["stages"] for family in (*stage["tasks"], *stage.get("rehearse", {}))}
+        families = {
+            family for stage in self.recipe["stages"] for family in (*stage["tasks"], *stage.get("rehearse", {}))
+        }
         parts = ["source", "licence", "attribution"]
         columns = [name for name in parts if name in pq.read_schema(self.task_set).names]
-        table = pq.read_table(self.task_set, columns=[*columns, "images"],
-                              filters=[("split", "=", "train"), ("family", "in", list(families))])
+        table = pq.read_table(
+            self.task_set,
+            columns=[*columns, "images"],
+            filters=[("split", "=", "train"), ("family", "in", list(families))],
+        )
         found: dict[tuple[str, ...], dict[str, Any]] = {}
         for row in table.to_pylist():
             key = tuple(row.get(name) or "" for name in parts)
@@ -254,5 +282,6 @@ class RunRecord:
 
 def _history(config: dict[str, Any], told: dict[str, Any]) -> StageHistory:
     known = {name: value for name, value in config.items() if name in StageConfig.model_fields}
-    return StageHistory(StageConfig(**known), told["steps"], told["reason"], [tuple(s) for s in told["scores"]],
-                        told["evaluation"])
+    return StageHistory(
+        StageConfig(**known), told["steps"], told["reason"], [tuple(s) for s in told["scores"]], told["evaluation"]
+    )

@@ -82,11 +82,16 @@ def runs_table(rows: Sequence[RunRow]) -> Table:
 
 def _cells(row: RunRow) -> tuple[str, ...]:
     scores = row.test["measures"] if row.test else {}
-    return (row.name, row.recipe or "", "; ".join(part for part in (row.status, row.fault) if part),
-            f"{row.stage} {row.stage_step}/{row.max_steps}" if row.stage else "", "" if row.step is None else str(row.step),
-            ", ".join(f"{measure_words(name)} {value:.3f}" for name, (value, _, _) in scores.items()),
-            "" if row.wrote is None else f"{duration(max(0.0, time.time() - row.wrote))} ago",
-            "" if row.seconds is None else duration(row.seconds))
+    return (
+        row.name,
+        row.recipe or "",
+        "; ".join(part for part in (row.status, row.fault) if part),
+        f"{row.stage} {row.stage_step}/{row.max_steps}" if row.stage else "",
+        "" if row.step is None else str(row.step),
+        ", ".join(f"{measure_words(name)} {value:.3f}" for name, (value, _, _) in scores.items()),
+        "" if row.wrote is None else f"{duration(max(0.0, time.time() - row.wrote))} ago",
+        "" if row.seconds is None else duration(row.seconds),
+    )
 
 
 def _row(run: Path, environment: Mapping[str, str], ask_s: float) -> RunRow:
@@ -121,8 +126,12 @@ def _fill(row: RunRow, run: Path, environment: Mapping[str, str], ask_s: float) 
     if record.tests:
         test = record.tests[-1]
         measures = {name: test.measures[name] for name in HEADLINES if name in test.measures}
-        row.test = {"stage": test.stage, "when": test.when, "version": test.version,
-                    "measures": {name: [found.value, found.low, found.high] for name, found in measures.items()}}
+        row.test = {
+            "stage": test.stage,
+            "when": test.when,
+            "version": test.version,
+            "measures": {name: [found.value, found.low, found.high] for name, found in measures.items()},
+        }
 
 
 def _told(run: Path, environment: Mapping[str, str], ask_s: float) -> dict[str, Any]:

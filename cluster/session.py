@@ -71,7 +71,9 @@ def go_on(recipe: Recipe, path: Path) -> int:
     return _hold(recipe, path, (commits[-1], state), resume=True)
 
 
-def _hold(recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | None = None, resume: bool = False) -> int:
+def _hold(
+    recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | None = None, resume: bool = False
+) -> int:
     display = open_display(path.name)
     run: Run | None = None
     try:
@@ -83,7 +85,10 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | N
                 _stop_at_sigterm(run)
                 if resume:
                     run.restore(*(commit or (None, run.first_state)))
-                    display.say(f"resumed at step {run.step}" + (f", from {commit[0].name}" if commit else ": none was committed"))
+                    display.say(
+                        f"resumed at step {run.step}"
+                        + (f", from {commit[0].name}" if commit else ": none was committed")
+                    )
                 summary = run.train()
         took = clock(summary["seconds"]["all"])
         if summary["status"] == "stopped":
@@ -100,7 +105,9 @@ def _hold(recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | N
     except OSError as error:  # a disk or a bucket
         return _stopped(run, recipe, path, display, "failed", f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
-        return _stopped(run, recipe, path, display, "interrupted", f"interrupted; go on with: curlvpr resume {path}", 130)
+        return _stopped(
+            run, recipe, path, display, "interrupted", f"interrupted; go on with: curlvpr resume {path}", 130
+        )
     finally:
         if run:
             run.close()
@@ -134,8 +141,10 @@ def open_run(recipe: Recipe, path: Path, display: KeptDisplay) -> Iterator[Run]:
                 patience.tell("starting")
                 ranks = recipe.learner.workers
                 fewest = f"{recipe.learner.fewest} to " if recipe.learner.fewest < ranks else ""
-                display.say(f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
-                            f"{fewest}{ranks} learner workers")
+                display.say(
+                    f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
+                    f"{fewest}{ranks} learner workers"
+                )
                 workers = stack.enter_context(Workers(recipe, path, prepared))
             run = Run(recipe, prepared, folder, workers, display, control)
             display.at = lambda: run.step
@@ -190,12 +199,24 @@ def write_pages(path: Path, display: Display) -> None:
 def _keep_early_end(recipe: Recipe, path: Path, status: str, why: str) -> None:
     """The summary of a run that ended before its workers stood; of one that is resumed, what it came to before is kept."""
     if (path / "recipe.yaml").is_file() and not (path / "summary.json").exists():
-        summary = {"status": status, "why": why, "name": path.name, "recipe": recipe.name, "seed": recipe.seed, "steps": 0,
-                   "version": 0, "stages": [], "ledger": {**Ledger.EMPTY["counts"], "in_flight": 0}, "seconds": {"all": 0.0}}
+        summary = {
+            "status": status,
+            "why": why,
+            "name": path.name,
+            "recipe": recipe.name,
+            "seed": recipe.seed,
+            "steps": 0,
+            "version": 0,
+            "stages": [],
+            "ledger": {**Ledger.EMPTY["counts"], "in_flight": 0},
+            "seconds": {"all": 0.0},
+        }
         Storage(str(path.absolute())).write("summary.json", json.dumps(summary, indent=2).encode())
 
 
-def _stopped(run: Run | None, recipe: Recipe, path: Path, display: KeptDisplay, status: str, why: str, code: int) -> int:
+def _stopped(
+    run: Run | None, recipe: Recipe, path: Path, display: KeptDisplay, status: str, why: str, code: int
+) -> int:
     if run:
         run.end(status, why)
     else:

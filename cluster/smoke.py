@@ -68,8 +68,13 @@ class Place:
 
         drawn = draw_phantom_set(PhantomConfig(train=8, val=4, test=4), self.folder / "films")
         tasks = [task for task in drawn if task.family == "single_choice"][:6]
-        return [*tasks, *(a.model_copy(update={"images": (*a.images, *b.images), "captions": ("prior film", "current film")})
-                          for a, b in zip(tasks[:2], tasks[2:]))]
+        return [
+            *tasks,
+            *(
+                a.model_copy(update={"images": (*a.images, *b.images), "captions": ("prior film", "current film")})
+                for a, b in zip(tasks[:2], tasks[2:])
+            ),
+        ]
 
     @cached_property
     def model(self) -> Path:
@@ -91,9 +96,14 @@ class Place:
         from actors.trajectory import Sample
 
         draw = np.random.default_rng(0)
-        words = np.setdiff1d(np.arange(len(self.encoder.tokenizer)), self.encoder.forbidden(len(self.encoder.tokenizer)))
-        return [Sample(self.encoder.expand(task), task.images, draw.choice(words, draw.integers(4, 96)).astype(np.int32))
-                for task in self.tasks for _ in range(3)]
+        words = np.setdiff1d(
+            np.arange(len(self.encoder.tokenizer)), self.encoder.forbidden(len(self.encoder.tokenizer))
+        )
+        return [
+            Sample(self.encoder.expand(task), task.images, draw.choice(words, draw.integers(4, 96)).astype(np.int32))
+            for task in self.tasks
+            for _ in range(3)
+        ]
 
     def policy(self, dtype: str, packed: bool, device: torch.device) -> Policy:
         import torch
@@ -112,10 +122,14 @@ def smoke(gpu: bool) -> bool:
     import torch
 
     if gpu and not torch.cuda.is_available():
-        raise UserError(f"smoke --gpu: torch {torch.__version__} sees no GPU; curlvpr doctor says what there is and what lacks. "
-                        "Without --gpu the same is tried on the CPU, as far as it can be.")
+        raise UserError(
+            f"smoke --gpu: torch {torch.__version__} sees no GPU; curlvpr doctor says what there is and what lacks. "
+            "Without --gpu the same is tried on the CPU, as far as it can be."
+        )
     if not gpu:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed says on standard output that it found nothing better
+        os.environ.setdefault(
+            "DS_ACCELERATOR", "cpu"
+        )  # else DeepSpeed says on standard output that it found nothing better
     gpus = torch.cuda.device_count() if gpu else 0
     folder = Path(tempfile.mkdtemp(prefix="curlvpr-smoke-"))
     fine = try_all(ON_GPUS if gpu else ON_CPU, Place(folder, gpu, "bfloat16" if gpu else "float32"), gpus)
@@ -171,7 +185,7 @@ def attention(place: Place) -> str:
         seen[start:end, start:end] = torch.ones(end - start, end - start).tril()
         window[start:end, start:end] = True
         if prompt is not None:
-            seen[start:end, borders[prompt]:borders[prompt + 1]] = True
+            seen[start:end, borders[prompt] : borders[prompt + 1]] = True
     windows = torch.as_tensor(borders, dtype=torch.int32, device=place.device)
     worst = 0.0
     for size in HEAD_SIZES:
@@ -189,6 +203,7 @@ def attention(place: Place) -> str:
             def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
                 k, v = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
                 return ((q @ k.mT * size**-0.5).masked_fill(~mask, -torch.inf).softmax(-1) @ v).transpose(1, 2)
+
             return attend
 
         def packed(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -199,7 +214,9 @@ def attention(place: Place) -> str:
             return window_attention(None, q, k, v, None, size**-0.5, windows, max(segments.lengths))[0]
 
         for ours, mask in ((packed, seen), (windowed, window)):
-            for got, wanted in zip(results(place.device, dtype, ours), results("cpu", torch.float64, plain(mask)), strict=True):
+            for got, wanted in zip(
+                results(place.device, dtype, ours), results("cpu", torch.float64, plain(mask)), strict=True
+            ):
                 worst = max(worst, float((got - wanted).abs().max() / wanted.abs().max()))
     return within("largest error over largest value", worst, 1e-5 if place.dtype == "float32" else 0.03)
 
@@ -246,7 +263,10 @@ def engine(place: Place) -> str:
     def told(dtype: str, device: torch.device) -> list[np.ndarray]:
         policy = place.policy(dtype, False, device)
         with torch.no_grad():
-            return [policy(policy.collate(samples, [i], device), 1.0, raw=True)[0].cpu().numpy() for i in range(len(samples))]
+            return [
+                policy(policy.collate(samples, [i], device), 1.0, raw=True)[0].cpu().numpy()
+                for i in range(len(samples))
+            ]
 
     plain, limit = told("float32", torch.device("cpu")), 1e-4
     if place.dtype != "float32":
@@ -284,8 +304,9 @@ class Told:
         pass
 
 
-def whole_run(name: str, place: Place, rollout: Mapping[str, Any] = {}, learner: Mapping[str, Any] = {},
-              transport: str = "auto") -> str:
+def whole_run(
+    name: str, place: Place, rollout: Mapping[str, Any] = {}, learner: Mapping[str, Any] = {}, transport: str = "auto"
+) -> str:
     """A run of every stage in a few steps; the learner gives what engines wrote the log-probabilities that they had there."""
     from .display import KeptDisplay
     from .ray_cluster import ray_cluster
@@ -294,22 +315,50 @@ def whole_run(name: str, place: Place, rollout: Mapping[str, Any] = {}, learner:
 
     half = place.dtype != "float32"
     training = {"tasks_per_step": 8, "group_size": 4, "lr": 1e-4, "kl": 0.01}
-    recipe = Recipe.model_validate({
-        "name": name, "root": place.folder, "transport": transport, "data": {"phantoms": {"train": 60, "val": 8, "test": 12}},
-        "model": {"tiny": {"vision_steps": 0}},
-        "stages": [
-            {"name": "sft", "kind": "sft", "tasks": {"binary": 1, "diagnosis": 1},
-             "gate": {"measure": "closed_accuracy", "every": 12, "max_steps": 12},
-             "training": {"lr": 1e-3, "tasks_per_step": 16}},
-            {"name": "closed", "kind": "grpo", "tasks": {"binary": 1}, "training": training,
-             "gate": {"measure": "closed_accuracy", "every": 2, "max_steps": 2}},
-            {"name": "open", "kind": "grpo", "tasks": {"diagnosis": 1}, "training": training | {"updates_per_step": 2},
-             "gate": {"measure": "open_micro_f1", "every": 2, "max_steps": 2}}],
-        "rollout": {"cpus": 0.5, "dtype": place.dtype, "max_response_tokens": 96, "max_model_tokens": 384,
-                    "probe_tolerance": 0.3 if half else 1e-4, **rollout},
-        "reward": {"cpus": 0.25},
-        "learner": {"cpus": 0.5, "threads": 2, "dtype": place.dtype, "zero_stage": int(half), **learner},
-        "evaluation": {"val_per_family": 8, "test_per_family": 8}, "guards": []})
+    recipe = Recipe.model_validate(
+        {
+            "name": name,
+            "root": place.folder,
+            "transport": transport,
+            "data": {"phantoms": {"train": 60, "val": 8, "test": 12}},
+            "model": {"tiny": {"vision_steps": 0}},
+            "stages": [
+                {
+                    "name": "sft",
+                    "kind": "sft",
+                    "tasks": {"binary": 1, "diagnosis": 1},
+                    "gate": {"measure": "closed_accuracy", "every": 12, "max_steps": 12},
+                    "training": {"lr": 1e-3, "tasks_per_step": 16},
+                },
+                {
+                    "name": "closed",
+                    "kind": "grpo",
+                    "tasks": {"binary": 1},
+                    "training": training,
+                    "gate": {"measure": "closed_accuracy", "every": 2, "max_steps": 2},
+                },
+                {
+                    "name": "open",
+                    "kind": "grpo",
+                    "tasks": {"diagnosis": 1},
+                    "training": training | {"updates_per_step": 2},
+                    "gate": {"measure": "open_micro_f1", "every": 2, "max_steps": 2},
+                },
+            ],
+            "rollout": {
+                "cpus": 0.5,
+                "dtype": place.dtype,
+                "max_response_tokens": 96,
+                "max_model_tokens": 384,
+                "probe_tolerance": 0.3 if half else 1e-4,
+                **rollout,
+            },
+            "reward": {"cpus": 0.25},
+            "learner": {"cpus": 0.5, "threads": 2, "dtype": place.dtype, "zero_stage": int(half), **learner},
+            "evaluation": {"val_per_family": 8, "test_per_family": 8},
+            "guards": [],
+        }
+    )
     told = Told()
     with ray_cluster(recipe.roles), open_run(recipe, place.folder / name, KeptDisplay(told, name)) as run:
         summary = run.train()
@@ -321,16 +370,24 @@ def whole_run(name: str, place: Place, rollout: Mapping[str, Any] = {}, learner:
         raise Failed(f"{skipped:g} updates were skipped, since their gradients were not finite")
     off = max(row["logp_diff_mean"] for row in told.steps)
     if missed := [row["stage_step"] for row in told.steps if row.get("by_collective", 1.0) < 1]:
-        raise Failed(f"weights did not go straight to every rollout worker in {len(missed)} of {len(told.steps)} steps, but through "
-                     "the store")
+        raise Failed(
+            f"weights did not go straight to every rollout worker in {len(missed)} of {len(told.steps)} steps, but through "
+            "the store"
+        )
     way = ("by NCCL" if recipe.learner.gpus else "by gloo") if recipe.collective else "through the store"
-    return (f"{summary['steps']} steps; weights went {way}; "
-            f"{within('engine and learner differ by a mean of', off, 0.05 if half else 1e-5)}")
+    return (
+        f"{summary['steps']} steps; weights went {way}; "
+        f"{within('engine and learner differ by a mean of', off, 0.05 if half else 1e-5)}"
+    )
 
 
 def shared(place: Place) -> str:
-    return whole_run("shared-gpu", place, {"gpus": 0.5, "sleep": True, "gpu_memory": 0.4},
-                     {"gpus": 0.5, "offload": "optimiser", "gradient_checkpointing": True})
+    return whole_run(
+        "shared-gpu",
+        place,
+        {"gpus": 0.5, "sleep": True, "gpu_memory": 0.4},
+        {"gpus": 0.5, "offload": "optimiser", "gradient_checkpointing": True},
+    )
 
 
 def apart(place: Place) -> str:
@@ -339,12 +396,23 @@ def apart(place: Place) -> str:
 
 def sharded(place: Place) -> str:
     """More than half a GPU for each rank, so that both have one of their own."""
-    return whole_run("two-ranks", place, {"gpus": 0.4, "sleep": True, "gpu_memory": 0.4},
-                     {"workers": 2, "gpus": 0.6, "zero_stage": 3})
+    return whole_run(
+        "two-ranks",
+        place,
+        {"gpus": 0.4, "sleep": True, "gpu_memory": 0.4},
+        {"workers": 2, "gpus": 0.6, "zero_stage": 3},
+    )
 
 
-NUMBERS = (Check("attention in packs and windows", 0, attention), Check("packed samples as padded ones", 0, packing),
-           Check("engine and learner have the same numbers", 0, engine))
+NUMBERS = (
+    Check("attention in packs and windows", 0, attention),
+    Check("packed samples as padded ones", 0, packing),
+    Check("engine and learner have the same numbers", 0, engine),
+)
 ON_CPU = (*NUMBERS, Check("whole run", 0, lambda place: whole_run("cpu", place, transport="collective")))
-ON_GPUS = (*NUMBERS, Check("whole run, engine and learner on one GPU in turn", 1, shared),
-           Check("whole run, a GPU for each", 2, apart), Check("whole run, two ranks by ZeRO 3", 2, sharded))
+ON_GPUS = (
+    *NUMBERS,
+    Check("whole run, engine and learner on one GPU in turn", 1, shared),
+    Check("whole run, a GPU for each", 2, apart),
+    Check("whole run, two ranks by ZeRO 3", 2, sharded),
+)

@@ -25,10 +25,16 @@ def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, f
         return float(np.mean(values))
 
     return {
-        "reward": mean([v.total for v in verdicts]), "outcome": mean([v.outcome for v in verdicts]),
-        "format": mean([v.format for v in verdicts]), "process": mean([v.process for v in verdicts]),
-        "reason": mean([v.reason for v in verdicts]), "unscored": mean([NOT_SCORED in v.faults for v in verdicts]),
+        "reward": mean([v.total for v in verdicts]),
+        "outcome": mean([v.outcome for v in verdicts]),
+        "format": mean([v.format for v in verdicts]),
+        "process": mean([v.process for v in verdicts]),
+        "reason": mean([v.reason for v in verdicts]),
+        "unscored": mean([NOT_SCORED in v.faults for v in verdicts]),
         **{f"own_{name}": mean([dict(v.more).get(name, 0.0) for v in verdicts]) for name in own},
-        "response_tokens": mean([len(t.ids) for t in trajectories]), "truncated": mean([t.truncated for t in trajectories]),
+        "response_tokens": mean([len(t.ids) for t in trajectories]),
+        "truncated": mean([t.truncated for t in trajectories]),
         "flat_groups": mean([len({v.total for v in group.verdicts}) == 1 for group in scored]),
-        "staleness": mean(ages), "staleness_max": int(ages.max(initial=0))}
+        "staleness": mean(ages),
+        "staleness_max": int(ages.max(initial=0)),
+    }

@@ -17,7 +17,9 @@ from .recipe import load_recipe
 CODE = Path(__file__).parents[1]
 
 
-def submit(recipe: Path, name: str | None, settings: Sequence[str], address: str | None, driver_cpus: float) -> tuple[Any, str]:
+def submit(
+    recipe: Path, name: str | None, settings: Sequence[str], address: str | None, driver_cpus: float
+) -> tuple[Any, str]:
     """Submits `curlvpr train` with the working directory, as Ray packs it (without what .gitignore names).
 
     Returns:
@@ -29,14 +31,21 @@ def submit(recipe: Path, name: str | None, settings: Sequence[str], address: str
     load_recipe(recipe, settings)
     here = Path.cwd()
     if not recipe.resolve().is_relative_to(here):
-        raise UserError(f"{recipe}: the job gets the working directory, {here}, and this recipe is outside; copy it into it")
+        raise UserError(
+            f"{recipe}: the job gets the working directory, {here}, and this recipe is outside; copy it into it"
+        )
     command = ["train", str(recipe.resolve().relative_to(here))] + (["--name", name] if name else [])
     command += [part for setting in settings for part in ("--set", setting)]
     return submit_command(command, {"run": name or recipe.stem}, here, address, driver_cpus)
 
 
-def submit_command(command: Sequence[str], metadata: Mapping[str, str], folder: Path = CODE, address: str | None = None,
-                   driver_cpus: float = 0) -> tuple[Any, str]:
+def submit_command(
+    command: Sequence[str],
+    metadata: Mapping[str, str],
+    folder: Path = CODE,
+    address: str | None = None,
+    driver_cpus: float = 0,
+) -> tuple[Any, str]:
     """Submits `curlvpr` with a command.
 
     Args:
@@ -54,8 +63,12 @@ def submit_command(command: Sequence[str], metadata: Mapping[str, str], folder: 
     # Installed packages are on every node already; a checkout, or a job's copy of one, travels.
     environment = {"working_dir": str(folder)} if (folder / "pyproject.toml").is_file() else {}
     with _jobs(address) as client:
-        return client, client.submit_job(entrypoint=shlex.join(["python", "-m", "cluster.cli", *command]), runtime_env=environment,
-                                         entrypoint_num_cpus=driver_cpus, metadata=dict(metadata))
+        return client, client.submit_job(
+            entrypoint=shlex.join(["python", "-m", "cluster.cli", *command]),
+            runtime_env=environment,
+            entrypoint_num_cpus=driver_cpus,
+            metadata=dict(metadata),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,8 +91,17 @@ def jobs(address: str) -> list[Job]:
     """Of a cluster, the newest first. Raises UserError: it cannot be reached."""
     with _jobs(address) as client:
         known = sorted(client.list_jobs(), key=lambda job: job.start_time or 0, reverse=True)
-    return [Job(job.metadata["run"], job.metadata.get("token", ""), (job.start_time or 0) / 1000, not job.status.is_terminal(),
-                _last_words(job.message or "") if job.status == "FAILED" else "") for job in known if "run" in (job.metadata or {})]
+    return [
+        Job(
+            job.metadata["run"],
+            job.metadata.get("token", ""),
+            (job.start_time or 0) / 1000,
+            not job.status.is_terminal(),
+            _last_words(job.message or "") if job.status == "FAILED" else "",
+        )
+        for job in known
+        if "run" in (job.metadata or {})
+    ]
 
 
 def _last_words(message: str) -> str:
@@ -95,9 +117,13 @@ def _jobs(address: str | None) -> Iterator[Any]:
     from ray.job_submission import JobSubmissionClient
 
     try:
-        ensure_token_if_auth_enabled(None, create_token_if_missing=False)  # where RAY_ADDRESS is set, Ray would crash without one
+        ensure_token_if_auth_enabled(
+            None, create_token_if_missing=False
+        )  # where RAY_ADDRESS is set, Ray would crash without one
         client = JobSubmissionClient(address)
-        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)  # else it tells of every package
+        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(
+            logging.WARNING
+        )  # else it tells of every package
         yield client
     except AuthenticationError as error:
         raise UserError(f"the cluster takes no job: {first_sentence(error)}; {TOKEN_ADVICE}") from error
@@ -107,6 +133,7 @@ def _jobs(address: str | None) -> Iterator[Any]:
 
 def follow(client: Any, job: str) -> int:
     """Prints what the job says until it ends. Returns 0 where it succeeded."""
+
     async def tail() -> None:
         async for lines in client.tail_job_logs(job):
             print(lines, end="", flush=True)

@@ -18,7 +18,9 @@ def printable(text: str) -> str:
 
 
 def rich_table(table: Table) -> RichTable:
-    rich = RichTable(title=Text(table.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rich = RichTable(
+        title=Text(table.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for column, number in zip(table.columns, table.numbers, strict=True):
         rich.add_column(Text(printable(column)), justify="right" if number else "left", overflow="fold")
     for row in table.rows:

@@ -20,7 +20,9 @@ class Timeline:
 
     def __init__(self, run: Path) -> None:
         path = run / FILE_NAME
-        whole = path.read_bytes().rpartition(b"\n")[0] + b"\n" if path.is_file() else b"[\n"  # without what a dying process cut off
+        whole = (
+            path.read_bytes().rpartition(b"\n")[0] + b"\n" if path.is_file() else b"[\n"
+        )  # without what a dying process cut off
         path.write_bytes(whole)
         self._file = open(path, "a", encoding="utf-8")
         self._pid, self._rows = os.getpid(), {}
@@ -32,8 +34,14 @@ class Timeline:
         if row not in self._rows:
             self._rows[row] = len(self._rows)
             self._name("thread_name", self._rows[row], row)
-        self._write(name=what, ph="X", ts=round(1e6 * (self._epoch + began)), dur=round(1e6 * seconds), tid=self._rows[row],
-                    args=details)
+        self._write(
+            name=what,
+            ph="X",
+            ts=round(1e6 * (self._epoch + began)),
+            dur=round(1e6 * seconds),
+            tid=self._rows[row],
+            args=details,
+        )
 
     def flush(self) -> None:
         self._file.flush()

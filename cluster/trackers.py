@@ -40,7 +40,9 @@ class Trackers:
             try:
                 self.open[name] = KINDS[name](recipe, run, ids)
             except ImportError as error:
-                raise UserError(f"trackers: {name} is not installed ({error}); pip install 'curlvpr[trackers]'") from error
+                raise UserError(
+                    f"trackers: {name} is not installed ({error}); pip install 'curlvpr[trackers]'"
+                ) from error
             except Exception as error:
                 raise UserError(f"trackers: {name}: {' '.join(str(error).split())}") from error
         if ids:
@@ -69,8 +71,11 @@ class Trackers:
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a row of metrics.parquet under the names that TensorBoard and trackers show: stage/event/number."""
-    return {f"{row['stage']}/{row['event']}/{name}": value for name, value in row.items()
-            if isinstance(value, (int, float)) and name not in ("step", "stage_step")}
+    return {
+        f"{row['stage']}/{row['event']}/{name}": value
+        for name, value in row.items()
+        if isinstance(value, (int, float)) and name not in ("step", "stage_step")
+    }
 
 
 class Wandb:
@@ -78,8 +83,15 @@ class Wandb:
         import wandb
 
         ids.setdefault("wandb", uuid.uuid4().hex)
-        self.run = wandb.init(project=PROJECT, name=run.name, id=ids["wandb"], resume="allow", dir=str(run),
-                              config=recipe.model_dump(mode="json"), settings=wandb.Settings(silent=True))
+        self.run = wandb.init(
+            project=PROJECT,
+            name=run.name,
+            id=ids["wandb"],
+            resume="allow",
+            dir=str(run),
+            config=recipe.model_dump(mode="json"),
+            settings=wandb.Settings(silent=True),
+        )
         # A run that went back to a commit counts its steps again, which wandb's own counter would refuse.
         self.run.define_metric("*", step_metric="run_step")
 
@@ -100,7 +112,9 @@ class MLflow:
             experiment = self.client.get_experiment_by_name(PROJECT)
             number = experiment.experiment_id if experiment else self.client.create_experiment(PROJECT)
             ids["mlflow"] = self.client.create_run(number, run_name=run.name).info.run_id
-            self.client.log_batch(ids["mlflow"], params=[Param(key, value) for key, value in _flat(recipe.model_dump(mode="json"))])
+            self.client.log_batch(
+                ids["mlflow"], params=[Param(key, value) for key, value in _flat(recipe.model_dump(mode="json"))]
+            )
         self.id = ids["mlflow"]
 
     def add(self, numbers: Mapping[str, float], step: int) -> None:

@@ -78,10 +78,22 @@ class WorkPool:
         spans: shares that were answered, for the one who reads and empties them.
     """
 
-    def __init__(self, run: str, kind: str, size: int, start: Callable[[int, str], Any], limits: Limits, restarts: Restarts,
-                 least_s: float, tries: int = 1, update: Callable[[Any, Any], Any] | None = None,
-                 beat_s: float | None = None, shares_each: int = 1, version: Any = 0,
-                 kill: Callable[[Any], None] = ray.kill) -> None:
+    def __init__(
+        self,
+        run: str,
+        kind: str,
+        size: int,
+        start: Callable[[int, str], Any],
+        limits: Limits,
+        restarts: Restarts,
+        least_s: float,
+        tries: int = 1,
+        update: Callable[[Any, Any], Any] | None = None,
+        beat_s: float | None = None,
+        shares_each: int = 1,
+        version: Any = 0,
+        kill: Callable[[Any], None] = ray.kill,
+    ) -> None:
         self.run, self.kind, self.size, self.limits, self.restarts = run, kind, size, limits, restarts
         self.least_s, self.tries, self.beat_s, self.shares_each = least_s, tries, beat_s, shares_each
         self._start_actor, self._update_actor = start, update
@@ -98,8 +110,13 @@ class WorkPool:
         self.waiting: deque[Share] = deque()
         self._fit(time.monotonic())
 
-    def map(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any], seconds: float,
-            meanwhile: Callable[[], None] | None = None) -> list[Any]:
+    def map(
+        self,
+        items: Sequence[Any],
+        call: Callable[[Any, Sequence[Any]], Any],
+        seconds: float,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> list[Any]:
         """What `call(actor, items)` gives for the items, in order: an equal, contiguous share to each worker.
 
         Args:
@@ -161,9 +178,12 @@ class WorkPool:
 
     def receivers(self) -> dict[str, str]:
         """Names by actor of those who live and were told of the pool's version, and have not said that they hold it."""
-        return {worker.actor._actor_id.hex(): worker.title for worker in self.workers.values()
-                if worker.health.state in (State.SYNCING, State.READY)
-                and any(call.what == "update" and call.version == self.version for call in worker.calls.values())}
+        return {
+            worker.actor._actor_id.hex(): worker.title
+            for worker in self.workers.values()
+            if worker.health.state in (State.SYNCING, State.READY)
+            and any(call.what == "update" and call.version == self.version for call in worker.calls.values())
+        }
 
     def withdraw(self) -> None:
         """The version that was begun does not come: nobody is brought to it, nor gets a share, until another is begun. Who fails
@@ -207,8 +227,10 @@ class WorkPool:
             time.sleep(min(wait_s, max(0.05, self.restarts.wait_s(now) or 0.0)))
             return
         soonest = min(call.since + call.seconds for worker in self.workers.values() for call in worker.calls.values())
-        ray.wait([ref for ref, worker in calls.items() if worker.calls[ref].what != "beat"] or list(calls),
-                 timeout=max(0.0, min(wait_s, soonest - now)))
+        ray.wait(
+            [ref for ref, worker in calls.items() if worker.calls[ref].what != "beat"] or list(calls),
+            timeout=max(0.0, min(wait_s, soonest - now)),
+        )
         if wait_s and len(calls) > MANY:
             time.sleep(LINGER_S)  # a turn costs the same for one answer as for many
         done, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
@@ -274,8 +296,10 @@ class WorkPool:
         for _ in range(self.size - len(staying)):
             wait = self.restarts.wait_s(now)
             if wait is None and not staying:
-                raise RemoteFailure(f"{len(self.restarts.deaths)} {self.kind} workers died within "
-                                    f"{self.restarts.window_s:g} s; the last: {self.last_words}")
+                raise RemoteFailure(
+                    f"{len(self.restarts.deaths)} {self.kind} workers died within "
+                    f"{self.restarts.window_s:g} s; the last: {self.last_words}"
+                )
             if wait != 0:
                 break
             self._start(now)
@@ -358,7 +382,9 @@ class WorkPool:
         if not self.proven:
             raise RemoteFailure(why)
         self.restarts.died(now)
-        replaced = "another is started" if self.restarts.wait_s(now) is not None else "too many died; it is not replaced"
+        replaced = (
+            "another is started" if self.restarts.wait_s(now) is not None else "too many died; it is not replaced"
+        )
         self.news.append(f"{why}; {replaced}")
         for call in worker.calls.values():
             if call.share:

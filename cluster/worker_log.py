@@ -36,12 +36,24 @@ def worker_log(run: Path, name: str, follow: bool) -> Iterator[str]:
         raise UserError(f"--worker {name}: {run} does not go on now, and the logs of its workers went with its cluster")
 
     def living() -> list[Any]:
-        return _within(lambda: list_actors(address, filters=[("state", "=", "ALIVE")], limit=_MOST_ACTORS, timeout=TIMEOUT_S,
-                                           raise_on_missing_output=False), f"--worker {name}: Ray's state API at {address}")
+        return _within(
+            lambda: list_actors(
+                address,
+                filters=[("state", "=", "ALIVE")],
+                limit=_MOST_ACTORS,
+                timeout=TIMEOUT_S,
+                raise_on_missing_output=False,
+            ),
+            f"--worker {name}: Ray's state API at {address}",
+        )
 
     def written(suffix: str) -> str:
-        parts = _within(lambda: list(get_log(address, actor_id=actor, suffix=suffix, timeout=TIMEOUT_S, encoding=None,
-                                             filter_ansi_code=True)), f"--worker {name}: its log ({suffix})")
+        parts = _within(
+            lambda: list(
+                get_log(address, actor_id=actor, suffix=suffix, timeout=TIMEOUT_S, encoding=None, filter_ansi_code=True)
+            ),
+            f"--worker {name}: its log ({suffix})",
+        )
         return b"".join(parts).decode("utf-8", "replace")
 
     actor = pick_worker(living(), run, name)

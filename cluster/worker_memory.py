@@ -22,7 +22,9 @@ PROCESS_BYTES = {"rollout": 1.5 * GIB, "reward": 0.15 * GIB, "learner": 1.5 * GI
 GPU_LIBRARIES = {"rollout": 2.5 * GIB, "learner": 2 * GIB}  # CUDA context, cuBLAS, NCCL; CUDA graphs. A rule of thumb
 BUCKET = 500_000_000  # gradients that DeepSpeed reduces at once: its `reduce_bucket_size`, which no recipe changes
 KV_BLOCK = 16  # tokens; vLLM gives a sequence whole blocks
-LOGIT_BYTES = 16  # of a token and word: logits, log-probabilities, and two copies for the entropy or the gradient, in float32
+LOGIT_BYTES = (
+    16  # of a token and word: logits, log-probabilities, and two copies for the entropy or the gradient, in float32
+)
 SUB_GROUP = 1_000_000_000  # weights of a rank that ZeRO-3 updates at once: DeepSpeed's `sub_group_size`
 LIVE = 1_000_000_000  # offloaded weights that DeepSpeed has on the GPU at once: its `stage3_max_live_parameters`
 
@@ -70,8 +72,11 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     buckets = (learner.zero_stage == 3) + recipe.collective
     moments: dict[str, dict[str, float]] = {
         "learning": activations(recipe, shape),
-        "updating": {} if learner.offload != "none" else {"gradients": state["gradients"] + update_bytes(recipe, trained)},
-        "publishing": {"weights": state["weights"] + buckets * gathered} if buckets else {}}
+        "updating": {}
+        if learner.offload != "none"
+        else {"gradients": state["gradients"] + update_bytes(recipe, trained)},
+        "publishing": {"weights": state["weights"] + buckets * gathered} if buckets else {},
+    }
     if has_reference(recipe) and learner.offload != "none" and not learner.lora:
         moments["reading the reference"] = {"reference": count * width} | activations(recipe, shape, backward=False)
     libraries = GPU_LIBRARIES["learner"]
@@ -99,10 +104,12 @@ def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     # On a GPU the bucket is taken whole however small the model is, twice where ZeRO-3 overlaps; in RAM unused pages are free.
     bucket = BUCKET * width * (2 if stage == 3 else 1) if learner.gpus and stage else 0
     newest = stage == 1 and learner.dtype == "bfloat16" and learner.offload == "none"
-    state = {"weights": held * width / (ranks if stage >= 3 else 1),
-             "gradients": trained * (4 / ranks if stage >= 2 else 6 if newest else 4) + bucket,
-             "optimiser": trained * optimiser / (ranks if stage >= 1 else 1),
-             "reference": float((trained if learner.lora else count) * width if has_reference(recipe) else 0)}
+    state = {
+        "weights": held * width / (ranks if stage >= 3 else 1),
+        "gradients": trained * (4 / ranks if stage >= 2 else 6 if newest else 4) + bucket,
+        "optimiser": trained * optimiser / (ranks if stage >= 1 else 1),
+        "reference": float((trained if learner.lora else count) * width if has_reference(recipe) else 0),
+    }
     if learner.offload != "none":  # from ZeRO-2 on, gradients go to the RAM as they come
         state |= {"optimiser": 0.0, "reference": 0.0} | ({"gradients": float(bucket)} if stage >= 2 else {})
     if learner.offload == "parameters":
@@ -137,7 +144,10 @@ def activations(recipe: Recipe, shape: ModelShape, backward: bool = True) -> dic
     """Of the largest pack, in bytes: full-length samples, each of another prompt and film, with as large a film as fits. Without
     `backward` nothing is kept but what one layer works on."""
     learner, width = recipe.learner, width_of(recipe.learner.dtype)
-    length, response = recipe.rollout.max_model_tokens, min(recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens)
+    length, response = (
+        recipe.rollout.max_model_tokens,
+        min(recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens),
+    )
     prompt, tokens = length - response, max(learner.micro_batch_tokens, length)  # a sample is never split
     samples = tokens / length
     film = prompt if shape.image_tokens is None else min(prompt, shape.image_tokens)
@@ -159,8 +169,12 @@ def activations(recipe: Recipe, shape: ModelShape, backward: bool = True) -> dic
         return {"activations": layers * layer + blocks * seeing + head, "logits": logits}
     inputs = width * (layers * tokens * h + blocks * patches * vision.hidden)
     # Where a layer goes backward alone, the gradients in its MLP come on top: of the gate, the other half, their product.
-    again = max(layer + 3 * width * tokens * text.intermediate, blocks and seeing + 3 * width * patches * vision.intermediate)
-    return {"activations": inputs + again} if again > head + logits else {"activations": inputs + head, "logits": logits}
+    again = max(
+        layer + 3 * width * tokens * text.intermediate, blocks and seeing + 3 * width * patches * vision.intermediate
+    )
+    return (
+        {"activations": inputs + again} if again > head + logits else {"activations": inputs + head, "logits": logits}
+    )
 
 
 def _packed_attention_values(text: Tower, prompt: float, flash: bool) -> float:
@@ -204,13 +218,21 @@ def rollout_memory(recipe: Recipe, shape: ModelShape, gpu: float | None) -> Memo
     rollout, width, shards = recipe.rollout, width_of(recipe.rollout.dtype), shards_of(recipe)
     weights = shape.parameters * width / shards
     if not rollout.gpus:  # the process's bytes were measured at work
-        parts = {"weights": weights, "KV cache": float(rollout.kv_cache_gib * GIB), "libraries": PROCESS_BYTES["rollout"]}
+        parts = {
+            "weights": weights,
+            "KV cache": float(rollout.kv_cache_gib * GIB),
+            "libraries": PROCESS_BYTES["rollout"],
+        }
         return Memory("RAM", "generating", parts, rollout_ram(recipe, shape.parameters))
     text, vision, tokens = shape.text, shape.vision, rollout.max_batched_tokens
     reading = tokens * width * (3 * text.intermediate / shards + 4 * text.hidden)
     seeing = tokens * shape.patches * width * (3 * vision.intermediate / shards + 5 * vision.hidden)
-    parts = {"weights": weights, "activations": max(reading, seeing),
-             "logits": float(rollout.max_sequences * shape.vocabulary * LOGIT_BYTES), "libraries": GPU_LIBRARIES["rollout"]}
+    parts = {
+        "weights": weights,
+        "activations": max(reading, seeing),
+        "logits": float(rollout.max_sequences * shape.vocabulary * LOGIT_BYTES),
+        "libraries": GPU_LIBRARIES["rollout"],
+    }
     cache = 0.0 if gpu is None else max(0.0, rollout.gpu_share * gpu - sum(parts.values()))
     return Memory("GPU", "generating", parts | {"KV cache": cache}, rollout_ram(recipe, shape.parameters))
 
@@ -218,7 +240,9 @@ def rollout_memory(recipe: Recipe, shape: ModelShape, gpu: float | None) -> Memo
 def rollout_ram(recipe: Recipe, count: int) -> float:
     """A GPU's engine reads its weights through RAM as well."""
     rollout = recipe.rollout
-    return PROCESS_BYTES["rollout"] + count * width_of(rollout.dtype) + (0 if rollout.gpus else rollout.kv_cache_gib * GIB)
+    return (
+        PROCESS_BYTES["rollout"] + count * width_of(rollout.dtype) + (0 if rollout.gpus else rollout.kv_cache_gib * GIB)
+    )
 
 
 def sequence_bytes(recipe: Recipe, shape: ModelShape) -> int:

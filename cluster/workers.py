@@ -27,13 +27,28 @@ class Workers:
         name, model = run.name, prepared.model
         images = max(len(task.images) for tasks in prepared.tasks.values() for task in tasks)
         rules = recipe.reward.rules.weighted_by(train_shares(prepared.tasks["train"]))
-        self.store = ray.remote(WeightStore).options(name=f"{name}/weight-store", num_cpus=0, max_concurrency=100,
-                                                        scheduling_strategy=near_driver()).remote()
+        self.store = (
+            ray.remote(WeightStore)
+            .options(name=f"{name}/weight-store", num_cpus=0, max_concurrency=100, scheduling_strategy=near_driver())
+            .remote()
+        )
         # All start at once; importing vLLM and DeepSpeed takes longest.
         self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, recipe.collective)
-        self.rewards = RewardPool(name, recipe.reward.model_copy(update={"rules": rules}), lambda: self.rollouts.pool.pump(0))
-        self.learner = Learner(recipe.learner, name, recipe.prompt, model, self.store, run_storage(recipe, run), recipe.seed,
-                               has_learner_resource(), near_driver(), self.pump)
+        self.rewards = RewardPool(
+            name, recipe.reward.model_copy(update={"rules": rules}), lambda: self.rollouts.pool.pump(0)
+        )
+        self.learner = Learner(
+            recipe.learner,
+            name,
+            recipe.prompt,
+            model,
+            self.store,
+            run_storage(recipe, run),
+            recipe.seed,
+            has_learner_resource(),
+            near_driver(),
+            self.pump,
+        )
 
     def __enter__(self) -> "Workers":
         try:

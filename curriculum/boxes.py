@@ -18,8 +18,10 @@ def write_box(left: float, top: float, right: float, bottom: float, width: float
     Raises:
         ValueError: nothing of the box lies in the film.
     """
-    box = tuple(min(SCALE, max(0, round(SCALE * edge / size)))
-                for edge, size in ((left, width), (top, height), (right, width), (bottom, height)))
+    box = tuple(
+        min(SCALE, max(0, round(SCALE * edge / size)))
+        for edge, size in ((left, width), (top, height), (right, width), (bottom, height))
+    )
     text = str(list(box))
     read_box(text)
     return text
@@ -33,8 +35,10 @@ def read_box(text: str) -> Box:
     """
     boxes = read_boxes(text)
     if len(boxes) != 1 or not _BOX.fullmatch(text.strip()):
-        raise ValueError(f"{text!r:.60} is no box; one is [left, top, right, bottom] in thousandths of the film, "
-                         "as [120, 80, 430, 500]")
+        raise ValueError(
+            f"{text!r:.60} is no box; one is [left, top, right, bottom] in thousandths of the film, "
+            "as [120, 80, 430, 500]"
+        )
     return boxes[0]
 
 

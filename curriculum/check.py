@@ -53,7 +53,9 @@ def check_tasks(path: Path) -> Iterator[TaskRow]:
                 row.faults += _leak(row, values, first)
                 images = {image: looked_at[hash(image)] for image in _images(values)}
                 row.faults += [Fault("image", found) for found in images.values() if isinstance(found, str)]
-                row.new_sizes = [found for image, found in images.items() if image in unseen and not isinstance(found, str)]
+                row.new_sizes = [
+                    found for image, found in images.items() if image in unseen and not isinstance(found, str)
+                ]
                 unseen -= images.keys()
                 if row.task and not any(isinstance(found, str) for found in images.values()):
                     row.sizes = tuple(images[image] for image in row.task.images)
@@ -87,6 +89,11 @@ def _leak(row: TaskRow, values: dict[str, object], first: dict[int, int]) -> lis
         number, there = divmod(above, len(_SPLITS))
         row.new_patient |= what == "patient" and above == here
         if _SPLITS[there] != split:
-            faults.append(Fault("two splits", f"{what} {name!r} is in split {split!r} here and in {_SPLITS[there]!r} in row "
-                                f"{number}; {'a' if what == 'patient' else 'an'} {what} must be in one split only"))
+            faults.append(
+                Fault(
+                    "two splits",
+                    f"{what} {name!r} is in split {split!r} here and in {_SPLITS[there]!r} in row "
+                    f"{number}; {'a' if what == 'patient' else 'an'} {what} must be in one split only",
+                )
+            )
     return faults[:1]

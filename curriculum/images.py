@@ -10,7 +10,14 @@ import numpy as np
 from PIL import Image
 
 _DEEP_MODES = ("I", "F")  # and I;16, I;16B, …: grey, more than 8 bits
-_FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)  # Pillow raises all of them
+_FAULTS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)  # Pillow raises all of them
 
 
 class ImageError(ValueError):

@@ -46,7 +46,9 @@ def draw_phantom(seed: int, index: int) -> Phantom:
     count = rng.choice(len(NUMBER_OF_FINDINGS), p=NUMBER_OF_FINDINGS)
     weights = np.array(list(FREQUENCY.values()))
     chosen = rng.choice(len(FINDINGS), size=count, replace=False, p=weights / weights.sum())
-    sides = {FINDINGS[i]: "" if FINDINGS[i] in BOTH_SIDED else str(rng.choice(["left", "right"])) for i in sorted(chosen)}
+    sides = {
+        FINDINGS[i]: "" if FINDINGS[i] in BOTH_SIDED else str(rng.choice(["left", "right"])) for i in sorted(chosen)
+    }
     return Phantom(_Canvas(rng).film(sides), sides)
 
 

@@ -36,8 +36,13 @@ class PhantomConfig(BaseModel):
     train: int = Field(2400, ge=1)
     val: int = Field(400, ge=1)
     test: int = Field(800, ge=1)
-    trace_recall: float = Field(1.0, gt=0, le=1, description="share of the findings that the gold traces mention; their "
-                                "writer overlooks the others. Gold answers and reports are always the truth")
+    trace_recall: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the findings that the gold traces mention; their "
+        "writer overlooks the others. Gold answers and reports are always the truth",
+    )
     seed: int = Field(0, description="added to the run's")
 
 
@@ -61,8 +66,21 @@ def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
             Image.fromarray(phantom.pixels).save(path, compress_level=1)
             rng = np.random.default_rng([config.seed, index, 1])
             noticed = tuple(finding for finding in phantom.sides if rng.random() < config.trace_recall)
-            film = Film(id=name, image=str(path), findings=tuple(phantom.sides), split=split, patient=f"phantom-{name}",
-                        provenance={"source": "phantom", "licence": "CC0-1.0"}, noticed=noticed)
-            for family in (writer.binary, writer.single_choice, writer.multiple_choice, writer.diagnosis, writer.report):
+            film = Film(
+                id=name,
+                image=str(path),
+                findings=tuple(phantom.sides),
+                split=split,
+                patient=f"phantom-{name}",
+                provenance={"source": "phantom", "licence": "CC0-1.0"},
+                noticed=noticed,
+            )
+            for family in (
+                writer.binary,
+                writer.single_choice,
+                writer.multiple_choice,
+                writer.diagnosis,
+                writer.report,
+            ):
                 yield family(film, rng)
             index += 1

@@ -28,7 +28,12 @@ from .task import NO_FINDING, OPTION_LETTERS, Split, Task
 
 RIGHT, WRONG = "✅", "❌"
 VIEWS = ("PA", "AP", "Lateral")
-CHANGES = {(False, True): "New", (True, False): "Resolved", (True, True): "Still present", (False, False): "Still absent"}
+CHANGES = {
+    (False, True): "New",
+    (True, False): "Resolved",
+    (True, True): "Still present",
+    (False, False): "Still absent",
+}
 """(present before, present now) to what is said of it."""
 Describe = Callable[[str, bool, np.random.Generator], str]
 """(finding, present, rng) to the sentence of a think block."""
@@ -47,7 +52,9 @@ class Film:
     findings: tuple[str, ...]
     split: Split
     patient: str
-    provenance: dict[str, object] = field(default_factory=dict)  # view, sex, age, source, licence, attribution of the task
+    provenance: dict[str, object] = field(
+        default_factory=dict
+    )  # view, sex, age, source, licence, attribution of the task
     noticed: tuple[str, ...] | None = None
     unsure: tuple[str, ...] = ()
 
@@ -57,8 +64,14 @@ class Film:
         return [name for name in names if name in seen]
 
     def task(self, suffix: str, **fields: object) -> Task:
-        return Task(id=f"{self.id}-{suffix}", images=(self.image,), split=self.split, patient=self.patient,
-                    **self.provenance, **fields)
+        return Task(
+            id=f"{self.id}-{suffix}",
+            images=(self.image,),
+            split=self.split,
+            patient=self.patient,
+            **self.provenance,
+            **fields,
+        )
 
 
 class QuestionWriter:
@@ -84,10 +97,19 @@ class QuestionWriter:
         letter = "A" if ask_present else "B"
         said = bool(film.noticed_of([finding]))
         trace = self.trace(
-            [(finding, said, f"A) {RIGHT if said else WRONG}"),
-             (None, not said, f"B) {WRONG if said else RIGHT}")], "A" if said else "B", rng)
-        return film.task(f"binary-{_slug(finding)}", domain="closed", family="binary", question=f"Is there {finding}?",
-                         options={"A": "Yes", "B": "No"}, gold=(letter,), reference=trace)
+            [(finding, said, f"A) {RIGHT if said else WRONG}"), (None, not said, f"B) {WRONG if said else RIGHT}")],
+            "A" if said else "B",
+            rng,
+        )
+        return film.task(
+            f"binary-{_slug(finding)}",
+            domain="closed",
+            family="binary",
+            question=f"Is there {finding}?",
+            options={"A": "Yes", "B": "No"},
+            gold=(letter,),
+            reference=trace,
+        )
 
     def single_choice(self, film: Film, rng: np.random.Generator, n_options: int = 4) -> Task:
         """Which one of the options does the film show? A healthy film's right option is "No finding"."""
@@ -113,54 +135,100 @@ class QuestionWriter:
             listing = f"<think>Candidates to weigh.</think><answer>{', '.join(candidates)}</answer>"
             final = ", ".join(noticed) or NO_FINDING
             trace = listing + self.trace(steps, final, rng)
-        return film.task("diagnosis", domain="open", family="diagnosis", question="Name all findings.",
-                         gold=film.findings, reference=trace)
+        return film.task(
+            "diagnosis",
+            domain="open",
+            family="diagnosis",
+            question="Name all findings.",
+            gold=film.findings,
+            reference=trace,
+        )
 
     def report(self, film: Film, rng: np.random.Generator) -> Task:
         """A sentence about every finding, in random order: no steps, text that teaches to see, for SFT. Needs `describe`."""
         names = [str(name) for name in rng.permutation(list(self.prevalence)) if name not in film.unsure]
         text = " ".join(self.describe(name, name in film.findings, rng) for name in names)
-        return film.task("report", domain="open", form="text", family="report", question="Describe the film.", gold=(text,),
-                         reference=text)
+        return film.task(
+            "report",
+            domain="open",
+            form="text",
+            family="report",
+            question="Describe the film.",
+            gold=(text,),
+            reference=text,
+        )
 
     def view(self, film: Film) -> Task:
         """How was the film taken? Its view must be one of VIEWS."""
         options = dict(zip(OPTION_LETTERS, VIEWS, strict=False))
         gold = next(letter for letter, view in options.items() if view == film.provenance["view"])
-        return film.task("view", domain="closed", family="view", question="Which view is the film?", options=options,
-                         gold=(gold,), reference=self.trace([], gold))
+        return film.task(
+            "view",
+            domain="closed",
+            family="view",
+            question="Which view is the film?",
+            options=options,
+            gold=(gold,),
+            reference=self.trace([], gold),
+        )
 
     def matching(self, film: Film, text: str, other: str | None, rng: np.random.Generator) -> Task:
         """Does a text belong to the film? Its own `text` or, every second time where there is one, `other`, of another film."""
         own = other is None or bool(rng.random() < 0.5)
         letter = "A" if own else "B"
-        return film.task("matching", domain="closed", family="image_text_matching", options={"A": "Yes", "B": "No"},
-                         question=f"Does this text describe the film? {text if own else other}", gold=(letter,),
-                         reference=self.trace([], letter))
+        return film.task(
+            "matching",
+            domain="closed",
+            family="image_text_matching",
+            options={"A": "Yes", "B": "No"},
+            question=f"Does this text describe the film? {text if own else other}",
+            gold=(letter,),
+            reference=self.trace([], letter),
+        )
 
     def progression(self, before: Film, film: Film, finding: str) -> Task:
         """What became of a finding between two films of a patient, as far as their labels tell."""
         options = dict(zip(OPTION_LETTERS, CHANGES.values(), strict=False))
         change = CHANGES[finding in before.findings, finding in film.findings]
         gold = next(letter for letter, text in options.items() if text == change)
-        task = film.task(f"progression-{_slug(finding)}", domain="closed", family="progression", options=options, gold=(gold,),
-                         question=f"What became of {finding} since the prior film?",
-                         reference=self.trace([], gold))
-        return task.model_copy(update={"images": (before.image, film.image), "captions": ("prior film", "current film")})
+        task = film.task(
+            f"progression-{_slug(finding)}",
+            domain="closed",
+            family="progression",
+            options=options,
+            gold=(gold,),
+            question=f"What became of {finding} since the prior film?",
+            reference=self.trace([], gold),
+        )
+        return task.model_copy(
+            update={"images": (before.image, film.image), "captions": ("prior film", "current film")}
+        )
 
     def section(self, film: Film, name: str, text: str, indication: str = "") -> Task:
         """Write the "findings" or the "impression" of the film's report, told why it was taken or not."""
         family = f"{name}_with_indication" if indication else name
         why = f" Indication: {indication}" if indication else ""
-        return film.task(family.replace("_", "-"), domain="open", form="text", family=family,
-                         question=f"Write the {name} section of the report.{why}", gold=(text,),
-                         reference=self.trace([], text))
+        return film.task(
+            family.replace("_", "-"),
+            domain="open",
+            form="text",
+            family=family,
+            question=f"Write the {name} section of the report.{why}",
+            gold=(text,),
+            reference=self.trace([], text),
+        )
 
     def grounding(self, film: Film, finding: str, boxes: Sequence[str]) -> Task:
         """Where is a finding? `boxes` are texts as `boxes.write_box` gives them."""
-        return film.task(f"grounding-{_slug(finding)}", domain="open", form="boxes", family="grounding", gold=tuple(boxes),
-                         question=f"Where is {finding}? Answer with boxes [left, top, right, bottom] in thousandths of the film.",
-                         reference=self.trace([], ", ".join(boxes)))
+        return film.task(
+            f"grounding-{_slug(finding)}",
+            domain="open",
+            form="boxes",
+            family="grounding",
+            gold=tuple(boxes),
+            question=f"Where is {finding}? Answer with boxes [left, top, right, bottom] in thousandths of the film.",
+            reference=self.trace([], ", ".join(boxes)),
+        )
 
     def distractors(self, film: Film, count: int, rng: np.random.Generator) -> list[str]:
         """`count` different findings that the film does not show, drawn by prevalence."""
@@ -176,24 +244,38 @@ class QuestionWriter:
             wrong[0] = NO_FINDING
         return wrong
 
-    def _choice(self, film: Film, rng: np.random.Generator, family: str, question: str,
-                right: list[str], wrong: list[str]) -> Task:
+    def _choice(
+        self, film: Film, rng: np.random.Generator, family: str, question: str, right: list[str], wrong: list[str]
+    ) -> Task:
         order = [str(name) for name in rng.permutation([*right, *wrong])]
         options = dict(zip(OPTION_LETTERS, order, strict=False))
         gold = tuple(letter for letter, name in options.items() if name in right)
         noticed = film.noticed_of(right) or right  # told that some are right, a writer who noticed none finds them all
-        steps = [(name, name in noticed, f"{letter}) {RIGHT if name in noticed else WRONG}")
-                 for letter, name in options.items()]
+        steps = [
+            (name, name in noticed, f"{letter}) {RIGHT if name in noticed else WRONG}")
+            for letter, name in options.items()
+        ]
         final = ", ".join(letter for letter, name in options.items() if name in noticed)
-        return film.task(family, domain="closed", family=family, question=question, options=options, gold=gold,
-                         reference=self.trace(steps, final, rng))
+        return film.task(
+            family,
+            domain="closed",
+            family=family,
+            question=question,
+            options=options,
+            gold=gold,
+            reference=self.trace(steps, final, rng),
+        )
 
-    def trace(self, steps: list[tuple[str | None, bool, str]], final: str,
-              rng: np.random.Generator | None = None) -> str | None:
+    def trace(
+        self, steps: list[tuple[str | None, bool, str]], final: str, rng: np.random.Generator | None = None
+    ) -> str | None:
         """The gold response: a pair per step (finding or None, present, answer), then the summary pair."""
         if self.describe is None:
             return None
-        pairs = [(self.describe(name, present, rng) if name else "The other option.", answer) for name, present, answer in steps]
+        pairs = [
+            (self.describe(name, present, rng) if name else "The other option.", answer)
+            for name, present, answer in steps
+        ]
         pairs.append(("In sum.", final))
         return "".join(f"<think>{think}</think><answer>{answer}</answer>" for think, answer in pairs)
 

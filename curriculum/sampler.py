@@ -61,6 +61,8 @@ class Sampler:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError where the state is of other families."""
         if set(state["position"]) != set(self.position):
-            raise ValueError(f"the sampler state is of families {sorted(state['position'])}, "
-                             f"the task set has {sorted(self.position)}")
+            raise ValueError(
+                f"the sampler state is of families {sorted(state['position'])}, "
+                f"the task set has {sorted(self.position)}"
+            )
         self.position = dict(state["position"])

@@ -80,6 +80,7 @@ class StageConfig(BaseModel):
     @property
     def mixture(self) -> dict[str, float]:
         """Family to its share of the stage's tasks; the shares sum to 1."""
+
         def shares(weights: dict[str, float], total: float) -> dict[str, float]:
             return {family: total * weight / sum(weights.values()) for family, weight in weights.items()}
 

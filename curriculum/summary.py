@@ -70,8 +70,13 @@ class Summary:
         if not row.faults:
             self._add_example(task)
         self._tasks[task.domain, task.family, task.split] += 1
-        for name, value in (("view", task.view), ("sex", task.sex), ("age", age_band(task.age)), ("source", task.source),
-                            ("licence", task.licence)):
+        for name, value in (
+            ("view", task.view),
+            ("sex", task.sex),
+            ("age", age_band(task.age)),
+            ("source", task.source),
+            ("licence", task.licence),
+        ):
             self._strata[name, value or _NOT_GIVEN, task.split] += 1
         self._films["films", task.split] += len(row.new_sizes)
         self._films["patients", task.split] += row.new_patient
@@ -84,8 +89,14 @@ class Summary:
 
     def tables(self) -> list[Table]:
         """The whole summary; tables without rows are left out."""
-        tables = [self._task_table(), self._finding_table(), self._answer_table(), self._film_table(), self._strata_table(),
-                  self._size_table()]
+        tables = [
+            self._task_table(),
+            self._finding_table(),
+            self._answer_table(),
+            self._film_table(),
+            self._strata_table(),
+            self._size_table(),
+        ]
         return [table for table in tables if table.rows]
 
     def conclusion(self) -> str:
@@ -112,7 +123,9 @@ class Summary:
 
     def _add_lengths(self, row: TaskRow, task: Task) -> None:
         if self.unit == "characters":
-            self._prompts[task.family][len(task.context) + len(task.question) + sum(map(len, task.options.values()))] += 1
+            self._prompts[task.family][
+                len(task.context) + len(task.question) + sum(map(len, task.options.values()))
+            ] += 1
             if task.reference:
                 self._references[task.family][len(task.reference)] += 1
             return
@@ -123,8 +136,16 @@ class Summary:
 
     def _task_table(self) -> Table:
         asked = "question" if self.unit == "characters" else "prompt"
-        rows = [(domain, family, *self._by_split(self._tasks, domain, family), _spread(self._prompts[family]),
-                 _spread(self._references[family])) for domain, family in sorted({key[:2] for key in self._tasks})]
+        rows = [
+            (
+                domain,
+                family,
+                *self._by_split(self._tasks, domain, family),
+                _spread(self._prompts[family]),
+                _spread(self._references[family]),
+            )
+            for domain, family in sorted({key[:2] for key in self._tasks})
+        ]
         title = f"Tasks, and their lengths in {self.unit} (median, 95 %, longest)"
         return Table(title, ("domain", "family", *_SPLITS, asked, "gold trace"), rows)
 
@@ -140,17 +161,24 @@ class Summary:
         return Table("Right answers of choices and lists", ("finding", *_SPLITS), rows)
 
     def _answer_table(self) -> Table:
-        rows = [(family, ", ".join(f"{text} {count / answers.total():.0%}" for text, count in answers.most_common(8)))
-                for family, answers in sorted(self._answers.items())]
+        rows = [
+            (family, ", ".join(f"{text} {count / answers.total():.0%}" for text, count in answers.most_common(8)))
+            for family, answers in sorted(self._answers.items())
+        ]
         return Table("Right answers of other closed questions", ("family", "share"), rows)
 
     def _strata_table(self) -> Table:
         # A stratum that no row tells anything of is no news.
         told = {name for name, value, _ in self._strata if value != _NOT_GIVEN}
         order = ["view", "sex", "age", "source", "licence"]
-        keys = sorted({key[:2] for key in self._strata if key[0] in told}, key=lambda key: (order.index(key[0]), key[1]))
-        return Table("Tasks by what is known of their films", ("", "", *_SPLITS),
-                     [(*key, *self._by_split(self._strata, *key)) for key in keys])
+        keys = sorted(
+            {key[:2] for key in self._strata if key[0] in told}, key=lambda key: (order.index(key[0]), key[1])
+        )
+        return Table(
+            "Tasks by what is known of their films",
+            ("", "", *_SPLITS),
+            [(*key, *self._by_split(self._strata, *key)) for key in keys],
+        )
 
     def _film_table(self) -> Table:
         rows = [(name, *self._by_split(self._films, name)) for name in sorted({name for name, _ in self._films})]
@@ -161,8 +189,12 @@ class Summary:
         rows = [(f"{width} × {height}", f"{count:,}") for (width, height), count in common]
         if len(self._sizes) > len(common):
             sides = [side for size in self._sizes for side in size]
-            rows.append((f"{len(self._sizes) - len(common):,} other sizes, sides of {min(sides)} to {max(sides)}",
-                         f"{self._sizes.total() - sum(count for _, count in common):,}"))
+            rows.append(
+                (
+                    f"{len(self._sizes) - len(common):,} other sizes, sides of {min(sides)} to {max(sides)}",
+                    f"{self._sizes.total() - sum(count for _, count in common):,}",
+                )
+            )
         return Table("Image files", ("pixels", "files"), rows)
 
     @staticmethod

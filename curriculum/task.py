@@ -78,9 +78,13 @@ class Task(BaseModel):
         if len(set(self.gold)) != len(self.gold):
             raise ValueError(f"gold {list(self.gold)} names something twice")
         if self.captions and len(self.captions) != len(self.images):
-            raise ValueError(f"{len(self.captions)} captions for {len(self.images)} images; there is one for each, or none")
+            raise ValueError(
+                f"{len(self.captions)} captions for {len(self.images)} images; there is one for each, or none"
+            )
         if (self.domain == "closed") != (self.form == "letters"):
-            raise ValueError(f"{self.form} is no form of {'a closed' if self.domain == 'closed' else 'an open'} task's answer")
+            raise ValueError(
+                f"{self.form} is no form of {'a closed' if self.domain == 'closed' else 'an open'} task's answer"
+            )
         if self.domain == "open":
             if self.options:
                 raise ValueError("an open task has no options")
@@ -104,7 +108,9 @@ class Task(BaseModel):
         """What a model is asked, after the images: their captions, what is known, the question, the options."""
         captions = "".join(f"Image {number}: {caption}\n" for number, caption in enumerate(self.captions, 1))
         context = f"{self.context}\n" if self.context else ""
-        return captions + context + self.question + "".join(f"\n{letter}) {text}" for letter, text in self.options.items())
+        return (
+            captions + context + self.question + "".join(f"\n{letter}) {text}" for letter, text in self.options.items())
+        )
 
     @property
     def chance(self) -> float:
@@ -116,7 +122,7 @@ class Task(BaseModel):
 
 
 def age_band(age: float | None) -> str:
-    """"0–17", "18–39", "40–59", "60–79" or "80+"; "" where the age is not known."""
+    """ "0–17", "18–39", "40–59", "60–79" or "80+"; "" where the age is not known."""
     if age is None:
         return ""
     start = max(edge for edge in (0, *AGES) if edge <= age)

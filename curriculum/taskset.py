@@ -18,14 +18,29 @@ from .task import Split, Task
 Size = tuple[int, int]
 """Width and height of an image in pixels."""
 FILE_NAME = "tasks.parquet"
-SCHEMA = pa.schema([
-    ("id", pa.string()), ("domain", pa.string()), ("family", pa.string()), ("question", pa.string()),
-    ("options", pa.map_(pa.string(), pa.string())),  # a map keeps the order of the letters
-    ("form", pa.string()), ("gold", pa.list_(pa.string())), ("images", pa.list_(pa.string())),
-    ("captions", pa.list_(pa.string())), ("context", pa.string()), ("reference", pa.string()),
-    ("split", pa.string()), ("patient", pa.string()), ("view", pa.string()), ("sex", pa.string()), ("age", pa.float64()),
-    ("source", pa.string()), ("licence", pa.string()), ("attribution", pa.string()),
-])
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("domain", pa.string()),
+        ("family", pa.string()),
+        ("question", pa.string()),
+        ("options", pa.map_(pa.string(), pa.string())),  # a map keeps the order of the letters
+        ("form", pa.string()),
+        ("gold", pa.list_(pa.string())),
+        ("images", pa.list_(pa.string())),
+        ("captions", pa.list_(pa.string())),
+        ("context", pa.string()),
+        ("reference", pa.string()),
+        ("split", pa.string()),
+        ("patient", pa.string()),
+        ("view", pa.string()),
+        ("sex", pa.string()),
+        ("age", pa.float64()),
+        ("source", pa.string()),
+        ("licence", pa.string()),
+        ("attribution", pa.string()),
+    ]
+)
 _REQUIRED = [name for name, field in Task.model_fields.items() if field.is_required() and name != "form"]
 _ROWS_AT_ONCE = 8192
 
@@ -87,7 +102,10 @@ def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
         first = seen.setdefault(hash(task.id), index)
         if first != index:
             raise TaskSetError(f"{path}: {TaskRow(index, task.id, task, []).told(_repeated(first))}")
-        return task.model_dump() | {"options": list(task.options.items()), "images": [_inside(i, root) for i in task.images]}
+        return task.model_dump() | {
+            "options": list(task.options.items()),
+            "images": [_inside(i, root) for i in task.images],
+        }
 
     try:
         with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
@@ -164,8 +182,9 @@ def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, object]]]:
         yield TaskRow(number, id, task, faults), values
 
 
-def read_rows(path: Path, required: Iterable[str], allowed: Collection[str] | None = None,
-              at_once: int = _ROWS_AT_ONCE) -> Iterator[dict[str, object]]:
+def read_rows(
+    path: Path, required: Iterable[str], allowed: Collection[str] | None = None, at_once: int = _ROWS_AT_ONCE
+) -> Iterator[dict[str, object]]:
     """The rows of a Parquet file, `at_once` in memory at a time.
 
     Args:

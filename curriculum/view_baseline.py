@@ -35,8 +35,10 @@ def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tupl
     def answer(task: Task) -> tuple[str, ...]:
         if task.domain == "open":
             return often.get(task.view) or (NO_FINDING,)
-        rate = {letter: next((right[key] / offered[key] for key in _keys(task, text) if offered[key]), 0.0)
-                for letter, text in task.options.items()}
+        rate = {
+            letter: next((right[key] / offered[key] for key in _keys(task, text) if offered[key]), 0.0)
+            for letter, text in task.options.items()
+        }
         several = tuple(letter for letter in rate if rate[letter] > 0.5) if task.family == "multiple_choice" else ()
         return several or (max(rate, key=rate.__getitem__),)
 

@@ -19,36 +19,50 @@ _MARKS = _RIGHT + _WRONG
 _MARK = re.compile(f"([{_MARKS}])\ufe0f?")
 _AFTER_MARK = re.compile(rf"(?<=[{_MARKS}])\s*(?=[^\s{_MARKS}])")
 _BEFORE_MARK = re.compile(rf"(?<=[^\s{_MARKS}])\s*(?=[{_MARKS}])")
-_DECORATION = re.compile(r"\*+(?=\S)|(?<=\S)\*+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|[$`\"“”„«»\ufe0f]|(?<!\w)['‘’]|['‘’](?!\w)"
-                         r"|\\[()\[\]]|\\(?:text|math)(?:bf|it|rm)?(?=\{)")
+_DECORATION = re.compile(
+    r"\*+(?=\S)|(?<=\S)\*+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|[$`\"“”„«»\ufe0f]|(?<!\w)['‘’]|['‘’](?!\w)"
+    r"|\\[()\[\]]|\\(?:text|math)(?:bf|it|rm)?(?=\{)"
+)
 _DARK_LETTERS = {base + n: chr(ord("A") + n) for base in (0x1F150, 0x1F170) for n in range(26)}  # 🅐 🅰; NFKC leaves them
 
 # Runs of white space are possessive (*+) where another may follow: a failed match would try every cut between them.
-_LEAD = (r"(?:[-•*–]\s*+)?(?:(?:so|thus|hence|therefore)\b,?\s*+)?(?:i\s++(?:choose|pick|select)\s++|it(?:\s++is|['’]s)\s++)?"
-         r"(?:(?:the\s++|my\s++)?(?:(?:final|correct|right|best)\s++)?(?:answer|option|choice|letter)s?\b"
-         r"(?:\s++(?:is|are)\b)?\s*+[:=]?\s*+)?(?:both\s++)?(?:\\boxed)?[(\[{]*\s*+")
-_TAIL = re.compile(r"\s++(?:is|are)(?:\s++the)?\s++(?:correct|right|true|best)(?:\s++(?:answer|option|choice|one)s?)?[.!]?",
-                   re.IGNORECASE)
+_LEAD = (
+    r"(?:[-•*–]\s*+)?(?:(?:so|thus|hence|therefore)\b,?\s*+)?(?:i\s++(?:choose|pick|select)\s++|it(?:\s++is|['’]s)\s++)?"
+    r"(?:(?:the\s++|my\s++)?(?:(?:final|correct|right|best)\s++)?(?:answer|option|choice|letter)s?\b"
+    r"(?:\s++(?:is|are)\b)?\s*+[:=]?\s*+)?(?:both\s++)?(?:\\boxed)?[(\[{]*\s*+"
+)
+_TAIL = re.compile(
+    r"\s++(?:is|are)(?:\s++the)?\s++(?:correct|right|true|best)(?:\s++(?:answer|option|choice|one)s?)?[.!]?",
+    re.IGNORECASE,
+)
 _BETWEEN_OPTIONS = re.compile(r"[^\S\n]*(?:[,;/&+|、\n]|and\b)(?:[\s,;/&+|、]|and\b)*", re.IGNORECASE)
 _PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
 _LETTERED = re.compile(r"[(\[]?([A-G])[)\]}.:]*\s++(\S.*)", re.IGNORECASE | re.DOTALL)
 _FIRST_WORDS = re.compile(_LEAD, re.IGNORECASE)
 
-_YES_NO = {"yes": r"yes|yeah|yep|y|true|positive|affirmative|present",
-           "no": r"nope|not\s+present|no|n|false|negative|absent"}
+_YES_NO = {
+    "yes": r"yes|yeah|yep|y|true|positive|affirmative|present",
+    "no": r"nope|not\s+present|no|n|false|negative|absent",
+}
 _DENIAL = re.compile(r"\b(?:no|not|none|never|without|nope)\b|n['’]t\b", re.IGNORECASE)
-_DOUBT = re.compile(r"\b(?:may|might|maybe|perhaps|possibl[ey]|probabl[ey]|unsure|unclear|uncertain|cannot|but|or)\b",
-                    re.IGNORECASE)
+_DOUBT = re.compile(
+    r"\b(?:may|might|maybe|perhaps|possibl[ey]|probabl[ey]|unsure|unclear|uncertain|cannot|but|or)\b", re.IGNORECASE
+)
 _SENTENCE = re.compile(r"[\s,.;:–—-](?!.*\b[B-G]\b)\W*\w\w", re.DOTALL)  # a word or more, no other letter
 LONGEST = 1000  # characters of an answer that names options or findings; a longer one is no answer
 _LONGEST_RESTATEMENT = 200  # characters; a longer one is no answer
 
-_PLAIN_LIST = re.compile(r"(?:(?!and(?: |\Z))[A-Za-z]++[ ,]*+)*+", re.IGNORECASE)  # no more than words, blanks and commas
+_PLAIN_LIST = re.compile(
+    r"(?:(?!and(?: |\Z))[A-Za-z]++[ ,]*+)*+", re.IGNORECASE
+)  # no more than words, blanks and commas
 _BETWEEN_NAMES = re.compile(r"[,;\n/&•·、+|]|(?<!\S)and(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*–—]|\d{1,2}[.)])\s+")
-_LABEL = re.compile(r"(?:the\s+)?(?:(?:final|main|most\s+likely|key|radiographic|radiological|differential)\s+)*"
-                    r"(?:answers?|diagnos[ie]s|findings?|candidates?|differentials?|impressions?|conclusions?|abnormalit(?:y|ies))"
-                    r"(?:\s*:|\s+(?:is|are|includes?)\b:?)", re.IGNORECASE)
+_LABEL = re.compile(
+    r"(?:the\s+)?(?:(?:final|main|most\s+likely|key|radiographic|radiological|differential)\s+)*"
+    r"(?:answers?|diagnos[ie]s|findings?|candidates?|differentials?|impressions?|conclusions?|abnormalit(?:y|ies))"
+    r"(?:\s*:|\s+(?:is|are|includes?)\b:?)",
+    re.IGNORECASE,
+)
 
 
 def read_marks(answer: str) -> tuple[str, list[bool]]:
@@ -118,8 +132,11 @@ def _option_pattern(options: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
         return rf"(?:{_YES_NO[text.casefold()]})" if yes_no else r"\s++".join(re.escape(word) for word in text.split())
 
     letter_of = list(dict(options))
-    alone = [rf"(?P<t{i}>{words(text)}(?:\s*+[(\[](?:option\s++)?{letter_of[i]}[)\]])?)"
-             for text, i in sorted(texts, key=lambda t: -len(t[0])) if text]
+    alone = [
+        rf"(?P<t{i}>{words(text)}(?:\s*+[(\[](?:option\s++)?{letter_of[i]}[)\]])?)"
+        for text, i in sorted(texts, key=lambda t: -len(t[0]))
+        if text
+    ]
     lettered = []
     for (text, i), (letter, _) in zip(texts, options, strict=True):
         own_text = rf"(?:\s*+[-–—=]?\s*+[(\[]?{words(text)}(?!\w))?" if text else ""
@@ -141,7 +158,7 @@ def _restated(text: str, options: Mapping[str, str], item: re.Pattern[str]) -> t
     match = item.match(text)
     if match is None or len(text) > _LONGEST_RESTATEMENT:
         return None
-    rest = text[match.end():]
+    rest = text[match.end() :]
     if not _SENTENCE.match(rest) or _DOUBT.search(rest):
         return None
     if len(match[match.lastgroup]) == 1 and text[match.end() - 1].isalpha():
@@ -183,7 +200,7 @@ def split_names(answer: str) -> list[str]:
     plain = _PLAIN_LIST.fullmatch(answer)  # as nearly all lists are
     text = answer.strip() if plain else _undecorated(answer).replace("\\boxed", "").strip()
     if label := _LABEL.match(text):
-        text = text[label.end():]
+        text = text[label.end() :]
     if plain:
         return [name for part in text.split(",") if (name := part.strip())]
     names = (_BULLET.sub("", part.strip(), count=1).strip(" \t\r\f\v.:[](){}'’") for part in _BETWEEN_NAMES.split(text))
@@ -234,7 +251,8 @@ def said_by(name: str) -> tuple[tuple[str, Status], ...]:
     mentions = () if found in load_ontology().findings or found == NO_FINDING else extract(name).mentions
     open_choice = re.search(r"\bor\b", name, re.IGNORECASE)
     return tuple((m.finding, "uncertain" if open_choice and m.status == "present" else m.status) for m in mentions) or (
-        (found, "present"),)
+        (found, "present"),
+    )
 
 
 def read_finding(name: str) -> str:

@@ -34,14 +34,28 @@ class RewardConfig(_Part):
     outcome: float = Field(0.9, gt=0)
     process: float = Field(0.3, ge=0)
     reason: float = Field(0.2, ge=0, description="grounding of the think blocks; 0 also saves its work")
-    gates: tuple[Gate, ...] = Field(("format", "outcome"), description="format: a malformed response earns nothing; outcome: "
-                                    "process and reason are paid to right answers only; batch: and only while the mean "
-                                    "outcome of the batches does not fall")
-    max_candidates: int = Field(6, ge=1, description="a list of more names, and more than one beyond the gold, earns nothing")
-    length: tuple[float, float] = Field((0.5, 2.0), description="words of a text over those of the gold: no loss between")
-    rarity: float = Field(0, ge=0, le=1, description="a finding weighs (share of the commonest / its share of train "
-                          "films) to this power in the F1 of names and texts")
-    finding_weights: dict[str, float] = Field({}, description="weights of findings; `rarity` sets them from the train tasks")
+    gates: tuple[Gate, ...] = Field(
+        ("format", "outcome"),
+        description="format: a malformed response earns nothing; outcome: "
+        "process and reason are paid to right answers only; batch: and only while the mean "
+        "outcome of the batches does not fall",
+    )
+    max_candidates: int = Field(
+        6, ge=1, description="a list of more names, and more than one beyond the gold, earns nothing"
+    )
+    length: tuple[float, float] = Field(
+        (0.5, 2.0), description="words of a text over those of the gold: no loss between"
+    )
+    rarity: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="a finding weighs (share of the commonest / its share of train "
+        "films) to this power in the F1 of names and texts",
+    )
+    finding_weights: dict[str, float] = Field(
+        {}, description="weights of findings; `rarity` sets them from the train tasks"
+    )
     own: dict[str, OwnRule] = {}
 
     @property
@@ -54,14 +68,20 @@ class RewardConfig(_Part):
         if not self.rarity or not seen:
             return self
         most = max(seen.values())
-        return self.model_copy(update={"finding_weights": {
-            name: (most / share) ** self.rarity for name, share in seen.items()} | self.finding_weights})
+        return self.model_copy(
+            update={
+                "finding_weights": {name: (most / share) ** self.rarity for name, share in seen.items()}
+                | self.finding_weights
+            }
+        )
 
     @model_validator(mode="after")
     def _outcome_leads(self) -> "RewardConfig":
         if self.process + self.reason >= self.outcome:
-            raise ValueError(f"process {self.process:g} and reason {self.reason:g} together must weigh less than outcome "
-                             f"{self.outcome:g}")
+            raise ValueError(
+                f"process {self.process:g} and reason {self.reason:g} together must weigh less than outcome "
+                f"{self.outcome:g}"
+            )
         if self.preset == "paper" and (extra := sorted(self.model_fields_set - {"preset"})):
             raise ValueError(f"the preset paper takes no other setting, found {', '.join(extra)}")
         low, high = self.length

@@ -19,7 +19,9 @@ Labels = Literal["nih", "chexpert", "cxr_lt", "all"]
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 # Not the dot of 1.5 or "vs."; a line goes on where the next one begins in lower case.
 # Written so that one set of characters comes first: `re` finds these much faster.
-_SENTENCE_END = re.compile(r"[;!\n.](?:(?<=[;!])|(?<=\n)(?![^\S\n]*[a-z])|(?<=\.)(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?:(?!\d)|(?<!\d\.)))")
+_SENTENCE_END = re.compile(
+    r"[;!\n.](?:(?<=[;!])|(?<=\n)(?![^\S\n]*[a-z])|(?<=\.)(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?:(?!\d)|(?<!\d\.)))"
+)
 _WORD = re.compile(r"[hrsw]/[ops]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()]")
 _OWN_WORDS = ",:?()"
 _CLOCK = re.compile(r"\d:\d")
@@ -64,8 +66,9 @@ class Mentions:
         findings = load_ontology().findings
         for name, status in {(m.finding, m.status) for m in self.mentions}:
             kinds = findings[name].ancestors if status != "absent" else (name,)
-            said[status].update(kinds if labels == "all" else
-                                (label for kind in kinds if (label := getattr(findings[kind], labels))))
+            said[status].update(
+                kinds if labels == "all" else (label for kind in kinds if (label := getattr(findings[kind], labels)))
+            )
         said["uncertain"] -= said["present"]
         said["absent"] -= said["present"] | said["uncertain"]
         return {status: frozenset(names) for status, names in said.items()}
@@ -93,8 +96,11 @@ def _in_paragraph(paragraph: str) -> list[Mention]:
     mentions: list[Mention] = []
     skipping = False
     for sentence in _SENTENCE_END.split(paragraph):
-        pieces = (sentence,) if len(sentence) <= _LONGEST_SENTENCE else (
-            sentence[start : start + _LONGEST_SENTENCE] for start in range(0, len(sentence), _LONGEST_SENTENCE))
+        pieces = (
+            (sentence,)
+            if len(sentence) <= _LONGEST_SENTENCE
+            else (sentence[start : start + _LONGEST_SENTENCE] for start in range(0, len(sentence), _LONGEST_SENTENCE))
+        )
         for piece in pieces:
             for heading, said in _read(piece):
                 if heading:
@@ -126,8 +132,13 @@ def _said(events: tuple[Event, ...]) -> tuple[Mention, ...]:
 
 def _words(sentence: str) -> list[str]:
     """`_WORD.findall`, the quick way where nothing but letters, digits and plain punctuation stands in a sentence."""
-    if (not sentence.isascii() or "." in sentence or "'" in sentence or "/" in sentence
-            or (":" in sentence and _CLOCK.search(sentence))):
+    if (
+        not sentence.isascii()
+        or "." in sentence
+        or "'" in sentence
+        or "/" in sentence
+        or (":" in sentence and _CLOCK.search(sentence))
+    ):
         return _WORD.findall(sentence)
     spaced = sentence.encode().translate(_PLAIN).decode()
     for mark in _OWN_WORDS:

@@ -19,8 +19,13 @@ def canonical(name: str) -> str:
     plain = " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
     names = _names()
     spelling = load_ontology().forms
-    for form in (plain, plain.removesuffix("s"), plain.removesuffix("es"), plain.removesuffix("ies") + "y",
-                 " ".join(spelling.get(word, word) for word in plain.split())):
+    for form in (
+        plain,
+        plain.removesuffix("s"),
+        plain.removesuffix("es"),
+        plain.removesuffix("ies") + "y",
+        " ".join(spelling.get(word, word) for word in plain.split()),
+    ):
         if form in names:
             return names[form]
     return plain
@@ -30,6 +35,9 @@ def canonical(name: str) -> str:
 def _names() -> dict[str, str]:
     """Every name and synonym, casefolded, to its canonical name."""
     ontology = load_ontology()
-    names = {written.casefold(): finding.name for finding in ontology.findings.values()
-             for written in (finding.name, *finding.synonyms)}
+    names = {
+        written.casefold(): finding.name
+        for finding in ontology.findings.values()
+        for written in (finding.name, *finding.synonyms)
+    }
     return names | {written: NO_FINDING for written in (NO_FINDING.casefold(), *ontology.no_finding)}

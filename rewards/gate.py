@@ -36,5 +36,6 @@ class BatchGate:
 
 def _shut(verdict: Verdict) -> Verdict:
     steps = tuple(step._replace(score=0.0) for step in verdict.steps)
-    return verdict._replace(total=verdict.base, steps=steps,
-                   why=(*verdict.why, "batch gate shut: process and reason are not paid"))
+    return verdict._replace(
+        total=verdict.base, steps=steps, why=(*verdict.why, "batch gate shut: process and reason are not paid")
+    )

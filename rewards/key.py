@@ -67,8 +67,12 @@ class Key:
 
     def verifiable(self, name: str) -> bool:
         """Whether gold tells if an open candidate is right. A word that no ontology knows proves nothing by its absence."""
-        return (name in self.gold or name in self.candidates or name == NO_FINDING
-                or (name in load_ontology().findings and name not in self.unsure))
+        return (
+            name in self.gold
+            or name in self.candidates
+            or name == NO_FINDING
+            or (name in load_ontology().findings and name not in self.unsure)
+        )
 
 
 def key_of(task: Task) -> Key:
@@ -93,14 +97,19 @@ def _closed(question: str, options: tuple[tuple[str, str], ...], gold: tuple[str
 
     labels = {letter: _label(name, status[letter]) for letter, name in of_letter.items()}
     letters = frozenset(texts)
-    return _with_reference(Key(right, truth, True, letters, letters, labels, {}, {}, frozenset(), True),
-                           reference, partial(read_option, options=texts))
+    return _with_reference(
+        Key(right, truth, True, letters, letters, labels, {}, {}, frozenset(), True),
+        reference,
+        partial(read_option, options=texts),
+    )
 
 
 @lru_cache(maxsize=256)
 def _open(gold: tuple[str, ...], reference: str | None) -> Key:
     findings = load_ontology().findings
-    names = frozenset(finding for name in gold for finding, status in said_by(name) if status == "present") - {NO_FINDING}
+    names = frozenset(finding for name in gold for finding, status in said_by(name) if status == "present") - {
+        NO_FINDING
+    }
     kinds = {kind for name in names if name in findings for kind in findings[name].ancestors}
     children = NONE.union(*map(_kinds_of, names))
     key = Key(names, dict.fromkeys(kinds, True), True, NONE, NONE, {}, {}, {}, (children | kinds) - names, True)
@@ -132,13 +141,24 @@ def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:
     for name, pair in thinks.items():
         facts = NOTHING if repeats(pair, pairs[-1]) else known_facts(pair.think)
         wanted[name] = _without_errors(facts, truth)
-        if errors := {finding for finding in truth.keys() & (facts.present | facts.absent)
-                      if facts.says(finding) is (not truth[finding])}:
+        if errors := {
+            finding
+            for finding in truth.keys() & (facts.present | facts.absent)
+            if facts.says(finding) is (not truth[finding])
+        }:
             lenient[name] = {finding: true for finding, true in truth.items() if finding not in errors}
     missing = {name: NOTHING for name in key.candidates if name not in thinks}
-    return replace(key, truth=truth, weighs=bool(thinks), candidates=candidates, asked=frozenset(thinks),
-                   wanted=missing | wanted, lenient=lenient, thinks={name: pair.think for name, pair in thinks.items()},
-                   grounded=any(wanted.values()))
+    return replace(
+        key,
+        truth=truth,
+        weighs=bool(thinks),
+        candidates=candidates,
+        asked=frozenset(thinks),
+        wanted=missing | wanted,
+        lenient=lenient,
+        thinks={name: pair.think for name, pair in thinks.items()},
+        grounded=any(wanted.values()),
+    )
 
 
 def repeats(step: Pair, summary: Pair) -> bool:
@@ -148,8 +168,10 @@ def repeats(step: Pair, summary: Pair) -> bool:
 
 def _without_errors(facts: Facts, truth: Mapping[str, bool]) -> Facts:
     """What is clearly said and right. Gold outranks a reference: what they contradict each other about is not asked for."""
-    return Facts.of(frozenset(name for name in facts.present if facts.says(name) and truth.get(name) is not False),
-                    frozenset(name for name in facts.absent if facts.says(name) is False and truth.get(name) is not True))
+    return Facts.of(
+        frozenset(name for name in facts.present if facts.says(name) and truth.get(name) is not False),
+        frozenset(name for name in facts.absent if facts.says(name) is False and truth.get(name) is not True),
+    )
 
 
 def _label(name: str | None, present: bool) -> Facts:

@@ -10,9 +10,31 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-_CUE_KINDS = ("negation", "negation_after", "uncertain", "uncertain_weak", "differential", "uncertain_after", "history",
-              "end", "comma", "and", "or", "versus", "colon", "question", "verb", "shown", "resume", "ignored",
-              "skipped_sections", "read_sections", "left", "right", "bilateral")
+_CUE_KINDS = (
+    "negation",
+    "negation_after",
+    "uncertain",
+    "uncertain_weak",
+    "differential",
+    "uncertain_after",
+    "history",
+    "end",
+    "comma",
+    "and",
+    "or",
+    "versus",
+    "colon",
+    "question",
+    "verb",
+    "shown",
+    "resume",
+    "ignored",
+    "skipped_sections",
+    "read_sections",
+    "left",
+    "right",
+    "bilateral",
+)
 _ELEMENT = re.compile(r"\(([^)]*)\)|\[([^]]*)\]|\{(\w+)\}|([^\s()\[\]{}]+)")
 END = ""  # the key of a trie node under which the phrase that ends there is kept
 
@@ -53,8 +75,10 @@ def load_ontology() -> Ontology:
     Raises:
         ValueError: a data file uses an unknown word class, part, state or parent, or one phrase in two meanings.
     """
-    data, cues = (tomllib.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
-                  for name in ("ontology.toml", "cues.toml"))
+    data, cues = (
+        tomllib.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
+        for name in ("ontology.toml", "cues.toml")
+    )
     words = data["words"] | cues["words"]
     trie: dict = {}
     forms = dict(data["spelling"])
@@ -78,12 +102,27 @@ def load_ontology() -> Ontology:
     for name, row in rows.items():
         add([name.lower(), *row.get("synonyms", ()), *row.get("phrases", ())], "finding", name)
         for part, state in row.get("pairs", ()):
-            if part not in data["parts"] or state not in data["states"] or pairs.setdefault((part, state), name) != name:
+            if (
+                part not in data["parts"]
+                or state not in data["states"]
+                or pairs.setdefault((part, state), name) != name
+            ):
                 raise ValueError(f"{name}: pair {part}, {state} is of no known part or state, or another's")
     own_words = set(_words_of(trie))
-    findings = {name: Finding(name, name if row.get("nih") else None, row.get("chexpert"), row.get("cxr_lt"),
-                              _ancestors(name, rows), tuple(row.get("synonyms", ()))) for name, row in rows.items()}
-    of_part = {part: tuple(dict.fromkeys(name for (p, _), name in pairs.items() if p == part)) for part in data["parts"]}
+    findings = {
+        name: Finding(
+            name,
+            name if row.get("nih") else None,
+            row.get("chexpert"),
+            row.get("cxr_lt"),
+            _ancestors(name, rows),
+            tuple(row.get("synonyms", ())),
+        )
+        for name, row in rows.items()
+    }
+    of_part = {
+        part: tuple(dict.fromkeys(name for (p, _), name in pairs.items() if p == part)) for part in data["parts"]
+    }
     healthy = tuple(" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words))
     forms = {form: word for form, word in forms.items() if form not in own_words}
     phrases = trie | {form: trie[word] for form, word in forms.items() if word in trie}

@@ -38,8 +38,10 @@ def load_rule(name: str) -> Rule:
     try:
         rule = getattr(importlib.import_module(module), function)
     except Exception as error:
-        raise RuleError(f"rule {name}: cannot be loaded ({type(error).__name__}: {error}); it is module:function, the "
-                        "module in the working directory or installed") from error
+        raise RuleError(
+            f"rule {name}: cannot be loaded ({type(error).__name__}: {error}); it is module:function, the "
+            "module in the working directory or installed"
+        ) from error
     try:
         inspect.signature(rule).bind_partial(None, None, None)
     except (TypeError, ValueError):
@@ -87,8 +89,11 @@ def stage_order(task: Task, response: str, verdict: Verdict, *, stages: Sequence
     share of stages that occur, times the share of neighbouring stage changes that go forwards.
     """
     order = [stage.casefold() for stage in stages]
-    places = [place for pair in parse(response).pairs
-              if (place := _place(order, pair.think, read_marks(pair.answer)[0])) is not None]
+    places = [
+        place
+        for pair in parse(response).pairs
+        if (place := _place(order, pair.think, read_marks(pair.answer)[0])) is not None
+    ]
     changes = [b > a for a, b in zip(places, places[1:], strict=False) if a != b]
     return len(set(places)) / len(order) * (sum(changes) / len(changes) if changes else 1.0) if places else 0.0
 

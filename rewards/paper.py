@@ -42,8 +42,10 @@ def score_paper(task: Task, response: str) -> Verdict:
         outcome = float(_letter(last) == gold)
         right = [_closed_step(answer, gold) for _, _, _, answer in pairs]
         process = CLOSED_PROCESS if right and all(right) else 0.0
-        ours, theirs = (next((think for _, _, think, answer in trace if _letter(answer) == gold), None)
-                        for trace in (pairs, reference))
+        ours, theirs = (
+            next((think for _, _, think, answer in trace if _letter(answer) == gold), None)
+            for trace in (pairs, reference)
+        )
         reason = _closed_reason(ours, theirs) if outcome and ours is not None and theirs is not None else 0.0
         answer = (_letter(last),) if _letter(last) else None
     else:
@@ -59,20 +61,39 @@ def score_paper(task: Task, response: str) -> Verdict:
         answer = tuple(sorted(named))
     base = FORMAT * formed + OUTCOME * outcome
     steps = tuple(
-        StepVerdict(start, end, None, "unverifiable" if ok is None else "right" if ok else "wrong", float(bool(ok)),
-                    "not judged by the paper's rule" if ok is None else "the paper's rule")
-        for (start, end, _, _), ok in zip(pairs, right, strict=True))
+        StepVerdict(
+            start,
+            end,
+            None,
+            "unverifiable" if ok is None else "right" if ok else "wrong",
+            float(bool(ok)),
+            "not judged by the paper's rule" if ok is None else "the paper's rule",
+        )
+        for (start, end, _, _), ok in zip(pairs, right, strict=True)
+    )
     why = (f"format {formed:g}, outcome {outcome:.4f}: base {base:.4f}", f"process {process:g}, reason {reason:.4f}")
-    return Verdict(total=round(base + process + reason, DIGITS), base=round(base, DIGITS), format=float(formed),
-                   outcome=outcome, process=process, reason=reason, answer=answer, steps=steps, why=why)
+    return Verdict(
+        total=round(base + process + reason, DIGITS),
+        base=round(base, DIGITS),
+        format=float(formed),
+        outcome=outcome,
+        process=process,
+        reason=reason,
+        answer=answer,
+        steps=steps,
+        why=why,
+    )
 
 
 def _pairs(text: str) -> Iterator[_Pair]:
     """The matches of `<think>(.*?)</think>\\s*<answer>(.*?)</answer>`, any case, a dot for every character."""
     position = 0
-    while ((think := _THINK.search(text, position)) and (border := _BORDER.search(text, think.end()))
-           and (end := _END.search(text, border.end()))):
-        yield think.start(), end.end(), text[think.end():border.start()], text[border.end():end.start()]
+    while (
+        (think := _THINK.search(text, position))
+        and (border := _BORDER.search(text, think.end()))
+        and (end := _END.search(text, border.end()))
+    ):
+        yield think.start(), end.end(), text[think.end() : border.start()], text[border.end() : end.start()]
         position = end.end()
 
 
@@ -80,7 +101,7 @@ def _last_answer(text: str) -> str:
     """What the last `<answer>(.*?)</answer>` holds, "" without any."""
     last, position = "", 0
     while (start := _ANSWER.search(text, position)) and (end := _END.search(text, start.end())):
-        last, position = text[start.end():end.start()], end.end()
+        last, position = text[start.end() : end.start()], end.end()
     return last
 
 

@@ -176,8 +176,13 @@ class Reader:
                 self.status, self.verb_since = "present", True
             else:
                 self.boundary = len(self.found)
-        elif (self.status == "uncertain" and comma and not self.open_list and len(self.found) > self.cue_at
-              and not self.or_follows()):
+        elif (
+            self.status == "uncertain"
+            and comma
+            and not self.open_list
+            and len(self.found) > self.cue_at
+            and not self.or_follows()
+        ):
             self.status, self.verb_since = "present", True
 
     def or_follows(self) -> bool:
@@ -199,7 +204,11 @@ class Reader:
 
     def on_verb(self, _: str, start: int, end: int) -> None:
         self.verb_since = True
-        if self.status == "absent" and self.boundary is not None and self.kind_after(end) not in ("shown", "negation_after"):
+        if (
+            self.status == "absent"
+            and self.boundary is not None
+            and self.kind_after(end) not in ("shown", "negation_after")
+        ):
             for entry in self.found[self.boundary :]:
                 entry[1] = "present"
             self.status, self.block, self.boundary = "present", self.boundary, None

@@ -63,8 +63,18 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
     if "outcome" in config.gates and judged.outcome < 1 and not judged.right:
         why = (*why, "process and reason are paid to a right answer only") if paid else why
         paid = 0.0
-    verdict = Verdict(total=base + paid, base=base, format=float(not faults), outcome=judged.outcome, process=process,
-                      reason=reason, answer=judged.answer, steps=steps, faults=faults, why=why)
+    verdict = Verdict(
+        total=base + paid,
+        base=base,
+        format=float(not faults),
+        outcome=judged.outcome,
+        process=process,
+        reason=reason,
+        answer=judged.answer,
+        steps=steps,
+        faults=faults,
+        why=why,
+    )
     return _with_own_rules(verdict, task, response, config) if config.own else verdict
 
 
@@ -111,7 +121,9 @@ def _judge_open(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Jud
     listing, candidates = _listing(pairs[0], key, max(most, len(key.candidates)))
     judged = judge_steps(pairs[1:], read_finding, candidates, candidates | key.gold, key, final, config)
     sound = listing.judgement != "fault"
-    return _Judged(final, outcome, (listing, *judged.steps, summary), judged.process * sound, judged.reason * sound, (why,))
+    return _Judged(
+        final, outcome, (listing, *judged.steps, summary), judged.process * sound, judged.reason * sound, (why,)
+    )
 
 
 def _listing(pair: Pair, key: Key, most: int) -> tuple[StepVerdict, frozenset[str]]:
@@ -143,8 +155,10 @@ def _judge_text(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Jud
     length = _length_factor(len(final.split()), len(gold.split()), config.length)
     wording = rouge_l(final, gold) if length else 0.0
     outcome = (clinical + wording) / 2 * length
-    why = (f"asserted {_words(sorted(_nih(found.kinds)))}, gold {_words(sorted(_nih(true.kinds)))}: F1 {clinical:.2f}; "
-           f"ROUGE-L {wording:.2f}" + (f"; {length:.2f} of it for its length" if length < 1 else ""))
+    why = (
+        f"asserted {_words(sorted(_nih(found.kinds)))}, gold {_words(sorted(_nih(true.kinds)))}: F1 {clinical:.2f}; "
+        f"ROUGE-L {wording:.2f}" + (f"; {length:.2f} of it for its length" if length < 1 else "")
+    )
     summary = _summary(pairs[-1], outcome, why)
     thinks_of_reference = parse(task.reference).pairs if task.reference else ()
     if len(pairs) == 1 or len(thinks_of_reference) == 1 or not true:
@@ -157,11 +171,22 @@ def _judge_text(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Jud
         stated |= new
         agree, contradict = agree + held.agree, contradict + held.contradict
         judgement = "wrong" if held.contradict else "right" if new else "unverifiable"
-        steps.append(StepVerdict(pair.start, pair.end, None, judgement, held.precision if new else 0.0,
-                                 f"{held.agree} facts of the report, {held.contradict} against it, {len(new)} new"))
+        steps.append(
+            StepVerdict(
+                pair.start,
+                pair.end,
+                None,
+                judgement,
+                held.precision if new else 0.0,
+                f"{held.agree} facts of the report, {held.contradict} against it, {len(new)} new",
+            )
+        )
     wanted = true.present | true.absent
-    parts = (agree / (agree + contradict) if agree else 0.0, len(stated & wanted) / len(wanted),
-             sum(step.score > 0 for step in steps) / len(steps))
+    parts = (
+        agree / (agree + contradict) if agree else 0.0,
+        len(stated & wanted) / len(wanted),
+        sum(step.score > 0 for step in steps) / len(steps),
+    )
     told = "factuality {:.2f}, completeness {:.2f}, effectiveness {:.2f}".format(*parts)
     return _Judged((final,), outcome, (*steps, summary), sum(parts) / 3, 0.0, (why, told), right=clinical == 1)
 
@@ -170,7 +195,9 @@ def _judge_boxes(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> _Ju
     found, gold = read_boxes(pairs[-1].answer[:LONGEST]), [read_box(text) for text in task.gold]
     outcome = mean_iou(found, gold)
     why = f"{len(found)} boxes, gold {len(gold)}: mean IoU {outcome:.2f}"
-    return _Judged(tuple(str(list(box)) for box in found), outcome, (_summary(pairs[-1], outcome, why),), 0.0, 0.0, (why,))
+    return _Judged(
+        tuple(str(list(box)) for box in found), outcome, (_summary(pairs[-1], outcome, why),), 0.0, 0.0, (why,)
+    )
 
 
 def _nih(names: frozenset[str]) -> set[str]:

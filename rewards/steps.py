@@ -26,8 +26,16 @@ class Judged(NamedTuple):
     reason: float
 
 
-def judge_steps(pairs: Sequence[Pair], read_candidate: Callable[[str], str | None], candidates: Set[str], asked: Set[str],
-                key: Key, final: Sequence[str] | None, config: RewardConfig, accepted: str | None = None) -> Judged:
+def judge_steps(
+    pairs: Sequence[Pair],
+    read_candidate: Callable[[str], str | None],
+    candidates: Set[str],
+    asked: Set[str],
+    key: Key,
+    final: Sequence[str] | None,
+    config: RewardConfig,
+    accepted: str | None = None,
+) -> Judged:
     """A verdict for each pair before the last, the summary: it judges one of the candidates with ✅ or ❌.
 
     A right step is worth the share of candidates judged without a fault: to pass over the doubtful ones must not pay.
@@ -104,12 +112,16 @@ class _Sure(NamedTuple):
 def _what_is_sure(key: Key, asked: frozenset[str]) -> _Sure:
     names = frozenset(name for name in asked if key.verifiable(name))
     right = frozenset(name for name in names if key.is_right(name))
-    return _Sure(names, tuple(group for group in (right, names - right) if group),
-                 frozenset(name for name in names if key.wanted_of(name)))
+    return _Sure(
+        names,
+        tuple(group for group in (right, names - right) if group),
+        frozenset(name for name in names if key.wanted_of(name)),
+    )
 
 
-def _read(pair: Pair, read_candidate: Callable[[str], str | None],
-          candidates: Set[str]) -> tuple[str | None, tuple[bool, ...]]:
+def _read(
+    pair: Pair, read_candidate: Callable[[str], str | None], candidates: Set[str]
+) -> tuple[str | None, tuple[bool, ...]]:
     """The candidate that a step judges, None where it is none of them, and its marks."""
     if len(pair.answer) > LONGEST:
         return None, ()
@@ -132,7 +144,9 @@ def _fault(pair: Pair, name: str, marks: tuple[bool, ...], final: Sequence[str] 
     return ""
 
 
-def _judge(pair: Pair, name: str, said: bool, key: Key, ground: bool, again: bool) -> tuple[Judgement, str, float | None]:
+def _judge(
+    pair: Pair, name: str, said: bool, key: Key, ground: bool, again: bool
+) -> tuple[Judgement, str, float | None]:
     """Judgement, why and grounding of a sound step. One that is the summary `again` has no thought of its own."""
     if not key.verifiable(name):
         return "unverifiable", f"the gold does not tell whether {name} is there", None

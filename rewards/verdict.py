@@ -49,17 +49,26 @@ class Verdict(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and tuples, for JSON."""
-        return self._asdict() | {"steps": tuple(step._asdict() for step in self.steps),
-                                 "faults": tuple(fault._asdict() for fault in self.faults), "more": dict(self.more)}
+        return self._asdict() | {
+            "steps": tuple(step._asdict() for step in self.steps),
+            "faults": tuple(fault._asdict() for fault in self.faults),
+            "more": dict(self.more),
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Verdict":
         """The inverse of `to_dict`, after JSON."""
         answer = values["answer"]
-        return cls(**{**values, "answer": None if answer is None else tuple(answer), "why": tuple(values["why"]),
-                      "steps": tuple(StepVerdict(**step) for step in values["steps"]),
-                      "faults": tuple(Fault(**fault) for fault in values["faults"]),
-                      "more": tuple(values["more"].items())})
+        return cls(
+            **{
+                **values,
+                "answer": None if answer is None else tuple(answer),
+                "why": tuple(values["why"]),
+                "steps": tuple(StepVerdict(**step) for step in values["steps"]),
+                "faults": tuple(Fault(**fault) for fault in values["faults"]),
+                "more": tuple(values["more"].items()),
+            }
+        )
 
 
 NOT_SCORED = Fault("not scored", 0)

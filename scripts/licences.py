@@ -20,7 +20,9 @@ vLLM for GPUs needs CUDA libraries of NVIDIA besides, under NVIDIA's own licence
 """
 
 
-def needed(name: str, extras: frozenset[str], found: dict[str, Distribution], seen: set[tuple[str, frozenset[str]]]) -> None:
+def needed(
+    name: str, extras: frozenset[str], found: dict[str, Distribution], seen: set[tuple[str, frozenset[str]]]
+) -> None:
     """Adds a package and what it needs, as far as it is installed."""
     key = (canonicalize_name(name), extras)
     if key in seen:
@@ -41,7 +43,9 @@ def licence(package: Distribution) -> str:
     data = package.metadata
     if expression := data.get("License-Expression"):
         return expression
-    classifiers = [text.rpartition(" :: ")[2] for text in data.get_all("Classifier", []) if text.startswith("License ::")]
+    classifiers = [
+        text.rpartition(" :: ")[2] for text in data.get_all("Classifier", []) if text.startswith("License ::")
+    ]
     named = [text for text in classifiers if text != "OSI Approved"]
     first = (data.get("License") or "").strip().splitlines()[:1]
     return ", ".join(named) or (re.sub(r"\s+", " ", first[0])[:60] if first else by_text(package))
@@ -50,7 +54,10 @@ def licence(package: Distribution) -> str:
 def by_text(package: Distribution) -> str:
     texts = [package.read_text(f"licenses/{name}") or "" for name in package.metadata.get_all("License-File", [])]
     text = " ".join(" ".join(texts).split())
-    for words, name in (("Permission is hereby granted, free of charge", "MIT"), ("Apache License Version 2.0", "Apache-2.0")):
+    for words, name in (
+        ("Permission is hereby granted, free of charge", "MIT"),
+        ("Apache License Version 2.0", "Apache-2.0"),
+    ):
         if words in text:
             return f"{name} (its text)"
     return "not declared"

@@ -58,8 +58,14 @@ def ray_session():
     """One local Ray cluster for all tests that need workers."""
     import ray
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-             runtime_env={"env_vars": dict(ENVIRONMENT)})
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": dict(ENVIRONMENT)},
+    )
     yield
     ray.shutdown()
 

@@ -28,11 +28,16 @@ def main(model: str, tasks: str, folder: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
     node = cluster.add_node(**NODE)
     ray.init(cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)})
-    config = LearnerConfig(workers=2, min_workers=1, cpus=0.5, zero_stage=2, silent_s=20, micro_batch_tokens=600, timeout_s=200)
+    config = LearnerConfig(
+        workers=2, min_workers=1, cpus=0.5, zero_stage=2, silent_s=20, micro_batch_tokens=600, timeout_s=200
+    )
     learner = Learner(config, "elastic", PromptConfig(), Path(model), None, Storage(folder), 0, True, near_driver())
 
     def tell(event, **more):
-        print(json.dumps({"event": event, "ranks": learner.ranks, "at_s": round(time.monotonic() - start, 1), **more}), flush=True)
+        print(
+            json.dumps({"event": event, "ranks": learner.ranks, "at_s": round(time.monotonic() - start, 1), **more}),
+            flush=True,
+        )
 
     def restarted(order):
         """Does it until the ranks start anew: for a moment a dead node's rank goes on."""

@@ -6,9 +6,14 @@ from actors.engine_extension import WeightReader
 from actors.rollout import RolloutWorker
 
 DAMAGES = {  # what becomes of the tensors that vLLM's own loader is given
-    "one layer zeroed": lambda name, value: torch.zeros_like(value) if ".layers.1." in name and "visual" not in name else value,
-    "one tensor skipped": lambda name, value: None if name.endswith("layers.0.mlp.down_proj.weight") and "visual" not in name else value,
-    "old head kept": lambda name, value: None if name == "lm_head.weight" else value}
+    "one layer zeroed": lambda name, value: (
+        torch.zeros_like(value) if ".layers.1." in name and "visual" not in name else value
+    ),
+    "one tensor skipped": lambda name, value: (
+        None if name.endswith("layers.0.mlp.down_proj.weight") and "visual" not in name else value
+    ),
+    "old head kept": lambda name, value: None if name == "lm_head.weight" else value,
+}
 
 
 class FaultyReader(WeightReader):

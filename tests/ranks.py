@@ -38,7 +38,9 @@ class RankHost:
 
         self.earlier = {place: StorageWeakRef(storage) for place, storage in storages()}  # no address is taken again
         plain = deepspeed_engine.settings
-        deepspeed_engine.settings = lambda config: plain(config) | {"zero_optimization": plain(config)["zero_optimization"] | zero}
+        deepspeed_engine.settings = lambda config: (
+            plain(config) | {"zero_optimization": plain(config)["zero_optimization"] | zero}
+        )
         try:
             self.made = DeepSpeedRank(setup, self.rank, self.world)
         finally:
@@ -49,8 +51,11 @@ class RankHost:
             from deepspeed.utils import safe_get_full_grad
 
             whole = (lambda p: p.grad) if self.made.config.zero_stage == 0 else safe_get_full_grad
-            self.gradients = {name: whole(p).float().numpy(force=True).copy()
-                              for name, p in self.made.policy.named_parameters() if p.requires_grad}
+            self.gradients = {
+                name: whole(p).float().numpy(force=True).copy()
+                for name, p in self.made.policy.named_parameters()
+                if p.requires_grad
+            }
             return step(lr)
 
         self.made.engine.step = watched
@@ -130,17 +135,31 @@ class RankHost:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         engine, held = self.made.engine, {}
-        if hasattr(engine.optimizer, "_hp_optimizer_states_linked"):  # ZeRO-1 and 2 looked for moments before there were any
+        if hasattr(
+            engine.optimizer, "_hp_optimizer_states_linked"
+        ):  # ZeRO-1 and 2 looked for moments before there were any
             engine.optimizer._hp_optimizer_states_linked = False
             engine.optimizer._lazy_init_hp_params_optimizer_state()
         for name, p in self.made.policy.named_parameters():
             if p.requires_grad and self.made.config.zero_stage == 0:
                 held[name] = [p.detach(), *(engine.optimizer.state[p][key] for key in ("exp_avg", "exp_avg_sq"))]
             elif p.requires_grad:
-                held[name] = [safe_get_full_fp32_param(p), *(safe_get_full_optimizer_state(p, key) for key in ("exp_avg", "exp_avg_sq"))]
-        told = [{key: group[key] for key in ("weight_decay", "betas", "eps")} for group in engine.optimizer.param_groups]
-        return ({f"{name} {n}": v.float().numpy(force=True).copy() for name, values in held.items() for n, v in enumerate(values)},
-                told, sorted({float(state["step"]) for state in engine._states()}))
+                held[name] = [
+                    safe_get_full_fp32_param(p),
+                    *(safe_get_full_optimizer_state(p, key) for key in ("exp_avg", "exp_avg_sq")),
+                ]
+        told = [
+            {key: group[key] for key in ("weight_decay", "betas", "eps")} for group in engine.optimizer.param_groups
+        ]
+        return (
+            {
+                f"{name} {n}": v.float().numpy(force=True).copy()
+                for name, values in held.items()
+                for n, v in enumerate(values)
+            },
+            told,
+            sorted({float(state["step"]) for state in engine._states()}),
+        )
 
     def last_gradients(self):
         return self.gradients
@@ -197,8 +216,18 @@ def two_groups(model, tasks):
     made = []
     for number, task in enumerate(tasks[:2]):
         ids = encoder.response_ids(task.reference)
-        responses = tuple(Trajectory("", ids[: 20 + n], np.full(20 + n, -6, np.float32), np.zeros(20 + n, np.int32),
-                                     np.arange(20 + n), "stop", 0) for n in range(2))
+        responses = tuple(
+            Trajectory(
+                "",
+                ids[: 20 + n],
+                np.full(20 + n, -6, np.float32),
+                np.zeros(20 + n, np.int32),
+                np.arange(20 + n),
+                "stop",
+                0,
+            )
+            for n in range(2)
+        )
         worth = tuple(Verdict(total, total, 1.0, total, 0.0, 0.0, None, ()) for total in (0.0, 1.0))
         made.append(ScoredGroup(Group(str(number), task, encoder.expand(task), responses), worth))
     return made
@@ -209,7 +238,12 @@ def start_world(ranks, model):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     alike = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    hosts = [ray.remote(RankHost).options(  # two threads: one hands over what the other publishes
-        num_cpus=0.25, max_concurrency=2, runtime_env={"env_vars": alike | {"RANK": str(r), "LOCAL_RANK": str(r)}}).remote(r, ranks)
-        for r in range(ranks)]
+    hosts = [
+        ray.remote(RankHost)
+        .options(  # two threads: one hands over what the other publishes
+            num_cpus=0.25, max_concurrency=2, runtime_env={"env_vars": alike | {"RANK": str(r), "LOCAL_RANK": str(r)}}
+        )
+        .remote(r, ranks)
+        for r in range(ranks)
+    ]
     return World(hosts, str(model))

@@ -90,7 +90,9 @@ def test_what_the_cluster_can_never_hold_is_told_at_once(ray_session):
     with pytest.raises(UserError, match="all workers together need 8.25 CPU, it has at most 4"):
         check_fits(roles)
     check_fits(roles | {"learner": LearnerConfig(cpus=1), "rollout": RolloutConfig(cpus=2)})
-    with pytest.raises(UserError, match="learner.min_workers: no node of this cluster offers the custom resource learner"):
+    with pytest.raises(
+        UserError, match="learner.min_workers: no node of this cluster offers the custom resource learner"
+    ):
         check_fits({"learner": LearnerConfig(workers=9, min_workers=1)})
 
 

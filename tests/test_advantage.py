@@ -3,16 +3,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.advantage import (batch_advantages, group_advantages, outcome_advantages, step_advantages, step_of_token,
-                              step_returns, token_advantages)
+from actors.advantage import (
+    batch_advantages,
+    group_advantages,
+    outcome_advantages,
+    step_advantages,
+    step_of_token,
+    step_returns,
+    token_advantages,
+)
 from curriculum.questions import RIGHT, WRONG
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
 from rewards.verdict import StepVerdict, Verdict
 
-TASK = Task(id="t", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",),
-            options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"})
+TASK = Task(
+    id="t",
+    domain="closed",
+    family="single_choice",
+    question="?",
+    images=("x.png",),
+    gold=("B",),
+    options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"},
+)
 OPEN = Task(id="o", domain="open", family="diagnosis", question="?", images=("x.png",), gold=("Edema",))
 EPS = 1e-6
 rewards = st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=2, max_size=10)
@@ -60,15 +74,18 @@ def test_a_group_of_one_learns_nothing():
 
 candidates = st.sampled_from(["A", "B", "C"])
 values = st.sampled_from([0.0, 0.5, 1.0])
-responses = st.lists(st.tuples(st.booleans(), st.lists(st.tuples(candidates, values), max_size=4), values), min_size=1,
-                     max_size=6)
+responses = st.lists(
+    st.tuples(st.booleans(), st.lists(st.tuples(candidates, values), max_size=4), values), min_size=1, max_size=6
+)
 
 
 @given(responses)
 def test_a_step_is_compared_with_its_like_or_with_all(drawn):
     """Independent: for each step, its pool is collected by walking over all responses again."""
-    steps = [[*([step(None, 1.0)] if listed and judged else []), *(step(c, v) for c, v in judged), step(None, last)]
-             for listed, judged, last in drawn]
+    steps = [
+        [*([step(None, 1.0)] if listed and judged else []), *(step(c, v) for c, v in judged), step(None, last)]
+        for listed, judged, last in drawn
+    ]
 
     def kind(response, index):
         if steps[response][index].candidate:
@@ -134,8 +151,10 @@ def test_step_credit_of_tokens_by_hand():
     ends = np.array([1, 2, 4, 5, 5, 6, 8, 8], np.int32)
     spans = [(0, 3), (3, 6)]
     scores = [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)]
-    verdicts = [Verdict(9.0 * n, base, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
-                for n, (base, pair) in enumerate(zip([1.0, 0.0, 0.5], scores))]
+    verdicts = [
+        Verdict(9.0 * n, base, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
+        for n, (base, pair) in enumerate(zip([1.0, 0.0, 0.5], scores))
+    ]
     ours = token_advantages(verdicts, [ends] * 3, "step", 0.5)
     outcome, a, b = ([normalised(v, pool) for v in pool] for pool in ([1.0, 0.0, 0.5], [1.0, 0, 0], [0, 0, 1.0]))
     for n, tokens in enumerate(ours):
@@ -154,8 +173,10 @@ def test_a_return_is_the_mean_of_what_is_still_to_come(advantages):
 
 def test_return_credit_of_tokens_by_hand():
     ends, spans, scores = np.array([1, 2, 3, 4], np.int32), [(0, 2), (2, 3)], [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)]
-    verdicts = [Verdict(0, 0.5, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
-                for pair in scores]
+    verdicts = [
+        Verdict(0, 0.5, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
+        for pair in scores
+    ]
     first, second = ([normalised(v, pool) for v in pool] for pool in ([1.0, 0, 0], [0, 1.0, 0]))
     for n, tokens in enumerate(token_advantages(verdicts, [ends] * 3, "return", 2.0)):
         whole = first[n] + second[n]  # twice the mean of both
@@ -187,16 +208,22 @@ def test_response_credit_gives_every_token_the_advantage_of_the_total():
 
 
 def test_step_credit_without_weight_or_steps_is_the_outcome_alone():
-    verdicts = [Verdict(5.0 - n, float(n), 1, 1, 0, 0, None, (step("A", 1.0 - n, 0, 2),) if n else ()) for n in range(2)]
+    verdicts = [
+        Verdict(5.0 - n, float(n), 1, 1, 0, 0, None, (step("A", 1.0 - n, 0, 2),) if n else ()) for n in range(2)
+    ]
     ends = [np.array([1, 2, 3])] * 2
     for weight, chosen in ((0.0, verdicts), (0.5, [Verdict(0, float(n), 0, 0, 0, 0, None) for n in range(2)])):
         ours = token_advantages(chosen, ends, "step", weight)
-        assert [tokens.tolist() for tokens in ours] == [[np.float32(normalised(float(n), [0.0, 1.0]))] * 3
-                                                        for n in range(2)]
+        assert [tokens.tolist() for tokens in ours] == [
+            [np.float32(normalised(float(n), [0.0, 1.0]))] * 3 for n in range(2)
+        ]
 
 
-step_rewards = st.lists(st.lists(st.tuples(st.sampled_from([0.0, 0.3, 0.7, 1.0]), st.integers(0, 4)), min_size=1, max_size=5),
-                        min_size=1, max_size=4)
+step_rewards = st.lists(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.3, 0.7, 1.0]), st.integers(0, 4)), min_size=1, max_size=5),
+    min_size=1,
+    max_size=4,
+)
 
 
 def spread(values):
@@ -204,18 +231,28 @@ def spread(values):
     return (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5 + EPS
 
 
-@given(step_rewards, st.floats(0, 0.5), st.sampled_from(["group", "leave_one_out"]), st.sampled_from(["group", "batch", "none"]))
+@given(
+    step_rewards,
+    st.floats(0, 0.5),
+    st.sampled_from(["group", "leave_one_out"]),
+    st.sampled_from(["group", "batch", "none"]),
+)
 def test_outcomes_within_their_group(drawn, beta, baseline, normalise):
     """Independent: each response against the others, in plain Python; with what its tokens are fined (KL in the reward)."""
     rng = np.random.default_rng(len(drawn))
     fines = [[beta * rng.normal(size=n) for _, n in group] for group in drawn]
     rewards = [[reward - sum(fine) for (reward, _), fine in zip(*both)] for both in zip(drawn, fines)]
-    ours = outcome_advantages([[reward for reward, _ in group] for group in drawn], [[n for _, n in group] for group in drawn],
-                              baseline, normalise, fines if beta else None)
+    ours = outcome_advantages(
+        [[reward for reward, _ in group] for group in drawn],
+        [[n for _, n in group] for group in drawn],
+        baseline,
+        normalise,
+        fines if beta else None,
+    )
     everything = [reward for group in rewards for reward in group]
     for group, given_rewards, lengths in zip(ours, rewards, drawn, strict=True):
         for i, (tokens, (_, length)) in enumerate(zip(group, lengths, strict=True)):
-            others = given_rewards[:i] + given_rewards[i + 1:]
+            others = given_rewards[:i] + given_rewards[i + 1 :]
             assert len(tokens) == length
             if not others or len(set(given_rewards)) == 1:
                 assert not tokens.any()
@@ -231,10 +268,19 @@ def test_outcomes_against_the_whole_batch(drawn, beta, normalise):
     """Independent: a token's return is its response's reward without its own fine and those of the tokens after it."""
     rng = np.random.default_rng(len(drawn))
     fines = [[beta * rng.normal(size=n) for _, n in group] for group in drawn]
-    returns = [reward - sum(fine[t:]) for group, of in zip(drawn, fines) for (reward, n), fine in zip(group, of)
-               for t in range(n)]
-    ours = outcome_advantages([[reward for reward, _ in group] for group in drawn], [[n for _, n in group] for group in drawn],
-                              "batch", normalise, fines if beta else None)
+    returns = [
+        reward - sum(fine[t:])
+        for group, of in zip(drawn, fines)
+        for (reward, n), fine in zip(group, of)
+        for t in range(n)
+    ]
+    ours = outcome_advantages(
+        [[reward for reward, _ in group] for group in drawn],
+        [[n for _, n in group] for group in drawn],
+        "batch",
+        normalise,
+        fines if beta else None,
+    )
     assert [[len(tokens) for tokens in group] for group in ours] == [[n for _, n in group] for group in drawn]
     flat = [float(a) for group in ours for tokens in group for a in tokens]
     if len(set(returns)) < 2:
@@ -244,26 +290,44 @@ def test_outcomes_against_the_whole_batch(drawn, beta, normalise):
     assert flat == pytest.approx([(value - mean) / divisor for value in returns], rel=1e-6, abs=1e-8)
 
 
-@given(st.lists(st.lists(st.tuples(values, values), min_size=2, max_size=4), min_size=2, max_size=4), st.randoms(),
-       st.sampled_from(["group", "leave_one_out", "batch"]), st.sampled_from(["batch", "none"]),
-       st.sampled_from(["response", "step", "return"]))
+@given(
+    st.lists(st.lists(st.tuples(values, values), min_size=2, max_size=4), min_size=2, max_size=4),
+    st.randoms(),
+    st.sampled_from(["group", "leave_one_out", "batch"]),
+    st.sampled_from(["batch", "none"]),
+    st.sampled_from(["response", "step", "return"]),
+)
 def test_advantages_do_not_depend_on_the_order_of_groups_and_responses(drawn, random, baseline, normalise, credit):
-    verdicts = [[Verdict(base, base, 1, 1, 0, 0, None, (step("A", score), step("B", 1 - score, 1, 2))) for base, score in group]
-                for group in drawn]
+    verdicts = [
+        [Verdict(base, base, 1, 1, 0, 0, None, (step("A", score), step("B", 1 - score, 1, 2))) for base, score in group]
+        for group in drawn
+    ]
     ends = [[np.array([1, 2, 3])] * len(group) for group in drawn]
     ours = batch_advantages(verdicts, ends, credit, 0.5, baseline, normalise)
     places = [(g, i) for g, group in enumerate(drawn) for i in range(len(group))]
     order = random.sample(range(len(drawn)), len(drawn))
     within = [random.sample(range(len(drawn[g])), len(drawn[g])) for g in order]
-    again = batch_advantages([[verdicts[g][i] for i in chosen] for g, chosen in zip(order, within)],
-                             [ends[g] for g in order], credit, 0.5, baseline, normalise)
+    again = batch_advantages(
+        [[verdicts[g][i] for i in chosen] for g, chosen in zip(order, within)],
+        [ends[g] for g in order],
+        credit,
+        0.5,
+        baseline,
+        normalise,
+    )
     back = {(g, i): tokens for g, chosen, group in zip(order, within, again) for i, tokens in zip(chosen, group)}
     for g, i in places:
         assert ours[g][i] == pytest.approx(back[g, i], abs=1e-6)
 
 
-@given(st.floats(-1e3, 1e3), st.integers(1, 4), st.integers(1, 4), st.sampled_from(["group", "leave_one_out", "batch"]),
-       st.sampled_from(["group", "batch", "none"]), st.sampled_from(["response", "step", "return"]))
+@given(
+    st.floats(-1e3, 1e3),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from(["group", "leave_one_out", "batch"]),
+    st.sampled_from(["group", "batch", "none"]),
+    st.sampled_from(["response", "step", "return"]),
+)
 def test_equal_rewards_give_exactly_zero_by_every_switch(value, groups, count, baseline, normalise, credit):
     verdicts = [[Verdict(value, value, 1, 1, 0, 0, None, (step("A", value),))] * count] * groups
     ours = batch_advantages(verdicts, [[np.array([1, 2])] * count] * groups, credit, 0.5, baseline, normalise)
@@ -272,7 +336,9 @@ def test_equal_rewards_give_exactly_zero_by_every_switch(value, groups, count, b
 
 def test_steps_are_left_out_and_normalised_as_outcomes_are():
     scores = [[(1.0, 0.0), (0.0, 0.0), (0.5, 1.0)], [(1.0, 1.0), (0.0, 1.0), (0.0, 0.25)]]
-    verdicts = [[Verdict(0, 0, 1, 1, 0, 0, None, (step("A", a), step("B", b, 1, 2))) for a, b in group] for group in scores]
+    verdicts = [
+        [Verdict(0, 0, 1, 1, 0, 0, None, (step("A", a), step("B", b, 1, 2))) for a, b in group] for group in scores
+    ]
     everything = spread([score for group in scores for pair in group for score in pair])
     for normalise, divisor in (("none", 1.0), ("batch", everything)):
         ours = batch_advantages(verdicts, [[np.array([1, 2])] * 3] * 2, "step", 2.0, "leave_one_out", normalise)

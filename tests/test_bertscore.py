@@ -7,8 +7,12 @@ import torch
 from cluster.measures.bertscore import BertScorer
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the heart is normal large effusion left no right lungs are clear .".split()
-PAIRS = [("The heart is large.", "heart is normal"), ("", "lungs are clear"), ("no effusion", "Large left effusion. No."),
-         ("lungs are clear", "lungs are clear")]
+PAIRS = [
+    ("The heart is large.", "heart is normal"),
+    ("", "lungs are clear"),
+    ("no effusion", "Large left effusion. No."),
+    ("lungs are clear", "lungs are clear"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +23,16 @@ def folder(tmp_path_factory):
     (folder / "words.txt").write_text("\n".join(WORDS))
     BertTokenizerFast(vocab=str(folder / "words.txt")).save_pretrained(folder)
     torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
-                         intermediate_size=64, max_position_embeddings=40)).save_pretrained(folder)
+    BertModel(
+        BertConfig(
+            vocab_size=len(WORDS),
+            hidden_size=32,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=40,
+        )
+    ).save_pretrained(folder)
     return folder
 
 

@@ -54,13 +54,18 @@ def publish(learner, pool, version, probe, meanwhile=lambda: None):
 
 
 def group(learner):
-    return wait_for(learner.hosts[0].__ray_call__.remote(lambda host: {o.group for o in host.made.broadcaster.offers.values()}), 30,
-                    "learner rank 0")
+    return wait_for(
+        learner.hosts[0].__ray_call__.remote(lambda host: {o.group for o in host.made.broadcaster.offers.values()}),
+        30,
+        "learner rank 0",
+    )
 
 
 def engine_of(worker):
     pid = wait_for(worker.actor.__ray_call__.remote(lambda _: os.getpid()), 30, worker.title)
-    return psutil.Process(pid), max(psutil.Process(pid).children(recursive=True), key=lambda child: child.memory_info().rss)
+    return psutil.Process(pid), max(
+        psutil.Process(pid).children(recursive=True), key=lambda child: child.memory_info().rss
+    )
 
 
 def test_versions_reach_all_engines_before_the_store_has_them_and_the_group_stays(learner, pool, store, phantom_tasks):
@@ -83,7 +88,9 @@ def test_a_version_that_does_not_come_costs_no_worker(learner, pool, phantom_tas
     assert sent == (2, []) and max(pool.pool.settle()) < 1e-4 and not pool.pool.died
 
 
-def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version_from_the_store(learner, pool, phantom_tasks):
+def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version_from_the_store(
+    learner, pool, phantom_tasks
+):
     learner.call("sft", phantom_tasks[4:8], 1e-2)
     process, engine = engine_of(pool.pool.workers[1])
     title = pool.pool.workers[1].title
@@ -92,7 +99,12 @@ def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version
     began = time.monotonic()
     sent, receivers = publish(learner, pool, Version(1, 3), phantom_tasks[:1])
     assert time.monotonic() - began < LIMIT_S + 5
-    assert sent.reached == 0 and len(receivers) == 2 and len(sent.news) == 1 and f"{title} gave no sign of life" in sent.news[0]
+    assert (
+        sent.reached == 0
+        and len(receivers) == 2
+        and len(sent.news) == 1
+        and f"{title} gave no sign of life" in sent.news[0]
+    )
     learner.call("keep", Version(1, 3))
     assert len(pool.pool.settle()) == 1 and pool.pool.died == 1
     while pool.pool.count(State.READY) < 2:  # the one in its place comes late, and finds it at the store

@@ -27,8 +27,12 @@ from curriculum.taskset import SCHEMA, TaskSetError, read_tasks, write_tasks
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "../shared/data/cxr"
-WIDE = TokenBudget(512, 128, frozenset({"binary", "single_choice", "multiple_choice", "diagnosis"}),
-                   frozenset({"binary", "single_choice", "multiple_choice", "diagnosis", "report"}))
+WIDE = TokenBudget(
+    512,
+    128,
+    frozenset({"binary", "single_choice", "multiple_choice", "diagnosis"}),
+    frozenset({"binary", "single_choice", "multiple_choice", "diagnosis", "report"}),
+)
 
 
 def faults_of(rows):
@@ -41,9 +45,20 @@ def clean(tmp_path_factory):
     """A folder with films and a set with every form of task, and its rows. For each row there are bad images as well."""
     folder = tmp_path_factory.mktemp("clean")
     tasks = list(draw_phantom_set(PhantomConfig(train=6, val=3, test=3), folder))
-    tasks += [Task(id=f"box-{n}", domain="open", form="boxes", family="grounding", question="Where is Mass?",
-                   gold=(write_box(1, 2, 30, 40, 100, 100),), images=task.images, split=task.split, patient=task.patient)
-              for n, task in enumerate(tasks[::5])]
+    tasks += [
+        Task(
+            id=f"box-{n}",
+            domain="open",
+            form="boxes",
+            family="grounding",
+            question="Where is Mass?",
+            gold=(write_box(1, 2, 30, 40, 100, 100),),
+            images=task.images,
+            split=task.split,
+            patient=task.patient,
+        )
+        for n, task in enumerate(tasks[::5])
+    ]
     whole = Path(tasks[0].images[0]).read_bytes()
     for number in range(len(tasks)):
         (folder / f"images/cut{number}.png").write_bytes(whole[: len(whole) // 2])
@@ -103,7 +118,9 @@ def test_what_is_put_in_is_reported_and_nothing_else(clean, tmp_path_factory, da
         number = data.draw(st.sampled_from(untouched))
         patient = rows[number]["patient"]
         above = [row for row in rows[:number] if row["patient"] == patient and row["split"] == rows[number]["split"]]
-        below = [row for row in rows[number + 1 :] if row["patient"] == patient and row["split"] == rows[number]["split"]]
+        below = [
+            row for row in rows[number + 1 :] if row["patient"] == patient and row["split"] == rows[number]["split"]
+        ]
         unnamed = data.draw(st.booleans())
         if unnamed:  # then the image tells
             for row in rows:
@@ -129,8 +146,14 @@ def copied(folder: Path, tmp_path_factory) -> Path:
 def test_faults_of_one_row_are_all_told(clean, tmp_path_factory):
     folder, rows = clean
     rows = [dict(row) for row in rows]
-    rows[7] |= {"id": rows[0]["id"], "question": "", "age": -1.0, "images": ["images/cut7.png", "images/gone.png"],
-                "patient": rows[-1]["patient"], "split": rows[0]["split"]}
+    rows[7] |= {
+        "id": rows[0]["id"],
+        "question": "",
+        "age": -1.0,
+        "images": ["images/cut7.png", "images/gone.png"],
+        "patient": rows[-1]["patient"],
+        "split": rows[0]["split"],
+    }
     checked = list(check_tasks(save(copied(folder, tmp_path_factory), rows)))
     of_row = {key: count for key, count in faults_of(checked).items() if key[0] == 7}
     assert of_row == {(7, "question"): 1, (7, "age"): 1, (7, "duplicate id"): 1, (7, "image"): 2}
@@ -175,7 +198,11 @@ def test_the_real_set_is_clean(tmp_path):
     assert summary.bad_rows == 0 and summary.rows > 11_000
     tables = {table.title: table for table in summary.tables()}
     assert tables["Image files"].rows == [("224 × 224", "1,605")]
-    assert dict((row[0], row[1:]) for row in tables["Films and named patients"].rows)["films"] == ("1,157", "157", "291")
+    assert dict((row[0], row[1:]) for row in tables["Films and named patients"].rows)["films"] == (
+        "1,157",
+        "157",
+        "291",
+    )
 
 
 def test_the_summary_counts_what_is_there(clean):
@@ -186,14 +213,21 @@ def test_the_summary_counts_what_is_there(clean):
     tables = {table.title: table.rows for table in summary.tables()}
     (tasks,) = (rows for title, rows in tables.items() if title.startswith("Tasks, and"))
     assert [(row[1], row[2:5]) for row in tasks if row[1] in ("binary", "grounding")] == [
-        ("binary", ("6", "3", "3")), ("grounding", ("6", "3", "3"))]
-    lengths = sorted(len(row["question"]) + sum(len(text) for _, text in row["options"])
-                     for row in rows if row["family"] == "binary")
+        ("binary", ("6", "3", "3")),
+        ("grounding", ("6", "3", "3")),
+    ]
+    lengths = sorted(
+        len(row["question"]) + sum(len(text) for _, text in row["options"]) for row in rows if row["family"] == "binary"
+    )
     assert next(row for row in tasks if row[1] == "binary")[5] == f"{lengths[5]}, {lengths[11]}, {lengths[11]}"
     golds = Counter(name for row in rows if row["form"] == "names" for name in row["gold"] or ["No finding"])
-    golds.update(dict(row["options"])[letter] for row in rows if row["family"].endswith("choice") for letter in row["gold"])
+    golds.update(
+        dict(row["options"])[letter] for row in rows if row["family"].endswith("choice") for letter in row["gold"]
+    )
     assert {row[0]: sum(map(int, row[1:])) for row in tables["Right answers of choices and lists"]} == golds
-    assert set(summary.examples) == {row["family"] for row in rows} and all(len(e) == 3 for e in summary.examples.values())
+    assert set(summary.examples) == {row["family"] for row in rows} and all(
+        len(e) == 3 for e in summary.examples.values()
+    )
     assert summary.conclusion() == f"no fault in {len(rows)} rows"
 
 
@@ -221,10 +255,20 @@ def test_token_faults_are_reported_and_nothing_else(clean, encoder, tmp_path_fac
     asked = [n for n, row in enumerate(rows) if row["family"] in WIDE.asked]
     wanted = Counter()
     for number in data.draw(st.lists(st.sampled_from(asked), unique=True, max_size=4)):
-        name, kind = data.draw(st.sampled_from([
-            ("question", "special token"), ("reference", "special token"), ("options", "special token"),
-            ("context", "special token"), ("context", "too long"), ("question", "too long"), ("reference", "too long"),
-            ("images", "image")]))
+        name, kind = data.draw(
+            st.sampled_from(
+                [
+                    ("question", "special token"),
+                    ("reference", "special token"),
+                    ("options", "special token"),
+                    ("context", "special token"),
+                    ("context", "too long"),
+                    ("question", "too long"),
+                    ("reference", "too long"),
+                    ("images", "image"),
+                ]
+            )
+        )
         if name == "options" and not rows[number]["options"]:
             continue
         if kind == "special token":
@@ -259,8 +303,15 @@ def test_a_template_without_placeholders_is_told(clean, tiny_model, tmp_path):
 
 
 def recipe_for(folder: Path, *settings: str):
-    return load_recipe(ROOT / "recipes/smoke.yaml", [
-        f"data={{tasks: {folder}}}", "model.tiny.vision_steps=0", "stages.sft.tasks={binary: 1, diagnosis: 1}", *settings])
+    return load_recipe(
+        ROOT / "recipes/smoke.yaml",
+        [
+            f"data={{tasks: {folder}}}",
+            "model.tiny.vision_steps=0",
+            "stages.sft.tasks={binary: 1, diagnosis: 1}",
+            *settings,
+        ],
+    )
 
 
 def with_faults(clean, tmp_path_factory) -> Path:

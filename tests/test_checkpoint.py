@@ -29,14 +29,19 @@ def test_the_newest_two_are_kept_and_unfinished_ones_do_not_count(checkpoints):
     assert [f.uri for f in checkpoints.committed()] == [f.uri for f in folders[1:]]
     assert [checkpoints.load(f)["step"] for f in checkpoints.committed()] == [2, 10]
     commit(checkpoints, 12)
-    assert checkpoints.storage.children() == ["step-0000010", "step-0000012"], "what was never finished goes with the next commit"
+    assert checkpoints.storage.children() == ["step-0000010", "step-0000012"], (
+        "what was never finished goes with the next commit"
+    )
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda f: (f / "learner" / "part.pt").write_bytes(b"\x01" * 99), "learner/part.pt is not what was written"),
-    (lambda f: (f / "learner" / "part.pt").unlink(), "learner/part.pt is missing"),
-    (lambda f: (f / "manifest.json").write_text("{"), "manifest cannot be read"),
-])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda f: (f / "learner" / "part.pt").write_bytes(b"\x01" * 99), "learner/part.pt is not what was written"),
+        (lambda f: (f / "learner" / "part.pt").unlink(), "learner/part.pt is missing"),
+        (lambda f: (f / "manifest.json").write_text("{"), "manifest cannot be read"),
+    ],
+)
 def test_a_damaged_commit_is_refused_by_name(checkpoints, damage, words):
     folder = commit(checkpoints, 1)
     damage(Path(folder.path))

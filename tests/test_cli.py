@@ -16,6 +16,7 @@ SMOKE = Path(__file__).parent.parent / "recipes" / "smoke.yaml"
 @pytest.fixture
 def refused(ray_session, tmp_path, monkeypatch, capsys):
     """Runs a command that must be refused; gives the one line that it prints."""
+
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("sys.argv", ["curlvpr", *map(str, arguments)])
@@ -26,6 +27,7 @@ def refused(ray_session, tmp_path, monkeypatch, capsys):
         assert exit.value.code == 2 and "Traceback" not in err and len(err.splitlines()) == 1, err
         assert set(tmp_path.glob("runs/*")) == before
         return err
+
     return run
 
 
@@ -35,25 +37,40 @@ def recipe(tmp_path, **changes):
     return path
 
 
-@pytest.mark.parametrize("setting, words", [
-    ("rolout.workers=2", "rolout: unknown key; did you mean 'rollout'?"),
-    ("stages.closed.training.group_sise=4", "stages.1.training.group_sise: unknown key; did you mean 'group_size'?"),
-    ("stages.1.gate.treshold=0.5", "stages.1.gate.treshold: unknown key; did you mean 'threshold'?"),
-    ("reward.rules.proces=0.1", "reward.rules.proces: unknown key; did you mean 'process'?"),
-    ("rollout.workers=many", "rollout.workers: input should be a valid integer"),
-    ("stages.closed.kind=ppo", "stages.1"),
-    ("reward.rules.process=2", "reward.rules: process 2 and reason 0.2 together must weigh less than outcome 0.9"),
-    ("stages.shut.gate.max_steps=3", "stages has no 'shut'; it has ['sft', 'closed', 'open']"),
-    ("seed", "a setting is written a.b=c"),
-    ("stages.closed.tasks={boxes: 1}", "the train split has no task of family 'boxes'; it has binary"),
-    ("stages.open.tasks={binary: 1}", "stages.open.gate.measure: open_micro_f1 is of tasks whose answers are names; none of"),
-    ("rollout.workers=100", "rollout.workers: 100 × 0.5 CPU is more than this cluster can have"),
-    ("checkpoint.storage=here/there", "checkpoint.storage: here/there: neither an absolute path nor a URI such as s3://"),
-    ("checkpoint.storage=nowhere://there", "checkpoint.storage: nowhere://there: neither an absolute path nor a URI such as s3://"),
-    ("learner.freeze={layers: 4}", "learner.freeze.layers: 4 is too many, the language model has 3 layers"),
-    ("learner={lora: {}, freeze: {vision: true}}", "learner: freeze: with lora nothing but adapters is trained"),
-    ("stages.closed.training.tasks_per_step=1", "stages.closed.training.tasks_per_step: 1"),
-])
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        ("rolout.workers=2", "rolout: unknown key; did you mean 'rollout'?"),
+        (
+            "stages.closed.training.group_sise=4",
+            "stages.1.training.group_sise: unknown key; did you mean 'group_size'?",
+        ),
+        ("stages.1.gate.treshold=0.5", "stages.1.gate.treshold: unknown key; did you mean 'threshold'?"),
+        ("reward.rules.proces=0.1", "reward.rules.proces: unknown key; did you mean 'process'?"),
+        ("rollout.workers=many", "rollout.workers: input should be a valid integer"),
+        ("stages.closed.kind=ppo", "stages.1"),
+        ("reward.rules.process=2", "reward.rules: process 2 and reason 0.2 together must weigh less than outcome 0.9"),
+        ("stages.shut.gate.max_steps=3", "stages has no 'shut'; it has ['sft', 'closed', 'open']"),
+        ("seed", "a setting is written a.b=c"),
+        ("stages.closed.tasks={boxes: 1}", "the train split has no task of family 'boxes'; it has binary"),
+        (
+            "stages.open.tasks={binary: 1}",
+            "stages.open.gate.measure: open_micro_f1 is of tasks whose answers are names; none of",
+        ),
+        ("rollout.workers=100", "rollout.workers: 100 × 0.5 CPU is more than this cluster can have"),
+        (
+            "checkpoint.storage=here/there",
+            "checkpoint.storage: here/there: neither an absolute path nor a URI such as s3://",
+        ),
+        (
+            "checkpoint.storage=nowhere://there",
+            "checkpoint.storage: nowhere://there: neither an absolute path nor a URI such as s3://",
+        ),
+        ("learner.freeze={layers: 4}", "learner.freeze.layers: 4 is too many, the language model has 3 layers"),
+        ("learner={lora: {}, freeze: {vision: true}}", "learner: freeze: with lora nothing but adapters is trained"),
+        ("stages.closed.training.tasks_per_step=1", "stages.closed.training.tasks_per_step: 1"),
+    ],
+)
 def test_a_wrong_setting_is_named(refused, setting, words):
     more = ["--set", "learner.workers=2"] if "tasks_per_step" in setting else []
     assert words in refused("train", SMOKE, "--set", setting, *more)
@@ -101,7 +118,9 @@ def test_a_gold_outside_its_options_is_named(refused, tmp_path, task_set):
     rows = pq.read_table(folder / "tasks.parquet").to_pylist()
     row = next(i for i, r in enumerate(rows) if r["family"] == "single_choice")
     rows[row]["gold"] = ["F"]
-    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(folder / "tasks.parquet")), folder / "tasks.parquet")
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema=pq.read_schema(folder / "tasks.parquet")), folder / "tasks.parquet"
+    )
     line = refused("train", recipe(tmp_path, data={"tasks": str(folder)}))
     assert f"row {row}" in line and "gold ['F'] is not among the options" in line
 

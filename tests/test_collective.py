@@ -15,10 +15,23 @@ from actors.collective import CollectiveError, Group
 NAMES = ["learner rank 0", "rollout-0", "rollout-1", "rollout-2"]
 CPU = torch.device("cpu")
 BUCKETS = [
-    {"z": torch.tensor([True, False, True]), "b": torch.randn(3, 5), "scalar": torch.tensor(7.0), "d": torch.randn(3).bfloat16()},
-    {"e": torch.arange(100_000), "f": torch.randn(4, 6).T, "g": torch.randn(2, 2).half(), "empty": torch.zeros(0, 4),
-     "i": torch.arange(3, dtype=torch.uint8), "j": torch.randn(1).double(), "k": torch.arange(3, dtype=torch.int32)},
-    {"nothing": torch.zeros(0)}]
+    {
+        "z": torch.tensor([True, False, True]),
+        "b": torch.randn(3, 5),
+        "scalar": torch.tensor(7.0),
+        "d": torch.randn(3).bfloat16(),
+    },
+    {
+        "e": torch.arange(100_000),
+        "f": torch.randn(4, 6).T,
+        "g": torch.randn(2, 2).half(),
+        "empty": torch.zeros(0, 4),
+        "i": torch.arange(3, dtype=torch.uint8),
+        "j": torch.randn(1).double(),
+        "k": torch.arange(3, dtype=torch.int32),
+    },
+    {"nothing": torch.zeros(0)},
+]
 
 
 def member(port, rank, told, limit_s):
@@ -35,7 +48,9 @@ def member(port, rank, told, limit_s):
         while True:
             version = []
             while bucket := group.receive():
-                version.append({name: (str(value.dtype), value.shape, value.float().tolist()) for name, value in bucket.items()})
+                version.append(
+                    {name: (str(value.dtype), value.shape, value.float().tolist()) for name, value in bucket.items()}
+                )
                 told.send((rank, "bucket"))
             told.send((rank, version))
     except CollectiveError as error:
@@ -98,8 +113,10 @@ def test_every_tensor_comes_as_it_was_for_one_version_after_the_other(start):
     for buckets in (BUCKETS, BUCKETS[1:]):
         for bucket in (*buckets, {}):
             group.send(bucket)
-        wanted = [{name: (str(value.dtype), value.shape, value.float().tolist()) for name, value in bucket.items()}
-                  for bucket in buckets]
+        wanted = [
+            {name: (str(value.dtype), value.shape, value.float().tolist()) for name, value in bucket.items()}
+            for bucket in buckets
+        ]
         heard = hear(told, 3)
         assert sorted(heard) == [1, 2, 3] and all(version == wanted for version in heard.values())
         assert all(list(a) == sorted(a, key=lambda name: -b[name].element_size()) for a, b in zip(heard[1], buckets))

@@ -8,7 +8,16 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from test_report import CHROMIUM, HOSTILE, SMOKE, Page, Writer, assert_fits_a_phone, assert_loads_and_runs_nothing, wrong
+from test_report import (
+    CHROMIUM,
+    HOSTILE,
+    SMOKE,
+    Page,
+    Writer,
+    assert_fits_a_phone,
+    assert_loads_and_runs_nothing,
+    wrong,
+)
 
 from cluster.cli import main
 from cluster.compare import compare, recipe_table, short_table, write_comparison
@@ -33,8 +42,12 @@ def train(path, tasks, share, settings=(), closed_steps=2, status="finished", **
     writer.folder.write_recipe(load_recipe(SMOKE, [f"stages.closed.gate.max_steps={closed_steps}", *settings]))
     rng = random.Random(path.name)
     start = writer.test("sft", "start", wrong)
-    after = writer.stage("sft", "sft", 3, start, lambda task: task.reference if rng.random() < share / 2 else wrong(task))
-    writer.stage("closed", "grpo", closed_steps, after, lambda task: task.reference if rng.random() < share else wrong(task))
+    after = writer.stage(
+        "sft", "sft", 3, start, lambda task: task.reference if rng.random() < share / 2 else wrong(task)
+    )
+    writer.stage(
+        "closed", "grpo", closed_steps, after, lambda task: task.reference if rng.random() < share else wrong(task)
+    )
     return writer.close(status, **more)
 
 
@@ -86,11 +99,20 @@ def test_the_page_holds_the_numbers_of_both_runs(page, pair):
             for measure in ("closed_accuracy", "open_micro_f1"):
                 end, gain = stage["evaluation"]["end"], stage["evaluation"]["gain"]
                 (low, high), (least, most) = end["intervals"][measure], gain["intervals"][measure]
-                cell = f"{end[measure]:.3f} [{low:.3f}, {high:.3f}], gain {gain[measure]:+.3f} [{least:+.3f}, {most:+.3f}]"
+                cell = (
+                    f"{end[measure]:.3f} [{low:.3f}, {high:.3f}], gain {gain[measure]:+.3f} [{least:+.3f}, {most:+.3f}]"
+                )
                 assert f"<td>{cell}</td>" in page.source, cell
-    assert re.search(r"closed\s*2 steps; maximum: its 2 steps were used up;.*?5 steps; maximum: its 5 steps were", page.text)
+    assert re.search(
+        r"closed\s*2 steps; maximum: its 2 steps were used up;.*?5 steps; maximum: its 5 steps were", page.text
+    )
     assert re.search(r"learn\s*50 s \(50%\)\s*50 s \(50%\)\s*generate\s*30 s \(30%\).*other\s*20 s \(20%\)", page.text)
-    for words in (r"issued\s*48\s*48", r"trained\s*40\s*40", r"in flight\s*5\s*5", r"sft\s*900\s*900\s*closed\s*900\s*900"):
+    for words in (
+        r"issued\s*48\s*48",
+        r"trained\s*40\s*40",
+        r"in flight\s*5\s*5",
+        r"sft\s*900\s*900\s*closed\s*900\s*900",
+    ):
         assert re.search(words, page.text), words
     assert {"short", "recipe", "stages", "tests", "differences", "curves", "time", "ledger"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
@@ -99,7 +121,10 @@ def test_the_page_holds_the_numbers_of_both_runs(page, pair):
 
 def test_only_the_keys_that_differ_are_told(pair):
     assert recipe_table(compare(pair)).rows == [
-        ("seed", "0", "3"), ("stages.closed.gate.max_steps", "2", "5"), ("rollout.workers", "1", "2")]
+        ("seed", "0", "3"),
+        ("stages.closed.gate.max_steps", "2", "5"),
+        ("rollout.workers", "1", "2"),
+    ]
 
 
 def test_keys_that_only_one_recipe_has_and_stages_in_another_order_are_told(pair, tmp_path):
@@ -121,12 +146,22 @@ def charts(page):
 def test_a_run_has_one_colour_in_every_chart(page, pair, tmp_path):
     """Where the first run has logged no step, its colour is not given to the second."""
     chart = charts(page)
-    assert {"Closed accuracy, test", "Reward", "Supervised loss", "Entropy", "Speed", "Time by phase",
-            "Difference in closed accuracy"} <= set(chart)
+    assert {
+        "Closed accuracy, test",
+        "Reward",
+        "Supervised loss",
+        "Entropy",
+        "Speed",
+        "Time by phase",
+        "Difference in closed accuracy",
+    } <= set(chart)
     for title in ("Closed accuracy, test", "Reward", "Speed"):
         assert "var(--c1)" in chart[title] and "var(--c2)" in chart[title] and "var(--c3)" not in chart[title]
         assert "A weak" in chart[title] and "B strong" in chart[title]
-    assert "var(--c2)" in chart["Difference in closed accuracy"] and "var(--c1)" not in chart["Difference in closed accuracy"]
+    assert (
+        "var(--c2)" in chart["Difference in closed accuracy"]
+        and "var(--c1)" not in chart["Difference in closed accuracy"]
+    )
     for name in ("metrics.parquet", "recipe.yaml", "summary.json"):
         (tmp_path / "bare").mkdir(exist_ok=True)
         if name != "metrics.parquet":
@@ -154,7 +189,10 @@ def test_the_same_films_in_another_folder_are_the_same_tasks(pair, tmp_path):
     assert compare([pair[0], moved]).paired.tasks == 96
     film = next(task.images[0] for task in draw(tmp_path / "films") if task.split == "test")
     shutil.copy(pair[0] / "recipe.yaml", film)  # the questions stay the same
-    assert "of the 96 task ids that all were tested on, 4 are other questions or films" in compare([pair[0], moved]).notes[0]
+    assert (
+        "of the 96 task ids that all were tested on, 4 are other questions or films"
+        in compare([pair[0], moved]).notes[0]
+    )
 
 
 def test_films_that_are_gone_and_tests_that_never_came_are_said(pair, tmp_path, tasks):
@@ -182,7 +220,8 @@ def test_only_what_all_were_tested_on_is_compared(pair, tasks, tmp_path):
     both, first = outcomes(part), outcomes(pair[0])
     closed = [task.id for task in few if task.split == "test" and task.domain == "closed"]
     assert comparison.paired.differences[1]["closed_accuracy"].value == pytest.approx(
-        np.mean([both[id] - first[id] for id in closed]))
+        np.mean([both[id] - first[id] for id in closed])
+    )
     nothing = train(tmp_path / "nothing", [task for task in tasks if task.family == "single_choice"], 0.5)
     assert "no task was asked of all of them" in compare([part, nothing]).notes[0]
 
@@ -214,19 +253,24 @@ def test_the_terminal_has_the_short_table(pair, tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert not exit.value.code and (tmp_path / "compare.html").is_file() and "page → compare.html" in out
     difference = compare(pair).paired.differences[0]["closed_accuracy"].signed
-    assert re.search(r"A weak +B strong", out) and re.search(rf"closed accuracy, minus A +– +{re.escape(difference)}", out)
+    assert re.search(r"A weak +B strong", out) and re.search(
+        rf"closed accuracy, minus A +– +{re.escape(difference)}", out
+    )
     assert ("steps", "5", "8") in short_table(compare(pair)).rows
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["weak"], "give two or more run folders"),
-    (["weak", "weak"], "the same run is given twice"),
-    (["weak", "strong/../weak"], "the same run is given twice"),
-    (["weak", "nowhere"], "nowhere: no run folder"),
-    (["weak"] * 9, "9 runs are too many; at most 8"),
-    (["weak", "strong", "--out", "nowhere/c.html"], "--out nowhere/c.html: its folder does not exist"),
-    (["weak", "strong", "--out", "strong"], "--out strong: is a folder"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["weak"], "give two or more run folders"),
+        (["weak", "weak"], "the same run is given twice"),
+        (["weak", "strong/../weak"], "the same run is given twice"),
+        (["weak", "nowhere"], "nowhere: no run folder"),
+        (["weak"] * 9, "9 runs are too many; at most 8"),
+        (["weak", "strong", "--out", "nowhere/c.html"], "--out nowhere/c.html: its folder does not exist"),
+        (["weak", "strong", "--out", "strong"], "--out strong: is a folder"),
+    ],
+)
 def test_what_cannot_be_compared_is_refused_in_one_line(pair, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(pair[0].parent)
     monkeypatch.setattr("sys.argv", ["curlvpr", "compare", *arguments])

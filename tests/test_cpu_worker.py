@@ -43,8 +43,10 @@ def test_silu_and_mul(cut):
     close(gate.forward_cpu(x), gate.forward_native(x))
 
 
-@pytest.mark.parametrize("positions", [
-    torch.arange(5), torch.arange(5).expand(3, 5), torch.tensor([[0, 1, 1, 1, 2], [0, 1, 1, 2, 3], [0, 1, 2, 1, 4]])])
+@pytest.mark.parametrize(
+    "positions",
+    [torch.arange(5), torch.arange(5).expand(3, 5), torch.tensor([[0, 1, 1, 1, 2], [0, 1, 1, 2, 3], [0, 1, 2, 1, 4]])],
+)
 def test_rotation_by_one_and_by_three_positions(positions):
     rotary = KernelMRotaryEmbedding(16, 16, 64, 10_000.0, True, torch.float32, mrope_section=[2, 3, 3])
     query, key = torch.randn(5, 4 * 16), torch.randn(5, 2 * 16)
@@ -58,6 +60,7 @@ def test_rotation_by_one_and_by_three_positions(positions):
 @pytest.mark.parametrize("top_k", [None, 3])
 def test_samples_are_those_of_vllm(mode, top_k):
     """Requests come and go, change their places, and stand beside one without a seed, whose noise is the process's own."""
+
     def tokens(kind):
         torch.manual_seed(1)
         sampler, requests = kind(mode), {seed: torch.Generator().manual_seed(seed) for seed in range(4)}

@@ -43,14 +43,24 @@ def plain(one, tasks):
 
 
 # Offloading is refused on a CPU, where it moves nothing: but DeepSpeed takes the same way, and no GPU is at hand.
-@pytest.mark.parametrize("config", [dict(zero_stage=1, micro_batch_tokens=300), dict(zero_stage=2, gradient_checkpointing=True),
-                                    dict(zero_stage=3), dict(zero_stage=3, offload="parameters")], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [
+        dict(zero_stage=1, micro_batch_tokens=300),
+        dict(zero_stage=2, gradient_checkpointing=True),
+        dict(zero_stage=3),
+        dict(zero_stage=3, offload="parameters"),
+    ],
+    ids=str,
+)
 def test_two_ranks_make_the_step_of_one(two, plain, tasks, config):
     """That gradients do not depend on the layout is shown in test_layout.py; this is what becomes of them."""
     _, gradients, after, row = plain
     two.make_unchecked(ENTIRELY, **config)
     ours, found = two.call("sft", tasks, LR), two.first("last_gradients")
-    assert ours["loss"] == pytest.approx(row["loss"], rel=1e-5) and ours["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-5)
+    assert ours["loss"] == pytest.approx(row["loss"], rel=1e-5) and ours["grad_norm"] == pytest.approx(
+        row["grad_norm"], rel=1e-5
+    )
     assert sum(np.square(found[name] - gradients[name]).sum() for name in gradients) ** 0.5 < 1e-5 * row["grad_norm"]
     for name, value in two.first("state").items():
         # AdamW's first step is the gradient's sign: where the gradient is next to nothing, rounding decides it.
@@ -62,20 +72,34 @@ def test_what_is_frozen_keeps_its_weights(two, plain, tasks):
     two.make(zero_stage=2, gradient_checkpointing=True, freeze=Freeze(vision=True, embedding=True, layers=2))
     two.call("sft", tasks, LR)
     stay = {name for name, value in two.first("state").items() if (value == before[name]).all()}
-    frozen = {name for name in before if ("visual" in name and "merger" not in name) or "embed_tokens" in name
-              or ".layers.0." in name or ".layers.1." in name}
+    frozen = {
+        name
+        for name in before
+        if ("visual" in name and "merger" not in name)
+        or "embed_tokens" in name
+        or ".layers.0." in name
+        or ".layers.1." in name
+    }
     assert stay == frozen and any(".layers.2." in name for name in before) and any("merger" in name for name in before)
 
 
 def test_freezing_what_is_not_there_is_refused(tiny_model):
     model = AutoModelForImageTextToText.from_pretrained(tiny_model)
-    for what, why in ((Freeze(layers=4), "layers: 4 is too many, the language model has 3 layers"),
-                      (Freeze(vision=True, projector=True, embedding=True, layers=3), None)):
+    for what, why in (
+        (Freeze(layers=4), "layers: 4 is too many, the language model has 3 layers"),
+        (Freeze(vision=True, projector=True, embedding=True, layers=3), None),
+    ):
         with pytest.raises(ValueError, match=why) if why else nullcontext():
             freeze(model, what)
-    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["model.language_model.norm.weight", "lm_head.weight"]
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == [
+        "model.language_model.norm.weight",
+        "lm_head.weight",
+    ]
     text = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(2, 2)])})
-    for what, why in ((Freeze(vision=True), "vision: this model has no part"), (Freeze(layers=1), "nothing is left to train")):
+    for what, why in (
+        (Freeze(vision=True), "vision: this model has no part"),
+        (Freeze(layers=1), "nothing is left to train"),
+    ):
         with pytest.raises(ValueError, match=why):
             freeze(text, what)
 
@@ -86,10 +110,14 @@ def test_checkpointed_layers_are_computed_twice(tiny_model):
     for tower in (model.model.language_model.layers, model.model.visual.blocks):
         tower[0].mlp.register_forward_pre_hook(lambda module, *_: calls.append(module))
     checkpoint_layers(model)
-    assert not any(module.training for name, module in model.named_modules() if name.endswith("attn"))  # nothing drops out
+    assert not any(
+        module.training for name, module in model.named_modules() if name.endswith("attn")
+    )  # nothing drops out
     pixels = torch.rand(16, 3 * 2 * 14**2)
-    (model.model.get_image_features(pixels, torch.tensor([[1, 4, 4]])).pooler_output[0].sum() + model(torch.tensor([[1, 2, 3]])).logits.sum()
-     ).backward()
+    (
+        model.model.get_image_features(pixels, torch.tensor([[1, 4, 4]])).pooler_output[0].sum()
+        + model(torch.tensor([[1, 2, 3]])).logits.sum()
+    ).backward()
     assert len(calls) == 4 and len(set(calls)) == 2
 
 
@@ -104,14 +132,18 @@ def test_parts_learn_at_their_own_rates(two, plain, tasks):
             assert np.abs(value - before[name]).max() == pytest.approx(scale * LR, rel=0.01), name
 
 
-@pytest.mark.parametrize("dtype, stage", [("float32", 0), ("float32", 2), ("bfloat16", 1), ("bfloat16", 2), ("bfloat16", 3)])
+@pytest.mark.parametrize(
+    "dtype, stage", [("float32", 0), ("float32", 2), ("bfloat16", 1), ("bfloat16", 2), ("bfloat16", 3)]
+)
 def test_a_rank_holds_what_the_plan_counts(two, tiny_model, tasks, dtype, stage):
     """Weights, sums of gradients, master weights and moments, right before an update."""
     two.make(ENTIRELY | {"reduce_bucket_size": 10_000}, dtype=dtype, zero_stage=stage)
     two.call("sft", tasks, LR)  # makes the moments
     real = two.all("bytes_at_the_update", tasks, LR)
     shape = shape_of(ModelConfig(path=tiny_model))
-    recipe = load_recipe(RECIPES / "quickstart.yaml", [f"learner.dtype={dtype}", f"learner.zero_stage={stage}", "learner.workers=2"])
+    recipe = load_recipe(
+        RECIPES / "quickstart.yaml", [f"learner.dtype={dtype}", f"learner.zero_stage={stage}", "learner.workers=2"]
+    )
     counted = rank_state(recipe, shape.parameters, shape.trained)
     assert real == pytest.approx([sum(counted.values()) - counted["reference"]] * 2, rel=0.07)  # and films
 
@@ -123,7 +155,9 @@ def test_bfloat16_keeps_small_steps_in_master_weights(one, two, plain, tasks, ra
     world = two if ranks == 2 else one
     world.make(dtype="bfloat16", zero_stage=stage)
     rows = [world.call("sft", tasks, LR)]
-    assert rows[0]["loss"] == pytest.approx(row["loss"], rel=2e-3) and rows[0]["grad_norm"] == pytest.approx(row["grad_norm"], rel=0.02)
+    assert rows[0]["loss"] == pytest.approx(row["loss"], rel=2e-3) and rows[0]["grad_norm"] == pytest.approx(
+        row["grad_norm"], rel=0.02
+    )
     norms = [name for name in world.first("state") if "language_model" in name and "norm" in name]
     assert all((world.first("state")[name] == 1).all() for name in norms)
     rows += [world.call("sft", tasks, LR) for _ in range(5)]
@@ -132,8 +166,11 @@ def test_bfloat16_keeps_small_steps_in_master_weights(one, two, plain, tasks, ra
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
-@pytest.mark.parametrize("ranks, config", [
-    (1, {}), (2, {}), (2, dict(zero_stage=1, dtype="bfloat16")), (2, dict(zero_stage=2)), (2, dict(zero_stage=3))], ids=str)
+@pytest.mark.parametrize(
+    "ranks, config",
+    [(1, {}), (2, {}), (2, dict(zero_stage=1, dtype="bfloat16")), (2, dict(zero_stage=2)), (2, dict(zero_stage=3))],
+    ids=str,
+)
 def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, tiny_model, tasks, ranks, config):
     """One rank's group has an infinite reward."""
     training, groups = GrpoTraining(credit="response"), two_groups(tiny_model, tasks)
@@ -147,7 +184,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, tin
     culprits = [culprit for row in rows for culprit in row["culprits"]]
     assert all(row["skipped"] == 1 and "loss" not in row for row in rows)
     assert len({culprit["rank"] for culprit in culprits}) == 1 and len(culprits) == 2
-    assert culprits[0]["images"] == list(groups[1].group.task.images) and not np.isfinite(culprits[0]["advantages"]).any()
+    assert (
+        culprits[0]["images"] == list(groups[1].group.task.images) and not np.isfinite(culprits[0]["advantages"]).any()
+    )
     assert [len(culprit["response_ids"]) for culprit in culprits] == [20, 21]
     assert same(world.first("state"), before)
     after = world.call("grpo", groups, training, LR, 1.0)
@@ -158,14 +197,20 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, tin
     assert same(world.first("state"), skipping) and after == straight and straight["skipped"] == 0
 
 
-@pytest.mark.parametrize("config, why", [
-    (dict(offload="optimiser", zero_stage=2), "gpus: 0 all is there already"),
-    (dict(offload="optimiser", gpus=1), "set zero_stage to 1 or 2 or 3, found 0"),
-    (dict(offload="parameters", gpus=1, zero_stage=2), "set zero_stage to 3, found 2"),
-    (dict(dtype="bfloat16"), "bfloat16 needs gradients and master weights in float32: set zero_stage to 1 or 2 or 3"),
-    (dict(lr_scale={"eyes": 1}), "vision"),
-    (dict(workers=2, min_workers=3), "min_workers: 3 is more than workers, 2"),
-])
+@pytest.mark.parametrize(
+    "config, why",
+    [
+        (dict(offload="optimiser", zero_stage=2), "gpus: 0 all is there already"),
+        (dict(offload="optimiser", gpus=1), "set zero_stage to 1 or 2 or 3, found 0"),
+        (dict(offload="parameters", gpus=1, zero_stage=2), "set zero_stage to 3, found 2"),
+        (
+            dict(dtype="bfloat16"),
+            "bfloat16 needs gradients and master weights in float32: set zero_stage to 1 or 2 or 3",
+        ),
+        (dict(lr_scale={"eyes": 1}), "vision"),
+        (dict(workers=2, min_workers=3), "min_workers: 3 is more than workers, 2"),
+    ],
+)
 def test_switches_that_do_not_go_together_are_refused(config, why):
     with pytest.raises(ValidationError, match=why):
         LearnerConfig(**config)
@@ -185,7 +230,9 @@ def test_publishing_gathers_one_bucket_at_a_time(two, tiny_model, tasks, lora):
     for version, most in ((Version(0, 1), 2**40), (Version(0, 2), bucket)):
         peaks[most] = max(two.all("publish_watched", version, tasks[:1], most))
         references, _ = wait_for(store.fetch.remote(version), 60, "the store")
-        found = {name: value for part in ray.get(references, timeout=60) for name, value in load(b"".join(part)).items()}
+        found = {
+            name: value for part in ray.get(references, timeout=60) for name, value in load(b"".join(part)).items()
+        }
         assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert peaks[2**40] >= sum(sizes) and peaks[bucket] < 1.01 * bucket
     ray.kill(store)

@@ -31,7 +31,9 @@ from cluster.recipe import load_recipe
 from cluster.service.serving import ServiceArguments
 
 HERE = Path(__file__).parent
-ITEMS = {item["kind"]: item for item in yaml.safe_load((HERE.parent / "deploy.yaml").read_text(encoding="utf-8"))["items"]}
+ITEMS = {
+    item["kind"]: item for item in yaml.safe_load((HERE.parent / "deploy.yaml").read_text(encoding="utf-8"))["items"]
+}
 CLAIM, CLUSTER, JOB, SERVICE = (ITEMS[kind] for kind in ("PersistentVolumeClaim", "RayCluster", "RayJob", "RayService"))
 SPEC = CLUSTER["spec"]
 GROUPS = {group["groupName"]: group for group in SPEC["workerGroupSpecs"]}
@@ -48,8 +50,10 @@ def strict(schema):
         return [strict(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    schema = {key: {name: strict(part) for name, part in value.items()} if key == "properties" else strict(value)
-              for key, value in schema.items()}
+    schema = {
+        key: {name: strict(part) for name, part in value.items()} if key == "properties" else strict(value)
+        for key, value in schema.items()
+    }
     return schema if "properties" not in schema else {"additionalProperties": False, **schema}
 
 
@@ -61,18 +65,24 @@ def validator(kind):
 
 def autoscaling():
     """Ray's own reading of the manifest, as its autoscaler in the head pod gets it from the API server."""
-    return _derive_autoscaling_config_from_ray_cr({**CLUSTER, "metadata": {**CLUSTER["metadata"], "namespace": "default"}})
+    return _derive_autoscaling_config_from_ray_cr(
+        {**CLUSTER, "metadata": {**CLUSTER["metadata"], "namespace": "default"}}
+    )
 
 
 def launched(requests=(), gangs=()):
     """How many pods of each group the autoscaler brings to an empty cluster; nothing asked for may be left out."""
     config = AutoscalingConfig(autoscaling())
     make = ResourceRequestUtil.make
-    reply = ResourceDemandScheduler().schedule(SchedulingRequest(
-        disable_launch_config_check=True, node_type_configs=config.get_node_type_configs(),
-        max_num_nodes=config.get_max_num_worker_nodes(),
-        resource_requests=ResourceRequestUtil.group_by_count([make(r) for r in requests]),
-        gang_resource_requests=[GangResourceRequest(requests=[make(r) for r in gang]) for gang in gangs]))
+    reply = ResourceDemandScheduler().schedule(
+        SchedulingRequest(
+            disable_launch_config_check=True,
+            node_type_configs=config.get_node_type_configs(),
+            max_num_nodes=config.get_max_num_worker_nodes(),
+            resource_requests=ResourceRequestUtil.group_by_count([make(r) for r in requests]),
+            gang_resource_requests=[GangResourceRequest(requests=[make(r) for r in gang]) for gang in gangs],
+        )
+    )
     assert not reply.infeasible_resource_requests and not reply.infeasible_gang_resource_requests
     return Counter({launch.instance_type: launch.count for launch in reply.to_launch})
 
@@ -83,14 +93,21 @@ def test_the_manifest_meets_kuberays_schema(kind):
     assert [f"{e.json_path}: {e.message}" for e in validator(kind).iter_errors(ITEMS[kind])] == []
 
 
-@pytest.mark.parametrize("kind, path, value", [
-    ("RayCluster", ("enableInTreeAutoScaling",), True), ("RayCluster", ("autoscalerOptions", "version"), "v3"),
-    ("RayCluster", ("workerGroupSpecs", 0, "maxReplicas"), "8"),
-    ("RayCluster", ("workerGroupSpecs", 0, "template", "spec", "containers", 0, "imagePullpolicy"), "Always"),
-    ("RayCluster", ("headGroupSpec", "rayStartParams", "num-cpus"), 0),
-    ("RayCluster", ("gcsFaultToleranceOptions", "redisPasswordSecret"), "curlvpr"),
-    ("RayJob", ("entryPoint",), "true"), ("RayJob", ("clusterSelector",), "curlvpr"),
-    ("RayService", ("serveConfig",), ""), ("RayService", ("rayClusterConfig", "headGroup"), {})])
+@pytest.mark.parametrize(
+    "kind, path, value",
+    [
+        ("RayCluster", ("enableInTreeAutoScaling",), True),
+        ("RayCluster", ("autoscalerOptions", "version"), "v3"),
+        ("RayCluster", ("workerGroupSpecs", 0, "maxReplicas"), "8"),
+        ("RayCluster", ("workerGroupSpecs", 0, "template", "spec", "containers", 0, "imagePullpolicy"), "Always"),
+        ("RayCluster", ("headGroupSpec", "rayStartParams", "num-cpus"), 0),
+        ("RayCluster", ("gcsFaultToleranceOptions", "redisPasswordSecret"), "curlvpr"),
+        ("RayJob", ("entryPoint",), "true"),
+        ("RayJob", ("clusterSelector",), "curlvpr"),
+        ("RayService", ("serveConfig",), ""),
+        ("RayService", ("rayClusterConfig", "headGroup"), {}),
+    ],
+)
 def test_the_schema_refuses_what_kubernetes_would_refuse_or_drop(kind, path, value):
     broken = json.loads(json.dumps(ITEMS[kind]))
     node = broken["spec"]
@@ -102,8 +119,14 @@ def test_the_schema_refuses_what_kubernetes_would_refuse_or_drop(kind, path, val
 
 def test_each_part_can_be_applied_alone_and_finds_what_it_names():
     parts = {kind: item["metadata"]["labels"]["part"] for kind, item in ITEMS.items()}
-    assert parts == {"PersistentVolumeClaim": "shared", "Deployment": "shared", "Service": "shared", "RayCluster": "cluster",
-                     "RayJob": "run", "RayService": "service"}
+    assert parts == {
+        "PersistentVolumeClaim": "shared",
+        "Deployment": "shared",
+        "Service": "shared",
+        "RayCluster": "cluster",
+        "RayJob": "run",
+        "RayService": "service",
+    }
     assert JOB["spec"]["clusterSelector"] == {"ray.io/cluster": CLUSTER["metadata"]["name"]}
     redis = ITEMS["Service"]
     (port,) = redis["spec"]["ports"]
@@ -146,7 +169,9 @@ def test_the_service_is_one_that_serve_and_we_can_build(tmp_path):
     assert args.root == RECIPE.root and args.driver_cpus >= 1
     (tmp_path / "tokens.yaml").write_text("[]")
     build = import_attr(deployed.import_path)
-    assert isinstance(build(args.model_copy(update={"root": tmp_path, "tokens": tmp_path / "tokens.yaml"})), Application)
+    assert isinstance(
+        build(args.model_copy(update={"root": tmp_path, "tokens": tmp_path / "tokens.yaml"})), Application
+    )
     with pytest.raises(ValidationError, match="driver_cpu"):
         ServiceArguments(**deployed.args, driver_cpu=1)
 
@@ -195,7 +220,9 @@ def test_rollouts_on_learner_pods_leave_room_for_the_learner():
 @pytest.mark.parametrize("pod", [*PODS.values(), ITEMS["Deployment"]["spec"]["template"]["spec"]], ids=[*PODS, "redis"])
 def test_a_pod_is_confined(pod):
     (container,) = pod["containers"]
-    assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    assert (
+        pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+    )
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert container["resources"]["requests"] == container["resources"]["limits"]
 
@@ -214,8 +241,10 @@ def test_a_pod_has_memory_for_what_it_shares(name):
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
     # Ray takes 30 % of a pod's memory for its object store; what lies in /dev/shm counts as the pod's memory.
-    memory, shm = (_gib(text) for text in (container["resources"]["limits"]["memory"],
-                                           volumes[mounts["/dev/shm"]]["emptyDir"]["sizeLimit"]))
+    memory, shm = (
+        _gib(text)
+        for text in (container["resources"]["limits"]["memory"], volumes[mounts["/dev/shm"]]["emptyDir"]["sizeLimit"])
+    )
     assert 0.3 * memory < shm <= memory / 2
     assert volumes[mounts["/shared"]]["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
     assert RECIPE.root.is_relative_to("/shared") and CLAIM["spec"]["accessModes"] == ["ReadWriteMany"]

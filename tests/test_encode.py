@@ -15,8 +15,9 @@ from rewards.score import score
 from rewards.verdict import StepVerdict
 
 SYSTEM = "Say what you see."
-words = st.text(max_size=30) | st.lists(st.sampled_from([*PLAIN_TOKENS, "🫁", "A) ", "é", " ", "👩‍⚕️", "\n",
-                                                         "Effusion"])).map("".join)
+words = st.text(max_size=30) | st.lists(
+    st.sampled_from([*PLAIN_TOKENS, "🫁", "A) ", "é", " ", "👩‍⚕️", "\n", "Effusion"])
+).map("".join)
 texts = words.map(lambda text: unicodedata.normalize("NFC", text)).filter(lambda text: "<|" not in text)
 
 
@@ -34,8 +35,11 @@ def wide(tmp_path_factory):
 
 def test_a_prompt_is_what_the_processor_makes_of_the_chat(encoder, phantom_tasks, wide):
     """Independent: the processor's own way from text and images to ids and patches."""
-    for task in (phantom_tasks[1], phantom_tasks[3], phantom_tasks[2].model_copy(update={"images": (wide,
-            phantom_tasks[2].images[0])})):
+    for task in (
+        phantom_tasks[1],
+        phantom_tasks[3],
+        phantom_tasks[2].model_copy(update={"images": (wide, phantom_tasks[2].images[0])}),
+    ):
         question = task.question + "".join(f"\n{letter}) {text}" for letter, text in task.options.items())
         user = [*[{"type": "image"}] * len(task.images), {"type": "text", "text": question}]
         chat = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
@@ -72,8 +76,9 @@ def test_a_response_comes_back_as_it_was_written(encoder, text):
     assert back == text and len(ends) == len(ids) and ends.dtype == np.int32
     assert (np.diff(ends, prepend=0) >= 0).all() and ends[-1] == len(text)
     for count in range(len(ids)):  # what stands after each token, by the tokenizer's own decoder
-        assert encoder.tokenizer.decode(ids[:count]).rstrip("\ufffd") == text[: ends[count - 1]
-                                                                              if count else 0].rstrip("\ufffd")
+        assert encoder.tokenizer.decode(ids[:count]).rstrip("\ufffd") == text[: ends[count - 1] if count else 0].rstrip(
+            "\ufffd"
+        )
 
 
 @given(st.data())
@@ -83,8 +88,9 @@ def test_any_tokens_that_a_policy_may_sample_have_a_text(encoder, data):
     known = [token for token in ids.tolist() if token < len(encoder.tokenizer)]
     decoded = encoder.tokenizer.decode(known, skip_special_tokens=True)
     assert decoded.startswith(text) and not decoded[len(text) :].strip("\ufffd")  # a broken-off character
-    assert len(ends) == len(ids) and (np.diff(ends, prepend=0) >= 0).all() and (ends[-1]
-                                                                                if len(ends) else 0) == len(text)
+    assert (
+        len(ends) == len(ids) and (np.diff(ends, prepend=0) >= 0).all() and (ends[-1] if len(ends) else 0) == len(text)
+    )
 
 
 def test_references_come_back_and_need_no_forbidden_token(encoder, phantom_tasks):

@@ -65,15 +65,20 @@ def tasks(phantom_tasks, tmp_path_factory):
         Image.fromarray(np.random.default_rng(0).integers(0, 255, size, np.uint8)).save(path)
     first, other = phantom_tasks[0].images[0], phantom_tasks[8].images[0]
     images = [(first,), (other,), (wide,), (first, other), (wide, first, tall), ()]
-    made = [task.model_copy(update={"id": name, "images": paths}) for name, task, paths in
-            zip(QUESTIONS, [phantom_tasks[n] for n in (0, 0, 1, 2, 3, 4)], images, strict=True)]
+    made = [
+        task.model_copy(update={"id": name, "images": paths})
+        for name, task, paths in zip(QUESTIONS, [phantom_tasks[n] for n in (0, 0, 1, 2, 3, 4)], images, strict=True)
+    ]
     prior = {"captions": ("prior film, 3 May", "current film"), "context": "Prior report: no effusion."}
     return [task.model_copy(update=prior) if task.id == "two films" else task for task in made]
 
 
 def samples_of(encoder, tasks):
-    return [Sample(encoder.expand(task), task.images, encoder.response_ids(task.reference))
-            for task in tasks if can_ask(encoder, task)]
+    return [
+        Sample(encoder.expand(task), task.images, encoder.response_ids(task.reference))
+        for task in tasks
+        if can_ask(encoder, task)
+    ]
 
 
 def can_ask(encoder, task):
@@ -96,8 +101,11 @@ def plain(folder, encoder, task, response):
     given = dict(images=films) if films else {}
     inputs = dict(processor(text=[text], add_special_tokens=False, return_tensors="pt", **given))
     prompt, ids = inputs["input_ids"][0], torch.tensor(response).long()
-    inputs |= {name: torch.cat([inputs[name], torch.full((1, len(ids)), fill)], 1)
-               for name, fill in (("attention_mask", 1), ("mm_token_type_ids", 0), ("token_type_ids", 0)) if name in inputs}
+    inputs |= {
+        name: torch.cat([inputs[name], torch.full((1, len(ids)), fill)], 1)
+        for name, fill in (("attention_mask", 1), ("mm_token_type_ids", 0), ("token_type_ids", 0))
+        if name in inputs
+    }
     model = FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]].load(folder, torch.float32)
     kept = {name: value for name, value in inputs.items() if sees or name == "attention_mask"}
     with torch.no_grad():
@@ -201,7 +209,9 @@ def test_an_unknown_type_of_model_is_named(folder_of, tmp_path):
         Encoder(tmp_path, PromptConfig())
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in MAKERS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in MAKERS]
+)
 def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, tmp_path):
     """For every prompt, before and after an update of all weights; it reads the prompts as the learner does."""
     policy = policy_of(name)
@@ -259,10 +269,15 @@ def test_what_an_engine_cannot_read_is_refused_before_it_starts(folder_of, polic
 def test_prompt_lengths_are_told_beforehand(name, policy_of, tasks):
     """Without reading a film's pixels. Gemma's tokenizer joins line breaks at an image's edges, so that it may be fewer."""
     encoder = policy_of(name).encoder
-    rows = [TaskRow(n, task.id, task, [], tuple(Image.open(path).size for path in task.images)) for n, task in enumerate(tasks)]
+    rows = [
+        TaskRow(n, task.id, task, [], tuple(Image.open(path).size for path in task.images))
+        for n, task in enumerate(tasks)
+    ]
     list(check_tokens(rows, encoder, TokenBudget(1024, 256, frozenset(), frozenset())))
     for row in rows:
-        assert not row.faults and 0 <= row.prompt_tokens - len(encoder.expand(row.task)) <= (3 if name == "gemma3" else 0)
+        assert not row.faults and 0 <= row.prompt_tokens - len(encoder.expand(row.task)) <= (
+            3 if name == "gemma3" else 0
+        )
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -289,11 +304,20 @@ def test_the_shape_of_a_model_is_known_without_its_weights(name, folder_of, poli
 def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, capsys):
     """Every stage; the model card's own lines load what was trained."""
     sees = FAMILIES[name].sees
-    data = write_tasks([task if sees else task.model_copy(update={"images": ()}) for task in phantom_tasks], tmp_path / "data")
-    recipe = load_recipe(SMOKE, [
-        "data.phantoms=null", f"data.tasks={data}", "model.tiny=null", f"model.path={folder_of(name)}",
-        "rollout.max_model_tokens=640",
-        *(setting for setting in SHORT if not setting.startswith(("data", "model")))])
+    data = write_tasks(
+        [task if sees else task.model_copy(update={"images": ()}) for task in phantom_tasks], tmp_path / "data"
+    )
+    recipe = load_recipe(
+        SMOKE,
+        [
+            "data.phantoms=null",
+            f"data.tasks={data}",
+            "model.tiny=null",
+            f"model.path={folder_of(name)}",
+            "rollout.max_model_tokens=640",
+            *(setting for setting in SHORT if not setting.startswith(("data", "model"))),
+        ],
+    )
     assert start(recipe, tmp_path / "run") == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert [stage["name"] for stage in summary["stages"]] == ["sft", "closed", "open"]

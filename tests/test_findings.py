@@ -15,22 +15,32 @@ def test_a_name_of_a_task_set_is_its_own_in_any_spelling(name):
         assert canonical(written) == name
 
 
-@pytest.mark.parametrize("written, name", [
-    ("pleural effusions", "Effusion"), ("Pulmonary oedema", "Edema"), ("enlarged heart", "Cardiomegaly"),
-    ("masses", "Mass"),
-    ("Pneumothoraces", "Pneumothorax"), ("infiltrates", "Infiltration"), ("hiatal hernias", "Hernia"),
-    ("normal", NO_FINDING),
-    ("No findings", NO_FINDING), ("no acute abnormalities", NO_FINDING), ("lung-nodule", "Nodule"),
-    ("atelectases", "Atelectasis"),
-    ("thickened pleura", "Pleural Thickening"),
-])
+@pytest.mark.parametrize(
+    "written, name",
+    [
+        ("pleural effusions", "Effusion"),
+        ("Pulmonary oedema", "Edema"),
+        ("enlarged heart", "Cardiomegaly"),
+        ("masses", "Mass"),
+        ("Pneumothoraces", "Pneumothorax"),
+        ("infiltrates", "Infiltration"),
+        ("hiatal hernias", "Hernia"),
+        ("normal", NO_FINDING),
+        ("No findings", NO_FINDING),
+        ("no acute abnormalities", NO_FINDING),
+        ("lung-nodule", "Nodule"),
+        ("atelectases", "Atelectasis"),
+        ("thickened pleura", "Pleural Thickening"),
+    ],
+)
 def test_synonyms(written, name):
     assert canonical(written) == name
 
 
-@pytest.mark.parametrize("written, name", [("opacity", "opacity"), ("Some  MASS effect", "some mass effect"),
-                                           ("no mass", "no mass"),
-                                           ("", ""), ("s", "s")])
+@pytest.mark.parametrize(
+    "written, name",
+    [("opacity", "opacity"), ("Some  MASS effect", "some mass effect"), ("no mass", "no mass"), ("", ""), ("s", "s")],
+)
 def test_other_names_are_equal_only_to_themselves(written, name):
     assert canonical(written) == name
 

@@ -13,11 +13,19 @@ def parts(dtype):
     random = lambda *shape: torch.randn(*shape, generator=draw, dtype=torch.float64).to(dtype)  # noqa: E731
     offset = torch.zeros(WORDS)
     offset[[3, 50, 100]] = -1e9
-    return random(TOKENS, HIDDEN), random(WORDS, HIDDEN), random(WORDS), offset, torch.randint(WORDS, (TOKENS,), generator=draw)
+    return (
+        random(TOKENS, HIDDEN),
+        random(WORDS, HIDDEN),
+        random(WORDS),
+        offset,
+        torch.randint(WORDS, (TOKENS,), generator=draw),
+    )
 
 
 def whole(hidden, weight, bias, offset, targets, temperature):
-    logits = hidden.double() @ weight.double().T + (0 if bias is None else bias.double()) + (0 if offset is None else offset)
+    logits = (
+        hidden.double() @ weight.double().T + (0 if bias is None else bias.double()) + (0 if offset is None else offset)
+    )
     logp = torch.log_softmax(logits / temperature, -1)
     return logp[range(TOKENS), targets], -(logp.exp() * logp).sum(-1)
 
@@ -32,9 +40,14 @@ def test_values_and_gradients_are_those_of_the_whole_matrix(chunk, entropy_weigh
     for way in (whole, token_logprobs):
         leaves = [tensor.clone().requires_grad_() for tensor in (hidden, weight, *[bias] * with_bias)]
         b, o = (leaves[2] if with_bias else None), (offset if with_offset else None)
-        logp, entropy = (whole(*leaves[:2], b, o, targets, temperature) if way is whole else
-                         token_logprobs(*leaves[:2], targets, o, temperature, b, chunk))
-        loss = (logp * torch.linspace(-1, 1, TOKENS)).sum() + (entropy_weight * (entropy**2).sum() if entropy_weight else 0)
+        logp, entropy = (
+            whole(*leaves[:2], b, o, targets, temperature)
+            if way is whole
+            else token_logprobs(*leaves[:2], targets, o, temperature, b, chunk)
+        )
+        loss = (logp * torch.linspace(-1, 1, TOKENS)).sum() + (
+            entropy_weight * (entropy**2).sum() if entropy_weight else 0
+        )
         loss.backward()
         results.append([logp, entropy, *(leaf.grad for leaf in leaves)])
     for theirs, ours in zip(*results, strict=True):

@@ -9,8 +9,14 @@ from cluster.health import Health, Limits, State
 
 LIMITS = Limits(start_s=100, suspect_s=10, dead_s=30)
 NEWS = st.one_of(
-    st.just(("started",)), st.just(("heard",)), st.just(("drain",)), st.just(("idle",)), st.just(("tick",)),
-    st.tuples(st.just("verified"), st.integers(0, 9)), st.just(("died", "killed")))
+    st.just(("started",)),
+    st.just(("heard",)),
+    st.just(("drain",)),
+    st.just(("idle",)),
+    st.just(("tick",)),
+    st.tuples(st.just("verified"), st.integers(0, 9)),
+    st.just(("died", "killed")),
+)
 HISTORY = st.lists(st.tuples(NEWS, st.floats(0, 20)), max_size=60)
 
 

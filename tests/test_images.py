@@ -9,11 +9,14 @@ from curriculum.images import ImageError, check_image, load_image
 RAMP = np.linspace(0, 1, 64 * 64).reshape(64, 64)
 
 
-@pytest.mark.parametrize("name, pixels", [
-    ("deep.png", (RAMP * 3000 + 500).astype(np.uint16)),  # mode I;16
-    ("deep.tif", (RAMP * 90000 - 20000).astype(np.int32)),  # mode I
-    ("deep2.tif", (RAMP * 0.01).astype(np.float32)),  # mode F
-])
+@pytest.mark.parametrize(
+    "name, pixels",
+    [
+        ("deep.png", (RAMP * 3000 + 500).astype(np.uint16)),  # mode I;16
+        ("deep.tif", (RAMP * 90000 - 20000).astype(np.int32)),  # mode I
+        ("deep2.tif", (RAMP * 0.01).astype(np.float32)),  # mode F
+    ],
+)
 def test_deep_grey_films_use_the_whole_range(tmp_path, name, pixels):
     Image.fromarray(pixels).save(tmp_path / name)
     image = load_image(tmp_path / name)

@@ -19,16 +19,24 @@ from curriculum.importers.padchest import import_padchest
 from curriculum.importers.reports import sections
 from curriculum.taskset import TaskSetError, read_tasks
 
-CHEXPERT = ("Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,"
-            "Lung Lesion,Edema,Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,"
-            "Support Devices")
-MIMIC = ("subject_id,study_id,Atelectasis,Cardiomegaly,Consolidation,Edema,Enlarged Cardiomediastinum,Fracture,Lung Lesion,"
-         "Lung Opacity,No Finding,Pleural Effusion,Pleural Other,Pneumonia,Pneumothorax,Support Devices")
-MIMIC_METADATA = ("dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,"
-                  "StudyTime,ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,"
-                  "PatientOrientationCodeSequence_CodeMeaning")
-PADCHEST = (",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,"
-            "Projection,MethodProjection,Pediatric,Report,MethodLabel,Labels")
+CHEXPERT = (
+    "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,"
+    "Lung Lesion,Edema,Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,"
+    "Support Devices"
+)
+MIMIC = (
+    "subject_id,study_id,Atelectasis,Cardiomegaly,Consolidation,Edema,Enlarged Cardiomediastinum,Fracture,Lung Lesion,"
+    "Lung Opacity,No Finding,Pleural Effusion,Pleural Other,Pneumonia,Pneumothorax,Support Devices"
+)
+MIMIC_METADATA = (
+    "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,"
+    "StudyTime,ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,"
+    "PatientOrientationCodeSequence_CodeMeaning"
+)
+PADCHEST = (
+    ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,"
+    "Projection,MethodProjection,Pediatric,Report,MethodLabel,Labels"
+)
 REPORT = """                                 WET READ: ___ ___ 8:04 PM
  No acute process.
  ______________________________________________________________________________
@@ -95,16 +103,32 @@ def chexpert_rows(folder: str, first: int, labels: list[dict]) -> list[dict]:
     for patient, label in enumerate(labels, first):
         for study, view in ((1, "view1_frontal"), (1, "view2_lateral"), (2, "view1_frontal")):
             lateral = "lateral" in view
-            rows.append({"Path": f"CheXpert-v1.0-small/{folder}/patient{patient:05d}/study{study}/{view}.jpg",
-                         "Sex": "Female", "Age": 58 + study, "Frontal/Lateral": "Lateral" if lateral else "Frontal",
-                         "AP/PA": "" if lateral else "AP"} | label)
+            rows.append(
+                {
+                    "Path": f"CheXpert-v1.0-small/{folder}/patient{patient:05d}/study{study}/{view}.jpg",
+                    "Sex": "Female",
+                    "Age": 58 + study,
+                    "Frontal/Lateral": "Lateral" if lateral else "Frontal",
+                    "AP/PA": "" if lateral else "AP",
+                }
+                | label
+            )
     return rows
 
 
 def chexpert_set(folder: Path, **changes) -> list[Path]:
-    train = chexpert_rows("train", 1, [
-        {"No Finding": "1.0"}, {"Edema": "1.0"}, {"Pneumothorax": "1.0", "Pleural Effusion": "-1.0"},
-        {"Lung Opacity": "1.0", "Pneumonia": "-1.0"}, {"Cardiomegaly": "0.0"}] + [{"Fracture": "1.0"}] * 20)
+    train = chexpert_rows(
+        "train",
+        1,
+        [
+            {"No Finding": "1.0"},
+            {"Edema": "1.0"},
+            {"Pneumothorax": "1.0", "Pleural Effusion": "-1.0"},
+            {"Lung Opacity": "1.0", "Pneumonia": "-1.0"},
+            {"Cardiomegaly": "0.0"},
+        ]
+        + [{"Fracture": "1.0"}] * 20,
+    )
     train[0] |= changes
     valid = chexpert_rows("valid", 64541, [{"No Finding": "1.0", "Support Devices": "1.0"}])
     for row in train + valid:
@@ -149,7 +173,9 @@ def test_chexpert_compares_frontal_films_in_the_order_of_studies(tmp_path):
     import_chexpert(tmp_path, chexpert_set(tmp_path), tmp_path / "out")
     progression = [task for task in read_tasks(tmp_path / "out") if task.family == "progression"]
     assert len(progression) == 25  # a patient whose labels are not usable has none
-    assert all("study1/view1_frontal" in task.images[0] and "study2/view1_frontal" in task.images[1] for task in progression)
+    assert all(
+        "study1/view1_frontal" in task.images[0] and "study2/view1_frontal" in task.images[1] for task in progression
+    )
 
 
 def test_chexpert_splits(tmp_path):
@@ -171,23 +197,36 @@ def test_a_film_that_is_not_there_is_not_mistaken_for_another_of_its_name(tmp_pa
 
 
 def mimic_set(folder: Path, **changes) -> None:
-    studies = {50000001: {"Cardiomegaly": "1.0", "Enlarged Cardiomediastinum": "1.0", "Pleural Effusion": "0.0"},
-               50000002: {"No Finding": "1.0"}, 50000003: {"Edema": "-1.0"}, 50000004: {}}
-    films = [("aa", 10000001, 50000001, "PA", "21800506", "213014.531", "train"),
-             ("ab", 10000001, 50000001, "LATERAL", "21800506", "213014.531", "train"),
-             ("ac", 10000001, 50000002, "AP", "21800507", "82523.34", "train"),
-             ("ad", 10000002, 50000003, "LL", "21800506", "213014.531", "validate"),
-             ("ae", 10000003, 50000004, "", "21800506", "213014.531", "test")]
+    studies = {
+        50000001: {"Cardiomegaly": "1.0", "Enlarged Cardiomediastinum": "1.0", "Pleural Effusion": "0.0"},
+        50000002: {"No Finding": "1.0"},
+        50000003: {"Edema": "-1.0"},
+        50000004: {},
+    }
+    films = [
+        ("aa", 10000001, 50000001, "PA", "21800506", "213014.531", "train"),
+        ("ab", 10000001, 50000001, "LATERAL", "21800506", "213014.531", "train"),
+        ("ac", 10000001, 50000002, "AP", "21800507", "82523.34", "train"),
+        ("ad", 10000002, 50000003, "LL", "21800506", "213014.531", "validate"),
+        ("ae", 10000003, 50000004, "", "21800506", "213014.531", "test"),
+    ]
     for film, patient, study, *_ in films:
         draw(folder / f"files/p10/p{patient}/s{study}/{film}.jpg")
-    table(folder / "mimic-cxr-2.0.0-chexpert.csv.gz", MIMIC,
-          [{"study_id": study} | labels for study, labels in studies.items()], gzip.open)
+    table(
+        folder / "mimic-cxr-2.0.0-chexpert.csv.gz",
+        MIMIC,
+        [{"study_id": study} | labels for study, labels in studies.items()],
+        gzip.open,
+    )
     names = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
     metadata = [dict(zip(names, film, strict=False)) for film in films]
     metadata[0] |= changes
     table(folder / "mimic-cxr-2.0.0-metadata.csv.gz", MIMIC_METADATA, metadata, gzip.open)
-    table(folder / "mimic-cxr-2.0.0-split.csv", "dicom_id,study_id,subject_id,split",
-          [{"dicom_id": film[0], "study_id": film[2], "subject_id": film[1], "split": film[-1]} for film in films])
+    table(
+        folder / "mimic-cxr-2.0.0-split.csv",
+        "dicom_id,study_id,subject_id,split",
+        [{"dicom_id": film[0], "study_id": film[2], "subject_id": film[1], "split": film[-1]} for film in films],
+    )
     reports = folder / "reports/files/p10"
     short = "FINAL REPORT\n IMPRESSION:  Clear lungs.\n"
     for patient, study, text in ((10000001, 50000001, REPORT), (10000003, 50000004, short)):
@@ -200,16 +239,27 @@ def test_mimic(tmp_path):
     summary = import_mimic(tmp_path / "files", tmp_path, tmp_path / "out", reports=tmp_path / "reports")
     tasks = read_tasks(tmp_path / "out")
     assert summary.films == 5 and summary.unlabelled == 1 and "split.csv" in summary.splits_from
-    assert {task.patient: task.split for task in tasks} == {"p10000001": "train", "p10000002": "val", "p10000003": "test"}
+    assert {task.patient: task.split for task in tasks} == {
+        "p10000001": "train",
+        "p10000002": "val",
+        "p10000003": "test",
+    }
     for film, view in (("aa", "PA"), ("ab", "Lateral")):  # a study's labels and report go to each of its films
         families = of(tasks, f"{film}.jpg")
         assert families["diagnosis"].gold == ("Enlarged Cardiomediastinum", "Cardiomegaly")
         assert families["diagnosis"].view == view
         assert families["findings"].gold == ("The heart is enlarged. There is no effusion.",)
-        assert families["impression"].gold == ("1. Cardiomegaly.",) and "Indication" not in families["impression"].question
-        assert families["impression_with_indication"].question.endswith("Indication: ___F with cough // eval for pneumonia")
+        assert (
+            families["impression"].gold == ("1. Cardiomegaly.",) and "Indication" not in families["impression"].question
+        )
+        assert families["impression_with_indication"].question.endswith(
+            "Indication: ___F with cough // eval for pneumonia"
+        )
     assert "diagnosis" not in of(tasks, "ad.jpg") and of(tasks, "ad.jpg")["binary"].view == "Lateral"
-    assert set(of(tasks, "ae.jpg")) == {"impression", "image_text_matching"} and of(tasks, "ae.jpg")["impression"].view == ""
+    assert (
+        set(of(tasks, "ae.jpg")) == {"impression", "image_text_matching"}
+        and of(tasks, "ae.jpg")["impression"].view == ""
+    )
     (progression,) = (task for task in tasks if task.family == "progression")
     assert [Path(image).name for image in progression.images] == ["aa.jpg", "ac.jpg"]
     assert progression.captions == ("prior film", "current film")
@@ -222,25 +272,50 @@ def test_mimic_without_reports_asks_nothing_about_them(tmp_path):
     assert not {"findings", "impression"} & {task.family for task in read_tasks(tmp_path / "out")}
 
 
-@pytest.mark.parametrize("text, expected", [
-    (REPORT, {"examination": "CHEST (PA AND LAT)", "indication": "___F with cough // eval for pneumonia",
-              "findings": "The heart is enlarged. There is no effusion.", "impression": "1. Cardiomegaly."}),
-    ("FINAL REPORT\n CHEST RADIOGRAPH\n\n HISTORY: Fall.\n\n FINDINGS AND IMPRESSION: No fracture since ___.\n",
-     {"": "CHEST RADIOGRAPH", "indication": "Fall.", "impression": "No fracture since ___."}),
-    ("The lungs are clear: no effusion.\nHeart normal.", {"": "The lungs are clear: no effusion. Heart normal."}),
-    ("FINDINGS:\n\nIMPRESSION: Note: clear.", {"impression": "Note: clear."}),
-    ("FINDINGS: Chest clear.\nFINDINGS: Ribs intact.", {"findings": "Chest clear. Ribs intact."}),
-    ("", {}),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (
+            REPORT,
+            {
+                "examination": "CHEST (PA AND LAT)",
+                "indication": "___F with cough // eval for pneumonia",
+                "findings": "The heart is enlarged. There is no effusion.",
+                "impression": "1. Cardiomegaly.",
+            },
+        ),
+        (
+            "FINAL REPORT\n CHEST RADIOGRAPH\n\n HISTORY: Fall.\n\n FINDINGS AND IMPRESSION: No fracture since ___.\n",
+            {"": "CHEST RADIOGRAPH", "indication": "Fall.", "impression": "No fracture since ___."},
+        ),
+        ("The lungs are clear: no effusion.\nHeart normal.", {"": "The lungs are clear: no effusion. Heart normal."}),
+        ("FINDINGS:\n\nIMPRESSION: Note: clear.", {"impression": "Note: clear."}),
+        ("FINDINGS: Chest clear.\nFINDINGS: Ribs intact.", {"findings": "Chest clear. Ribs intact."}),
+        ("", {}),
+    ],
+)
 def test_sections_of_a_report(text, expected):
     assert sections(text) == expected
 
 
 def padchest_set(folder: Path, labels: list[str], **changes) -> Path:
-    rows = [{"": n, "ImageID": f"{n}_x.png", "ImageDir": n % 2, "StudyDate_DICOM": f"201409{n % 28 + 1:02d}",
-             "PatientID": n // 2, "PatientBirth": "1930.0", "PatientSex_DICOM": "F", "ViewPosition_DICOM": "nan",
-             "Projection": "AP_horizontal", "Report": " sin hallazg .", "MethodLabel": "RNN_model", "Labels": label}
-            for n, label in enumerate(labels)]
+    rows = [
+        {
+            "": n,
+            "ImageID": f"{n}_x.png",
+            "ImageDir": n % 2,
+            "StudyDate_DICOM": f"201409{n % 28 + 1:02d}",
+            "PatientID": n // 2,
+            "PatientBirth": "1930.0",
+            "PatientSex_DICOM": "F",
+            "ViewPosition_DICOM": "nan",
+            "Projection": "AP_horizontal",
+            "Report": " sin hallazg .",
+            "MethodLabel": "RNN_model",
+            "Labels": label,
+        }
+        for n, label in enumerate(labels)
+    ]
     rows[0] |= changes
     for row in rows:
         path = folder / str(row["ImageDir"]) / row["ImageID"]
@@ -250,10 +325,20 @@ def padchest_set(folder: Path, labels: list[str], **changes) -> Path:
 
 
 def test_padchest(tmp_path):
-    used = ["['normal']", "['cardiomegaly', ' pleural effusion', 'cardiomegaly']", "['COPD signs']",
-            "['kyphosis', 'scoliosis']"] * 10
-    left_out = ["['exclude']", "['suboptimal study', 'kyphosis']", "['unchanged', 'nodule']", "['']", "nan",
-                "['normal', 'mass']"]
+    used = [
+        "['normal']",
+        "['cardiomegaly', ' pleural effusion', 'cardiomegaly']",
+        "['COPD signs']",
+        "['kyphosis', 'scoliosis']",
+    ] * 10
+    left_out = [
+        "['exclude']",
+        "['suboptimal study', 'kyphosis']",
+        "['unchanged', 'nodule']",
+        "['']",
+        "nan",
+        "['normal', 'mass']",
+    ]
     summary = import_padchest(tmp_path, padchest_set(tmp_path, used + left_out), tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
     assert summary.films == 40 and summary.skipped.total() == 6 and set(summary.skipped.values()) == {1}
@@ -270,17 +355,29 @@ def test_padchest(tmp_path):
 
 
 def openi_set(folder: Path) -> None:
-    texts = [("normal", "Cough.", "Clear lungs.", "Normal chest."),
-             ("Cardiomegaly/mild", "XXXX pain.", "", "Mild cardiomegaly."),
-             ("normal", "", "The lungs are clear.", "No acute disease."), ("Opacity/lung/base/left", "", "", "")] * 8
+    texts = [
+        ("normal", "Cough.", "Clear lungs.", "Normal chest."),
+        ("Cardiomegaly/mild", "XXXX pain.", "", "Mild cardiomegaly."),
+        ("normal", "", "The lungs are clear.", "No acute disease."),
+        ("Opacity/lung/base/left", "", "", ""),
+    ] * 8
     for number, (term, indication, findings, impression) in enumerate(texts, 1):
         films = [f"CXR{number}_IM-{number:04d}-{view}001" for view in (1, 2)] if number < len(texts) else []
         for film in films:
             draw(folder / f"images/{film}.png")
         (folder / "ecgen-radiology").mkdir(exist_ok=True)
-        (folder / f"ecgen-radiology/{number}.xml").write_text(OPENI.format(
-            number=number, term=term, indication=indication, findings=findings, impression=impression,
-            films="".join(f'<parentImage id="{film}"><caption>PA and Lateral</caption></parentImage>' for film in films)))
+        (folder / f"ecgen-radiology/{number}.xml").write_text(
+            OPENI.format(
+                number=number,
+                term=term,
+                indication=indication,
+                findings=findings,
+                impression=impression,
+                films="".join(
+                    f'<parentImage id="{film}"><caption>PA and Lateral</caption></parentImage>' for film in films
+                ),
+            )
+        )
 
 
 def test_openi(tmp_path):
@@ -291,9 +388,15 @@ def test_openi(tmp_path):
     first = of(tasks, "/CXR1_IM-0001-1001.png")
     assert first["findings"].gold == ("Clear lungs.",) and first["impression"].gold == ("Normal chest.",)
     assert first["findings_with_indication"].question.endswith("Indication: Cough.")
-    assert set(of(tasks, "/CXR2_IM-0002-2001.png")) == {"impression", "impression_with_indication", "image_text_matching"}
+    assert set(of(tasks, "/CXR2_IM-0002-2001.png")) == {
+        "impression",
+        "impression_with_indication",
+        "image_text_matching",
+    }
     assert set(of(tasks, "/CXR3_IM-0003-1001.png")) == {"findings", "impression", "image_text_matching"}
-    assert {(task.view, task.licence) for task in tasks} == {("", "CC BY-NC-ND 4.0")} and "Indiana" in tasks[0].attribution
+    assert {(task.view, task.licence) for task in tasks} == {("", "CC BY-NC-ND 4.0")} and "Indiana" in tasks[
+        0
+    ].attribution
     assert len({task.patient for task in tasks}) == 24  # those with a text
     splits = defaultdict(set)
     for task in tasks:
@@ -302,8 +405,11 @@ def test_openi(tmp_path):
     # Two normal reports say the same in other words: the text of one is never a wrong text for the other.
     normal = {"Normal chest.", "No acute disease."}
     wrong = [task for task in tasks if task.family == "image_text_matching" and task.gold == ("B",)]
-    assert wrong and not any({of_film, task.question.removeprefix("Does this text describe the film? ")} == normal
-                             for task in wrong for of_film in of(tasks, task.images[0])["impression"].gold)
+    assert wrong and not any(
+        {of_film, task.question.removeprefix("Does this text describe the film? ")} == normal
+        for task in wrong
+        for of_film in of(tasks, task.images[0])["impression"].gold
+    )
 
 
 def bad_chexpert(folder, **changes):
@@ -325,19 +431,26 @@ def bad_openi(folder, text):
     return import_openi(folder, folder, folder / "out")
 
 
-@pytest.mark.parametrize("read, changes, words", [
-    (bad_chexpert, {"Edema": "2.0"}, "train.csv: row 0 .*frontal.jpg': Edema is '2.0'; a label is 1.0, 0.0, -1.0 or blank"),
-    (bad_chexpert, {"Edema": "yes"}, "row 0 .*Edema is 'yes'"),
-    (bad_chexpert, {"Path": "a.jpg"}, "row 0 .*'a.jpg': a path ends like train/patient00001"),
-    (bad_mimic, {"StudyTime": "noon"}, "metadata.csv.gz: row 0 .*image 'aa'.*StudyTime 'noon' must be numbers"),
-    (bad_mimic, {"dicom_id": "zz"}, "row 0 .*image 'zz': its split in .* is None"),
-    (bad_padchest, {"Labels": "['normal'"}, "row 0 .*image '0_x.png': Labels is .*it is a list"),
-    (bad_padchest, {"Labels": "[1]"}, "row 0 .*Labels is '\\[1\\]'"),
-    (bad_padchest, {"StudyDate_DICOM": "2014"}, "row 0 .*StudyDate_DICOM is '2014'"),
-    (bad_padchest, {"PatientID": ""}, "row 0 .*both are needed"),
-    (bad_openi, {"text": "<eCitation>"}, "2.xml: not a readable XML report"),
-    (bad_openi, {"text": "<eCitation/>"}, "2.xml: no report of Open-i"),
-])
+@pytest.mark.parametrize(
+    "read, changes, words",
+    [
+        (
+            bad_chexpert,
+            {"Edema": "2.0"},
+            "train.csv: row 0 .*frontal.jpg': Edema is '2.0'; a label is 1.0, 0.0, -1.0 or blank",
+        ),
+        (bad_chexpert, {"Edema": "yes"}, "row 0 .*Edema is 'yes'"),
+        (bad_chexpert, {"Path": "a.jpg"}, "row 0 .*'a.jpg': a path ends like train/patient00001"),
+        (bad_mimic, {"StudyTime": "noon"}, "metadata.csv.gz: row 0 .*image 'aa'.*StudyTime 'noon' must be numbers"),
+        (bad_mimic, {"dicom_id": "zz"}, "row 0 .*image 'zz': its split in .* is None"),
+        (bad_padchest, {"Labels": "['normal'"}, "row 0 .*image '0_x.png': Labels is .*it is a list"),
+        (bad_padchest, {"Labels": "[1]"}, "row 0 .*Labels is '\\[1\\]'"),
+        (bad_padchest, {"StudyDate_DICOM": "2014"}, "row 0 .*StudyDate_DICOM is '2014'"),
+        (bad_padchest, {"PatientID": ""}, "row 0 .*both are needed"),
+        (bad_openi, {"text": "<eCitation>"}, "2.xml: not a readable XML report"),
+        (bad_openi, {"text": "<eCitation/>"}, "2.xml: no report of Open-i"),
+    ],
+)
 def test_a_bad_row_is_named_in_one_line(tmp_path, read, changes, words):
     with pytest.raises(TaskSetError, match=words) as caught:
         read(tmp_path, **changes)

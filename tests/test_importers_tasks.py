@@ -26,10 +26,14 @@ from rewards.score import score
 
 REAL = Path(__file__).parents[1] / "../shared/data/questions"
 NAMES = {"A": "Edema", "B": "Pleural effusion, left", "C": "Mass"}
-TRACE = ("<think>No line.</think><answer>A) ❌</answer> <think>Wide.</think><answer>B) ✅</answer>\n"
-         "<think>So B.</think><answer>B) ✅</answer>")
-LISTING = ("<think>Weigh.</think><answer>Edema, Mass</answer><think>Haze.</think><answer>Edema ✅</answer>"
-           "<think>None.</think><answer>Mass ❌</answer><think>Sum.</think><answer>Edema, Pleural Effusion</answer>")
+TRACE = (
+    "<think>No line.</think><answer>A) ❌</answer> <think>Wide.</think><answer>B) ✅</answer>\n"
+    "<think>So B.</think><answer>B) ✅</answer>"
+)
+LISTING = (
+    "<think>Weigh.</think><answer>Edema, Mass</answer><think>Haze.</think><answer>Edema ✅</answer>"
+    "<think>None.</think><answer>Mass ❌</answer><think>Sum.</think><answer>Edema, Pleural Effusion</answer>"
+)
 
 
 def png(shade: int = 0) -> bytes:
@@ -60,31 +64,64 @@ def assert_splits_share_no_image(tasks):
 
 # Options, letters, names
 
-@pytest.mark.parametrize("problem, question, options", [
-    ("What is seen?\nA) Edema\nB) Mass", "What is seen?", {"A": "Edema", "B": "Mass"}),
-    ("What is seen? Options: A. Edema, B. Large mass, C. None", "What is seen?",
-     {"A": "Edema", "B": "Large mass", "C": "None"}),
-    ("What is seen?\n(A) It is wide. Very.\n(B) Mass\nAnswer with a letter.", "What is seen?\nAnswer with a letter.",
-     {"A": "It is wide. Very.", "B": "Mass"}),
-    ("What is seen? A) Edema B) Mass\nC) Hernia D) None", "What is seen?",
-     {"A": "Edema", "B": "Mass", "C": "Hernia", "D": "None"}),
-    ("Is there a lack of vitamin A. Look.", "Is there a lack of vitamin A. Look.", {}),
-])
+
+@pytest.mark.parametrize(
+    "problem, question, options",
+    [
+        ("What is seen?\nA) Edema\nB) Mass", "What is seen?", {"A": "Edema", "B": "Mass"}),
+        (
+            "What is seen? Options: A. Edema, B. Large mass, C. None",
+            "What is seen?",
+            {"A": "Edema", "B": "Large mass", "C": "None"},
+        ),
+        (
+            "What is seen?\n(A) It is wide. Very.\n(B) Mass\nAnswer with a letter.",
+            "What is seen?\nAnswer with a letter.",
+            {"A": "It is wide. Very.", "B": "Mass"},
+        ),
+        (
+            "What is seen? A) Edema B) Mass\nC) Hernia D) None",
+            "What is seen?",
+            {"A": "Edema", "B": "Mass", "C": "Hernia", "D": "None"},
+        ),
+        ("Is there a lack of vitamin A. Look.", "Is there a lack of vitamin A. Look.", {}),
+    ],
+)
 def test_options_are_read_from_the_problem(problem, question, options):
     assert split_options(problem) == (question, options)
 
 
-@pytest.mark.parametrize("problem", ["Which?\nA) x\nC) y", "Which?\nB) x\nA) y", "Which?\nA) x\nB) x", "Which?\nA) \nB) x",
-                                     "Which? A) x B) y. Answer with a letter.",
-                                     "Which?" + "".join(f"\n{letter}) {letter}{letter}" for letter in "ABCDEFGH")])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "Which?\nA) x\nC) y",
+        "Which?\nB) x\nA) y",
+        "Which?\nA) x\nB) x",
+        "Which?\nA) \nB) x",
+        "Which? A) x B) y. Answer with a letter.",
+        "Which?" + "".join(f"\n{letter}) {letter}{letter}" for letter in "ABCDEFGH"),
+    ],
+)
 def test_unsure_options_are_refused(problem):
     with pytest.raises(Unreadable):
         split_options(problem)
 
 
-@pytest.mark.parametrize("answer, letters", [
-    ("B", "B"), ("(B)", "B"), ("B.", "B"), ("B) Pleural effusion, left", "B"), ("pleural effusion, left", "B"),
-    ("C, A", "AC"), ("A and C", "AC"), ("AC", "AC"), ("Edema, Mass", "AC"), ("A) Edema; C) Mass", "AC")])
+@pytest.mark.parametrize(
+    "answer, letters",
+    [
+        ("B", "B"),
+        ("(B)", "B"),
+        ("B.", "B"),
+        ("B) Pleural effusion, left", "B"),
+        ("pleural effusion, left", "B"),
+        ("C, A", "AC"),
+        ("A and C", "AC"),
+        ("AC", "AC"),
+        ("Edema, Mass", "AC"),
+        ("A) Edema; C) Mass", "AC"),
+    ],
+)
 def test_letters_of_an_answer(answer, letters):
     assert read_letters(answer, NAMES) == tuple(letters)
 
@@ -95,38 +132,66 @@ def test_answers_that_are_no_option_are_refused(answer):
         read_letters(answer, NAMES)
 
 
-@given(st.sets(st.sampled_from("ABC"), min_size=1), st.sampled_from(["{0}", "{0})", "({0})", "{0}.", "{1}", "{0}) {1}"]),
-       st.sampled_from([", ", " and ", "; ", "\n"]))
+@given(
+    st.sets(st.sampled_from("ABC"), min_size=1),
+    st.sampled_from(["{0}", "{0})", "({0})", "{0}.", "{1}", "{0}) {1}"]),
+    st.sampled_from([", ", " and ", "; ", "\n"]),
+)
 def test_any_list_of_options_is_read(letters, form, between):
     options = NAMES | {"B": "Pleural effusion"}
     answer = between.join(form.format(letter, options[letter]) for letter in sorted(letters))
     assert read_letters(answer, options) == tuple(sorted(letters))
 
 
-@pytest.mark.parametrize("answer, names", [
-    ("Edema, Pleural Effusion.", ("Edema", "Pleural Effusion")), ("Mass and edema", ("Mass", "edema")),
-    ("edema; Edema", ("Edema",)),
-    ("None", ()), ("No finding", ()), ("12", ("12",))])
+@pytest.mark.parametrize(
+    "answer, names",
+    [
+        ("Edema, Pleural Effusion.", ("Edema", "Pleural Effusion")),
+        ("Mass and edema", ("Mass", "edema")),
+        ("edema; Edema", ("Edema",)),
+        ("None", ()),
+        ("No finding", ()),
+        ("12", ("12",)),
+    ],
+)
 def test_names_of_an_answer(answer, names):
     assert read_names(answer) == names
 
 
-@pytest.mark.parametrize("answer", ["It is shifted to the left", "Trauma, tumour, etc", "Not sure", "", "B", "Yes, left",
-                                    "Wide. Very wide", "A long and winding description of what may be seen on such films"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "It is shifted to the left",
+        "Trauma, tumour, etc",
+        "Not sure",
+        "",
+        "B",
+        "Yes, left",
+        "Wide. Very wide",
+        "A long and winding description of what may be seen on such films",
+    ],
+)
 def test_what_is_no_list_of_names_is_refused(answer):
     with pytest.raises(Unreadable):
         read_names(answer)
 
 
-@pytest.mark.parametrize("question, answer, options", [
-    ("Which organ is abnormal, heart or lung?", "Lung", ["Heart", "Lung"]),
-    ("Which modality is shown, MRI, CT or X-Ray?", "X-Ray", ["MRI", "CT", "X-Ray"]),
-    ("Is this a solid or cystic lesion?", "cystic", ["Solid", "Cystic"]),
-    ("Which organ is abnormal, heart or lung?", "Both", None),
-    ("Is a pneumonia or pleural effusion seen?", "pleural effusion", None),  # "effusion" alone would be another option
-    ("Is this an MRI, CT or X-ray?", "CT", None),
-    ("Where is the nodule?", "Left", None),
-])
+@pytest.mark.parametrize(
+    "question, answer, options",
+    [
+        ("Which organ is abnormal, heart or lung?", "Lung", ["Heart", "Lung"]),
+        ("Which modality is shown, MRI, CT or X-Ray?", "X-Ray", ["MRI", "CT", "X-Ray"]),
+        ("Is this a solid or cystic lesion?", "cystic", ["Solid", "Cystic"]),
+        ("Which organ is abnormal, heart or lung?", "Both", None),
+        (
+            "Is a pneumonia or pleural effusion seen?",
+            "pleural effusion",
+            None,
+        ),  # "effusion" alone would be another option
+        ("Is this an MRI, CT or X-ray?", "CT", None),
+        ("Where is the nodule?", "Left", None),
+    ],
+)
 def test_a_choice_is_read_from_the_question_only_where_it_is_sure(question, answer, options):
     found = read_choice(question, answer)
     assert (list(found.values()) if found else None) == options
@@ -134,9 +199,20 @@ def test_a_choice_is_read_from_the_question_only_where_it_is_sure(question, answ
 
 # VQA-RAD and SLAKE
 
+
 def rad_row(qid: int, **changes) -> dict:
-    return dict(qid=str(qid), image_name=f"synpic{qid // 2}.jpg", image_organ="CHEST", question="Is the heart enlarged?",
-                answer="Yes", answer_type="CLOSED ", phrase_type="freeform") | changes
+    return (
+        dict(
+            qid=str(qid),
+            image_name=f"synpic{qid // 2}.jpg",
+            image_organ="CHEST",
+            question="Is the heart enlarged?",
+            answer="Yes",
+            answer_type="CLOSED ",
+            phrase_type="freeform",
+        )
+        | changes
+    )
 
 
 def vqa(tmp_path, layout, rows, name="q.json"):
@@ -147,28 +223,55 @@ def vqa(tmp_path, layout, rows, name="q.json"):
 
 
 def test_vqa_rad_rows_become_tasks(tmp_path):
-    summary, tasks = vqa(tmp_path, VQA_RAD, [
-        rad_row(0), rad_row(1, question="AP or PA film? -open", answer="PA"),
-        rad_row(2, question="What is seen?", answer="Edema, mass", answer_type="OPEN"), rad_row(3, image_organ="HEAD"),
-        rad_row(4, question="Is it normal?"), rad_row(5, question="is it normal", answer="no"), rad_row(6), rad_row(7)])
+    summary, tasks = vqa(
+        tmp_path,
+        VQA_RAD,
+        [
+            rad_row(0),
+            rad_row(1, question="AP or PA film? -open", answer="PA"),
+            rad_row(2, question="What is seen?", answer="Edema, mass", answer_type="OPEN"),
+            rad_row(3, image_organ="HEAD"),
+            rad_row(4, question="Is it normal?"),
+            rad_row(5, question="is it normal", answer="no"),
+            rad_row(6),
+            rad_row(7),
+        ],
+    )
     assert [(t.id, t.domain, t.family, t.question, list(t.options.values()), t.gold) for t in tasks] == [
         ("vqa-rad-0", "closed", "binary", "Is the heart enlarged?", ["Yes", "No"], ("A",)),
         ("vqa-rad-1", "closed", "single_choice", "AP or PA film?", ["AP", "PA"], ("B",)),
         ("vqa-rad-2", "open", "vqa", "What is seen?", [], ("Edema", "mass")),
-        ("vqa-rad-6", "closed", "binary", "Is the heart enlarged?", ["Yes", "No"], ("A",))]
+        ("vqa-rad-6", "closed", "binary", "Is the heart enlarged?", ["Yes", "No"], ("A",)),
+    ]
     assert tasks[0].images == (str(tmp_path / "imgs/synpic0.jpg"),) and tasks[0].patient == "synpic0.jpg"
     assert dict(summary.skipped) == {
-        "about images that are no chest X-rays": 1, "that are answered in two ways on one image": 2,
-        "that are asked again on the same image": 1}
+        "about images that are no chest X-rays": 1,
+        "that are answered in two ways on one image": 2,
+        "that are asked again on the same image": 1,
+    }
     assert "skipped 2 questions that are answered in two ways on one image" in summary.lines()
     assert tasks[0].licence == "CC0-1.0" and "VQA-RAD" in tasks[0].attribution
     assert_splits_share_no_image(tasks)
 
 
 def slake_row(qid: int, **changes) -> dict:
-    return dict(img_id=qid, img_name=f"xmlab{qid}/source.jpg", question="Is the lung healthy?", answer="No", q_lang="en",
-                location="Lung", modality="X-Ray", answer_type="CLOSED", base_type="vqa", content_type="Abnormality",
-                triple=["vhead", "_", "_"], qid=qid) | changes
+    return (
+        dict(
+            img_id=qid,
+            img_name=f"xmlab{qid}/source.jpg",
+            question="Is the lung healthy?",
+            answer="No",
+            q_lang="en",
+            location="Lung",
+            modality="X-Ray",
+            answer_type="CLOSED",
+            base_type="vqa",
+            content_type="Abnormality",
+            triple=["vhead", "_", "_"],
+            qid=qid,
+        )
+        | changes
+    )
 
 
 def test_slake_folder_gives_its_splits_and_images_by_path(tmp_path):
@@ -180,8 +283,10 @@ def test_slake_folder_gives_its_splits_and_images_by_path(tmp_path):
     summary = import_vqa(SLAKE, tmp_path / "slake/imgs", tmp_path / "slake", tmp_path / "out")
     tasks = sorted(read_tasks(tmp_path / "out"), key=lambda task: task.id)
     assert [(t.id, t.split, t.images[0].removeprefix(str(tmp_path))) for t in tasks] == [
-        ("slake-0", "train", "/slake/imgs/xmlab0/source.jpg"), ("slake-3", "val", "/slake/imgs/xmlab3/source.jpg"),
-        ("slake-6", "test", "/slake/imgs/xmlab6/source.jpg")]
+        ("slake-0", "train", "/slake/imgs/xmlab0/source.jpg"),
+        ("slake-3", "val", "/slake/imgs/xmlab3/source.jpg"),
+        ("slake-6", "test", "/slake/imgs/xmlab6/source.jpg"),
+    ]
     assert dict(summary.skipped) == {"that are not English": 3, "about images that are no chest X-rays": 3}
 
 
@@ -193,16 +298,19 @@ def test_an_image_that_is_missing_is_never_taken_for_another(tmp_path):
     assert summary.missing == ["xmlab2/source.jpg"] and summary.skipped["without their image file"] == 1
 
 
-@pytest.mark.parametrize("content, words", [
-    ("[1]", "row 0 .* is 1; a list of objects is needed"),
-    ("{", "not a readable JSON file"),
-    (json.dumps([{"qid": 1}]), "row 0 .*'image_name' must be text, found None"),
-    (json.dumps([rad_row(0) | {"answer": None}]), "row 0 .*qid 0: 'answer' must be text"),
-    (json.dumps([{k: v for k, v in rad_row(0).items() if k != "image_organ"}]), "'image_organ' is needed"),
-    (json.dumps([rad_row(0)]), "no image is there, the first would be synpic0.jpg"),
-    (json.dumps([rad_row(0, split="fold 1")]), "split 'fold 1' must be train, val or test"),
-    (json.dumps([rad_row(0, image_organ="HEAD")]), "no question could be read; skipped 1 questions about images"),
-])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("[1]", "row 0 .* is 1; a list of objects is needed"),
+        ("{", "not a readable JSON file"),
+        (json.dumps([{"qid": 1}]), "row 0 .*'image_name' must be text, found None"),
+        (json.dumps([rad_row(0) | {"answer": None}]), "row 0 .*qid 0: 'answer' must be text"),
+        (json.dumps([{k: v for k, v in rad_row(0).items() if k != "image_organ"}]), "'image_organ' is needed"),
+        (json.dumps([rad_row(0)]), "no image is there, the first would be synpic0.jpg"),
+        (json.dumps([rad_row(0, split="fold 1")]), "split 'fold 1' must be train, val or test"),
+        (json.dumps([rad_row(0, image_organ="HEAD")]), "no question could be read; skipped 1 questions about images"),
+    ],
+)
 def test_bad_question_files_are_named_in_one_line(tmp_path, content, words):
     (tmp_path / "q.json").write_text(content)
     with pytest.raises(TaskSetError, match=words) as caught:
@@ -210,10 +318,13 @@ def test_bad_question_files_are_named_in_one_line(tmp_path, content, words):
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("layout, name, families", [
-    (VQA_RAD, "vqa_rad_chest_train.json", {"binary": 565, "single_choice": 18, "vqa": 291}),
-    (SLAKE, "slake_cxr_train.json", {"binary": 463, "single_choice": 84, "vqa": 1205}),
-])
+@pytest.mark.parametrize(
+    "layout, name, families",
+    [
+        (VQA_RAD, "vqa_rad_chest_train.json", {"binary": 565, "single_choice": 18, "vqa": 291}),
+        (SLAKE, "slake_cxr_train.json", {"binary": 463, "single_choice": 84, "vqa": 1205}),
+    ],
+)
 def test_the_real_questions(tmp_path, layout, name, families):
     if not (REAL / name).exists():
         pytest.skip(f"the real questions are not at {REAL}")
@@ -230,6 +341,7 @@ def test_the_real_questions(tmp_path, layout, name, families):
 
 # EasyR1, verl, CX-Mind
 
+
 def jsonl(tmp_path, *rows, name="train.jsonl"):
     for row in rows:
         for image in row.get("images", []):
@@ -243,10 +355,17 @@ def easy(problem, answer, images=("a.png",), **more):
 
 
 def test_easyr1_rows_become_tasks(tmp_path):
-    labels = jsonl(tmp_path, easy("Which?\nA) Edema\nB) Mass", "B"), easy("Is there edema?", "no"),
-                   easy("Name the findings.", "Edema, Mass"), easy("Which?\nA) Edema\nB) Mass", "A, B", ("a.png", "b.png")),
-                   easy("Edema? A) Yes B) No", "\\boxed{A}"),
-                   easy("How wide?", "It is very wide."), easy("Which?", "C"), dict(problem="Say.", answer="yes", images=[]))
+    labels = jsonl(
+        tmp_path,
+        easy("Which?\nA) Edema\nB) Mass", "B"),
+        easy("Is there edema?", "no"),
+        easy("Name the findings.", "Edema, Mass"),
+        easy("Which?\nA) Edema\nB) Mass", "A, B", ("a.png", "b.png")),
+        easy("Edema? A) Yes B) No", "\\boxed{A}"),
+        easy("How wide?", "It is very wide."),
+        easy("Which?", "C"),
+        dict(problem="Say.", answer="yes", images=[]),
+    )
     summary = import_chat(tmp_path / "imgs", labels, tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
     assert [(t.id, t.family, t.question, list(t.options.values()), t.gold, len(t.images)) for t in tasks] == [
@@ -254,16 +373,25 @@ def test_easyr1_rows_become_tasks(tmp_path):
         ("train-1", "binary", "Is there edema?", ["Yes", "No"], ("B",), 1),
         ("train-2", "vqa", "Name the findings.", [], ("Edema", "Mass"), 1),
         ("train-3", "multiple_choice", "Which?", ["Edema", "Mass"], ("A", "B"), 2),
-        ("train-4", "binary", "Edema?", ["Yes", "No"], ("A",), 1)]
-    assert dict(summary.skipped) == {"whose answer is no list of names": 1, "without an image": 1,
-                                     "whose answer is a letter, with no options in the question": 1}
+        ("train-4", "binary", "Edema?", ["Yes", "No"], ("A",), 1),
+    ]
+    assert dict(summary.skipped) == {
+        "whose answer is no list of names": 1,
+        "without an image": 1,
+        "whose answer is a letter, with no options in the question": 1,
+    }
     assert_gold_is_answerable(tasks)
 
 
 def test_cx_mind_traces_are_kept_and_give_the_gold(tmp_path):
     problem = "Which?\nA) Edema\nB) Mass"
-    labels = jsonl(tmp_path, easy(problem, TRACE), easy("Name the diseases.", LISTING), easy(problem, TRACE + " and so on"),
-                   easy(problem, TRACE.removesuffix("✅</answer>") + "❌</answer>"))
+    labels = jsonl(
+        tmp_path,
+        easy(problem, TRACE),
+        easy("Name the diseases.", LISTING),
+        easy(problem, TRACE + " and so on"),
+        easy(problem, TRACE.removesuffix("✅</answer>") + "❌</answer>"),
+    )
     summary = import_chat(tmp_path / "imgs", labels, tmp_path / "out")
     closed, open_ = read_tasks(tmp_path / "out")
     assert closed.gold == ("B",) and closed.reference == TRACE and closed.family == "single_choice"
@@ -276,9 +404,13 @@ def test_cx_mind_traces_are_kept_and_give_the_gold(tmp_path):
 def test_verl_parquet_holds_its_images(tmp_path):
     def row(n, split, images):
         user = {"role": "user", "content": "<image>" * len(images) + " Edema?"}
-        return dict(data_source="cxr", prompt=[{"role": "system", "content": "Think."}, user],
-                    reward_model={"style": "rule", "ground_truth": "Yes"}, extra_info={"split": split, "index": n},
-                    images=[{"bytes": png(shade), "path": None} for shade in images])
+        return dict(
+            data_source="cxr",
+            prompt=[{"role": "system", "content": "Think."}, user],
+            reward_model={"style": "rule", "ground_truth": "Yes"},
+            extra_info={"split": split, "index": n},
+            images=[{"bytes": png(shade), "path": None} for shade in images],
+        )
 
     rows = [row(0, "train", [1]), row(1, "train", [2, 1]), row(2, "test", [3])]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "cxr.parquet")
@@ -291,23 +423,28 @@ def test_verl_parquet_holds_its_images(tmp_path):
 
 
 def test_questions_that_share_images_stay_in_one_split(tmp_path):
-    rows = [easy("Edema?", "yes", (f"{n}.png", f"{n + 1}.png")) for n in range(40) if n % 4 != 3]  # chains of four images
+    rows = [
+        easy("Edema?", "yes", (f"{n}.png", f"{n + 1}.png")) for n in range(40) if n % 4 != 3
+    ]  # chains of four images
     import_chat(tmp_path / "imgs", jsonl(tmp_path, *rows, name="rows.jsonl"), tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
     assert_splits_share_no_image(tasks)
     assert len({t.patient for t in tasks}) == 10 and len({t.split for t in tasks}) > 1
 
 
-@pytest.mark.parametrize("row, words", [
-    (easy("Edema?", "yes") | {"problem": "Edema?"}, "row 0 .*the problem has 0 <image> and the row 1 images"),
-    (easy("Edema? <image>", "yes"), "row 0 .*the problem has 2 <image> and the row 1 images"),
-    ({"question": "Edema?", "answer": "yes"}, "row 0 .*'problem' must be text, found None; the fields are"),
-    (easy("Edema?", ["yes"]), r"row 0 .*'answer' must be text, found \['yes'\]"),
-    (easy("Edema?", "yes", split="night"), "row 0 .*split 'night' must be train, val or test"),
-    (easy("Edema?", "yes") | {"images": [3]}, "row 0 .*an image is 3; a path"),
-    (easy("Edema?", "yes") | {"images": "a.png"}, "row 0 .*'images' must be a list, found 'a.png'"),
-    ({"prompt": ["Edema?"], "answer": "yes", "images": []}, "row 0 .*'prompt' must be messages"),
-])
+@pytest.mark.parametrize(
+    "row, words",
+    [
+        (easy("Edema?", "yes") | {"problem": "Edema?"}, "row 0 .*the problem has 0 <image> and the row 1 images"),
+        (easy("Edema? <image>", "yes"), "row 0 .*the problem has 2 <image> and the row 1 images"),
+        ({"question": "Edema?", "answer": "yes"}, "row 0 .*'problem' must be text, found None; the fields are"),
+        (easy("Edema?", ["yes"]), r"row 0 .*'answer' must be text, found \['yes'\]"),
+        (easy("Edema?", "yes", split="night"), "row 0 .*split 'night' must be train, val or test"),
+        (easy("Edema?", "yes") | {"images": [3]}, "row 0 .*an image is 3; a path"),
+        (easy("Edema?", "yes") | {"images": "a.png"}, "row 0 .*'images' must be a list, found 'a.png'"),
+        ({"prompt": ["Edema?"], "answer": "yes", "images": []}, "row 0 .*'prompt' must be messages"),
+    ],
+)
 def test_bad_chat_rows_are_named_in_one_line(tmp_path, row, words):
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     draw(tmp_path / "imgs/a.png")
@@ -366,17 +503,21 @@ def pixels(tmp_path, **tags) -> np.ndarray:
 
 def by_window(x: np.ndarray, center: float, width: float) -> np.ndarray:
     """DICOM PS3.3 C.11.2.1.2.1, to 0…255, value by value."""
+
     def one(value):
         if value <= center - 0.5 - (width - 1) / 2:
             return 0
         if value > center - 0.5 + (width - 1) / 2:
             return 255
         return round(((value - (center - 0.5)) / (width - 1) + 0.5) * 255)
+
     return np.array([one(value) for value in x])
 
 
 def test_a_window_is_applied(tmp_path):
-    assert abs(pixels(tmp_path, WindowCenter=2000, WindowWidth=1000) - by_window(np.arange(4096), 2000, 1000)).max() <= 1
+    assert (
+        abs(pixels(tmp_path, WindowCenter=2000, WindowWidth=1000) - by_window(np.arange(4096), 2000, 1000)).max() <= 1
+    )
 
 
 def test_rescale_comes_before_the_window(tmp_path):
@@ -420,7 +561,9 @@ def test_nothing_of_a_patient_is_kept(tmp_path):
         for secret in (PATIENT, "Zebrafinch", "Quillon", MRN, "19340229", "20200102", *names):
             assert secret.encode() not in text, (path, secret)
     other_seed = import_dicom(tmp_path / "in", tmp_path / "labels.csv", tmp_path / "again", 1)
-    assert {t.patient for t in read_tasks(tmp_path / "again")}.isdisjoint(t.patient for t in tasks) and other_seed.films == 3
+    assert {t.patient for t in read_tasks(tmp_path / "again")}.isdisjoint(
+        t.patient for t in tasks
+    ) and other_seed.films == 3
 
 
 def test_films_that_do_not_fit_are_counted(tmp_path):
@@ -431,27 +574,41 @@ def test_films_that_do_not_fit_are_counted(tmp_path):
     summary, tasks = dicom(tmp_path, [("a", "Mass", "p"), ("b", "Mass", "p"), ("c", "Mass", "p"), ("d", "Edema", "p")])
     assert summary.films == 1 and len({t.images for t in tasks}) == 1
     assert dict(summary.skipped) == {
-        "with text burnt into their pixels (BurnedInAnnotation)": 1, "whose pixels are in colour": 1,
-        "whose DICOM file is not below the image folder": 1}
+        "with text burnt into their pixels (BurnedInAnnotation)": 1,
+        "whose pixels are in colour": 1,
+        "whose DICOM file is not below the image folder": 1,
+    }
 
 
 def test_a_compression_without_decoder_is_named(tmp_path):
     if get_decoder(JPEGLosslessSV1).is_available:
         pytest.skip("a decoder of lossless JPEG is installed")
-    film(tmp_path / "in/a.dcm", np.zeros((4, 4)), syntax=JPEGLosslessSV1,
-         PixelData=pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"]))
-    with pytest.raises(TaskSetError, match=r"as JPEG Lossless.*\(1.2.840.10008.1.2.4.70\), pip install 'curlvpr\[dicom\]'"):
+    film(
+        tmp_path / "in/a.dcm",
+        np.zeros((4, 4)),
+        syntax=JPEGLosslessSV1,
+        PixelData=pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"]),
+    )
+    with pytest.raises(
+        TaskSetError, match=r"as JPEG Lossless.*\(1.2.840.10008.1.2.4.70\), pip install 'curlvpr\[dicom\]'"
+    ):
         dicom(tmp_path, [("a", "Mass|Edema", "p")])
 
 
-@pytest.mark.parametrize("row, words", [
-    (("a", "", "p"), "row 0 .*findings separated by |, each once"),
-    (("a", "Mass|No finding", "p"), "'No finding' alone"),
-    (("a", "Mass|Edema", ""), "row 0 .*both are needed"),
-    (("a", "Mass", "p"), r"names the findings \['Mass'\]; questions need two or more"),
-    (("text", "Mass|Edema", "p"), "row 0 .*text.dcm is no DICOM file that can be read"),
-    (("z", "Mass|Edema", "p"), "none of its 1 films could be used: 1 whose DICOM file is not below the image folder"),
-])
+@pytest.mark.parametrize(
+    "row, words",
+    [
+        (("a", "", "p"), "row 0 .*findings separated by |, each once"),
+        (("a", "Mass|No finding", "p"), "'No finding' alone"),
+        (("a", "Mass|Edema", ""), "row 0 .*both are needed"),
+        (("a", "Mass", "p"), r"names the findings \['Mass'\]; questions need two or more"),
+        (("text", "Mass|Edema", "p"), "row 0 .*text.dcm is no DICOM file that can be read"),
+        (
+            ("z", "Mass|Edema", "p"),
+            "none of its 1 films could be used: 1 whose DICOM file is not below the image folder",
+        ),
+    ],
+)
 def test_bad_dicom_rows_are_named_in_one_line(tmp_path, row, words):
     film(tmp_path / "in/a.dcm", np.zeros((4, 4)))
     (tmp_path / "in/text.dcm").write_text("hello")

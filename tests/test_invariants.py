@@ -31,8 +31,9 @@ def sentences(finding, present):
     return st.sampled_from(by_name + ([OWN_WORDS[finding][not present]] if finding in OWN_WORDS else []))
 
 
-some_sentence = st.one_of(st.sampled_from(NO_FACT),
-                          st.tuples(st.sampled_from(FINDINGS), st.booleans()).flatmap(lambda said: sentences(*said)))
+some_sentence = st.one_of(
+    st.sampled_from(NO_FACT), st.tuples(st.sampled_from(FINDINGS), st.booleans()).flatmap(lambda said: sentences(*said))
+)
 
 
 @st.composite
@@ -48,8 +49,14 @@ def written(pairs):
 
 
 def task_of(domain, reference, **fields):
-    return Task(id="t", domain=domain, family="f", images=("x.png",), reference=reference and written(reference),
-                **({"question": "?"} | fields))
+    return Task(
+        id="t",
+        domain=domain,
+        family="f",
+        images=("x.png",),
+        reference=reference and written(reference),
+        **({"question": "?"} | fields),
+    )
 
 
 @st.composite
@@ -64,13 +71,16 @@ def closed(draw, with_reference=True):
     else:
         names = draw(st.lists(st.sampled_from([*FINDINGS, NO_FINDING]), min_size=2, max_size=7, unique=True))
         options = dict(zip("ABCDEFG", names))
-        gold = tuple(sorted(draw(st.sets(st.sampled_from(sorted(options)), min_size=1,
-                                         max_size=1 if kind == "single" else 7))))
+        gold = tuple(
+            sorted(draw(st.sets(st.sampled_from(sorted(options)), min_size=1, max_size=1 if kind == "single" else 7)))
+        )
         about = {letter: (name, letter in gold) for letter, name in options.items()}
         question = "Which of these?"
     form = draw(st.sampled_from(["{0}", "{0})", "{0}) {1}", "{1}"]))
-    pairs = [(draw(thoughts(*about[letter])), f"{form.format(letter, text)} {RIGHT if letter in gold else WRONG}")
-             for letter, text in options.items()]
+    pairs = [
+        (draw(thoughts(*about[letter])), f"{form.format(letter, text)} {RIGHT if letter in gold else WRONG}")
+        for letter, text in options.items()
+    ]
     pairs.append((draw(some_sentence), ", ".join(gold) + draw(st.sampled_from(["", " " + RIGHT]))))
     return task_of("closed", pairs if with_reference else None, question=question, options=options, gold=gold), pairs
 
@@ -78,8 +88,9 @@ def closed(draw, with_reference=True):
 @st.composite
 def opened(draw, with_reference=True):
     gold = tuple(draw(st.lists(st.sampled_from(FINDINGS), max_size=4, unique=True)))
-    others = draw(st.lists(st.sampled_from([name for name in FINDINGS if name not in gold]), min_size=1, max_size=3,
-                           unique=True))
+    others = draw(
+        st.lists(st.sampled_from([name for name in FINDINGS if name not in gold]), min_size=1, max_size=3, unique=True)
+    )
     candidates = draw(st.permutations([*gold, *others]))
     pairs = [(draw(st.sampled_from(NO_FACT)), ", ".join(candidates))]
     pairs += [(draw(thoughts(name, name in gold)), f"{name} {RIGHT if name in gold else WRONG}") for name in candidates]
@@ -95,7 +106,9 @@ def tasks(with_reference=True):
 def transcripts(draw, task, reference):
     """Pairs of a response: the reference, spoilt in up to four places, or pairs that are drawn freely."""
     names = list(task.options) if task.domain == "closed" else list(FINDINGS)
-    marked = st.tuples(st.sampled_from([*names, "H", ""]), st.sampled_from([RIGHT, RIGHT, WRONG, WRONG, "", RIGHT + WRONG]))
+    marked = st.tuples(
+        st.sampled_from([*names, "H", ""]), st.sampled_from([RIGHT, RIGHT, WRONG, WRONG, "", RIGHT + WRONG])
+    )
     lists = st.lists(st.sampled_from([*names, NO_FINDING]), min_size=1, max_size=4).map(", ".join)
     answers = marked.map(" ".join) | lists | st.sampled_from([answer for _, answer in reference])
     pair = st.tuples(some_sentence | st.sampled_from([think for think, _ in reference]), answers)
@@ -149,31 +162,64 @@ NAMED = [("Look.", "Edema, Mass"), ("Edema.", f"Edema {RIGHT}"), ("No mass.", f"
 SICK = ("Edema",)
 
 
-@pytest.mark.parametrize("gold, reference, better", [
-    # a reference that errs in a think block, or takes back what it said
-    (None, [STEPS[0], ("Edema and a mass.", f"B {RIGHT}"), *STEPS[2:]], STEPS),
-    (None, [STEPS[0], ("Edema. No edema. No effusion.", f"B {RIGHT}"), *STEPS[2:]], STEPS),
-    (None, [("No mass, no edema.", f"A {WRONG}"), *STEPS[1:]], STEPS),
-    (SICK, [NAMED[0], ("Edema and a mass.", f"Edema {RIGHT}"), *NAMED[2:]], NAMED),
-    # one that judges some options alone, or none, or repeats itself in the end
-    (None, [STEPS[0], STEPS[1], STEPS[3]], STEPS), (None, [STEPS[1], STEPS[3]], STEPS), (None, STEPS[3:], STEPS),
-    (None, [*STEPS[:3], STEPS[1]], STEPS), (None, [("Look.", answer) for _, answer in STEPS], STEPS),
-    # one that weighs many candidates
-    (SICK, [("Look.", ", ".join(FINDINGS)), *(("Look.", f"{name} {RIGHT if name in SICK else WRONG}") for name in FINDINGS),
-            ("So.", "Edema")], NAMED),
-    # a gold in other words
-    (("Small left pulmonary edema",), [("Look.", "Pulmonary edema, Mass"), ("Edema.", f"Pulmonary oedema {RIGHT}"),
-                                       *NAMED[2:]], NAMED),
-    (("Left lower lobe pneumonia",), [("Look.", "Left lower lobe pneumonia"),
-                                      ("Look.", f"Left lower lobe pneumonia {RIGHT}"),
-                                      ("So.", "Left lower lobe pneumonia")], [("So.", "Pneumonia")]),
-    (("Bent rib sign",), [("Look.", "Bent rib sign"), ("Look.", f"Bent rib sign {RIGHT}"), ("So.", "Bent rib sign")], NAMED),
-    # a healthy film
-    ((NO_FINDING,), [NAMED[0], ("No edema.", f"Edema {WRONG}"), NAMED[2], ("So.", NO_FINDING)], [("So.", "normal")]),
-    ((), [("Look.", f"{NO_FINDING}, Mass"), ("Clear.", f"{NO_FINDING} {RIGHT}"), NAMED[2], ("So.", NO_FINDING)],
-     [("So.", "normal")]),
-    (SICK, [("Look.", f"{NO_FINDING}, Edema"), ("Not clear.", f"{NO_FINDING} {WRONG}"), NAMED[1], NAMED[3]], NAMED),
-])
+@pytest.mark.parametrize(
+    "gold, reference, better",
+    [
+        # a reference that errs in a think block, or takes back what it said
+        (None, [STEPS[0], ("Edema and a mass.", f"B {RIGHT}"), *STEPS[2:]], STEPS),
+        (None, [STEPS[0], ("Edema. No edema. No effusion.", f"B {RIGHT}"), *STEPS[2:]], STEPS),
+        (None, [("No mass, no edema.", f"A {WRONG}"), *STEPS[1:]], STEPS),
+        (SICK, [NAMED[0], ("Edema and a mass.", f"Edema {RIGHT}"), *NAMED[2:]], NAMED),
+        # one that judges some options alone, or none, or repeats itself in the end
+        (None, [STEPS[0], STEPS[1], STEPS[3]], STEPS),
+        (None, [STEPS[1], STEPS[3]], STEPS),
+        (None, STEPS[3:], STEPS),
+        (None, [*STEPS[:3], STEPS[1]], STEPS),
+        (None, [("Look.", answer) for _, answer in STEPS], STEPS),
+        # one that weighs many candidates
+        (
+            SICK,
+            [
+                ("Look.", ", ".join(FINDINGS)),
+                *(("Look.", f"{name} {RIGHT if name in SICK else WRONG}") for name in FINDINGS),
+                ("So.", "Edema"),
+            ],
+            NAMED,
+        ),
+        # a gold in other words
+        (
+            ("Small left pulmonary edema",),
+            [("Look.", "Pulmonary edema, Mass"), ("Edema.", f"Pulmonary oedema {RIGHT}"), *NAMED[2:]],
+            NAMED,
+        ),
+        (
+            ("Left lower lobe pneumonia",),
+            [
+                ("Look.", "Left lower lobe pneumonia"),
+                ("Look.", f"Left lower lobe pneumonia {RIGHT}"),
+                ("So.", "Left lower lobe pneumonia"),
+            ],
+            [("So.", "Pneumonia")],
+        ),
+        (
+            ("Bent rib sign",),
+            [("Look.", "Bent rib sign"), ("Look.", f"Bent rib sign {RIGHT}"), ("So.", "Bent rib sign")],
+            NAMED,
+        ),
+        # a healthy film
+        (
+            (NO_FINDING,),
+            [NAMED[0], ("No edema.", f"Edema {WRONG}"), NAMED[2], ("So.", NO_FINDING)],
+            [("So.", "normal")],
+        ),
+        (
+            (),
+            [("Look.", f"{NO_FINDING}, Mass"), ("Clear.", f"{NO_FINDING} {RIGHT}"), NAMED[2], ("So.", NO_FINDING)],
+            [("So.", "normal")],
+        ),
+        (SICK, [("Look.", f"{NO_FINDING}, Edema"), ("Not clear.", f"{NO_FINDING} {WRONG}"), NAMED[1], NAMED[3]], NAMED),
+    ],
+)
 def test_an_odd_reference_is_not_beaten(gold, reference, better):
     fields = {"options": OPTIONS, "gold": ("B",)} if gold is None else {"gold": gold}
     task = task_of("closed" if gold is None else "open", reference, **fields)
@@ -214,14 +260,21 @@ def test_doubling_a_pair_never_pays(drawn, data):
     assert at_most(total(task, [*pairs[:to], pairs[at], *pairs[to:]]), total(task, pairs))
 
 
-@pytest.mark.parametrize("task, pairs", [
-    (task_of("closed", None, options={"A": "Mass", "B": "Edema"}, gold=("B",)),
-     [("No mass.", f"A {WRONG}"), ("Edema.", f"B {RIGHT}")]),
-    (task_of("open", None, gold=("Edema",)), [("Look.", "Edema, Mass"), ("No mass.", f"Mass {WRONG}"),
-                                              ("Edema.", f"Edema {RIGHT}")]),
-    (task_of("open", None, gold=("Edema",)), [("Look.", "Edema"), ("Edema.", f"Edema {RIGHT}")]),
-    (task_of("open", None, gold=("Edema",)), [("Edema.", f"Edema {RIGHT}")]),
-])
+@pytest.mark.parametrize(
+    "task, pairs",
+    [
+        (
+            task_of("closed", None, options={"A": "Mass", "B": "Edema"}, gold=("B",)),
+            [("No mass.", f"A {WRONG}"), ("Edema.", f"B {RIGHT}")],
+        ),
+        (
+            task_of("open", None, gold=("Edema",)),
+            [("Look.", "Edema, Mass"), ("No mass.", f"Mass {WRONG}"), ("Edema.", f"Edema {RIGHT}")],
+        ),
+        (task_of("open", None, gold=("Edema",)), [("Look.", "Edema"), ("Edema.", f"Edema {RIGHT}")]),
+        (task_of("open", None, gold=("Edema",)), [("Edema.", f"Edema {RIGHT}")]),
+    ],
+)
 def test_doubling_a_summary_that_could_be_a_step_never_pays(task, pairs):
     assert at_most(total(task, [*pairs, pairs[-1]]), total(task, pairs))
     assert at_most(total(task, [*pairs, pairs[-1], pairs[-1]]), total(task, pairs))
@@ -239,23 +292,36 @@ def test_the_order_of_steps_never_pays(drawn, data):
 
 def negated(think):
     """The opposite of each sentence, as a copy with "no" and "not" put in or taken out has it."""
-    flips = {"is enlarged": "is not enlarged", "is normal in size": "is enlarged", "is seen": "is not seen",
-             "is not seen": "is seen",
-             "There is no": "There is", "There is": "There is no", "No ": "There is ", "without": "with",
-             "Small": "No small",
-             "Findings consistent": "Findings not consistent", "Pleural fluid": "No pleural fluid",
-             "Pulmonary": "No pulmonary"}
+    flips = {
+        "is enlarged": "is not enlarged",
+        "is normal in size": "is enlarged",
+        "is seen": "is not seen",
+        "is not seen": "is seen",
+        "There is no": "There is",
+        "There is": "There is no",
+        "No ": "There is ",
+        "without": "with",
+        "Small": "No small",
+        "Findings consistent": "Findings not consistent",
+        "Pleural fluid": "No pleural fluid",
+        "Pulmonary": "No pulmonary",
+    }
+
     def flip(sentence):
         for old, new in flips.items():
             if old in sentence:
                 return sentence.replace(old, new, 1)
         return "It is not so: " + sentence
+
     return ". ".join(flip(sentence) for sentence in think.removesuffix(".").split(". ")) + "."
 
 
 def replaced(pairs, at, think=None, answer=None):
-    return [*pairs[:at], (pairs[at][0] if think is None else think, pairs[at][1] if answer is None else answer),
-            *pairs[at + 1 :]]
+    return [
+        *pairs[:at],
+        (pairs[at][0] if think is None else think, pairs[at][1] if answer is None else answer),
+        *pairs[at + 1 :],
+    ]
 
 
 @MANY
@@ -268,7 +334,13 @@ def test_contradicting_a_right_step_never_pays(drawn, data):
     think, answer = pairs[at]
     opposite = answer.translate({ord(RIGHT): WRONG, ord(WRONG): RIGHT})
     unmarked = answer.replace(RIGHT, "").replace(WRONG, "")
-    for other in (opposite, answer + opposite[-1], unmarked, f"{unmarked} {RIGHT}{WRONG}", f"{unmarked} not {answer[-1]}"):
+    for other in (
+        opposite,
+        answer + opposite[-1],
+        unmarked,
+        f"{unmarked} {RIGHT}{WRONG}",
+        f"{unmarked} not {answer[-1]}",
+    ):
         assert at_most(total(task, replaced(pairs, at, answer=other)), total(task, pairs))
     second = (data.draw(st.sampled_from([think, negated(think)])), opposite)
     for to in (at, len(pairs) - 1):
@@ -284,9 +356,15 @@ def test_negating_a_think_block_of_the_reference_never_pays(drawn, data):
     assert at_most(total(task, pairs), total(task, reference))
 
 
-BOILERPLATE = ["The film was read with care. ", "Systematic review of the lungs, heart, pleura and bones. ", "So, then: ",
-               "As every radiologist knows, ", "Step by step, I look at all regions again and again. " * 20, "\n",
-               "Hmm. " * 50]
+BOILERPLATE = [
+    "The film was read with care. ",
+    "Systematic review of the lungs, heart, pleura and bones. ",
+    "So, then: ",
+    "As every radiologist knows, ",
+    "Step by step, I look at all regions again and again. " * 20,
+    "\n",
+    "Hmm. " * 50,
+]
 
 
 @MANY
@@ -299,8 +377,12 @@ def test_padding_never_pays(drawn, data):
     words = data.draw(st.sampled_from(BOILERPLATE))
     for think in (words + pairs[at][0], f"{pairs[at][0]} {words}"):
         assert at_most(total(task, replaced(pairs, at, think=think)), before)
-    filler = (words, data.draw(st.sampled_from(["Look.", "H ❌", "Unicorn ❌", "Unicorn ✅", "✅", "❌", "Heart: normal",
-                                                "The lungs ✅"])))
+    filler = (
+        words,
+        data.draw(
+            st.sampled_from(["Look.", "H ❌", "Unicorn ❌", "Unicorn ✅", "✅", "❌", "Heart: normal", "The lungs ✅"])
+        ),
+    )
     to = data.draw(st.integers(min(1, len(pairs) - 1) if task.domain == "open" else 0, len(pairs) - 1))
     assert at_most(total(task, [*pairs[:to], *[filler] * data.draw(st.integers(1, 3)), *pairs[to:]]), before)
 
@@ -311,15 +393,19 @@ def test_more_options_or_labels_never_beat_the_honest_answer(drawn, data):
     """Honest: the right ones alone, with or without steps. More of them is worth less, however well the steps are done."""
     task, reference = drawn
     names = list(task.options) if task.domain == "closed" else list(FINDINGS)
-    more = data.draw(st.lists(st.sampled_from([name for name in names if name not in task.gold] or ["H"]), min_size=1,
-                              unique=True))
+    more = data.draw(
+        st.lists(st.sampled_from([name for name in names if name not in task.gold] or ["H"]), min_size=1, unique=True)
+    )
     final = ", ".join(data.draw(st.permutations([*task.gold, *more])))
     honest = total(task, [("So.", reference[-1][1])])
     answers = {name: name in task.gold or name in more for name in names}
     steps = [("Look.", f"{name} {RIGHT if said else WRONG}") for name, said in answers.items()]
     head = [("List.", ", ".join(names))] if task.domain == "open" else []
-    for pairs in ([("So.", final)], replaced(reference, -1, answer=final)[:-1] + [("So.", final)],
-                  [*head, *steps, ("So.", final)]):
+    for pairs in (
+        [("So.", final)],
+        replaced(reference, -1, answer=final)[:-1] + [("So.", final)],
+        [*head, *steps, ("So.", final)],
+    ):
         assert total(task, pairs) < honest
 
 
@@ -361,8 +447,9 @@ def test_marking_everything_wrong_earns_no_more_than_guessing(drawn, data):
     for final in task.options:
         lazy = total(task, everything_rejected(task, final))
         assert at_most(lazy, total(task, [("So.", final)])) and at_most(lazy, total(task, marked_by(task, final)))
-    assert total(task, everything_rejected(task, NO_FINDING)) <= max(total(task, [("So.", o)]) for o in [*task.options,
-                                                                                                         NO_FINDING])
+    assert total(task, everything_rejected(task, NO_FINDING)) <= max(
+        total(task, [("So.", o)]) for o in [*task.options, NO_FINDING]
+    )
 
 
 @MANY
@@ -390,8 +477,10 @@ def groups(draw):
     """A task and responses to it: the reference first, then transcripts, some of them bare answers."""
     task, reference = draw(tasks())
     bare = st.just(reference[-1:])
-    return task, [reference, *draw(st.lists(transcripts(task, reference) | transcripts(task, reference) | bare, min_size=1,
-                                            max_size=7))]
+    return task, [
+        reference,
+        *draw(st.lists(transcripts(task, reference) | transcripts(task, reference) | bare, min_size=1, max_size=7)),
+    ]
 
 
 @MANY

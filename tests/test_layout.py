@@ -26,12 +26,19 @@ def batches(tiny_model, phantom_tasks):
     def group(number, task, films):
         prompt = encoder.expand(task)
         if not films:
-            task, prompt = task.model_copy(update={"images": ()}), np.setdiff1d(prompt, encoder.forbidden(512)).astype(np.int32)
-        trajectories = tuple(Trajectory("", ids, np.zeros(len(ids), np.float32), np.zeros_like(ids), np.arange(len(ids)) + 1,
-                                        "stop", 0) for ids in (rng.integers(60, 400, n).astype(np.int32) for n in rng.integers(1, 90, 3)))
+            task, prompt = (
+                task.model_copy(update={"images": ()}),
+                np.setdiff1d(prompt, encoder.forbidden(512)).astype(np.int32),
+            )
+        trajectories = tuple(
+            Trajectory("", ids, np.zeros(len(ids), np.float32), np.zeros_like(ids), np.arange(len(ids)) + 1, "stop", 0)
+            for ids in (rng.integers(60, 400, n).astype(np.int32) for n in rng.integers(1, 90, 3))
+        )
         rewards = rng.random(3)
-        return ScoredGroup(Group(str(number), task, prompt, trajectories),
-                           tuple(Verdict(r, r, 1.0, r, 0.0, 0.0, None, ()) for r in rewards))
+        return ScoredGroup(
+            Group(str(number), task, prompt, trajectories),
+            tuple(Verdict(r, r, 1.0, r, 0.0, 0.0, None, ()) for r in rewards),
+        )
 
     tasks = phantom_tasks[::5]
     films, text = ([group(n, tasks[n], films) for n in range(3)] for films in (True, False))
@@ -49,23 +56,43 @@ def plain(tiny_model, batches):
         tokens = sum(len(t.ids) for g in groups for t in g.group.trajectories)
         for scored in groups:
             rewards = np.array([v.total for v in scored.verdicts])
-            for t, advantage in zip(scored.group.trajectories, (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-6)):
+            for t, advantage in zip(
+                scored.group.trajectories, (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-6)
+            ):
                 sample = Sample(scored.group.prompt_ids, scored.group.task.images, t.ids)
                 (logits,) = logits_of(model, encoder, [sample])
                 logp = log_softmax(logits, bias, 1.0)[range(len(t.ids)), t.ids]
                 (-advantage / tokens * logp.sum()).backward()
-        gradients[name] = {n: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.numpy() for n, p in model.named_parameters()}
+        gradients[name] = {
+            n: np.zeros(tuple(p.shape)) if p.grad is None else p.grad.numpy() for n, p in model.named_parameters()
+        }
     return gradients
 
 
-@pytest.mark.parametrize("ranks, zero_stage, micro_batch_tokens, packed, checkpointed, batch", [
-    (1, 0, 1, True, False, "films"), (1, 0, 250, True, True, "both"), (1, 0, 8192, True, False, "films"),
-    (1, 0, 400, False, False, "films"), (1, 2, 400, True, False, "films"), (1, 3, 400, True, True, "text"),
-    (2, 0, 300, True, False, "films"), (2, 2, 1, True, False, "both"), (2, 2, 8192, True, True, "text"),
-    (2, 3, 250, True, False, "films"), (2, 3, 8192, True, True, "both"), (2, 3, 300, False, False, "both")])
-def test_the_gradient_is_the_plain_one(one, two, batches, plain, ranks, zero_stage, micro_batch_tokens, packed, checkpointed, batch):
+@pytest.mark.parametrize(
+    "ranks, zero_stage, micro_batch_tokens, packed, checkpointed, batch",
+    [
+        (1, 0, 1, True, False, "films"),
+        (1, 0, 250, True, True, "both"),
+        (1, 0, 8192, True, False, "films"),
+        (1, 0, 400, False, False, "films"),
+        (1, 2, 400, True, False, "films"),
+        (1, 3, 400, True, True, "text"),
+        (2, 0, 300, True, False, "films"),
+        (2, 2, 1, True, False, "both"),
+        (2, 2, 8192, True, True, "text"),
+        (2, 3, 250, True, False, "films"),
+        (2, 3, 8192, True, True, "both"),
+        (2, 3, 300, False, False, "both"),
+    ],
+)
+def test_the_gradient_is_the_plain_one(
+    one, two, batches, plain, ranks, zero_stage, micro_batch_tokens, packed, checkpointed, batch
+):
     world = two if ranks == 2 else one
-    world.make(zero=ENTIRELY, zero_stage=zero_stage, micro_batch_tokens=micro_batch_tokens, gradient_checkpointing=checkpointed)
+    world.make(
+        zero=ENTIRELY, zero_stage=zero_stage, micro_batch_tokens=micro_batch_tokens, gradient_checkpointing=checkpointed
+    )
     if not packed:
         world.all("pad")
     row = world.call("grpo", batches[batch], TRAINING, 1e-3, 1.0)
@@ -80,13 +107,17 @@ def test_the_gradient_is_the_plain_one(one, two, batches, plain, ranks, zero_sta
 @pytest.mark.parametrize("zero_stage", [2, 3])
 def test_a_rank_of_films_and_one_of_text_go_on_together(one, two, batches, zero_stage):
     """Ranks that wait for each other in every layer: forward alone, with unlike numbers of micro-batches, and without a group."""
-    films, text = ([Sample(s.group.prompt_ids, s.group.task.images, t.ids) for s in groups for t in s.group.trajectories]
-                   for groups in (batches["films"][:1], batches["text"]))
+    films, text = (
+        [Sample(s.group.prompt_ids, s.group.task.images, t.ids) for s in groups for t in s.group.trajectories]
+        for groups in (batches["films"][:1], batches["text"])
+    )
     assert all(sample.images for sample in films) and not any(sample.images for sample in text)
     one.make(micro_batch_tokens=250)
     two.make(zero=ENTIRELY, zero_stage=zero_stage, micro_batch_tokens=250)
     wanted = one.first("logprobs", films + text)
-    found = wait_for([host.logprobs.remote(samples) for host, samples in zip(two.hosts, (films, text))], 120, "the ranks")
+    found = wait_for(
+        [host.logprobs.remote(samples) for host, samples in zip(two.hosts, (films, text))], 120, "the ranks"
+    )
     assert max(np.abs(a - b).max() for a, b in zip(found[0] + found[1], wanted, strict=True)) < 1e-4
     before = two.first("state")
     for groups, updates in ((batches["text"][:1], 1), (batches["both"], 2)):  # an update has one group: a rank has none

@@ -30,8 +30,11 @@ def groups(tiny_model, phantom_tasks):
             ids = encoder.response_ids(task.reference)[: 20 + 9 * index]
             logprobs = plain(policy, Sample(prompt, task.images, ids)).detach().numpy()
             cut = (number, index) == (1, 2)
-            trajectories.append(Trajectory("", ids, logprobs, np.zeros_like(ids), np.arange(1, len(ids) + 1),
-                                           "length" if cut else "stop", 0))
+            trajectories.append(
+                Trajectory(
+                    "", ids, logprobs, np.zeros_like(ids), np.arange(1, len(ids) + 1), "length" if cut else "stop", 0
+                )
+            )
             base, *scores = (number != 2) * rng.random(len(ids) + 1)
             steps = tuple(StepVerdict(i, i + 1, "A", "right", score, "") for i, score in enumerate(scores))
             verdicts.append(Verdict(base, base, 1.0, base, 0.0, 0.0, None, steps))

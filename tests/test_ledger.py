@@ -25,9 +25,16 @@ def test_the_books_always_balance_and_nothing_is_booked_twice(tmp_path_factory, 
         group = f"g{number}"
         if kind == "issue" and state.get(group) in ("train", "drop"):
             continue  # the run never uses a group's name again
-        wanted = {"issue": state.get(group) is None, "train": state.get(group) == "issue", "drop": state.get(group) == "issue"}[kind]
-        call = {"issue": lambda: ledger.issue(request(group), "s", 0, 0), "train": lambda: ledger.train(group, 1),
-                "drop": lambda: ledger.drop(group, "why")}[kind]
+        wanted = {
+            "issue": state.get(group) is None,
+            "train": state.get(group) == "issue",
+            "drop": state.get(group) == "issue",
+        }[kind]
+        call = {
+            "issue": lambda: ledger.issue(request(group), "s", 0, 0),
+            "train": lambda: ledger.train(group, 1),
+            "drop": lambda: ledger.drop(group, "why"),
+        }[kind]
         if wanted:
             call()
             state[group] = kind
@@ -37,8 +44,12 @@ def test_the_books_always_balance_and_nothing_is_booked_twice(tmp_path_factory, 
         ledger.check()
     totals = ledger.totals()
     kinds = list(state.values())
-    assert totals == {"issued": len(kinds), "trained": kinds.count("train"), "dropped": kinds.count("drop"),
-                      "in_flight": kinds.count("issue")}
+    assert totals == {
+        "issued": len(kinds),
+        "trained": kinds.count("train"),
+        "dropped": kinds.count("drop"),
+        "in_flight": kinds.count("issue"),
+    }
     ledger.close()
     lines = [json.loads(line) for line in ledger.path.read_text().splitlines()]
     assert len(lines) == totals["issued"] + totals["trained"] + totals["dropped"]
@@ -56,7 +67,11 @@ def test_a_restored_ledger_forgets_what_was_lost(tmp_path):
     again.issue(request("b"), "s", 1, 0)
     again.check()
     again.close()
-    assert [(e["event"], e["group"]) for e in committed_events(again.path)] == [("issued", "a"), ("trained", "a"), ("issued", "b")]
+    assert [(e["event"], e["group"]) for e in committed_events(again.path)] == [
+        ("issued", "a"),
+        ("trained", "a"),
+        ("issued", "b"),
+    ]
 
 
 def test_what_counts_is_told_from_what_was_lost(tmp_path):

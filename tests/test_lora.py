@@ -41,20 +41,33 @@ def plain_gradients(folder, encoder, samples, weights, lora):
     whole = {}
     for name in (name for name in own if "lora_A" in name):
         place = name.removesuffix(".lora_A.default.weight")
-        whole[f"{place}.weight"] = (model.get_parameter(f"{place}.weight").detach()
-                                    + lora.alpha / lora.rank * own[name.replace("lora_A", "lora_B")] @ own[name])
+        whole[f"{place}.weight"] = (
+            model.get_parameter(f"{place}.weight").detach()
+            + lora.alpha / lora.rank * own[name.replace("lora_A", "lora_B")] @ own[name]
+        )
     bias = torch.zeros(model.lm_head.weight.shape[0], dtype=torch.float64)
     bias[encoder.forbidden(len(bias))] = FORBIDDEN_BIAS
     call = lambda **inputs: functional_call(model, whole, kwargs=inputs)  # noqa: E731
-    logps = [log_softmax(logits, bias, 1.0)[range(len(s.response_ids)), s.response_ids]
-             for logits, s in zip(logits_of(call, encoder, samples), samples)]
+    logps = [
+        log_softmax(logits, bias, 1.0)[range(len(s.response_ids)), s.response_ids]
+        for logits, s in zip(logits_of(call, encoder, samples), samples)
+    ]
     (-torch.cat(logps).mean()).backward()
     return {f"model.{name}": value.grad.numpy() for name, value in own.items()}
 
 
-@pytest.mark.parametrize("config", [dict(zero_stage=0), dict(zero_stage=2, lora=EVERYWHERE),
-                                    dict(zero_stage=3, gradient_checkpointing=True, lora=EVERYWHERE)], ids=str)
-def test_adapters_learn_by_the_plain_gradient_and_nothing_else_changes(two, tiny_model, encoder, samples, phantom_tasks, config):
+@pytest.mark.parametrize(
+    "config",
+    [
+        dict(zero_stage=0),
+        dict(zero_stage=2, lora=EVERYWHERE),
+        dict(zero_stage=3, gradient_checkpointing=True, lora=EVERYWHERE),
+    ],
+    ids=str,
+)
+def test_adapters_learn_by_the_plain_gradient_and_nothing_else_changes(
+    two, tiny_model, encoder, samples, phantom_tasks, config
+):
     lora = config.get("lora", LORA)
     two.make(zero=ENTIRELY, **{"lora": lora} | config)
     before = two.first("weights")
@@ -64,8 +77,10 @@ def test_adapters_learn_by_the_plain_gradient_and_nothing_else_changes(two, tiny
     two.call("sft", phantom_tasks[:4], LR)
     expected, found = plain_gradients(tiny_model, encoder, samples, weights, lora), two.first("last_gradients")
     assert found.keys() == expected.keys() and {part_of(name) for name in found} == set(lora.targets)
-    off, size = (sum(np.square(value).sum() for value in values) for values in (
-        [found[name] - expected[name] for name in found], expected.values()))
+    off, size = (
+        sum(np.square(value).sum() for value in values)
+        for values in ([found[name] - expected[name] for name in found], expected.values())
+    )
     assert off < 1e-10 * size
     stayed = {name for name, value in two.first("weights").items() if (value == before[name]).all()}
     assert stayed == {name for name in before if "lora_" not in name}
@@ -78,8 +93,11 @@ def test_what_is_exported_is_a_plain_model_that_says_the_same(two, encoder, samp
         two.call("sft", phantom_tasks[:4], LR)
     two.call("export", str(tmp_path))
     exact = "dtype" not in config
-    for mine, ours in zip(logprobs_of(tmp_path, encoder, samples, torch.float32 if exact else torch.bfloat16),
-                          two.first("logprobs", samples), strict=True):
+    for mine, ours in zip(
+        logprobs_of(tmp_path, encoder, samples, torch.float32 if exact else torch.bfloat16),
+        two.first("logprobs", samples),
+        strict=True,
+    ):
         assert np.abs(mine - ours).mean() < (1e-6 if exact else 0.02)
 
 
@@ -93,19 +111,29 @@ def logprobs_of(folder, encoder, samples, dtype=torch.float32):
 
 
 # Offloading is refused on a CPU, where it moves nothing: but the copy takes the same way.
-@pytest.mark.parametrize("config", [dict(lora=LORA), dict(lora=LORA, zero_stage=3),
-                                    dict(zero_stage=3, offload="parameters")], ids=str)
-def test_the_reference_is_the_policy_of_the_stages_start(two, tiny_model, encoder, samples, phantom_tasks, tmp_path, config):
+@pytest.mark.parametrize(
+    "config", [dict(lora=LORA), dict(lora=LORA, zero_stage=3), dict(zero_stage=3, offload="parameters")], ids=str
+)
+def test_the_reference_is_the_policy_of_the_stages_start(
+    two, tiny_model, encoder, samples, phantom_tasks, tmp_path, config
+):
     """And a commit holds all that is needed to go on exactly."""
-    training, groups = GrpoTraining(kl=0.5, credit="response", updates_per_step=2), two_groups(tiny_model, phantom_tasks)
+    training, groups = (
+        GrpoTraining(kl=0.5, credit="response", updates_per_step=2),
+        two_groups(tiny_model, phantom_tasks),
+    )
     two.make_unchecked(ENTIRELY, **config)
     two.call("sft", phantom_tasks[:4], LR)
     two.call("export", str(tmp_path / "start"))
     two.call("start_stage", True, True, False)
     two.call("grpo", groups, training, LR, 1.0)
     before = two.first("weights"), two.first("logprobs", samples)
-    for mine, ours, policy in zip(logprobs_of(tmp_path / "start", encoder, samples), two.first("reference_logprobs", samples),
-                                  before[1], strict=True):
+    for mine, ours, policy in zip(
+        logprobs_of(tmp_path / "start", encoder, samples),
+        two.first("reference_logprobs", samples),
+        before[1],
+        strict=True,
+    ):
         assert np.abs(mine - ours).max() < 1e-5 < 1e-3 < np.abs(ours - policy).max()
     assert same(two.first("weights"), before[0])
     assert all((a == b).all() for a, b in zip(two.first("logprobs", samples), before[1], strict=True))
@@ -126,16 +154,29 @@ def test_the_reference_is_the_policy_of_the_stages_start(two, tiny_model, encode
     assert rows[0] == rows[1] and rows[0]["kl"] > 1e-4 and same(*ends) and not same(ends[0], before[0])
 
 
-@pytest.mark.parametrize("config, why", [
-    (dict(lora=LORA, freeze=Freeze(vision=True)), "with lora nothing but adapters is trained"),
-    (dict(lora=LORA, lr_scale={"vision": 0.1}), "nothing is trained of vision: leave it out, or name it in lora.targets"),
-    (dict(freeze=Freeze(vision=True), lr_scale={"vision": 0.1}), "nothing is trained of vision: leave it out, or out of freeze"),
-    (dict(lora={"rank": 8, "targets": []}), "targets"), (dict(lora={"rank": 0}), "rank")])
+@pytest.mark.parametrize(
+    "config, why",
+    [
+        (dict(lora=LORA, freeze=Freeze(vision=True)), "with lora nothing but adapters is trained"),
+        (
+            dict(lora=LORA, lr_scale={"vision": 0.1}),
+            "nothing is trained of vision: leave it out, or name it in lora.targets",
+        ),
+        (
+            dict(freeze=Freeze(vision=True), lr_scale={"vision": 0.1}),
+            "nothing is trained of vision: leave it out, or out of freeze",
+        ),
+        (dict(lora={"rank": 8, "targets": []}), "targets"),
+        (dict(lora={"rank": 0}), "rank"),
+    ],
+)
 def test_what_goes_not_with_adapters_is_refused(config, why):
     with pytest.raises(ValidationError, match=why):
         LearnerConfig(**config)
 
 
 def test_adapters_of_a_part_that_is_not_there_are_refused():
-    with pytest.raises(ValueError, match="lora.targets: this model has no linear layer in a part that is known as vision"):
+    with pytest.raises(
+        ValueError, match="lora.targets: this model has no linear layer in a part that is known as vision"
+    ):
         adapt(torch.nn.Module(), EVERYWHERE)

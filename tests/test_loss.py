@@ -6,8 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.loss import (LIMIT, cispo_loss, clipped_policy_loss, kl_estimate, log_ratio, off_policy_weights,
-                         response_weights)
+from actors.loss import (
+    LIMIT,
+    cispo_loss,
+    clipped_policy_loss,
+    kl_estimate,
+    log_ratio,
+    off_policy_weights,
+    response_weights,
+)
 
 logs = st.floats(-30, 0)
 tokens = st.lists(st.tuples(logs, logs, st.floats(-3, 3)), min_size=1, max_size=8)
@@ -22,8 +29,11 @@ def surrogate(logp, old, advantage, low, high, dual):
     slope = ratio if -20 < distance < 20 else 0.0
     low, high = math.inf if low is None else low, math.inf if high is None else high
     if advantage > 0:
-        return (-advantage * (1 + high), 0.0, True) if ratio > 1 + high else (-advantage * ratio, -advantage * slope,
-                                                                              False)
+        return (
+            (-advantage * (1 + high), 0.0, True)
+            if ratio > 1 + high
+            else (-advantage * ratio, -advantage * slope, False)
+        )
     if advantage == 0:
         return 0.0, 0.0, False
     if ratio < 1 - low:
@@ -63,13 +73,16 @@ def test_on_policy_the_gradient_is_the_advantage():
     assert not clipped.requires_grad
 
 
-@pytest.mark.parametrize("ratio, advantage, loss, slope, cut", [
-    (1.5, 1.0, -1.3, 0.0, True),  # enough of a good thing
-    (0.5, 1.0, -0.5, -0.5, False),  # a good token that became rarer is pulled back
-    (0.5, -1.0, 0.8, 0.0, True),
-    (1.5, -1.0, 1.5, 1.5, False),
-    (9.0, -1.0, 3.0, 0.0, False),  # dual clip: a bad token that became far more likely does not explode
-])
+@pytest.mark.parametrize(
+    "ratio, advantage, loss, slope, cut",
+    [
+        (1.5, 1.0, -1.3, 0.0, True),  # enough of a good thing
+        (0.5, 1.0, -0.5, -0.5, False),  # a good token that became rarer is pulled back
+        (0.5, -1.0, 0.8, 0.0, True),
+        (1.5, -1.0, 1.5, 1.5, False),
+        (9.0, -1.0, 3.0, 0.0, False),  # dual clip: a bad token that became far more likely does not explode
+    ],
+)
 def test_by_hand(ratio, advantage, loss, slope, cut):
     logp = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
     value, clipped = clipped_policy_loss(logp, torch.tensor([advantage]).double(), 0.2, 0.3, 3.0)
@@ -89,8 +102,11 @@ def test_far_apart_log_probabilities_stay_finite():
 @given(st.lists(st.tuples(logs, logs), min_size=1, max_size=8))
 def test_kl_estimates_and_their_gradients(rows):
     logp, reference = columns(rows)
-    expected = {"k1": lambda d: (d, 1.0), "k2": lambda d: (d * d / 2, d),
-                "k3": lambda d: (math.exp(-d) + d - 1, 1 - math.exp(-d))}
+    expected = {
+        "k1": lambda d: (d, 1.0),
+        "k2": lambda d: (d * d / 2, d),
+        "k3": lambda d: (math.exp(-d) + d - 1, 1 - math.exp(-d)),
+    }
     for estimator, by_hand in expected.items():
         leaf = logp.clone().requires_grad_()
         estimate = kl_estimate(leaf, reference, estimator)
@@ -112,8 +128,8 @@ def test_k1_and_k3_are_the_divergence_on_average_and_the_gradient_of_k2_is_its_g
         assert (p * kl_estimate(p.log(), q.log(), estimator)).sum().item() == pytest.approx(divergence, abs=1e-9)
     logits = p.log().requires_grad_()
     logp = torch.log_softmax(logits, -1)
-    exact, = torch.autograd.grad((logp.exp() * (logp - q.log())).sum(), logits, retain_graph=True)
-    sampled, = torch.autograd.grad((p * kl_estimate(logp, q.log(), "k2")).sum(), logits)
+    (exact,) = torch.autograd.grad((logp.exp() * (logp - q.log())).sum(), logits, retain_graph=True)
+    (sampled,) = torch.autograd.grad((p * kl_estimate(logp, q.log(), "k2")).sum(), logits)
     assert sampled.tolist() == pytest.approx(exact.tolist(), abs=1e-9)
 
 
@@ -130,7 +146,11 @@ def test_the_sequence_ratio_is_gspos_in_value_and_gradient(responses, advantage)
     loss, _ = clipped_policy_loss(log_ratio(ours, old, lengths, "sequence"), torch.full_like(old, advantage), 0.3, 0.4)
     weights = np.repeat(response_weights(lengths, [True] * len(lengths), "sequence_mean"), lengths)
     total = (loss * torch.from_numpy(weights)).sum()
-    plain = [torch.exp((a - b).mean().clamp(-LIMIT, LIMIT)) for a, b in zip(theirs.split(lengths), old.split(lengths)) if len(a)]
+    plain = [
+        torch.exp((a - b).mean().clamp(-LIMIT, LIMIT))
+        for a, b in zip(theirs.split(lengths), old.split(lengths))
+        if len(a)
+    ]
     expected = sum(-torch.minimum(s * advantage, s.clamp(0.7, 1.4) * advantage) for s in plain) / max(len(plain), 1)
     if not plain or any(min(abs(s.item() - edge) for edge in (0.7, 1.4)) < 1e-6 for s in plain):
         return  # on an edge either slope is right
@@ -161,9 +181,11 @@ def test_a_loss_is_aggregated_by_global_counts(responses, scale, ranks):
     rng = np.random.default_rng(sum(lengths))
     losses = [rng.normal(size=n) for n in lengths]
     counted = [loss for loss, keep in zip(losses, kept) if keep and len(loss)]
-    expected = {"token_mean": np.concatenate(counted).mean() if counted else 0.0,
-                "sequence_mean": np.mean([loss.mean() for loss in counted]) if counted else 0.0,
-                "sequence_sum": np.mean([loss.sum() / scale for loss in counted]) if counted else 0.0}
+    expected = {
+        "token_mean": np.concatenate(counted).mean() if counted else 0.0,
+        "sequence_mean": np.mean([loss.mean() for loss in counted]) if counted else 0.0,
+        "sequence_sum": np.mean([loss.sum() / scale for loss in counted]) if counted else 0.0,
+    }
     for how, value in expected.items():
         weights = response_weights(lengths, kept, how, scale)
         parts = [sum(w * loss.sum() for w, loss in zip(weights[r::ranks], losses[r::ranks])) for r in range(ranks)]
@@ -184,7 +206,8 @@ def test_off_policy_weights_against_one_response_at_a_time(responses, cap):
         "none": [1.0 for _ in rows],
         "token": [min(cap, ratio(a - b)) for a, b in rows],
         "sequence": [min(cap, ratio(sum(a - b for a, b in response))) for response in responses for _ in response],
-        "mask": [float(1 / cap <= ratio(a - b) <= cap) for a, b in rows]}
+        "mask": [float(1 / cap <= ratio(a - b) <= cap) for a, b in rows],
+    }
     for correction, values in expected.items():
         weights = off_policy_weights(learner, rollout, lengths, correction, cap)
         assert weights.tolist() == pytest.approx(values, rel=1e-9) and not weights.requires_grad

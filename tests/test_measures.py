@@ -15,14 +15,24 @@ from rewards.score import score
 
 def closed(number, right, **known):
     known = {"patient": f"p{number}"} | known
-    task = Task(id=f"c{number}", domain="closed", family="binary", question="Is there Mass?", options={"A": "Yes", "B": "No"},
-                gold=("A",), images=("x.png",), **known)
+    task = Task(
+        id=f"c{number}",
+        domain="closed",
+        family="binary",
+        question="Is there Mass?",
+        options={"A": "Yes", "B": "No"},
+        gold=("A",),
+        images=("x.png",),
+        **known,
+    )
     return result(task, "A" if right else "B")
 
 
 def opened(number, gold, found, **fields):
     fields = dict(family="diagnosis", patient=f"p{number}") | fields
-    return result(Task(id=f"o{number}", domain="open", question="Which?", gold=gold, images=("x.png",), **fields), found)
+    return result(
+        Task(id=f"o{number}", domain="open", question="Which?", gold=gold, images=("x.png",), **fields), found
+    )
 
 
 def result(task, answer):
@@ -34,8 +44,12 @@ def values(results, **options):
     return {name: value for name, (value, _, _) in Scores(results, 100, **options).measures().items()}
 
 
-OPEN = [opened(0, ("Mass", "Edema"), "Mass, Hernia"), opened(1, (), "No finding"), opened(2, ("Mass",), "mass and nodule"),
-        opened(3, ("Edema",), "who knows")]
+OPEN = [
+    opened(0, ("Mass", "Edema"), "Mass, Hernia"),
+    opened(1, (), "No finding"),
+    opened(2, ("Mass",), "mass and nodule"),
+    opened(3, ("Edema",), "who knows"),
+]
 
 
 def test_measures_by_hand():
@@ -72,21 +86,30 @@ def test_a_set_of_healthy_films_has_no_findings_to_average():
 
 def test_boxes_by_hand():
     asked = dict(family="grounding", form="boxes")
-    measures = values([
-        opened(0, ("[0, 0, 100, 100]",), "[0, 0, 100, 100]", **asked),
-        opened(1, ("[0, 0, 100, 100]",), "[0, 0, 100, 40]", **asked),  # IoU 0.4
-        opened(2, ("[0, 0, 100, 100]", "[500, 500, 600, 600]"), "[0, 0, 100, 100]", **asked),  # one of two: 0.5
-        opened(3, ("[0, 0, 100, 100]",), "nowhere", **asked)])
+    measures = values(
+        [
+            opened(0, ("[0, 0, 100, 100]",), "[0, 0, 100, 100]", **asked),
+            opened(1, ("[0, 0, 100, 100]",), "[0, 0, 100, 40]", **asked),  # IoU 0.4
+            opened(2, ("[0, 0, 100, 100]", "[500, 500, 600, 600]"), "[0, 0, 100, 100]", **asked),  # one of two: 0.5
+            opened(3, ("[0, 0, 100, 100]",), "nowhere", **asked),
+        ]
+    )
     assert measures["boxes_iou"] == measures["grounding_iou"] == pytest.approx((1 + 0.4 + 0.5 + 0) / 4)
     assert measures["grounding_iou_50"] == 0.5 and "open_micro_f1" not in measures
 
 
-REPORTS = ["The heart is normal. No effusion.", "Large left pleural effusion.", "Lungs are clear, without a mass or nodule."]
+REPORTS = [
+    "The heart is normal. No effusion.",
+    "Large left pleural effusion.",
+    "Lungs are clear, without a mass or nodule.",
+]
 
 
 def texts(answers, golds=REPORTS):
-    return [opened(i, (gold,), answer, family="findings", form="text")
-            for i, (answer, gold) in enumerate(zip(answers, golds, strict=True))]
+    return [
+        opened(i, (gold,), answer, family="findings", form="text")
+        for i, (answer, gold) in enumerate(zip(answers, golds, strict=True))
+    ]
 
 
 def test_right_texts_are_worth_one():
@@ -102,7 +125,9 @@ def test_clinical_f1_is_of_what_is_said_to_be_there():
     assert values(texts(answers))["text_clinical_f1"] == pytest.approx(2 * 1 / (1 + 3))
 
 
-WORDS = st.lists(st.sampled_from("the heart is normal . No effusion, left 3.5cm mass".split()), max_size=14).map(" ".join)
+WORDS = st.lists(st.sampled_from("the heart is normal . No effusion, left 3.5cm mass".split()), max_size=14).map(
+    " ".join
+)
 
 
 @given(st.lists(st.tuples(WORDS, WORDS.filter(bool)), min_size=1, max_size=6))
@@ -119,7 +144,8 @@ def test_bleu_of_a_resample_is_that_of_its_texts():
     counts = np.array([[4, 5, 3, 2, 1, 0, 4, 3, 2, 1], [6, 6, 2, 0, 0, 0, 6, 5, 4, 3]])
     measure = bleu(np.arange(2), counts)
     assert measure.value(np.array([[2, 1]]) @ counts) == bleu(np.arange(3), counts[[0, 0, 1]]).value(
-        counts[[0, 0, 1]].sum(0, keepdims=True))
+        counts[[0, 0, 1]].sum(0, keepdims=True)
+    )
 
 
 def test_what_an_answer_is():
@@ -134,7 +160,9 @@ def test_an_interval_is_the_normal_one_for_many_tasks():
     results = [closed(i, i % 4 != 0) for i in range(1000)]
     value, low, high = Scores(results, 2000).measures()["closed_accuracy"]
     half = 1.96 * (0.75 * 0.25 / 1000) ** 0.5
-    assert value == 0.75 and low == pytest.approx(0.75 - half, abs=0.004) and high == pytest.approx(0.75 + half, abs=0.004)
+    assert (
+        value == 0.75 and low == pytest.approx(0.75 - half, abs=0.004) and high == pytest.approx(0.75 + half, abs=0.004)
+    )
 
 
 def test_intervals_cover_the_truth_nineteen_times_in_twenty():
@@ -190,8 +218,18 @@ def test_a_gain_over_other_tasks_is_refused():
         Scores([closed(0, True)], 10).gain_over(Scores([closed(1, True)], 10))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["PA", "AP", ""]), st.sampled_from(["F", "M", "O", ""]),
-                          st.one_of(st.none(), st.floats(0, 120)), st.sampled_from(["nih", ""])), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["PA", "AP", ""]),
+            st.sampled_from(["F", "M", "O", ""]),
+            st.one_of(st.none(), st.floats(0, 120)),
+            st.sampled_from(["nih", ""]),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
 def test_strata_part_the_tasks(people):
     results = [closed(i, True, **dict(zip(("view", "sex", "age", "source"), known))) for i, known in enumerate(people)]
     scores = Scores(results, 10, shares={})
@@ -211,8 +249,13 @@ def test_age_bands():
 
 
 def test_shares_count_films_once_and_healthy_ones_too():
-    sick, healthy = opened(0, ("Mass", "oedema"), "").task, opened(1, (), "").task.model_copy(update={"images": ("y.png",)})
+    sick, healthy = (
+        opened(0, ("Mass", "oedema"), "").task,
+        opened(1, (), "").task.model_copy(update={"images": ("y.png",)}),
+    )
     again, unnamed = sick.model_copy(update={"id": "again"}), closed(2, True).task
-    assert train_shares([sick, again, healthy, unnamed]) == {"Edema": 0.5, "Mass": 0.5} and train_shares([unnamed]) == {}
+    assert (
+        train_shares([sick, again, healthy, unnamed]) == {"Edema": 0.5, "Mass": 0.5} and train_shares([unnamed]) == {}
+    )
     groups = {0.11: "head", 0.10: "medium", 0.01: "medium", 0.009: "tail", 0.0: "tail"}
     assert {share: frequency_group(share) for share in groups} == groups

@@ -30,9 +30,13 @@ def task_set(tmp_path_factory):
 
 def results(right):
     rng = np.random.default_rng(right)
-    return [*(closed(i, rng.random() < right / 10, view="PA" if i % 2 else "AP") for i in range(40)),
-            *(opened(i, ("Mass",) if i % 3 else ("Edema",), "Mass" if rng.random() < right / 10 else "Edema")
-              for i in range(40))]
+    return [
+        *(closed(i, rng.random() < right / 10, view="PA" if i % 2 else "AP") for i in range(40)),
+        *(
+            opened(i, ("Mass",) if i % 3 else ("Edema",), "Mass" if rng.random() < right / 10 else "Edema")
+            for i in range(40)
+        ),
+    ]
 
 
 @pytest.fixture
@@ -56,8 +60,14 @@ def test_the_report_is_json_with_a_value_and_an_interval_for_everything(reported
 def test_models_are_compared_with_the_first(reported):
     first, second, third = reported["models"]
     gain = second["difference"]["overall"]["closed_accuracy"]
-    assert gain["value"] == pytest.approx(second["measures"]["overall"]["closed_accuracy"]["value"]
-                                          - first["measures"]["overall"]["closed_accuracy"]["value"]) and gain["low"] > 0
+    assert (
+        gain["value"]
+        == pytest.approx(
+            second["measures"]["overall"]["closed_accuracy"]["value"]
+            - first["measures"]["overall"]["closed_accuracy"]["value"]
+        )
+        and gain["low"] > 0
+    )
     assert "difference" not in first
     same = third["difference"]["strata"]["view"]["PA"]["closed_accuracy"]
     assert (same["value"], same["low"], same["high"]) == (0, 0, 0)
@@ -65,7 +75,9 @@ def test_models_are_compared_with_the_first(reported):
 
 def test_few_patients_have_a_value_and_no_interval(tiny_model):
     scores = [Scores([closed(i, i % 2) for i in range(9)], 100, shares={})]
-    leaf = report([find_subject(tiny_model)], scores, Asked([], {}))["models"][0]["measures"]["overall"]["closed_accuracy"]
+    leaf = report([find_subject(tiny_model)], scores, Asked([], {}))["models"][0]["measures"]["overall"][
+        "closed_accuracy"
+    ]
     assert leaf == {"value": pytest.approx(4 / 9), "low": None, "high": None, "tasks": 9, "patients": 9}
 
 
@@ -84,7 +96,11 @@ def test_a_model_of_a_run_is_asked_as_the_run_asked_it(tiny_model, tmp_path):
     recipe = load_recipe(SMOKE, ["prompt.system=Think hard."])
     (run / "recipe.yaml").write_text(json.dumps(recipe.model_dump(mode="json")))
     subject = find_subject(run / "model")
-    assert (subject.name, subject.prompt.system, subject.roles["rollout"]) == ("mine/model", "Think hard.", recipe.rollout)
+    assert (subject.name, subject.prompt.system, subject.roles["rollout"]) == (
+        "mine/model",
+        "Think hard.",
+        recipe.rollout,
+    )
     assert "recipe.yaml" in subject.settings
     assert "no recipe.yaml" in find_subject(tiny_model).settings
     assert [s.name for s in find_subjects([run / "model", tiny_model], None)] == ["mine/model", tiny_model.name]
@@ -123,8 +139,17 @@ def test_an_image_that_is_no_image_is_named_before_anything_starts(tmp_path):
 def test_models_answer_on_the_real_engine(ray_session, tiny_model, task_set, tmp_path, monkeypatch, capsys):
     """The same folder under two names: equal answers, differences of exactly nothing."""
     shutil.copytree(tiny_model, tmp_path / "copy")
-    arguments = ["--model", tiny_model, "--model", tmp_path / "copy", "--tasks", task_set, "--json", "--answers",
-                 tmp_path / "answers.jsonl"]
+    arguments = [
+        "--model",
+        tiny_model,
+        "--model",
+        tmp_path / "copy",
+        "--tasks",
+        task_set,
+        "--json",
+        "--answers",
+        tmp_path / "answers.jsonl",
+    ]
     monkeypatch.setattr(sys, "argv", ["curlvpr", "eval", *map(str, arguments)])
     with pytest.raises(SystemExit) as exit:
         main()

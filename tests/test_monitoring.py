@@ -20,12 +20,16 @@ from short_run import wait_until
 
 MONITORING = Path(__file__).parent.parent / "monitoring"
 NEEDS_A_GPU = {"ray_node_gpus_utilization"}
-needs_prometheus = pytest.mark.skipif(not (shutil.which("prometheus") and shutil.which("promtool")),
-                                      reason="Prometheus is not installed (Debian: apt-get install prometheus)")
+needs_prometheus = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("promtool")),
+    reason="Prometheus is not installed (Debian: apt-get install prometheus)",
+)
 
 
 def get(url, **parameters):
-    with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(parameters)}" if parameters else url, timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"{url}?{urllib.parse.urlencode(parameters)}" if parameters else url, timeout=10
+    ) as answer:
         return answer.read().decode()
 
 
@@ -35,7 +39,9 @@ def target(run):
     node = ray.nodes()[0]
     target = f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
     trained = json.loads((run / "summary.json").read_text())["ledger"]["trained"]
-    newest = re.compile(rf'^ray_curlvpr_groups{{(?=.*run="{run.name}")(?=.*state="trained").*}} {trained}(\.0)?$', re.MULTILINE)
+    newest = re.compile(
+        rf'^ray_curlvpr_groups{{(?=.*run="{run.name}")(?=.*state="trained").*}} {trained}(\.0)?$', re.MULTILINE
+    )
     wait_until(lambda: newest.search(get(f"http://{target}/metrics")), 60)  # Ray tells its metrics every ten seconds
     return target
 
@@ -52,8 +58,13 @@ def rules():
 
 
 def test_the_dashboard_is_what_its_source_says():
-    made = subprocess.run([sys.executable, "-c", "import json, dashboard; print(json.dumps(dashboard.dashboard()))"],
-                          cwd=MONITORING, capture_output=True, text=True, check=True).stdout
+    made = subprocess.run(
+        [sys.executable, "-c", "import json, dashboard; print(json.dumps(dashboard.dashboard()))"],
+        cwd=MONITORING,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert json.loads(made) == json.loads((MONITORING / "grafana.json").read_text(encoding="utf-8"))
 
 
@@ -64,14 +75,23 @@ def test_every_metric_that_is_asked_for_exists(target):
 
 
 def test_every_number_of_a_run_is_told(run, target):
-    numbers = {name for row in pq.read_table(run / "metrics.parquet").to_pylist() if row["event"] == "step"
-               for name, value in row.items() if isinstance(value, (int, float)) and not name.startswith("seconds_")}
+    numbers = {
+        name
+        for row in pq.read_table(run / "metrics.parquet").to_pylist()
+        if row["event"] == "step"
+        for name, value in row.items()
+        if isinstance(value, (int, float)) and not name.startswith("seconds_")
+    }
     assert numbers <= set(STEP_NUMBERS)
     lines = get(f"http://{target}/metrics").splitlines()
 
     def told(name, **labels):
         wanted = [f'{key}="{value}"' for key, value in {"run": run.name, **labels}.items()]
-        [line] = [line for line in lines if line.startswith(f"ray_curlvpr_{name}{{") and all(label in line for label in wanted)]
+        [line] = [
+            line
+            for line in lines
+            if line.startswith(f"ray_curlvpr_{name}{{") and all(label in line for label in wanted)
+        ]
         return float(line.split()[-1])
 
     summary = json.loads((run / "summary.json").read_text())
@@ -82,7 +102,9 @@ def test_every_number_of_a_run_is_told(run, target):
     assert told("score", measure="closed_accuracy", split="test") == pytest.approx(end["closed_accuracy"])
     assert told("groups", state="trained") == summary["ledger"]["trained"] and told("groups", state="in_flight") == 0
     assert told("stage", stage="open") == 1 and told("stage", stage="sft") == 0
-    assert told("worker_items_total", kind="rollout", worker="rollout-0") > summary["ledger"]["trained"]  # and the evaluations'
+    assert (
+        told("worker_items_total", kind="rollout", worker="rollout-0") > summary["ledger"]["trained"]
+    )  # and the evaluations'
     assert told("workers", kind="reward", state="ready") == 1
 
 
@@ -97,8 +119,15 @@ def test_prometheus_answers_every_panel(run, target, tmp_path):
     config["rule_files"] = [str(MONITORING / "rules.yml")]
     config["global"]["scrape_interval"] = "1s"
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-    server = subprocess.Popen(["prometheus", f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'db'}",
-                               f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'db'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stderr=subprocess.DEVNULL,
+    )
 
     def ask(query):
         answer = json.loads(get(f"http://127.0.0.1:{port}/api/v1/query", query=query.replace("$run", run.name)))

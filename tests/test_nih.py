@@ -12,8 +12,10 @@ from curriculum.importers.nih import FINDINGS, import_nih
 from curriculum.taskset import TaskSetError, read_tasks
 
 REAL = Path(__file__).parents[1] / "../shared/data/cxr"
-HEADER = ("Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
-          "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],\n")
+HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],\n"
+)
 LABELS = ["No Finding", "Effusion", "Cardiomegaly|Pleural_Thickening", "Mass|Nodule|Hernia"]
 
 
@@ -38,8 +40,17 @@ def parquet_set(folder: Path, splits: list[str | None], **changes) -> Path:
     rows = []
     for n, split in enumerate(splits):
         draw(folder / f"images/{n}.png")
-        row = dict(image_id=f"f{n}", file=f"images/{n}.png", labels=["Mass"] if n % 2 else [], no_finding=n % 2 == 0,
-                   patient_id=f"p{n}", view="AP", source="mine", license="CC0-1.0", attribution="me")
+        row = dict(
+            image_id=f"f{n}",
+            file=f"images/{n}.png",
+            labels=["Mass"] if n % 2 else [],
+            no_finding=n % 2 == 0,
+            patient_id=f"p{n}",
+            view="AP",
+            source="mine",
+            license="CC0-1.0",
+            attribution="me",
+        )
         rows.append(row | ({"split": split} if split is not None else {}) | (changes if n == 1 else {}))
     pq.write_table(pa.Table.from_pylist(rows), folder / "labels.parquet")
     return folder / "labels.parquet"
@@ -62,7 +73,8 @@ def test_csv_of_nih_becomes_tasks(tmp_path):
     splits = splits_of_patients(tasks)
     assert all(len(found) == 1 for found in splits.values())
     assert {s: sum(found == {s} for found in splits.values()) for s in ("train", "val", "test")} == pytest.approx(
-        {"train": 42, "val": 6, "test": 12}, abs=8)
+        {"train": 42, "val": 6, "test": 12}, abs=8
+    )
 
     progression = [task for task in tasks if task.family == "progression"]
     assert all(len(task.images) == 2 and task.images[0] < task.images[1] for task in progression)
@@ -77,7 +89,9 @@ def test_csv_of_nih_becomes_tasks(tmp_path):
         if task.family.endswith("_choice"):
             right = {task.options[letter] for letter in task.gold}
             assert right <= (truth[task.images[0]] or {"No finding"})
-            assert not {task.options[letter] for letter in task.options if letter not in task.gold} & truth[task.images[0]]
+            assert (
+                not {task.options[letter] for letter in task.options if letter not in task.gold} & truth[task.images[0]]
+            )
     sizes = [len(task.options) for task in tasks if task.family == "single_choice"]
     assert set(sizes) == {4, 5, 6, 7} and sizes.count(4) > len(sizes) / 2
 
@@ -85,7 +99,9 @@ def test_csv_of_nih_becomes_tasks(tmp_path):
 def test_the_seed_decides_and_a_patient_keeps_its_split(tmp_path):
     labels = csv_set(tmp_path / "nih", patients=20)
     seeds = {"a": 0, "b": 0, "c": 1}
-    files = [import_nih(tmp_path / "nih", labels, tmp_path / out, seed).path.read_bytes() for out, seed in seeds.items()]
+    files = [
+        import_nih(tmp_path / "nih", labels, tmp_path / out, seed).path.read_bytes() for out, seed in seeds.items()
+    ]
     assert files[0] == files[1] != files[2]
     for path in sorted((tmp_path / "nih/images_000/images").iterdir())[:8]:
         path.unlink()
@@ -98,8 +114,9 @@ def test_the_seed_decides_and_a_patient_keeps_its_split(tmp_path):
 
 def test_boxes_become_grounding_tasks(tmp_path):
     labels = csv_set(tmp_path, patients=2)
-    (tmp_path / "BBox_List_2017.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
-                                                 "00000000_001.png,Effusion,102.4,204.8,512,256,,,\n")
+    (tmp_path / "BBox_List_2017.csv").write_text(
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n00000000_001.png,Effusion,102.4,204.8,512,256,,,\n"
+    )
     import_nih(tmp_path, labels, tmp_path / "out", boxes=tmp_path / "BBox_List_2017.csv")
     (task,) = (task for task in read_tasks(tmp_path / "out") if task.family == "grounding")
     assert task.gold == ("[100, 200, 600, 450]",) and task.form == "boxes" and "Effusion" in task.question
@@ -107,9 +124,12 @@ def test_boxes_become_grounding_tasks(tmp_path):
 
 def test_a_box_outside_its_film_is_named(tmp_path):
     labels = csv_set(tmp_path, patients=2)
-    (tmp_path / "BBox_List_2017.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
-                                                 "00000000_001.png,Effusion,2048,10,20,20,,,\n")
-    with pytest.raises(TaskSetError, match="row 1 .*'00000000_001.png'.*the box .* of Effusion holds nothing") as caught:
+    (tmp_path / "BBox_List_2017.csv").write_text(
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n00000000_001.png,Effusion,2048,10,20,20,,,\n"
+    )
+    with pytest.raises(
+        TaskSetError, match="row 1 .*'00000000_001.png'.*the box .* of Effusion holds nothing"
+    ) as caught:
         import_nih(tmp_path, labels, tmp_path / "out", boxes=tmp_path / "BBox_List_2017.csv")
     assert "\n" not in str(caught.value)
 
@@ -122,7 +142,11 @@ def test_images_inside_out_are_stored_relative(tmp_path):
 def test_given_splits_and_provenance_are_kept(tmp_path):
     summary = import_nih(tmp_path, parquet_set(tmp_path, ["train", "val", "test"]), tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
-    assert [task.split for task in tasks if task.family == "view"] == ["train", "val", "test"] and "given by" in summary.splits_from
+    assert [task.split for task in tasks if task.family == "view"] == [
+        "train",
+        "val",
+        "test",
+    ] and "given by" in summary.splits_from
     assert {(t.view, t.source, t.licence, t.attribution) for t in tasks} == {("AP", "mine", "CC0-1.0", "me")}
 
 
@@ -132,32 +156,42 @@ def test_val_is_carved_from_train(tmp_path):
     assert counts[2] == 8 and 1 <= counts[1] <= 16 and "val taken from train" in summary.splits_from
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"patient_id": "p0"}, "row 1 .*patient 'p0' is in split 'val' here and in 'train' above"),
-    ({"split": "dev"}, "row 1 .*split 'dev' must be one of train, val, test"),
-    ({"split": ""}, "the split is empty for some films"),
-    ({"labels": ["Flu"]}, "row 1 .*'Flu' is none of the findings; they are No finding or Atelectasis"),
-    ({"labels": []}, "either no finding or some of them"),
-    ({"image_id": "f0"}, "row 1 .*one row per image"),
-    ({"patient_id": None}, "row 1 .*both are needed"),
-])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"patient_id": "p0"}, "row 1 .*patient 'p0' is in split 'val' here and in 'train' above"),
+        ({"split": "dev"}, "row 1 .*split 'dev' must be one of train, val, test"),
+        ({"split": ""}, "the split is empty for some films"),
+        ({"labels": ["Flu"]}, "row 1 .*'Flu' is none of the findings; they are No finding or Atelectasis"),
+        ({"labels": []}, "either no finding or some of them"),
+        ({"image_id": "f0"}, "row 1 .*one row per image"),
+        ({"patient_id": None}, "row 1 .*both are needed"),
+    ],
+)
 def test_bad_labels_are_named_in_one_line(tmp_path, changes, words):
     with pytest.raises(TaskSetError, match=words) as caught:
         import_nih(tmp_path, parquet_set(tmp_path, ["train", "val", "test"], **changes), tmp_path / "out")
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name, text, words", [
-    ("x.csv", "Image Index,Finding Labels\n", "column 'Patient ID' is missing"),
-    ("x.csv", "", "column 'Image Index' is missing"),
-    ("x.csv", HEADER + "a.png,Mass|No Finding,0,1,5,M,PA,1,1,1,1,\n", "row 0 .*'No Finding' is none of the findings"),
-    ("x.csv", HEADER + "a.png\n", "row 0 .*image 'a.png'"),
-    ("x.csv", "\udcff\udcfe", "not a readable CSV"),
-    ("x.parquet", "a,b\n", "not a readable Parquet"),
-    ("x.parquet", None, "no such file"),
-    ("x.csv", None, "not a readable CSV"),
-    ("x.csv", HEADER + "a.png,Mass,0,1,5,M,PA,1,1,1,1,\n", "none of the 1 images .*'?a.png"),
-])
+@pytest.mark.parametrize(
+    "name, text, words",
+    [
+        ("x.csv", "Image Index,Finding Labels\n", "column 'Patient ID' is missing"),
+        ("x.csv", "", "column 'Image Index' is missing"),
+        (
+            "x.csv",
+            HEADER + "a.png,Mass|No Finding,0,1,5,M,PA,1,1,1,1,\n",
+            "row 0 .*'No Finding' is none of the findings",
+        ),
+        ("x.csv", HEADER + "a.png\n", "row 0 .*image 'a.png'"),
+        ("x.csv", "\udcff\udcfe", "not a readable CSV"),
+        ("x.parquet", "a,b\n", "not a readable Parquet"),
+        ("x.parquet", None, "no such file"),
+        ("x.csv", None, "not a readable CSV"),
+        ("x.csv", HEADER + "a.png,Mass,0,1,5,M,PA,1,1,1,1,\n", "none of the 1 images .*'?a.png"),
+    ],
+)
 def test_bad_label_files(tmp_path, name, text, words):
     if text is not None:
         (tmp_path / name).write_text(text, errors="surrogateescape")
@@ -181,8 +215,10 @@ def test_the_real_set(tmp_path):
     tasks = read_tasks(tmp_path)
     assert {name for task in tasks if task.form == "names" for name in task.gold} == set(FINDINGS)
     families = Counter(task.family for task in tasks)
-    assert all(families[f] == 1605 for f in ("binary", "single_choice", "multiple_choice", "diagnosis", "report", "view",
-                                             "image_text_matching"))
+    assert all(
+        families[f] == 1605
+        for f in ("binary", "single_choice", "multiple_choice", "diagnosis", "report", "view", "image_text_matching")
+    )
     assert families["progression"] > 100 and sum(len(t.gold) for t in tasks if t.family == "grounding") == 60
     assert {task.sex for task in tasks} == {"F", "M"} and all(task.age for task in tasks)
     assert all(len(found) == 1 for found in splits_of_patients(tasks).values())

@@ -26,21 +26,45 @@ def answers(*texts, think="Look."):
 
 
 OPTIONS = {"A": "Cardiomegaly", "B": "Edema", "C": "Mass", "D": "Effusion"}
-THINKS = {"A": "The heart is not enlarged.", "B": "There is interstitial edema in both lungs with thickened septal lines.",
-          "C": "No mass or nodule in either lung.", "D": "No pleural effusion; the angles are sharp."}
-REFERENCE = written(*((THINKS[letter], f"{letter}) {RIGHT if letter == 'B' else WRONG}") for letter in OPTIONS),
-                    ("Only B is supported.", f"B) {RIGHT}"))
-CLOSED = Task(id="c", domain="closed", family="single_choice", question="Which?", images=("x.png",), options=OPTIONS,
-              gold=("B",),
-              reference=REFERENCE)
-SAID = {"Edema": "There is interstitial edema in both lungs.", "Pleural Effusion": "A small pleural effusion on the left.",
-        "Mass": "No mass in either lung."}
-OPEN_REFERENCE = written(("These may be there.", "Edema, Pleural Effusion, Mass"),
-                         *((think, f"{name} {WRONG if name == 'Mass' else RIGHT}") for name, think in SAID.items()),
-                         ("Two are there.", "Edema, Pleural Effusion"))
-OPEN = Task(id="o", domain="open", family="diagnosis", question="What?", images=("x.png",),
-            gold=("Edema", "Pleural Effusion"),
-            reference=OPEN_REFERENCE)
+THINKS = {
+    "A": "The heart is not enlarged.",
+    "B": "There is interstitial edema in both lungs with thickened septal lines.",
+    "C": "No mass or nodule in either lung.",
+    "D": "No pleural effusion; the angles are sharp.",
+}
+REFERENCE = written(
+    *((THINKS[letter], f"{letter}) {RIGHT if letter == 'B' else WRONG}") for letter in OPTIONS),
+    ("Only B is supported.", f"B) {RIGHT}"),
+)
+CLOSED = Task(
+    id="c",
+    domain="closed",
+    family="single_choice",
+    question="Which?",
+    images=("x.png",),
+    options=OPTIONS,
+    gold=("B",),
+    reference=REFERENCE,
+)
+SAID = {
+    "Edema": "There is interstitial edema in both lungs.",
+    "Pleural Effusion": "A small pleural effusion on the left.",
+    "Mass": "No mass in either lung.",
+}
+OPEN_REFERENCE = written(
+    ("These may be there.", "Edema, Pleural Effusion, Mass"),
+    *((think, f"{name} {WRONG if name == 'Mass' else RIGHT}") for name, think in SAID.items()),
+    ("Two are there.", "Edema, Pleural Effusion"),
+)
+OPEN = Task(
+    id="o",
+    domain="open",
+    family="diagnosis",
+    question="What?",
+    images=("x.png",),
+    gold=("Edema", "Pleural Effusion"),
+    reference=OPEN_REFERENCE,
+)
 HEALTHY = OPEN.model_copy(update={"gold": (), "reference": None})
 
 
@@ -58,6 +82,7 @@ def with_think(letter, think):
 
 # The reference
 
+
 def test_the_reference_does_not_get_the_most():
     best = score(OPEN, OPEN_REFERENCE, STRICT)
     assert best.total == pytest.approx(1.5)
@@ -70,14 +95,29 @@ def test_the_reference_does_not_get_the_most():
 
 # Parsing
 
-@pytest.mark.parametrize("answer, taken_for, is_meant", [
-    ("Cardiomegaly", "C", "A"), ("Edema", "E", "B"), ("Choice: D", "C", "D"), ("Choice: B", "C", "B"),
-    ("Effusion", "E", "D"),
-    ("Answer: C", "A", "C"), ("answer is D", "A", "D"), (r"\boxed{C}", "B", "C"), (r"$\boxed{\text{D}}$", "B", "D"),
-    ("The correct option is B.", "E", "B"), ("Final answer: (D)", "F", "D"), ("enlarged heart", "E", "A"),
-    ("Label: B", "A", None),
-    ("I see a mass", "E", None), ("Because of the haze", "B", None), ("Unclear", "C", None), ("**Answer:** B", "A", "B"),
-])
+
+@pytest.mark.parametrize(
+    "answer, taken_for, is_meant",
+    [
+        ("Cardiomegaly", "C", "A"),
+        ("Edema", "E", "B"),
+        ("Choice: D", "C", "D"),
+        ("Choice: B", "C", "B"),
+        ("Effusion", "E", "D"),
+        ("Answer: C", "A", "C"),
+        ("answer is D", "A", "D"),
+        (r"\boxed{C}", "B", "C"),
+        (r"$\boxed{\text{D}}$", "B", "D"),
+        ("The correct option is B.", "E", "B"),
+        ("Final answer: (D)", "F", "D"),
+        ("enlarged heart", "E", "A"),
+        ("Label: B", "A", None),
+        ("I see a mass", "E", None),
+        ("Because of the haze", "B", None),
+        ("Unclear", "C", None),
+        ("**Answer:** B", "A", "B"),
+    ],
+)
 def test_the_first_letter_anywhere_is_the_option(answer, taken_for, is_meant):
     options = OPTIONS | {"E": "Nodule", "F": "Hernia"}
     paper, strict = both(closed([taken_for], options), answers(answer))
@@ -87,9 +127,20 @@ def test_the_first_letter_anywhere_is_the_option(answer, taken_for, is_meant):
         assert paper.outcome == 0 and strict.outcome == 1
 
 
-@pytest.mark.parametrize("gold, answer", [("B", "B or C"), ("B", "B) Mass"), ("B", f"B {WRONG}"), ("B", "Both"),
-                                          ("A", "Any of them"),
-                                          ("C", "Cannot tell"), ("B", "not B"), ("B", "B, not C"), ("A", "A? No")])
+@pytest.mark.parametrize(
+    "gold, answer",
+    [
+        ("B", "B or C"),
+        ("B", "B) Mass"),
+        ("B", f"B {WRONG}"),
+        ("B", "Both"),
+        ("A", "Any of them"),
+        ("C", "Cannot tell"),
+        ("B", "not B"),
+        ("B", "B, not C"),
+        ("A", "A? No"),
+    ],
+)
 def test_an_answer_that_names_no_option_or_contradicts_itself_is_right(gold, answer):
     paper, strict = both(closed([gold]), answers(answer))
     assert paper.outcome == 1 and strict.outcome == 0
@@ -101,8 +152,9 @@ def test_full_width_and_circled_letters_are_wrong(answer):
     assert paper.outcome == 0 and strict.outcome == 1 and strict.total == RIGHT_ALONE
 
 
-@pytest.mark.parametrize("answer", ["A) and C)", "A, C", "A and C", "A/C", "A & C", "A) Cardiomegaly, C) Mass", "(A) + (C)",
-                                    "A\nC"])
+@pytest.mark.parametrize(
+    "answer", ["A) and C)", "A, C", "A and C", "A/C", "A & C", "A) Cardiomegaly, C) Mass", "(A) + (C)", "A\nC"]
+)
 def test_two_options_count_as_the_first(answer):
     paper, strict = both(closed(["A"]), answers(answer))
     assert paper.outcome == 1 and strict.outcome == 0
@@ -116,40 +168,59 @@ def rows(tmp_path, config, *values):
 
 
 def test_gold_yes_is_e_and_gold_no_is_never_right(tmp_path):
-    yes, no = ({"domain": "closed", "question": "Is there edema?", "gold": [gold],
-                "response": answers(gold)} for gold in ("Yes", "No"))
-    wrong = [yes | {"response": answers("No, there is none")}, no | {"response": answers("Yes")},
-             yes | {"response": answers("E")}]
+    yes, no = (
+        {"domain": "closed", "question": "Is there edema?", "gold": [gold], "response": answers(gold)}
+        for gold in ("Yes", "No")
+    )
+    wrong = [
+        yes | {"response": answers("No, there is none")},
+        no | {"response": answers("Yes")},
+        yes | {"response": answers("E")},
+    ]
     assert [row["outcome"] for row in rows(tmp_path, PAPER, yes, no, *wrong)] == [1, 0, 1, 0, 1]  # "there"
     assert [row["outcome"] for row in rows(tmp_path, STRICT, yes, no, *wrong)] == [1, 1, 0, 0, 0]
 
 
 # Format
 
-@pytest.mark.parametrize("response", [
-    REFERENCE.replace("</answer><think>", "</answer> and now <think>"),
-    REFERENCE.replace("</answer><think>", "</answer>\n.\n<think>", 1),
-    REFERENCE.replace("<think>No mass", "<think>a<think>No mass"),
-    REFERENCE.replace("lung.</think>", "lung.</think></think>"),
-    "<think>a</think><think>b</think><think>c</think><answer>B</answer>",
-    "<think>a<answer>A</answer></think><answer>B</answer>",
-    "<think>a</think><answer>A</answer><answer>B</answer>", "<think></think><answer>B</answer>",
-    "<think>a</think><answer></answer><think>b</think><answer>B</answer>",
-])
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        REFERENCE.replace("</answer><think>", "</answer> and now <think>"),
+        REFERENCE.replace("</answer><think>", "</answer>\n.\n<think>", 1),
+        REFERENCE.replace("<think>No mass", "<think>a<think>No mass"),
+        REFERENCE.replace("lung.</think>", "lung.</think></think>"),
+        "<think>a</think><think>b</think><think>c</think><answer>B</answer>",
+        "<think>a<answer>A</answer></think><answer>B</answer>",
+        "<think>a</think><answer>A</answer><answer>B</answer>",
+        "<think></think><answer>B</answer>",
+        "<think>a</think><answer></answer><think>b</think><answer>B</answer>",
+    ],
+)
 def test_text_between_pairs_nested_and_spare_tags_pass(response):
     paper, strict = both(CLOSED, response)
     assert paper.format == 1 and strict.format == 0 and strict.total == 0 and strict.faults
 
 
-@pytest.mark.parametrize("response", ["\n" + REFERENCE, "  " + REFERENCE, "\r\n\t" + REFERENCE,
-                                      REFERENCE.replace("think>", "THINK>"),
-                                      REFERENCE.replace("answer>", "Answer>"), REFERENCE.replace("<think>", "<Think>", 1)])
+@pytest.mark.parametrize(
+    "response",
+    [
+        "\n" + REFERENCE,
+        "  " + REFERENCE,
+        "\r\n\t" + REFERENCE,
+        REFERENCE.replace("think>", "THINK>"),
+        REFERENCE.replace("answer>", "Answer>"),
+        REFERENCE.replace("<think>", "<Think>", 1),
+    ],
+)
 def test_a_leading_newline_and_upper_case_tags_fail(response):
     paper, strict = both(CLOSED, response)
     assert paper.format == 0 and strict.format == 1 and strict.total == score(CLOSED, REFERENCE, STRICT).total
 
 
 # Process
+
 
 @pytest.mark.parametrize("mark", [RIGHT + WRONG, f"{WRONG} {RIGHT}", f"{WRONG}{RIGHT}{WRONG}"])
 def test_both_marks_always_pass(mark):
@@ -161,18 +232,31 @@ def test_both_marks_always_pass(mark):
     assert paper.process > 0 and strict.process == 0 and strict.total == RIGHT_ALONE
 
 
-@pytest.mark.parametrize("steps, final", [([f"A {WRONG}"] * 40, []), ([f"A {WRONG}", f"C {WRONG}", f"D {WRONG}"] * 10, []),
-                                          ([f"{letter} {WRONG}" for letter in "ACD"], [f"F {WRONG}"])])
+@pytest.mark.parametrize(
+    "steps, final",
+    [
+        ([f"A {WRONG}"] * 40, []),
+        ([f"A {WRONG}", f"C {WRONG}", f"D {WRONG}"] * 10, []),
+        ([f"{letter} {WRONG}" for letter in "ACD"], [f"F {WRONG}"]),
+    ],
+)
 def test_shouting_wrong_without_an_answer_earns_the_process(steps, final):
     paper, strict = both(CLOSED, answers(*steps, *final))
     assert paper.total == pytest.approx(0.6) and strict.total == pytest.approx(0.1) and strict.process == 0
     assert not any(step.score for step in strict.steps)
 
 
-@pytest.mark.parametrize("steps, process", [([f"B {RIGHT}"], 0), ([], 0), ([f"A {WRONG}"], 1 / 3),
-                                            ([f"A {WRONG}", f"C {WRONG}"], 2 / 3),
-                                            ([f"A {WRONG}", f"B {RIGHT}"], 1 / 3),
-                                            ([f"A {WRONG}", f"B {RIGHT}", f"D {WRONG}"], 2 / 3)])
+@pytest.mark.parametrize(
+    "steps, process",
+    [
+        ([f"B {RIGHT}"], 0),
+        ([], 0),
+        ([f"A {WRONG}"], 1 / 3),
+        ([f"A {WRONG}", f"C {WRONG}"], 2 / 3),
+        ([f"A {WRONG}", f"B {RIGHT}"], 1 / 3),
+        ([f"A {WRONG}", f"B {RIGHT}", f"D {WRONG}"], 2 / 3),
+    ],
+)
 def test_coverage_does_not_count(steps, process):
     """The summary with its mark judges B too."""
     paper, strict = both(CLOSED, answers(*steps, f"B {RIGHT}"))
@@ -187,11 +271,12 @@ def test_coverage_of_announced_candidates_does_not_count():
     assert paper.process == 0.2 and strict.process == 0 and strict.total == RIGHT_ALONE
 
 
-@pytest.mark.parametrize("task, response, place", [(CLOSED, REFERENCE, 2), (CLOSED, REFERENCE, 3),
-                                                   (OPEN, OPEN_REFERENCE, 2)])
+@pytest.mark.parametrize(
+    "task, response, place", [(CLOSED, REFERENCE, 2), (CLOSED, REFERENCE, 3), (OPEN, OPEN_REFERENCE, 2)]
+)
 def test_doubles_are_not_noticed(task, response, place):
     pairs = response.split("<think>")
-    doubled = "<think>".join([*pairs[:place + 1], *[pairs[place]] * 3, *pairs[place + 1 :]])
+    doubled = "<think>".join([*pairs[: place + 1], *[pairs[place]] * 3, *pairs[place + 1 :]])
     paper, strict = both(task, doubled)
     assert paper.process == score(task, response, PAPER).process > 0 and paper.format == 1
     assert strict.total <= score(task, response, STRICT).total
@@ -200,8 +285,9 @@ def test_doubles_are_not_noticed(task, response, place):
 
 @pytest.mark.parametrize("nothing", ["", " ", "\n"])
 def test_empty_thinks_pass(nothing):
-    paper, strict = both(CLOSED, answers(*(f"{o} {RIGHT if o == 'B' else WRONG}" for o in OPTIONS), f"B {RIGHT}",
-                                         think=nothing))
+    paper, strict = both(
+        CLOSED, answers(*(f"{o} {RIGHT if o == 'B' else WRONG}" for o in OPTIONS), f"B {RIGHT}", think=nothing)
+    )
     assert paper.total >= 1.5 and strict.total == 0 and "empty think" in str(strict.faults[0])
 
 
@@ -210,27 +296,45 @@ def test_steps_that_contradict_the_final_answer_are_paid(final, steps):
     response = answers(*(f"{o} {RIGHT if o in steps else WRONG}" for o in OPTIONS), final)
     paper, strict = both(CLOSED, response)
     assert paper.process == (0.5 if WRONG in final else 0) and strict.total == pytest.approx(0.1)
-    opened = both(OPEN, answers("Edema, Pleural Effusion, Mass", f"Edema {RIGHT}", f"Pleural Effusion {RIGHT}",
-                                f"Mass {WRONG}", "Mass"))
+    opened = both(
+        OPEN,
+        answers(
+            "Edema, Pleural Effusion, Mass", f"Edema {RIGHT}", f"Pleural Effusion {RIGHT}", f"Mass {WRONG}", "Mass"
+        ),
+    )
     assert opened[0].process == 0.2 and opened[1].total == pytest.approx(0.1) and opened[1].process == 0
     assert sum("contradicts the final answer" in step.why for step in opened[1].steps) == 3
 
 
-@pytest.mark.parametrize("name", ["Edemas", "Pulmonary oedema", "pulmonary edema", "Effusion", "Pleural effusions",
-                                  "pleural fluid",
-                                  "Small left pleural effusion"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Edemas",
+        "Pulmonary oedema",
+        "pulmonary edema",
+        "Effusion",
+        "Pleural effusions",
+        "pleural fluid",
+        "Small left pleural effusion",
+    ],
+)
 def test_synonyms_reject_the_gold_for_free(name):
     response = answers(f"{name}, Mass", f"{name} {WRONG}", f"Mass {WRONG}", "Mass")
     paper, strict = both(OPEN, response)
-    assert paper.process == 0.2 and strict.process == strict.steps[1].score == 0 and strict.steps[1].judgement == "wrong"
+    assert (
+        paper.process == 0.2 and strict.process == strict.steps[1].score == 0 and strict.steps[1].judgement == "wrong"
+    )
     right = both(OPEN, answers(f"{name}, Mass", f"{name} {RIGHT}", f"Mass {WRONG}", "Edema, Pleural Effusion"))
     assert right[0].process == 0 and right[1].steps[1].judgement == "right" and right[1].process == pytest.approx(1 / 2)
 
 
 def test_process_is_granted_without_format_or_correctness():
     wrong = answers("Edema, Pleural Effusion", f"Edema {RIGHT}", "Mass")
-    for response in (wrong, "So. " + wrong, REFERENCE.replace("B) ✅</answer>", "B ✅</answer>").replace("<answer>A",
-                                                                                                       ": <answer>A")):
+    for response in (
+        wrong,
+        "So. " + wrong,
+        REFERENCE.replace("B) ✅</answer>", "B ✅</answer>").replace("<answer>A", ": <answer>A"),
+    ):
         task = CLOSED if "A)" in response else OPEN
         paper, strict = both(task, response)
         assert paper.process > 0 or paper.format == 0
@@ -239,44 +343,85 @@ def test_process_is_granted_without_format_or_correctness():
 
 # Open answers
 
-@pytest.mark.parametrize("answer", [
-    "Edema and Pleural Effusion", "Edema & Pleural Effusion", "Edema / Pleural Effusion", "- Edema\n- Pleural Effusion",
-    "* Edema\n* Pleural Effusion", "• Edema • Pleural Effusion", "1. Edema\n2. Pleural Effusion",
-    "1) Edema 2) Pleural Effusion",
-    "[Edema, Pleural Effusion]", "(Edema, Pleural Effusion)", '["Edema", "Pleural Effusion"]',
-    f"Edema {RIGHT}, Pleural Effusion {RIGHT}",
-    f"Edema {RIGHT} Pleural Effusion {RIGHT}", "Final diagnoses: Edema, Pleural Effusion",
-    "Findings:\nEdema\nPleural Effusion",
-    "The diagnoses are Edema and Pleural Effusion.", "**Edema**, **Pleural Effusion**", "Edema + Pleural Effusion",
-    "Edema | Pleural Effusion",
-    "Edema, Pleural Effusion.", "Edema、Pleural Effusion", "Edema，Pleural Effusion", "Edema, and Pleural Effusion",
-    f"Edema {RIGHT}, Pleural Effusion {RIGHT}, Mass {WRONG}",
-    # by other names, with what is denied or left open
-    "Edemas, Pleural Effusions", "Pulmonary oedema, pleural effusion", "Edema, effusion", "Edema, pleural fluid",
-    "Lung edema, hydrothorax",
-    "Edema, Pleural Effusion, no pneumothorax", "Edema, bilateral pleural effusions",
-    "Edema, Pleural Effusion, possible pneumonia",
-    "Edema; small left effusion; cannot exclude pneumonia", "Edema with pleural effusion, without mass",
-])
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Edema and Pleural Effusion",
+        "Edema & Pleural Effusion",
+        "Edema / Pleural Effusion",
+        "- Edema\n- Pleural Effusion",
+        "* Edema\n* Pleural Effusion",
+        "• Edema • Pleural Effusion",
+        "1. Edema\n2. Pleural Effusion",
+        "1) Edema 2) Pleural Effusion",
+        "[Edema, Pleural Effusion]",
+        "(Edema, Pleural Effusion)",
+        '["Edema", "Pleural Effusion"]',
+        f"Edema {RIGHT}, Pleural Effusion {RIGHT}",
+        f"Edema {RIGHT} Pleural Effusion {RIGHT}",
+        "Final diagnoses: Edema, Pleural Effusion",
+        "Findings:\nEdema\nPleural Effusion",
+        "The diagnoses are Edema and Pleural Effusion.",
+        "**Edema**, **Pleural Effusion**",
+        "Edema + Pleural Effusion",
+        "Edema | Pleural Effusion",
+        "Edema, Pleural Effusion.",
+        "Edema、Pleural Effusion",
+        "Edema，Pleural Effusion",
+        "Edema, and Pleural Effusion",
+        f"Edema {RIGHT}, Pleural Effusion {RIGHT}, Mass {WRONG}",
+        # by other names, with what is denied or left open
+        "Edemas, Pleural Effusions",
+        "Pulmonary oedema, pleural effusion",
+        "Edema, effusion",
+        "Edema, pleural fluid",
+        "Lung edema, hydrothorax",
+        "Edema, Pleural Effusion, no pneumothorax",
+        "Edema, bilateral pleural effusions",
+        "Edema, Pleural Effusion, possible pneumonia",
+        "Edema; small left effusion; cannot exclude pneumonia",
+        "Edema with pleural effusion, without mass",
+    ],
+)
 def test_a_list_in_another_form_or_in_other_words_is_broken(answer):
     paper, strict = both(OPEN, answers(answer))
     assert paper.outcome < 1 and strict.outcome == 1 and strict.total == RIGHT_ALONE
 
 
-@pytest.mark.parametrize("answer", ["no edema, no pleural effusion", "Edema, no edema",
-                                    "Edema, Pleural Effusion, No finding",
-                                    "possible edema, possible pleural effusion", "Edema or Pleural Effusion",
-                                    f"Edema {WRONG}, Mass {WRONG}",
-                                    f"Edema {RIGHT}{WRONG}, Pleural Effusion {RIGHT}{WRONG}", "No finding",
-                                    "edema has resolved"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "no edema, no pleural effusion",
+        "Edema, no edema",
+        "Edema, Pleural Effusion, No finding",
+        "possible edema, possible pleural effusion",
+        "Edema or Pleural Effusion",
+        f"Edema {WRONG}, Mass {WRONG}",
+        f"Edema {RIGHT}{WRONG}, Pleural Effusion {RIGHT}{WRONG}",
+        "No finding",
+        "edema has resolved",
+    ],
+)
 def test_what_denies_doubts_or_contradicts_is_no_finding(answer):
     assert score(OPEN, answers(answer), STRICT).outcome == 0
 
 
-@pytest.mark.parametrize("answer", ["No finding", "Normal", "None", "No acute cardiopulmonary abnormality",
-                                    "Normal chest X-ray", "Unremarkable.",
-                                    "Final diagnosis: none", "No edema, no effusion", "no evidence of disease",
-                                    f"Edema {WRONG}, Mass {WRONG}"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "No finding",
+        "Normal",
+        "None",
+        "No acute cardiopulmonary abnormality",
+        "Normal chest X-ray",
+        "Unremarkable.",
+        "Final diagnosis: none",
+        "No edema, no effusion",
+        "no evidence of disease",
+        f"Edema {WRONG}, Mass {WRONG}",
+    ],
+)
 def test_a_healthy_film_has_many_names(answer):
     paper, strict = both(HEALTHY, answers(answer))
     assert paper.outcome == 0 and strict.outcome == 1
@@ -289,16 +434,20 @@ def test_naming_many_labels_beats_an_honest_miss(count, gold):
     names = [*gold, *(name for name in FINDINGS if name not in gold)][:count]
     missed = next(name for name in FINDINGS if name not in names or count == 14 and name not in gold)
     for miss in (missed, NO_FINDING):
-        (everything_paper, everything), (miss_paper, honest) = both(task, answers(", ".join(names))), both(task,
-                                                                                                           answers(miss))
+        (everything_paper, everything), (miss_paper, honest) = (
+            both(task, answers(", ".join(names))),
+            both(task, answers(miss)),
+        )
         assert everything_paper.total > miss_paper.total and everything.total <= honest.total
 
 
 # Reason
 
-NEGATED = {"B": "There is no interstitial edema in both lungs with thickened septal lines.",
-           "Edema": "There is no interstitial edema in both lungs.",
-           "Pleural Effusion": "No small pleural effusion on the left."}
+NEGATED = {
+    "B": "There is no interstitial edema in both lungs with thickened septal lines.",
+    "Edema": "There is no interstitial edema in both lungs.",
+    "Pleural Effusion": "No small pleural effusion on the left.",
+}
 
 
 def reason_of(think):
@@ -311,27 +460,43 @@ def reason_of(think):
 def test_a_negated_copy_is_paid():
     paper, grounding, reason = reason_of(NEGATED["B"])
     assert paper > 0.85 and grounding == 0 and reason == pytest.approx(3 / 4)
-    everything = {"A": "The heart is enlarged.", "B": NEGATED["B"], "C": "Mass and nodule in either lung.",
-                  "D": "Pleural effusion; the angles are sharp."}
+    everything = {
+        "A": "The heart is enlarged.",
+        "B": NEGATED["B"],
+        "C": "Mass and nodule in either lung.",
+        "D": "Pleural effusion; the angles are sharp.",
+    }
     response = REFERENCE
     for letter, think in everything.items():
         response = response.replace(THINKS[letter], think)
     assert score(CLOSED, response, PAPER).reason > 0.85 and score(CLOSED, response, STRICT).reason == 0
 
 
-LONG = ("The cardiac silhouette is normal in size. There is diffuse pulmonary edema in both lungs. No pleural effusion is "
-        "seen, and there is no pneumothorax.")
+LONG = (
+    "The cardiac silhouette is normal in size. There is diffuse pulmonary edema in both lungs. No pleural effusion is "
+    "seen, and there is no pneumothorax."
+)
 
 
-@pytest.mark.parametrize("think, least, most", [
-    (LONG, 1, 1), ("Oedema of both lungs. Heart size within normal limits; no effusion, no pneumothorax.", 0.8, 1),
-    ("The cardiac silhouette is not normal in size. There is no diffuse pulmonary edema in both lungs. A pleural effusion "
-     "is seen, and there is a pneumothorax.", 0, 0.1),
-    ("There is diffuse pulmonary edema in both lungs.", 0.3, 0.7),
-    ("The is in and of a no with. There is size in both.", 0, 0),
-    (LONG + " There is a pneumothorax.", 0.3, 0.9), (" ".join(LONG.split()[1::2] + LONG.split()[::2]), 0, 0.6),
-    ("It cannot be excluded that there is edema. Possible effusion.", 0, 0.2), (LONG + " There may be a hernia.", 1, 1),
-])
+@pytest.mark.parametrize(
+    "think, least, most",
+    [
+        (LONG, 1, 1),
+        ("Oedema of both lungs. Heart size within normal limits; no effusion, no pneumothorax.", 0.8, 1),
+        (
+            "The cardiac silhouette is not normal in size. There is no diffuse pulmonary edema in both lungs. A pleural effusion "
+            "is seen, and there is a pneumothorax.",
+            0,
+            0.1,
+        ),
+        ("There is diffuse pulmonary edema in both lungs.", 0.3, 0.7),
+        ("The is in and of a no with. There is size in both.", 0, 0),
+        (LONG + " There is a pneumothorax.", 0.3, 0.9),
+        (" ".join(LONG.split()[1::2] + LONG.split()[::2]), 0, 0.6),
+        ("It cannot be excluded that there is edema. Possible effusion.", 0, 0.2),
+        (LONG + " There may be a hernia.", 1, 1),
+    ],
+)
 def test_a_long_think_block_is_worth_its_facts(think, least, most):
     task = CLOSED.model_copy(update={"reference": with_think("B", LONG)})
     assert least <= score(task, with_think("B", think), STRICT).steps[1].grounding <= most
@@ -345,16 +510,28 @@ def test_shuffled_words_are_paid(seed):
     assert paper > 0.4 and grounding < 0.75
 
 
-@pytest.mark.parametrize("think", ["There is a finding in both lungs with lines.",
-                                   "There is interstitial change in both lungs with thickened lines.",
-                                   "The lungs are seen in this film and there is a finding with lines in both."])
+@pytest.mark.parametrize(
+    "think",
+    [
+        "There is a finding in both lungs with lines.",
+        "There is interstitial change in both lungs with thickened lines.",
+        "The lungs are seen in this film and there is a finding with lines in both.",
+    ],
+)
 def test_boilerplate_is_paid(think):
     paper, grounding, _ = reason_of(think)
     assert paper > 0.3 and grounding == 0
 
 
-@pytest.mark.parametrize("think", ["Pulmonary oedema.", "Oedematous lungs, bilaterally.",
-                                   "Findings consistent with pulmonary oedema!", "Marked oedema"])
+@pytest.mark.parametrize(
+    "think",
+    [
+        "Pulmonary oedema.",
+        "Oedematous lungs, bilaterally.",
+        "Findings consistent with pulmonary oedema!",
+        "Marked oedema",
+    ],
+)
 def test_a_right_paraphrase_is_not_paid(think):
     paper, grounding, reason = reason_of(think)
     assert paper < 0.2 and grounding == 1 and reason == 1
@@ -366,12 +543,17 @@ def test_an_open_step_is_held_against_the_opening_list():
     for name in ("Edema", "Pleural Effusion"):
         summary = summary.replace(SAID[name], "These may be there.")
     assert own < 0.3 and score(OPEN, summary, PAPER).reason == pytest.approx(1)
-    assert score(OPEN, OPEN_REFERENCE, STRICT).reason == 1 and score(OPEN, summary, STRICT).reason == pytest.approx(1 / 3)
+    assert score(OPEN, OPEN_REFERENCE, STRICT).reason == 1 and score(OPEN, summary, STRICT).reason == pytest.approx(
+        1 / 3
+    )
 
 
 def test_a_trace_with_a_wrong_final_answer_beats_a_right_one():
-    pasted = written(("These may be there.", "Edema, Pleural Effusion, Mass"), ("These may be there.", f"Edema {RIGHT}"),
-                     ("Two are there.", "Edema"))
+    pasted = written(
+        ("These may be there.", "Edema, Pleural Effusion, Mass"),
+        ("These may be there.", f"Edema {RIGHT}"),
+        ("Two are there.", "Edema"),
+    )
     right = OPEN_REFERENCE.replace("These may", "One may")
     (paper_wrong, wrong), (paper_right, right) = both(OPEN, pasted), both(OPEN, right)
     assert paper_wrong.outcome < paper_right.outcome and paper_wrong.total > paper_right.total
@@ -387,9 +569,12 @@ def test_a_negated_open_step_is_not_paid(name, opposite):
 
 # System
 
+
 def test_closed_and_open_share_a_batch():
-    verdicts = [[score(task, response, config) for task, response in ((CLOSED, REFERENCE), (OPEN, OPEN_REFERENCE))]
-                for config in (PAPER, STRICT)]
+    verdicts = [
+        [score(task, response, config) for task, response in ((CLOSED, REFERENCE), (OPEN, OPEN_REFERENCE))]
+        for config in (PAPER, STRICT)
+    ]
     assert all(verdict.outcome == 1 for pair in verdicts for verdict in pair)
     mixed, is_open = BatchGate().apply([tuple(verdicts[0])])
     assert is_open and [verdict.outcome for verdict in mixed[0]] == [1, 1]
@@ -402,7 +587,9 @@ def test_the_running_mean_is_lost_on_resume():
     gate.apply([good])
     shut, is_open = gate.apply([bad])
     verdict = shut[0][0]
-    assert not is_open and verdict.total == verdict.base == pytest.approx(0.1) and not any(s.score for s in verdict.steps)
+    assert (
+        not is_open and verdict.total == verdict.base == pytest.approx(0.1) and not any(s.score for s in verdict.steps)
+    )
     lost, resumed = BatchGate(), BatchGate()
     resumed.load_state_dict(json.loads(json.dumps(gate.state_dict())))
     assert lost.apply([bad])[1] and not resumed.apply([bad])[1]

@@ -9,18 +9,22 @@ from hypothesis import strategies as st
 from rewards.overlap import bleu_1, longest_common_subsequence, rouge_l
 from rewards.stem import stem
 
-words_of_reports = st.sampled_from("""
+words_of_reports = st.sampled_from(
+    """
     the heart is mildly enlarged no effusions pleural effusion atelectasis bibasilar consolidations hopping
     relational traditionally generally Fully skies tied 1.5 cm increased opacities, opacity; may represent —
     stable nationally theological agreed feeding sized conditional vietnamization troubled falling ponies toy
     flying
-""".split())
+""".split()
+)
 texts = st.lists(words_of_reports, max_size=40).map(" ".join) | st.text(max_size=60)
-endings = st.sampled_from("""
+endings = st.sampled_from(
+    """
     s es ies ied eed ed ing y ational tional enci anci izer bli abli alli entli eli ousli ization ation ator
     alism iveness fulness ousness aliti iviti biliti fulli logi icate ative alize iciti ical ful ness al ance
     ence er ic able ible ant ement ment ent ion tion sion ou ism ate iti ous ive ize e ll sses ss ally fully
-""".split())
+""".split()
+)
 letters = st.text(string.ascii_lowercase, max_size=7) | st.text("aeiouyltsz", max_size=5)
 
 
@@ -63,5 +67,12 @@ def test_longest_common_subsequence(a, b):
 
 def test_a_text_against_itself_and_against_nothing():
     assert rouge_l("Small effusions.", "small effusion") == 1 and bleu_1(["a"], ["a"]) == 1
-    assert rouge_l("", "a") == rouge_l("a", "") == rouge_l("?", "!") == bleu_1([], ["a"]) == bleu_1(["a"],
-    []) == bleu_1([], []) == 0
+    assert (
+        rouge_l("", "a")
+        == rouge_l("a", "")
+        == rouge_l("?", "!")
+        == bleu_1([], ["a"])
+        == bleu_1(["a"], [])
+        == bleu_1([], [])
+        == 0
+    )

@@ -12,8 +12,10 @@ lengths = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 60)), min_size=1,
 
 def made(shapes):
     """Samples of (which prompt, response tokens); prompt p has 3 + 5 p tokens."""
-    return [Sample(np.arange(3 + 5 * p, dtype=np.int32), (f"{p}.png",), np.full(n, 100 + i, np.int32))
-            for i, (p, n) in enumerate(shapes)]
+    return [
+        Sample(np.arange(3 + 5 * p, dtype=np.int32), (f"{p}.png",), np.full(n, 100 + i, np.int32))
+        for i, (p, n) in enumerate(shapes)
+    ]
 
 
 def positions(sample):
@@ -33,7 +35,11 @@ def test_shares_are_whole_and_nearly_equal(costs, parts):
 
 def test_shares_of_equal_costs_are_equal():
     assert [len(share) for share in share_out([7] * 12, 4)] == [3] * 4
-    assert sorted(sum([[9, 8, 7, 3, 2, 1][i] for i in share]) for share in share_out([9, 8, 7, 3, 2, 1], 3)) == [10, 10, 10]
+    assert sorted(sum([[9, 8, 7, 3, 2, 1][i] for i in share]) for share in share_out([9, 8, 7, 3, 2, 1], 3)) == [
+        10,
+        10,
+        10,
+    ]
 
 
 @given(lengths, st.integers(1, 200), st.integers(1, 12))

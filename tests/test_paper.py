@@ -20,6 +20,7 @@ RIGHT, WRONG = "✅", "❌"
 
 # The formulas, as a reader of the paper's rules would write them down: regular expressions and public packages alone.
 
+
 def pairs_of(text):
     return re.findall(PAIR, text or "", re.DOTALL | re.IGNORECASE)
 
@@ -50,12 +51,15 @@ def by_the_formulas_closed(response, gold, reference):
     form = 1 if re.fullmatch(rf"(?:{PAIR}\s*)+", response, re.DOTALL) else 0
     accuracy = 1 if letter_of(last_answer(response)) == gold else 0
     pairs = pairs_of(response)
-    steps = [(RIGHT in answer and letter_of(answer) == gold)
-             or (WRONG in answer and letter_of(answer) not in (gold, None)) for _, answer in pairs]
+    steps = [
+        (RIGHT in answer and letter_of(answer) == gold) or (WRONG in answer and letter_of(answer) not in (gold, None))
+        for _, answer in pairs
+    ]
     process = 0.5 if pairs and all(steps) else 0
     reason = 0
-    own, theirs = ([think for think, answer in pairs_of(text) if letter_of(answer) == gold] for text in (response,
-                                                                                                         reference))
+    own, theirs = (
+        [think for think, answer in pairs_of(text) if letter_of(answer) == gold] for text in (response, reference)
+    )
     if accuracy and own and theirs:
         bleu, rouge = bleu_and_rouge(own[0], theirs[0], lambda text: text.split(" "))
         reason = 0.3 * round(bleu, 4) + 0.7 * round(rouge, 4)
@@ -63,16 +67,21 @@ def by_the_formulas_closed(response, gold, reference):
 
 
 def by_the_formulas_open(response, gold, reference):
-    form = 1 if re.fullmatch(rf"(?:{PAIR})+", re.sub(r"\s*([<>/])\s*", r"\1", response.strip()),
-                             re.DOTALL | re.IGNORECASE) else 0
+    form = (
+        1
+        if re.fullmatch(rf"(?:{PAIR})+", re.sub(r"\s*([<>/])\s*", r"\1", response.strip()), re.DOTALL | re.IGNORECASE)
+        else 0
+    )
     gold, found = {name.lower() for name in gold}, names_of(last_answer(response))
     hits = len(gold & found)
     precision, recall = (hits / len(names) if names else 0 for names in (found, gold))
     f1 = 2 * precision * recall / (precision + recall) if hits else float(not gold and not found)
     pairs = pairs_of(response)
     middle = pairs[1:-1] if len(pairs) > 2 else []
-    steps = [(RIGHT in answer and without_marks(answer) in gold) or (WRONG in answer and without_marks(answer) not in gold)
-             for _, answer in middle]
+    steps = [
+        (RIGHT in answer and without_marks(answer) in gold) or (WRONG in answer and without_marks(answer) not in gold)
+        for _, answer in middle
+    ]
     process = 0.2 if middle and all(steps) else 0
     values = []
     for think, answer in middle:
@@ -100,7 +109,16 @@ def assert_by_the_formulas(task, response):
 # Transcripts: sound ones, then broken in one or more ways.
 
 NAMES = ["Edema", "Pleural Effusion", "Cardiomegaly", "Mass", "Nodule", "Hernia", "Fibrosis", "No finding"]
-OTHER_NAMES = ["Edemas", "pulmonary oedema", "effusion", "Enlarged heart", "masses", "EDEMA", "pleural effusion ", "Unicorn"]
+OTHER_NAMES = [
+    "Edemas",
+    "pulmonary oedema",
+    "effusion",
+    "Enlarged heart",
+    "masses",
+    "EDEMA",
+    "pleural effusion ",
+    "Unicorn",
+]
 WORDS = """no the heart is enlarged effusion. effusions Edema seen on left right 1.5 cm, there was pleural line  opacity
     . .. haze; (old) — generally relational traditional increased…""".split(" ")
 
@@ -135,9 +153,11 @@ def open_task(rng):
     gold = tuple(rng.sample(NAMES[:-1], rng.choice([0, 1, 1, 2, 3, 4])))
     candidates = [*gold, *rng.sample([name for name in NAMES if name not in gold], 2)]
     rng.shuffle(candidates)
-    pairs = [(sentence(rng), ", ".join(candidates)),
-             *((sentence(rng), f"{name} {RIGHT if name in gold else WRONG}") for name in candidates),
-             (sentence(rng), ", ".join(gold) or rng.choice(["", "No finding"]))]
+    pairs = [
+        (sentence(rng), ", ".join(candidates)),
+        *((sentence(rng), f"{name} {RIGHT if name in gold else WRONG}") for name in candidates),
+        (sentence(rng), ", ".join(gold) or rng.choice(["", "No finding"])),
+    ]
     return task_of(rng, "open", pairs, gold=gold), pairs
 
 
@@ -151,8 +171,11 @@ def written(pairs, between=""):
 
 
 def other_answer(rng, domain, answer):
-    named = [*NAMES, *OTHER_NAMES] if domain == "open" else ["A", "B.", "(c)", "Answer: D", r"\boxed{E}", "Ｂ", "Yes", "No",
-                                                             "7", "h"]
+    named = (
+        [*NAMES, *OTHER_NAMES]
+        if domain == "open"
+        else ["A", "B.", "(c)", "Answer: D", r"\boxed{E}", "Ｂ", "Yes", "No", "7", "h"]
+    )
     match rng.randrange(8):
         case 0:
             return answer.replace(RIGHT, "").replace(WRONG, "")
@@ -179,15 +202,27 @@ def broken(rng, pairs):
         places = [match.start() for match in re.finditer(re.escape(tag), text)] or [0]
         at = rng.choice(places)
         after = at + len(tag)
-        text = rng.choice([
-            "\n" + text, text + "\n", text + " so", "So: " + text, text[: rng.randrange(len(text) + 1)],
-            re.sub("</?(think|answer)>", lambda m: m.group().upper(), text), text[:at] + tag.upper() + text[after:],
-            text[:at] + tag.title() + text[after:],
-            text[:at] + text[after:], text[:at] + tag + text[at:], text[:at] + "\n " + text[at:],
-            text[:after] + " \n" + text[after:],
-            text[:at] + " and then " + text[at:], text[:at] + tag.replace("<", "< ").replace("/", "/ ") + text[after:],
-            text[:at] + rng.choice(["<think>", "</think>", "<answer>", "</answer>", "<think>a</think>"]) + text[at:],
-        ])
+        text = rng.choice(
+            [
+                "\n" + text,
+                text + "\n",
+                text + " so",
+                "So: " + text,
+                text[: rng.randrange(len(text) + 1)],
+                re.sub("</?(think|answer)>", lambda m: m.group().upper(), text),
+                text[:at] + tag.upper() + text[after:],
+                text[:at] + tag.title() + text[after:],
+                text[:at] + text[after:],
+                text[:at] + tag + text[at:],
+                text[:at] + "\n " + text[at:],
+                text[:after] + " \n" + text[after:],
+                text[:at] + " and then " + text[at:],
+                text[:at] + tag.replace("<", "< ").replace("/", "/ ") + text[after:],
+                text[:at]
+                + rng.choice(["<think>", "</think>", "<answer>", "</answer>", "<think>a</think>"])
+                + text[at:],
+            ]
+        )
     return text
 
 
@@ -197,7 +232,7 @@ def transcript(rng, domain, pairs):
         at = rng.randrange(len(pairs))
         match rng.randrange(5):
             case 0:
-                pairs = pairs[:at] + pairs[at + 1:] or pairs
+                pairs = pairs[:at] + pairs[at + 1 :] or pairs
             case 1:
                 pairs.insert(at, pairs[at])
             case 2:
@@ -220,37 +255,69 @@ def test_paper_is_the_formulas(make):
         assert min(values) == 0 < max(values), part
 
 
-CLOSED = Task(id="c", domain="closed", family="f", question="?", images=("x.png",), gold=("B",),
-              options={"A": "Mass", "B": "Edema", "C": "Hernia"})
+CLOSED = Task(
+    id="c",
+    domain="closed",
+    family="f",
+    question="?",
+    images=("x.png",),
+    gold=("B",),
+    options={"A": "Mass", "B": "Edema", "C": "Hernia"},
+)
 OPEN = Task(id="o", domain="open", family="f", question="?", images=("x.png",), gold=("Edema", "Mass"))
 SOUND = written([("a.", f"A {WRONG}"), ("b.", f"B {RIGHT}"), ("c", f"C {WRONG}"), ("d", f"B {RIGHT}")])
 
 
-@pytest.mark.parametrize("closed, opened, response", [  # format of a closed and of an open response
-    (1, 1, SOUND), (0, 1, "\n" + SOUND), (1, 1, SOUND + "\n"), (0, 1, SOUND.upper()), (0, 0, SOUND + "."), (0, 0, ""),
-    (1, 1, SOUND.replace("</answer><", "</answer> text <")), (0, 1, SOUND.replace("</", "< /")),
-                                                      (1, 1, SOUND.replace("<answer>", "\n<answer>")),
-    (0, 0, SOUND.replace("<answer>", ": <answer>", 4)), (0, 0, "<think>a</think>"), (0, 0, "<think><answer>a</answer>"),
-    (1, 1, "<think>a<think>b</think>c</think><answer>B</answer>"), (0, 0, "<think>a</think><answer>"),
-    (1, 1, "<think>a</think><think>b</think><think>c</think><answer>B</answer>"), (0, 0, "<think></think><answer></answer"),
-    (1, 1, "<think></think><answer></answer>"), (0, 0, "<answer>B</answer>"), (0, 1, "<THINK>a</think><answer>B</answer>"),
-])
+@pytest.mark.parametrize(
+    "closed, opened, response",
+    [  # format of a closed and of an open response
+        (1, 1, SOUND),
+        (0, 1, "\n" + SOUND),
+        (1, 1, SOUND + "\n"),
+        (0, 1, SOUND.upper()),
+        (0, 0, SOUND + "."),
+        (0, 0, ""),
+        (1, 1, SOUND.replace("</answer><", "</answer> text <")),
+        (0, 1, SOUND.replace("</", "< /")),
+        (1, 1, SOUND.replace("<answer>", "\n<answer>")),
+        (0, 0, SOUND.replace("<answer>", ": <answer>", 4)),
+        (0, 0, "<think>a</think>"),
+        (0, 0, "<think><answer>a</answer>"),
+        (1, 1, "<think>a<think>b</think>c</think><answer>B</answer>"),
+        (0, 0, "<think>a</think><answer>"),
+        (1, 1, "<think>a</think><think>b</think><think>c</think><answer>B</answer>"),
+        (0, 0, "<think></think><answer></answer"),
+        (1, 1, "<think></think><answer></answer>"),
+        (0, 0, "<answer>B</answer>"),
+        (0, 1, "<THINK>a</think><answer>B</answer>"),
+    ],
+)
 def test_format(closed, opened, response):
     for task, form in ((CLOSED, closed), (OPEN, opened)):
         assert assert_by_the_formulas(task, response).format == form
 
 
 @pytest.mark.filterwarnings("ignore:.*0 counts of 1-gram")
-@pytest.mark.parametrize("think, gold", [
-    (" ".join(["edema"] + ["x"] * n), " ".join(["edema"] + ["y"] * m)) for n in (15, 31, 63, 159) for m in (15, 31, 159)
-] + [("", ""), ("", "a"), ("a", ""), (" ", ""), ("  a  b", "a b"), (". .", ".."), ("A.B", "a . b")])
+@pytest.mark.parametrize(
+    "think, gold",
+    [
+        (" ".join(["edema"] + ["x"] * n), " ".join(["edema"] + ["y"] * m))
+        for n in (15, 31, 63, 159)
+        for m in (15, 31, 159)
+    ]
+    + [("", ""), ("", "a"), ("a", ""), (" ", ""), ("  a  b", "a b"), (". .", ".."), ("A.B", "a . b")],
+)
 def test_reason_where_rounding_is_on_edge(think, gold):
     """1/32 = 0.03125 lies between two numbers of four digits: the last bit of nltk's and rouge-score's floats decides."""
     for task, answer in ((CLOSED, f"B {RIGHT}"), (OPEN, f"Edema {RIGHT}")):
-        reference = written([("list", "Mass, Edema")] * (task is OPEN) + [(gold, answer.replace(RIGHT, "")), ("s", "Edema")])
+        reference = written(
+            [("list", "Mass, Edema")] * (task is OPEN) + [(gold, answer.replace(RIGHT, "")), ("s", "Edema")]
+        )
         head = [("list", "Mass, Edema")] * (task is OPEN)
-        assert_by_the_formulas(task.model_copy(update={"reference": reference}),
-                               written([*head, (think, answer), ("sum", "B" if task is CLOSED else "Edema")]))
+        assert_by_the_formulas(
+            task.model_copy(update={"reference": reference}),
+            written([*head, (think, answer), ("sum", "B" if task is CLOSED else "Edema")]),
+        )
 
 
 def test_the_first_of_several_right_letters_counts():
@@ -258,13 +325,22 @@ def test_the_first_of_several_right_letters_counts():
     assert score(task, written([("a", "C")]), PAPER).outcome == 0 < score(task, written([("a", "B, C")]), PAPER).outcome
 
 
-@pytest.mark.parametrize("response", [
-    *(tag * 100_000 for tag in ("<think>", "</think>", "<answer>", "</answer>", "<think></think>", "<THINK>\n", "<", "< /")),
-    "<think>a" + " " * 1_000_000 + "b</think><answer>B</answer>", "</think>" + "\n" * 1_000_000 + "<answer>",
-    "<think>a</think><answer>" + "B," * 500_000 + "</answer>", ("</think>" + " " * 1000) * 1000,
-    written([("list", "Edema"), (" ".join(map(str, range(150_000))), f"Edema {RIGHT}"), ("sum", "Edema")]),
-    written([("thought", f"A {WRONG}")] * 20_000),
-], ids=range(14))
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(
+            tag * 100_000
+            for tag in ("<think>", "</think>", "<answer>", "</answer>", "<think></think>", "<THINK>\n", "<", "< /")
+        ),
+        "<think>a" + " " * 1_000_000 + "b</think><answer>B</answer>",
+        "</think>" + "\n" * 1_000_000 + "<answer>",
+        "<think>a</think><answer>" + "B," * 500_000 + "</answer>",
+        ("</think>" + " " * 1000) * 1000,
+        written([("list", "Edema"), (" ".join(map(str, range(150_000))), f"Edema {RIGHT}"), ("sum", "Edema")]),
+        written([("thought", f"A {WRONG}")] * 20_000),
+    ],
+    ids=range(14),
+)
 def test_a_response_of_any_length_comes_back(response):
     """Patterns that try every cut of a long run would not."""
     reference = written([("A long line.", "Edema"), ("so", "B")])

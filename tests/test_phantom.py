@@ -81,8 +81,10 @@ def test_findings_are_as_frequent_as_they_should_be(phantoms):
 def test_sides(phantoms):
     for phantom in phantoms:
         assert list(phantom.sides) == [name for name in FINDINGS if name in phantom.sides]
-        assert all((side == "") == (name in BOTH_SIDED) and side in ("", "left", "right") for name,
-                   side in phantom.sides.items())
+        assert all(
+            (side == "") == (name in BOTH_SIDED) and side in ("", "left", "right")
+            for name, side in phantom.sides.items()
+        )
     sides = Counter(side for p in phantoms for side in p.sides.values() if side)
     assert sides["left"] / (sides["left"] + sides["right"]) == pytest.approx(0.5, abs=0.06)
     for name in SIDED:

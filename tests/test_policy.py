@@ -27,10 +27,23 @@ def samples(policy, phantom_tasks, tmp_path_factory):
     wide, tall = (str(folder / f"{name}.png") for name in ("wide", "tall"))
     for path, size in ((wide, (60, 150)), (tall, (150, 60))):
         Image.fromarray(np.random.default_rng(0).integers(0, 255, size, np.uint8)).save(path)
-    tasks = [task.model_copy(update={"images": images}) for task, images in zip(phantom_tasks[:9], [
-        phantom_tasks[0].images, phantom_tasks[0].images, phantom_tasks[4].images, (wide,), (tall,),
-        (wide, phantom_tasks[4].images[0]),
-        (tall, wide), (phantom_tasks[0].images[0],) * 2, phantom_tasks[8].images])]
+    tasks = [
+        task.model_copy(update={"images": images})
+        for task, images in zip(
+            phantom_tasks[:9],
+            [
+                phantom_tasks[0].images,
+                phantom_tasks[0].images,
+                phantom_tasks[4].images,
+                (wide,),
+                (tall,),
+                (wide, phantom_tasks[4].images[0]),
+                (tall, wide),
+                (phantom_tasks[0].images[0],) * 2,
+                phantom_tasks[8].images,
+            ],
+        )
+    ]
     encoder = policy.encoder
     ids = [encoder.response_ids(task.reference[: 20 + 9 * n]) for n, task in enumerate(tasks)]
     ids[2] = ids[2][:1]
@@ -48,7 +61,9 @@ def samples(policy, phantom_tasks, tmp_path_factory):
 def plain(tiny_model, policy, samples):
     """The logits [response tokens, vocabulary] of each sample on its own: no padding, the model's own positions, all at once."""
     with torch.no_grad():
-        return logits_of(AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=torch.float32), policy.encoder, samples)
+        return logits_of(
+            AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=torch.float32), policy.encoder, samples
+        )
 
 
 def logits_of(model, encoder, samples):
@@ -57,8 +72,12 @@ def logits_of(model, encoder, samples):
         ids = torch.tensor([[*sample.prompt_ids, *sample.response_ids]]).long()
         images = [Image.open(path).convert("RGB") for path in sample.images]
         films = encoder.processor.image_processor(images=images, return_tensors="pt") if images else {}
-        out = model(input_ids=ids, attention_mask=torch.ones_like(ids), **films,
-                    mm_token_type_ids=(ids == encoder.image_token).int()).logits[0]
+        out = model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            **films,
+            mm_token_type_ids=(ids == encoder.image_token).int(),
+        ).logits[0]
         logits.append(out[len(sample.prompt_ids) - 1 : -1])
     return logits
 
@@ -82,8 +101,9 @@ def run(policy, samples, max_tokens, **arguments):
     return [rows[n] for n in range(len(samples))], batches
 
 
-@pytest.mark.parametrize("max_tokens, temperature, raw", [(1, 1.0, False), (300, 0.7, False), (10**6, 1.0, False),
-                                                          (10**6, 1.0, True)])
+@pytest.mark.parametrize(
+    "max_tokens, temperature, raw", [(1, 1.0, False), (300, 0.7, False), (10**6, 1.0, False), (10**6, 1.0, True)]
+)
 def test_log_probabilities_are_those_of_the_plain_model(policy, samples, plain, max_tokens, temperature, raw):
     forbidden = policy.encoder.forbidden(policy.bias.numel())
     bias = torch.zeros(policy.bias.numel(), dtype=torch.float64)
@@ -120,11 +140,15 @@ def test_micro_batches_hold_every_sample_once_within_the_budget(policy, samples,
         chosen = [samples[n] for n in batch.index]
         assert batch.ids.numel() <= max_tokens or len(chosen) == 1
         assert batch.lengths == tuple(len(sample.response_ids) for sample in chosen)
-        assert len(batch.images.tiles) == max(1, len({path for sample in chosen for path in sample.images}))  # each film once
+        assert len(batch.images.tiles) == max(
+            1, len({path for sample in chosen for path in sample.images})
+        )  # each film once
         assert (batch.segments is not None) == policy.packed == (batch.mask is None)
         if policy.packed:
             prompts = {(sample.images, sample.prompt_ids.tobytes()): sample for sample in chosen}.values()
-            assert batch.ids.numel() == sum(len(s.response_ids) - 1 for s in chosen) + sum(len(s.prompt_ids) for s in prompts)
+            assert batch.ids.numel() == sum(len(s.response_ids) - 1 for s in chosen) + sum(
+                len(s.prompt_ids) for s in prompts
+            )
             assert len(batch.images.of) == sum(len(sample.images) for sample in prompts)
         else:
             assert batch.ids.shape == (len(chosen), max(map(len, chosen)))
@@ -155,7 +179,9 @@ def test_gradients_are_those_of_the_plain_model(policy, samples, tiny_model):
     logp, entropy = policy(batch, 0.7)
     (logp.sum() + 0.3 * (entropy**2).sum()).backward()
     model = AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=torch.float32)
-    for sample, logits in zip([samples[i] for i in index], logits_of(model, policy.encoder, [samples[i] for i in index])):
+    for sample, logits in zip(
+        [samples[i] for i in index], logits_of(model, policy.encoder, [samples[i] for i in index])
+    ):
         wanted = log_softmax(logits, policy.bias, 0.7)
         entropy = -(wanted.exp() * wanted).sum(-1)
         (wanted[range(len(wanted)), sample.response_ids].sum() + 0.3 * (entropy**2).sum()).backward()

@@ -93,8 +93,9 @@ def test_a_blind_guesser_who_learnt_the_names_stays_near_chance(asked):
     for task in tasks[1250:]:
         hits["name"].append(max(task.options, key=lambda letter: rate[task.options[letter]]) in task.gold)
         hits["place"].append(max(places, key=places.get) in task.gold)
-        hits["never healthy"].append(min(task.options,
-                                         key=lambda letter: task.options[letter] == NO_FINDING) in task.gold)
+        hits["never healthy"].append(
+            min(task.options, key=lambda letter: task.options[letter] == NO_FINDING) in task.gold
+        )
     for guesser, hit in hits.items():
         assert np.mean(hit) == pytest.approx(tasks[0].chance, abs=0.04), guesser
     questions = [task for _, task in asked["binary"]]
@@ -158,7 +159,10 @@ def test_traces_tell_what_their_writer_noticed_and_gold_and_report_stay_true():
         assert all(describe(name, True, rng) in report for name in present)
         task = writer.multiple_choice(film, rng)
         letters = {name: letter for letter, name in task.options.items()}
-        assert set(task.gold) == {letters[name] for name in present} and f"{letters[overlooked]}) {WRONG}" in task.reference
+        assert (
+            set(task.gold) == {letters[name] for name in present}
+            and f"{letters[overlooked]}) {WRONG}" in task.reference
+        )
         assert task.reference.endswith(f"<answer>{letters[present[0]]}</answer>")
     blind = Film("g", "x.png", present[:1], "train", "p", noticed=())
     for _ in range(30):

@@ -25,8 +25,10 @@ def test_a_recipe_reads_and_survives_the_run_folder(path, tmp_path):
 
 
 def test_settings_are_laid_over_a_recipe():
-    recipe = load_recipe(RECIPES[0].with_name("smoke.yaml"),
-                         ["stages.closed.training.lr=2e-5", "stages.0.gate.max_steps=7", "seed=3", "model={tiny: {layers: 2}}"])
+    recipe = load_recipe(
+        RECIPES[0].with_name("smoke.yaml"),
+        ["stages.closed.training.lr=2e-5", "stages.0.gate.max_steps=7", "seed=3", "model={tiny: {layers: 2}}"],
+    )
     assert isinstance(recipe, Recipe) and recipe.stages[1].training.lr == 2e-5 and recipe.stages[0].gate.max_steps == 7
     assert recipe.seed == 3 and recipe.model.tiny.layers == 2
 
@@ -41,29 +43,56 @@ def test_engines_that_sleep_do_not_write_ahead():
 APART, SHARED = ("rollout.gpus=1", "learner.gpus=1"), ("rollout.gpus=0.5", "learner.gpus=0.5")
 
 
-@pytest.mark.parametrize("settings, collective", [
-    ((), False), (APART, True), (("rollout.gpus=2", "learner.gpus=1"), True), (SHARED, False), ((*APART, "rollout.sleep=true"), False),
-    (("learner.gpus=1",), False), (("transport=collective",), True), ((*APART, "transport=store"), False)])
+@pytest.mark.parametrize(
+    "settings, collective",
+    [
+        ((), False),
+        (APART, True),
+        (("rollout.gpus=2", "learner.gpus=1"), True),
+        (SHARED, False),
+        ((*APART, "rollout.sleep=true"), False),
+        (("learner.gpus=1",), False),
+        (("transport=collective",), True),
+        ((*APART, "transport=store"), False),
+    ],
+)
 def test_weights_go_straight_to_engines_where_all_have_gpus_of_their_own_or_where_it_is_asked_for(settings, collective):
     assert load_recipe(RECIPES[0].with_name("smoke.yaml"), settings).collective == collective
 
 
-@pytest.mark.parametrize("settings", [SHARED, ("rollout.sleep=true",), ("learner.gpus=1",), ("rollout.gpus=1", "learner.gpus=0.5")])
+@pytest.mark.parametrize(
+    "settings", [SHARED, ("rollout.sleep=true",), ("learner.gpus=1",), ("rollout.gpus=1", "learner.gpus=0.5")]
+)
 def test_a_broadcast_is_refused_where_gpus_are_shared(settings):
-    with pytest.raises(UserError, match="transport: collective joins processes with a whole GPU each, or with none at all: set it to "
-                                        "store or auto, found rollout.gpus"):
+    with pytest.raises(
+        UserError,
+        match="transport: collective joins processes with a whole GPU each, or with none at all: set it to "
+        "store or auto, found rollout.gpus",
+    ):
         load_recipe(RECIPES[0].with_name("smoke.yaml"), [*settings, "transport=collective"])
 
 
-@pytest.mark.parametrize("setting, words", [
-    ("checkpoint.storage=s3://me:hunter2hunter2@bucket/runs", "checkpoint.storage: looks like a URI with a password"),
-    ("checkpoint.storage=s3://bucket/runs?secret_key=hunter2hunter2", "checkpoint.storage: looks like a URI with a key"),
-    ("name=AKIA" + "HUNTER2HUNTER2XX", "name: looks like an AWS key"),
-    ("reward.rules.own.judge.options.api_key=hunter2hunter2",
-     "reward.rules.own.judge.options.api_key: looks like a password or key"),
-    ("prompt.system=use hf_" + "hunter2hunter2hunter2hunter2", "prompt.system: looks like an API key"),
-    ("aws_secret_access_key=hunter2hunter2", "aws_secret_access_key: looks like a password or key"),
-    ("trackers=[https://me:hunter2hunter2@host]", "trackers.0: looks like a URI with a password")])
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        (
+            "checkpoint.storage=s3://me:hunter2hunter2@bucket/runs",
+            "checkpoint.storage: looks like a URI with a password",
+        ),
+        (
+            "checkpoint.storage=s3://bucket/runs?secret_key=hunter2hunter2",
+            "checkpoint.storage: looks like a URI with a key",
+        ),
+        ("name=AKIA" + "HUNTER2HUNTER2XX", "name: looks like an AWS key"),
+        (
+            "reward.rules.own.judge.options.api_key=hunter2hunter2",
+            "reward.rules.own.judge.options.api_key: looks like a password or key",
+        ),
+        ("prompt.system=use hf_" + "hunter2hunter2hunter2hunter2", "prompt.system: looks like an API key"),
+        ("aws_secret_access_key=hunter2hunter2", "aws_secret_access_key: looks like a password or key"),
+        ("trackers=[https://me:hunter2hunter2@host]", "trackers.0: looks like a URI with a password"),
+    ],
+)
 def test_a_password_or_key_is_refused_and_not_told(setting, words):
     with pytest.raises(UserError, match=re.escape(words)) as told:
         load_recipe(RECIPES[0].with_name("smoke.yaml"), [setting])
@@ -71,7 +100,15 @@ def test_a_password_or_key_is_refused_and_not_told(setting, words):
     assert "hunter2" not in str(told.value).lower() and "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("storage", ["s3://bucket/runs?region=here&endpoint_override=127.0.0.1:9000", "gs://bucket/a@b/c",
-                                     "abfs://container@account.dfs.core.windows.net/runs"])
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "s3://bucket/runs?region=here&endpoint_override=127.0.0.1:9000",
+        "gs://bucket/a@b/c",
+        "abfs://container@account.dfs.core.windows.net/runs",
+    ],
+)
 def test_a_uri_without_password_is_none(storage):
-    assert load_recipe(RECIPES[0].with_name("smoke.yaml"), [f"checkpoint.storage={storage}"]).checkpoint.storage == storage
+    assert (
+        load_recipe(RECIPES[0].with_name("smoke.yaml"), [f"checkpoint.storage={storage}"]).checkpoint.storage == storage
+    )

@@ -31,7 +31,9 @@ from rewards.score import score
 
 SMOKE = Path(__file__).parent.parent / "recipes" / "smoke.yaml"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></pre></style>"
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 
 
 def wrong(task):
@@ -42,8 +44,10 @@ def wrong(task):
 
 
 def flat(measures):
-    return {**{name: value for name, (value, _, _) in measures.items()},
-            "intervals": {name: [low, high] for name, (_, low, high) in measures.items()}}
+    return {
+        **{name: value for name, (value, _, _) in measures.items()},
+        "intervals": {name: [low, high] for name, (_, low, high) in measures.items()},
+    }
 
 
 class Writer:
@@ -65,28 +69,64 @@ class Writer:
     def stage(self, name, kind, steps, start, end):
         first = self.steps
         evaluation = {"start": start}
-        rl = {"reward": 0.5, "outcome": 0.4, "format": 0.9, "process": 0.3, "response_tokens": 50.0, "truncated": 0.0,
-              "flat_groups": 0.5, "kl": 0.0, "entropy": 0.1, "logp_diff_max": 2e-5, "logp_diff_mean": 1e-7,
-              "ratio_diff_max": 2e-5, "seconds_generate": 1.0, "seconds_score": 0.1}
+        rl = {
+            "reward": 0.5,
+            "outcome": 0.4,
+            "format": 0.9,
+            "process": 0.3,
+            "response_tokens": 50.0,
+            "truncated": 0.0,
+            "flat_groups": 0.5,
+            "kl": 0.0,
+            "entropy": 0.1,
+            "logp_diff_max": 2e-5,
+            "logp_diff_mean": 1e-7,
+            "ratio_diff_max": 2e-5,
+            "seconds_generate": 1.0,
+            "seconds_score": 0.1,
+        }
         for step in range(1, steps + 1):
             self.steps += 1
-            self.folder.add_metrics({"event": "step", "stage": name, "kind": kind, "step": self.steps, "stage_step": step,
-                                     "version": self.steps, "loss": 1.0 / step, "tokens": 1000, "tokens_per_s": 900.0,
-                                     "seconds_learn": 0.5, **(rl if kind == "grpo" else {})})
+            self.folder.add_metrics(
+                {
+                    "event": "step",
+                    "stage": name,
+                    "kind": kind,
+                    "step": self.steps,
+                    "stage_step": step,
+                    "version": self.steps,
+                    "loss": 1.0 / step,
+                    "tokens": 1000,
+                    "tokens_per_s": 900.0,
+                    "seconds_learn": 0.5,
+                    **(rl if kind == "grpo" else {}),
+                }
+            )
         reason, scores = None, []
         if end:
             evaluation["end"] = self.test(name, "end", end)
             evaluation["gain"] = flat(self.scores[self.steps].gain_over(self.scores[first]))
             reason, scores = "maximum", [[steps, 0.25]]
-        self.stages.append({"name": name, "kind": kind, "steps": steps, "reason": reason, "scores": scores,
-                            "evaluation": evaluation})
+        self.stages.append(
+            {"name": name, "kind": kind, "steps": steps, "reason": reason, "scores": scores, "evaluation": evaluation}
+        )
         return evaluation.get("end")
 
     def close(self, status, **more):
-        summary = {"status": status, "name": self.path.name, "recipe": "smoke", "seed": 0, "steps": self.steps,
-                   "version": self.steps, "stages": self.stages, "logp_diff_max": 2e-5, "ratio_diff_max": 2e-5,
-                   "ledger": {"issued": 48, "trained": 40, "dropped": 3, "in_flight": 5},
-                   "seconds": {"all": 100.0, "learn": 50.0, "generate": 30.0}, **more}
+        summary = {
+            "status": status,
+            "name": self.path.name,
+            "recipe": "smoke",
+            "seed": 0,
+            "steps": self.steps,
+            "version": self.steps,
+            "stages": self.stages,
+            "logp_diff_max": 2e-5,
+            "ratio_diff_max": 2e-5,
+            "ledger": {"issued": 48, "trained": 40, "dropped": 3, "in_flight": 5},
+            "seconds": {"all": 100.0, "learn": 50.0, "generate": 30.0},
+            **more,
+        }
         self.folder.write_summary(summary)
         self.folder.close()
         return self.path
@@ -101,8 +141,9 @@ def writer(tmp_path, phantom_tasks):
 def finished(writer):
     start = writer.test("sft", "start", lambda task: HOSTILE)
     after_sft = writer.stage("sft", "sft", 3, start, lambda task: wrong(task) + HOSTILE)
-    after_closed = writer.stage("closed", "grpo", 2, after_sft,
-                                lambda task: task.reference if task.domain == "closed" else wrong(task))
+    after_closed = writer.stage(
+        "closed", "grpo", 2, after_sft, lambda task: task.reference if task.domain == "closed" else wrong(task)
+    )
     writer.stage("open", "grpo", 2, after_closed, lambda task: task.reference)
     (writer.path / "model").mkdir()
     (writer.path / "model" / "config.json").write_text("{}")
@@ -214,7 +255,9 @@ def test_a_failed_run_and_one_that_goes_on(writer):
     after = writer.stage("sft", "sft", 3, start, wrong)
     writer.stage("closed", "grpo", 1, after, None)
     page = Page(write_report(writer.close("running")))
-    assert "This run is still running" in page.text and "closed (reinforcement learning), 1 step: not ended" in page.text
+    assert (
+        "This run is still running" in page.text and "closed (reinforcement learning), 1 step: not ended" in page.text
+    )
     assert "There is no later test to compare with yet" in page.text and "End of sft" in page.text
     page = Page(write_report(writer.close("failed", why="rollout worker 1 did not answer <in time>")))
     assert "This run failed. rollout worker 1 did not answer <in time>" in page.text
@@ -233,12 +276,16 @@ def test_a_fault_in_the_report_is_told_and_fails_no_run(finished, capsys):
     assert "the report was not written: KeyError" in out and "the model card was not written: KeyError" in out
 
 
-@pytest.mark.parametrize("values, labels", [((2e-5, 3e-5), ["2e-05", "3e-05"]), ((1e-6, 2e-4), ["1e-06", "1e-05", "1e-04"])])
+@pytest.mark.parametrize(
+    "values, labels", [((2e-5, 3e-5), ["2e-05", "3e-05"]), ((1e-6, 2e-4), ["1e-06", "1e-05", "1e-04"])]
+)
 def test_a_logarithmic_axis_is_labelled_in_plain_numbers(values, labels):
     points = [("sft", step, value) for step, value in enumerate(values)]
     svg = curves([Series("$x_{ #000099", points, place=0)], Timeline({"sft": 2}), "alt", log=True)
     shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    assert [plain for label in shown if "e-" in (plain := label.replace("−", "-"))] == labels and "$x_{ #000099" in shown
+    assert [
+        plain for label in shown if "e-" in (plain := label.replace("−", "-"))
+    ] == labels and "$x_{ #000099" in shown
 
 
 def test_why_a_stage_ended():
@@ -249,8 +296,9 @@ def test_why_a_stage_ended():
         return StageHistory(config, 30, reason, [(10 * i, score) for i, score in enumerate(scores, 1)], {}).why
 
     assert why("threshold", 0.4, 0.56) == "validation open micro-F1 0.560 reached the threshold 0.55"
-    assert why("plateau", 0.45, 0.41, 0.452).endswith("best of the last 2 evaluations 0.452, best before 0.450, "
-                                                      "wanted gain 0.01; threshold 0.55")
+    assert why("plateau", 0.45, 0.41, 0.452).endswith(
+        "best of the last 2 evaluations 0.452, best before 0.450, wanted gain 0.01; threshold 0.55"
+    )
     assert why(None) == "not ended; validation open micro-F1 not measured, threshold 0.55, at most 40 steps"
 
 
@@ -259,7 +307,10 @@ def test_the_baseline_by_view_stands_beside_the_tests(writer):
     writer.stage("closed", "grpo", 2, start, lambda task: task.reference)
     view = {"closed_accuracy": (0.4321, 0.4, 0.5)}
     page = Page(write_report(writer.close("finished", baseline={"view": flat(view)})))
-    assert re.search(r"closed accuracy\s*0\.000.*1\.000.*0\.432", page.text) and "a model that does not beat it" in page.text
+    assert (
+        re.search(r"closed accuracy\s*0\.000.*1\.000.*0\.432", page.text)
+        and "a model that does not beat it" in page.text
+    )
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, monkeypatch, capsys):
@@ -296,13 +347,29 @@ def test_the_model_card(finished, phantom_tasks):
 def assert_fits_a_phone(path, tmp_path):
     frame = tmp_path / "frame.html"
     page = html.escape(path.read_text(encoding="utf-8"))
-    frame.write_text(f"""<body><iframe width=390 height=844 srcdoc="{page}"></iframe>
+    frame.write_text(
+        f"""<body><iframe width=390 height=844 srcdoc="{page}"></iframe>
         <script>onload = () => {{
             const root = document.querySelector("iframe").contentDocument.documentElement;
             document.title = "width " + root.scrollWidth + " of " + root.clientWidth + ", height " + root.scrollHeight;
-        }}</script>""", encoding="utf-8")
-    run = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-                          "--dump-dom", frame.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+        }}</script>""",
+        encoding="utf-8",
+    )
+    run = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            frame.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     width, of, height = map(int, re.search(r"<title>width (\d+) of (\d+), height (\d+)</title>", run.stdout).groups())
     assert width <= of <= 390 and height > 2000
 

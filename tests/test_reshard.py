@@ -10,10 +10,17 @@ from ranks import ENTIRELY, same
 LR = 1e-3
 
 
-@pytest.mark.parametrize("config", [
-    dict(zero_stage=0, freeze=Freeze(embedding=True)), dict(zero_stage=1, dtype="bfloat16"),
-    dict(zero_stage=2, freeze=Freeze(vision=True, layers=1)), dict(zero_stage=2, lora=Lora(rank=4)),
-    dict(zero_stage=3, dtype="bfloat16", lr_scale={"vision": 0.5}, freeze=Freeze(projector=True))], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [
+        dict(zero_stage=0, freeze=Freeze(embedding=True)),
+        dict(zero_stage=1, dtype="bfloat16"),
+        dict(zero_stage=2, freeze=Freeze(vision=True, layers=1)),
+        dict(zero_stage=2, lora=Lora(rank=4)),
+        dict(zero_stage=3, dtype="bfloat16", lr_scale={"vision": 0.5}, freeze=Freeze(projector=True)),
+    ],
+    ids=str,
+)
 def test_a_commit_goes_on_with_another_number_of_ranks(one, two, phantom_tasks, tmp_path, config):
     def moved(world, place):
         """A commit in new ranks."""

@@ -17,9 +17,16 @@ from rewards.config import RewardConfig
 from rewards.score import score
 from rewards.verdict import NOT_SCORED
 
-TASK = Task(id="t", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",),
-            options={"A": "Mass", "B": "Edema"})
-RULE = '''
+TASK = Task(
+    id="t",
+    domain="closed",
+    family="single_choice",
+    question="?",
+    images=("x.png",),
+    gold=("B",),
+    options={"A": "Mass", "B": "Edema"},
+)
+RULE = """
 import os, time
 
 def misbehave(task, response, verdict):
@@ -32,7 +39,7 @@ def misbehave(task, response, verdict):
     if "far" in response:
         return 7.0
     return 0.5
-'''
+"""
 
 
 def groups(*texts, size=2):
@@ -82,8 +89,10 @@ def test_a_response_that_crashes_hangs_or_raises_costs_its_own_verdict_alone(ray
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(ray_session, tmp_path, monkeypatch):
-    (tmp_path / "slow_rules.py").write_text("import time, os, pathlib\n\ndef slow(task, response, verdict, *, folder):\n"
-                                            "    pathlib.Path(folder, str(os.getpid())).touch()\n    time.sleep(0.2)\n    return 1.0\n")
+    (tmp_path / "slow_rules.py").write_text(
+        "import time, os, pathlib\n\ndef slow(task, response, verdict, *, folder):\n"
+        "    pathlib.Path(folder, str(os.getpid())).touch()\n    time.sleep(0.2)\n    return 1.0\n"
+    )
     monkeypatch.chdir(tmp_path)
     pids = tmp_path / "pids"
     pids.mkdir()

@@ -42,8 +42,11 @@ def sender(store):
 @pytest.fixture(scope="module")
 def worker(ray_session, store, tiny_model):
     here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}  # for faulty_loader
-    worker = ray.remote(FaultyWorker).options(num_cpus=0.5, max_concurrency=8, runtime_env=here).remote(
-        0, CONFIG, str(tiny_model), PromptConfig(), store, 1)
+    worker = (
+        ray.remote(FaultyWorker)
+        .options(num_cpus=0.5, max_concurrency=8, runtime_env=here)
+        .remote(0, CONFIG, str(tiny_model), PromptConfig(), store, 1)
+    )
     wait_for(worker.ready.remote(), 300, "the worker")
     yield worker
     ray.kill(worker)
@@ -51,7 +54,9 @@ def worker(ray_session, store, tiny_model):
 
 def logprobs(policy, samples, raw=False):
     with torch.no_grad():
-        return [policy(policy.collate(samples, [i], torch.device("cpu")), 1.0, raw)[0].numpy() for i in range(len(samples))]
+        return [
+            policy(policy.collate(samples, [i], torch.device("cpu")), 1.0, raw)[0].numpy() for i in range(len(samples))
+        ]
 
 
 def publish(policy, sender, task, version):
@@ -83,7 +88,9 @@ def test_a_group_carries_what_the_learner_needs(ready, policy, phantom_tasks):
         assert (group.prompt_ids == policy.encoder.expand(group.task)).all()
         samples = [Sample(group.prompt_ids, group.task.images, t.ids) for t in group.trajectories]
         for trajectory, expected in zip(group.trajectories, logprobs(policy, samples), strict=True):
-            assert len(trajectory.ids) == len(trajectory.logprobs) == len(trajectory.versions) == len(trajectory.char_ends)
+            assert (
+                len(trajectory.ids) == len(trajectory.logprobs) == len(trajectory.versions) == len(trajectory.char_ends)
+            )
             assert np.abs(trajectory.logprobs - expected).max() < 1e-4
             assert (trajectory.versions == 1).all() and not forbidden & set(trajectory.ids.tolist())
             assert trajectory.truncated == (trajectory.ids[-1] != policy.encoder.eos)
@@ -147,15 +154,24 @@ def test_the_model_runner_of_gpus_takes_the_mask(monkeypatch):
     from vllm.v1.worker.gpu.sample.logits_processor import build_custom_logits_processors
 
     monkeypatch.setattr(engine_extension, "_die_with_parent", lambda: None)
-    requests = SimpleNamespace(device=torch.device("cpu"), max_num_reqs=1, vocab_size=5, all_token_ids=None, prompt_len=None,
-                               prefill_len=None, total_len=None)
+    requests = SimpleNamespace(
+        device=torch.device("cpu"),
+        max_num_reqs=1,
+        vocab_size=5,
+        all_token_ids=None,
+        prompt_len=None,
+        prefill_len=None,
+        total_len=None,
+    )
     config = SimpleNamespace(additional_config={engine_extension.FORBIDDEN_KEY: [1, 3]})
     (mask,) = build_custom_logits_processors(config, requests, False, (engine_extension.TokenMask,))
     assert mask.add_request(0, None) and mask.apply(torch.zeros(1, 5), None).tolist() == [[0, -np.inf, 0, -np.inf, 0]]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(ready, policy, sender, phantom_tasks, damage):
+def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(
+    ready, policy, sender, phantom_tasks, damage
+):
     """The learner moved on, and the engine's own loader lets fall what it is given."""
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}
     try:

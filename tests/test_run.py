@@ -36,7 +36,10 @@ def test_stages_follow_each_other_in_one_run(run):
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "finished"
     assert [(s["name"], s["kind"], s["steps"], s["reason"]) for s in summary["stages"]] == [
-        ("sft", "sft", 12, "maximum"), ("closed", "grpo", 2, "maximum"), ("open", "grpo", 2, "maximum")]
+        ("sft", "sft", 12, "maximum"),
+        ("closed", "grpo", 2, "maximum"),
+        ("open", "grpo", 2, "maximum"),
+    ]
     for stage in summary["stages"]:
         for when in ("start", "end"):
             scores = stage["evaluation"][when]
@@ -49,7 +52,9 @@ def test_stages_follow_each_other_in_one_run(run):
 
 
 def test_ledger_balances_and_trains_every_group_once(run):
-    groups = {event: [e["group"] for e in events(run) if e["event"] == event] for event in ("issued", "trained", "dropped")}
+    groups = {
+        event: [e["group"] for e in events(run) if e["event"] == event] for event in ("issued", "trained", "dropped")
+    }
     assert len(groups["issued"]) == len(set(groups["issued"])) > 32
     assert sorted(groups["trained"] + groups["dropped"]) == sorted(groups["issued"])
 
@@ -58,17 +63,22 @@ def test_groups_without_variance_are_replaced(run):
     """Long responses are punished in the open stage, so that few groups are without; those are told, and others trained."""
     dropped = [e for e in events(run) if e["event"] == "dropped"]
     assert dropped and all(e["reason"] == "no variance" and e["group"].startswith("open-") for e in dropped)
-    rows = [r for r in pq.read_table(run / "metrics.parquet").to_pylist() if r["event"] == "step" and r["stage"] == "open"]
+    rows = [
+        r for r in pq.read_table(run / "metrics.parquet").to_pylist() if r["event"] == "step" and r["stage"] == "open"
+    ]
     for step, row in enumerate(rows):
         issued, trained, left_out = (
             sum(e["event"] == event and e["group"].startswith(f"open-{step}-") for e in events(run))
-            for event in ("issued", "trained", "dropped"))
+            for event in ("issued", "trained", "dropped")
+        )
         assert trained <= 8 <= issued == trained + left_out and row["dropped_groups"] == left_out / issued
         assert row["reward"] < 0 < row["grad_norm"]
 
 
 def test_learner_and_rollouts_agree_on_every_token(run):
-    rows = [r for r in pq.read_table(run / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"]
+    rows = [
+        r for r in pq.read_table(run / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"
+    ]
     assert len(rows) == 4
     assert all(0 <= r["logp_diff_mean"] <= r["logp_diff_max"] < 1e-4 and r["ratio_diff_max"] < 1e-4 for r in rows)
     assert any(r["logp_diff_max"] > 0 for r in rows)  # it is measured, not assumed
@@ -101,13 +111,16 @@ def test_model_answers_under_transformers(run):
 
     processor = AutoProcessor.from_pretrained(run / "model")
     model = AutoModelForImageTextToText.from_pretrained(run / "model")
-    held = {name.replace("model.visual.", "visual.").replace("model.language_model.", "model."): value
-            for name, value in model.state_dict().items()}
+    held = {
+        name.replace("model.visual.", "visual.").replace("model.language_model.", "model."): value
+        for name, value in model.state_dict().items()
+    }
     assert same(held, weights(run)), "the folder's weights are not the model's"
     image = Image.open(next((run / "data" / "images").glob("*.png"))).convert("RGB")
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Name all findings."}]}]
-    inputs = processor(text=[processor.apply_chat_template(messages, add_generation_prompt=True)], images=[image],
-                       return_tensors="pt")
+    inputs = processor(
+        text=[processor.apply_chat_template(messages, add_generation_prompt=True)], images=[image], return_tensors="pt"
+    )
     with torch.no_grad():
         assert model.generate(**inputs, max_new_tokens=4).shape[1] > inputs["input_ids"].shape[1]
 
@@ -127,6 +140,7 @@ def reached(run):
 
 def train_beside(act, recipe, path, train=start):
     """A run, and beside it what `act` does to it; where that fails, or the run does not end in time, it is stopped."""
+
     def acting():
         try:
             act()
@@ -155,11 +169,14 @@ def process(*titles):
 def booked(path, event, stage):
     """Whether a group of the stage is booked so, since the ledger was last wound back."""
     ledger = path / "ledger.jsonl"
-    return ledger.is_file() and f'"event": "{event}", "group": "{stage}-' in ledger.read_text().rpartition('"rewound"')[2]
+    return (
+        ledger.is_file() and f'"event": "{event}", "group": "{stage}-' in ledger.read_text().rpartition('"rewound"')[2]
+    )
 
 
 def dies_between_micro_batches(mark):
     """A learner's rank that kills itself once a micro-batch's gradient, but not the last one's, is added; if the file is there."""
+
     def rank(setup):
         import os
         import signal
@@ -201,14 +218,18 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
         wait_until(lambda: booked(again, "trained", "open"))
         wait_until(lambda: process("ray::learner-0 v")).suspend()
 
-    train_beside(disturb, load_recipe(again / "recipe.yaml", ["learner.silent_s=25", "transport=collective"]), again, go_on)
+    train_beside(
+        disturb, load_recipe(again / "recipe.yaml", ["learner.silent_s=25", "transport=collective"]), again, go_on
+    )
     assert same(weights(again), weights(run))
     assert events(again) == events(run)
     assert json.loads((again / "summary.json").read_text())["stages"] == summary["stages"]
     told = capsys.readouterr().out
     assert re.search(r"rollout-0 on [\d.]+ died", told)
     assert reached(again)[-1] == 1 and not any(reached(run))
-    assert re.search(r"learner rank 0 on [\d.]+: gave no sign of life for longer than learner.silent_s\); all 1 start anew", told)
+    assert re.search(
+        r"learner rank 0 on [\d.]+: gave no sign of life for longer than learner.silent_s\); all 1 start anew", told
+    )
     assert re.search(r"learner ranks died during grpo \(learner rank 0 on [\d.]+: its process is gone\)", told)
     assert mark.with_suffix(".done").exists() and (again / "ledger.jsonl").read_text().count('"rewound"') == 3
 
@@ -217,8 +238,17 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
     """Two rollout workers, two reward workers and two learner ranks (ZeRO-2) against one of each. A rank is killed before
     anything is committed, while the workers wait for its weights: the run begins anew. Commits are kept elsewhere."""
     path, far = tmp_path / "wide", tmp_path / "far"
-    settings = [*SHORT, "rollout.workers=2", "reward.workers=2", "learner.workers=2", "learner.zero_stage=2",
-                "rollout.cpus=0.25", "learner.cpus=0.25", "transport=collective", f"checkpoint.storage=file://{far}"]
+    settings = [
+        *SHORT,
+        "rollout.workers=2",
+        "reward.workers=2",
+        "learner.workers=2",
+        "learner.zero_stage=2",
+        "rollout.cpus=0.25",
+        "learner.cpus=0.25",
+        "transport=collective",
+        f"checkpoint.storage=file://{far}",
+    ]
     train_beside(lambda: wait_until(lambda: process("ray::learner-1 v0")).kill(), load_recipe(SMOKE, settings), path)
     first = 2 * 8 + 8  # groups: behind them the other run dropped some
     issued, theirs = ([e for e in events(p) if e["event"] == "issued"] for p in (path, run))
@@ -226,8 +256,10 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
     one, two = (json.loads((p / "summary.json").read_text())["stages"][0]["scores"] for p in (run, path))
     assert one[0][0] == two[0][0]
     assert all((a - b).abs().max() < 0.02 for a, b in zip(weights(path).values(), weights(run).values(), strict=True))
-    assert re.search(r"learner ranks died during \w+ \(learner rank 1 on [\d.]+: its process is gone\); all 2 start anew; \d+ steps",
-                     capsys.readouterr().out)
+    assert re.search(
+        r"learner ranks died during \w+ \(learner rank 1 on [\d.]+: its process is gone\); all 2 start anew; \d+ steps",
+        capsys.readouterr().out,
+    )
     assert set(reached(path)) == {1}
     assert len(list((far / "wide" / "checkpoints").iterdir())) == 2 and not (path / "checkpoints").exists()
 
@@ -236,10 +268,21 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers, and goes on with one and the
     store."""
     path = tmp_path / "ahead"
-    ahead = [f"stages.{stage}.training.{key}={value}" for stage in ("closed", "open")
-             for key, value in (("max_staleness", 1), ("correction", "token"))]
-    settings = [*SHORT, *ahead, "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6", "learner.workers=2",
-                "learner.zero_stage=2", "learner.cpus=0.25", "transport=collective"]
+    ahead = [
+        f"stages.{stage}.training.{key}={value}"
+        for stage in ("closed", "open")
+        for key, value in (("max_staleness", 1), ("correction", "token"))
+    ]
+    settings = [
+        *SHORT,
+        *ahead,
+        "stages.closed.gate.max_steps=6",
+        "stages.closed.gate.every=6",
+        "learner.workers=2",
+        "learner.zero_stage=2",
+        "learner.cpus=0.25",
+        "transport=collective",
+    ]
     asked = {}
 
     def ask_it():
@@ -258,7 +301,9 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     assert asked["status"]["stage"] == "closed" and asked["status"]["ledger"]["trained"] >= 8
     assert told_status(path)["status"] == "stopped" and not (path / "model").exists()
     assert go_on(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
-    rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"]
+    rows = [
+        r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"
+    ]
     assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6, 1, 2]
     assert [r["staleness_max"] for r in rows[:3]] == [0, 1, 1] and max(r["staleness_max"] for r in rows[:6]) == 1
     assert reached(path)[:3] == [1, 1, 1] and reached(path)[-1] is None
@@ -275,7 +320,8 @@ def test_gradients_that_are_never_finite_end_the_run(ray_session, tmp_path):
     summary = json.loads((path / "summary.json").read_text())
     assert summary["status"] == "failed" and re.match(
         r"step 4: the gradient was not finite, .* the 16 samples at fault are in \S+step-0000004.parquet; so it was in the 2 steps before",
-        summary["why"])
+        summary["why"],
+    )
     rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step"]
     assert [r["skipped"] for r in rows] == [0, 1, 1, 1]
     (sample, *_) = pq.read_table(path / "non_finite" / "step-0000002.parquet").to_pylist()
@@ -297,10 +343,16 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
     (tmp_path / "house.py").write_text(COLLAPSE)
     (tmp_path / "collapsed").touch()
     path, lr = tmp_path / "collapse", 1e-2
-    settings = [*SHORT, "reward.rules={gates: [], format: 0, outcome: 1.0e-300, process: 0, reason: 0, own: {e: {rule: "
-                "'house:pays_the_same_for_everything', weight: 1}}}", f"stages.closed.training.lr={lr}",
-                "stages.closed.training.kl=0.001", "stages.closed.gate.max_steps=6", "stages.closed.gate.every=6",
-                "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, {measure: kl, above: 0.2, steps: 1, then: roll_back}]"]
+    settings = [
+        *SHORT,
+        "reward.rules={gates: [], format: 0, outcome: 1.0e-300, process: 0, reason: 0, own: {e: {rule: "
+        "'house:pays_the_same_for_everything', weight: 1}}}",
+        f"stages.closed.training.lr={lr}",
+        "stages.closed.training.kl=0.001",
+        "stages.closed.gate.max_steps=6",
+        "stages.closed.gate.every=6",
+        "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, {measure: kl, above: 0.2, steps: 1, then: roll_back}]",
+    ]
     asked = {}
 
     def mend():
@@ -312,7 +364,11 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
 
     train_beside(mend, load_recipe(SMOKE, settings), path)
     assert (asked["paused"]["stage"], asked["paused"]["stage_step"]) == ("closed", 2)
-    rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["stage"] == "closed"]
+    rows = [
+        r
+        for r in pq.read_table(path / "metrics.parquet").to_pylist()
+        if r["event"] == "step" and r["stage"] == "closed"
+    ]
     assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6], "a step that was undone still counts"
     assert 0 < rows[0]["lr"] <= 0.1 * lr and all(r["kl"] <= 0.2 for r in rows)
     ledger = (path / "ledger.jsonl").read_text()

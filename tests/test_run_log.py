@@ -12,7 +12,15 @@ from cluster.display import KeptDisplay, LineDisplay
 from cluster.errors import UserError
 from cluster.run_log import follow_log, log_words, read_log
 
-STEP = {"stage": "sft", "kind": "sft", "stage_step": 3, "max_steps": 40, "loss": 0.5, "tokens_per_s": 900.0, "seconds_left": 9.0}
+STEP = {
+    "stage": "sft",
+    "kind": "sft",
+    "stage_step": 3,
+    "max_steps": 40,
+    "loss": 0.5,
+    "tokens_per_s": 900.0,
+    "seconds_left": 9.0,
+}
 
 
 @pytest.fixture
@@ -38,22 +46,30 @@ def test_what_is_shown_is_kept_as_it_happens(run, capsys):
     display.keep("say", "failed: no GPU")
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]  # nothing was closed yet
     assert [(line["event"], line["text"]) for line in lines] == [
-        ("say", "preparing"), ("step", "sft    3/40  loss 0.500  900 tok/s"),
-        ("evaluation", "sft 3 val: closed accuracy 0.500 [0.400, 0.600]"), ("say", "failed: no GPU")]
-    assert all(list(line) == ["time", "run", "step", "event", "text"] and line["run"] == run.name and line["step"] == 12
-               for line in lines)
+        ("say", "preparing"),
+        ("step", "sft    3/40  loss 0.500  900 tok/s"),
+        ("evaluation", "sft 3 val: closed accuracy 0.500 [0.400, 0.600]"),
+        ("say", "failed: no GPU"),
+    ]
+    assert all(
+        list(line) == ["time", "run", "step", "event", "text"] and line["run"] == run.name and line["step"] == 12
+        for line in lines
+    )
     assert all(before <= datetime.fromisoformat(line["time"]).replace(microsecond=999_999) for line in lines)
     assert lines[0]["time"].endswith("+00:00")
     shown = capsys.readouterr().out
     assert "preparing" in shown and "loss 0.500" in shown and "no GPU" not in shown
 
 
-@pytest.mark.parametrize("text, worker", [
-    ("rollout-0 on 10.0.0.7 died: out of memory; another is started", "rollout-0"),
-    ("reward-3-start-9: its node is about to go; what it had goes to others", "reward-3-start-9"),
-    ("rollout workers 2 → 3: a step's responses take 9.0 s", None),
-    ("starting 1 rollout, 1 reward and 1 learner workers", None),
-])
+@pytest.mark.parametrize(
+    "text, worker",
+    [
+        ("rollout-0 on 10.0.0.7 died: out of memory; another is started", "rollout-0"),
+        ("reward-3-start-9: its node is about to go; what it had goes to others", "reward-3-start-9"),
+        ("rollout workers 2 → 3: a step's responses take 9.0 s", None),
+        ("starting 1 rollout, 1 reward and 1 learner workers", None),
+    ],
+)
 def test_a_line_about_a_worker_names_it(run, text, worker):
     sitting(run).say(text)
     [line] = read_log(run)
@@ -95,7 +111,9 @@ def test_words_cannot_steer_the_terminal(run):
 
 
 def test_lines_that_are_none_are_left_out(run):
-    (run / "log.jsonl").write_text('[]\n{"time": 1, "text": "x"}\n{"text": "x"}\n\n{"time": "2026-01-01", "text": 1}\nno\n')
+    (run / "log.jsonl").write_text(
+        '[]\n{"time": 1, "text": "x"}\n{"text": "x"}\n\n{"time": "2026-01-01", "text": 1}\nno\n'
+    )
     assert [line["text"] for line in read_log(run)] == ["1"]
 
 
@@ -155,15 +173,33 @@ def test_a_worker_is_found_by_its_name_and_the_known_ones_are_told(run):
     from cluster.worker_log import pick_worker
 
     def actor(id, name, job="01", kind="RolloutWorker", namespace="x", pid=7):
-        return ActorState(actor_id=id, class_name=kind, state="ALIVE", job_id=job, name=name, node_id="n", pid=pid,
-                          ray_namespace=namespace)
+        return ActorState(
+            actor_id=id,
+            class_name=kind,
+            state="ALIVE",
+            job_id=job,
+            name=name,
+            node_id="n",
+            pid=pid,
+            ray_namespace=namespace,
+        )
 
     other = actor("a9", f"{run.name}/rollout-0", job="02")  # of a run of the same name in another folder
-    own = [actor("a1", str(run), kind="RunActor", namespace="curlvpr"), actor("a2", f"{run.name}/rollout-0"),
-           actor("a3", f"{run.name}/reward-1-start-4"), actor("a4", "", kind="RayTrainWorker", pid=99)]
+    own = [
+        actor("a1", str(run), kind="RunActor", namespace="curlvpr"),
+        actor("a2", f"{run.name}/rollout-0"),
+        actor("a3", f"{run.name}/reward-1-start-4"),
+        actor("a4", "", kind="RayTrainWorker", pid=99),
+    ]
     found = [other, *own]
-    assert [pick_worker(found, run, name) for name in ("rollout-0", "reward-1-start-4", "learner-99")] == ["a2", "a3", "a4"]
-    with pytest.raises(UserError, match="rollout-5: .* has no such worker now; it has learner-99, reward-1-start-4, rollout-0$"):
+    assert [pick_worker(found, run, name) for name in ("rollout-0", "reward-1-start-4", "learner-99")] == [
+        "a2",
+        "a3",
+        "a4",
+    ]
+    with pytest.raises(
+        UserError, match="rollout-5: .* has no such worker now; it has learner-99, reward-1-start-4, rollout-0$"
+    ):
         pick_worker(found, run, "rollout-5")
     with pytest.raises(UserError, match="does not go on now"):
         pick_worker([other], run, "rollout-0")

@@ -29,7 +29,9 @@ def written(root, tasks, name, status, age_s=0, **more):
     """A run of two stages, whose files are `age_s` seconds old."""
     writer = Writer(root / name, tasks)
     start = writer.test("sft", "start", wrong)
-    after = writer.stage("sft", "sft", 3, start, lambda task: task.reference if task.domain == "closed" else wrong(task))
+    after = writer.stage(
+        "sft", "sft", 3, start, lambda task: task.reference if task.domain == "closed" else wrong(task)
+    )
     writer.stage("closed", "grpo", 2, after, None)
     path = writer.close(status, **more)
     for file in path.iterdir():
@@ -50,7 +52,9 @@ def test_a_row_holds_what_the_run_wrote(root, phantom_tasks):
     assert (row.stage, row.stage_step, row.max_steps, row.step, row.seconds) == ("closed", 2, 4, 5, 100.0)
     assert (row.test["stage"], row.test["when"], row.test["version"]) == ("sft", "end", 3)
     end = summary["stages"][0]["evaluation"]["end"]
-    assert row.test["measures"] == {name: [end[name], *end["intervals"][name]] for name in ("closed_accuracy", "open_micro_f1")}
+    assert row.test["measures"] == {
+        name: [end[name], *end["intervals"][name]] for name in ("closed_accuracy", "open_micro_f1")
+    }
     assert row.wrote == pytest.approx(time.time() - 90, abs=20)
     [cells] = runs_table([row]).rows
     assert cells[:6] == ("first", "smoke", "failed", "closed 2/4", "5", "closed accuracy 1.000, open micro-F1 0.000")
@@ -102,10 +106,15 @@ def test_broken_folders_have_a_row_that_says_what_is_wrong(root, phantom_tasks, 
     broken(root, "empty-summary", **{"summary.json": "{}"})
     broken(root, "list-summary", **{"summary.json": "[]"})
     broken(root, "no-seconds", **{"recipe.yaml": recipe, "summary.json": json.dumps({**summary, "seconds": None})})
-    broken(root, "no-stages", **{"recipe.yaml": recipe, "summary.json": json.dumps({**summary, "stages": [{"name": "sft"}]})})
-    broken(root, "no-metrics", **{"recipe.yaml": recipe, "summary.json": json.dumps(summary), "metrics.parquet": "PAR1 no"})
-    for name, text in (("torn", '{"addr'), ("list", "[]"),
-                       ("none", '{"address": "here", "auth_mode": null}')):
+    broken(
+        root,
+        "no-stages",
+        **{"recipe.yaml": recipe, "summary.json": json.dumps({**summary, "stages": [{"name": "sft"}]})},
+    )
+    broken(
+        root, "no-metrics", **{"recipe.yaml": recipe, "summary.json": json.dumps(summary), "metrics.parquet": "PAR1 no"}
+    )
+    for name, text in (("torn", '{"addr'), ("list", "[]"), ("none", '{"address": "here", "auth_mode": null}')):
         broken(root, f"{name}-address", **{"ray_address": text})
     (root / "a-file").write_text("no folder")
     rows = rows_of(root)
@@ -123,16 +132,21 @@ def test_broken_folders_have_a_row_that_says_what_is_wrong(root, phantom_tasks, 
         main()
     assert not exit.value.code
     assert {row["name"]: row["fault"] for row in json.loads(capsys.readouterr().out)} == {
-        name: row.fault for name, row in rows.items()}
+        name: row.fault for name, row in rows.items()
+    }
 
 
 def test_what_ray_prints_beside_a_status_is_no_status(root, phantom_tasks, monkeypatch):
     run = written(root, phantom_tasks, "loud", "running")
     with socket.create_server(("127.0.0.1", 0)) as server:
         write_address(run, "127.0.0.1:%d" % server.getsockname()[1])
-        for printed, status, fault in (('{"status": "paused"}\n(raylet) WARNING: 8 PYTHON worker processes\n', "paused", None),
-                                       ("(raylet) WARNING\n", None, "told no status")):
-            monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, printed, ""))
+        for printed, status, fault in (
+            ('{"status": "paused"}\n(raylet) WARNING: 8 PYTHON worker processes\n', "paused", None),
+            ("(raylet) WARNING\n", None, "told no status"),
+        ):
+            monkeypatch.setattr(
+                subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, printed, "")
+            )
             row = rows_of(root)["loud"]
             assert (row.status, row.fault) == (status, fault)
 
@@ -165,16 +179,25 @@ def test_what_is_no_folder_of_runs_is_refused(root, tmp_path):
 
 def test_runs_that_are_over_are_listed_without_ray(root, phantom_tasks):
     written(root, phantom_tasks, "first", "finished")
-    code = ("import sys; from pathlib import Path; from cluster.runs import list_runs; "
-            f"rows = list_runs(Path({str(root)!r})); print(rows[0].status, 'ray' in sys.modules)")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "finished False\n"
+    code = (
+        "import sys; from pathlib import Path; from cluster.runs import list_runs; "
+        f"rows = list_runs(Path({str(root)!r})); print(rows[0].status, 'ray' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
+        == "finished False\n"
+    )
 
 
 def test_a_run_that_ended_before_its_workers_stood_says_so(root):
     """Interrupted while its tasks are made: the process gets what Ctrl-C sends."""
     smoke = Path(__file__).parent.parent / "recipes" / "smoke.yaml"
-    process = subprocess.Popen([sys.executable, "-m", "cluster.cli", "train", str(smoke), "--name", "early", "--set", f"root={root}"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"RAY_ADDRESS": "local"})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", "train", str(smoke), "--name", "early", "--set", f"root={root}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"RAY_ADDRESS": "local"},
+    )
     while not (root / "early" / "recipe.yaml").is_file():
         assert process.poll() is None
         time.sleep(0.1)

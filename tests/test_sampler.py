@@ -13,8 +13,11 @@ MIXTURE = {"binary": 0.5, "single": 0.3, "open": 0.2}
 
 
 def tasks(**sizes):
-    return [Task(id=f"{family}{n}", domain="open", family=family, question="?", gold=(), images=("x.png",))
-            for family, size in sizes.items() for n in range(size)]
+    return [
+        Task(id=f"{family}{n}", domain="open", family=family, question="?", gold=(), images=("x.png",))
+        for family, size in sizes.items()
+        for n in range(size)
+    ]
 
 
 def sampler(seed=0, binary=7, single=5, open=3):
@@ -25,9 +28,12 @@ def draws(sampler, steps, mixture=MIXTURE, count=8):
     return [[(task.id, number) for task, number in sampler.draw(mixture, count)] for _ in range(steps)]
 
 
-@given(st.integers(0, 99), st.tuples(*[st.integers(1, 9)] * 3),
-       st.tuples(*[st.floats(0, 1)] * 3).filter(lambda w: sum(w) > 0.01), st.lists(st.integers(1, 20), min_size=1,
-                                                                                   max_size=12))
+@given(
+    st.integers(0, 99),
+    st.tuples(*[st.integers(1, 9)] * 3),
+    st.tuples(*[st.floats(0, 1)] * 3).filter(lambda w: sum(w) > 0.01),
+    st.lists(st.integers(1, 20), min_size=1, max_size=12),
+)
 def test_every_task_once_a_pass_and_shares_within_one(seed, sizes, weights, counts):
     ours = sampler(seed, *sizes)
     drawn = {family: [] for family in MIXTURE}
@@ -53,8 +59,9 @@ def test_shares_hold_over_many_steps():
 
 def test_a_family_without_a_share_is_never_drawn():
     ours = sampler()
-    assert {task.family for _ in range(50) for task, _ in ours.draw({"single": 1.0, "open": 0.0, "binary": 0.0},
-                                                                    3)} == {"single"}
+    assert {
+        task.family for _ in range(50) for task, _ in ours.draw({"single": 1.0, "open": 0.0, "binary": 0.0}, 3)
+    } == {"single"}
 
 
 def test_orders_differ_between_passes_and_families_mix_within_a_step():

@@ -28,11 +28,19 @@ CONFIG = RewardConfig()
 MARKS_ALONE = RewardConfig(reason=0)  # for responses whose think blocks state no facts
 RIGHT_ALONE = CONFIG.format + CONFIG.outcome  # a right answer without steps
 BEST = RIGHT_ALONE + CONFIG.process  # with right steps, where nothing is known to hold the think blocks against
-SINGLE = Task(id="s", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",),
-              options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"})
+SINGLE = Task(
+    id="s",
+    domain="closed",
+    family="single_choice",
+    question="?",
+    images=("x.png",),
+    gold=("B",),
+    options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"},
+)
 MULTIPLE = SINGLE.model_copy(update={"family": "multiple_choice", "gold": ("B", "D")})
-OPEN = Task(id="o", domain="open", family="diagnosis", question="?", images=("x.png",),
-            gold=("Edema", "Pleural Thickening"))
+OPEN = Task(
+    id="o", domain="open", family="diagnosis", question="?", images=("x.png",), gold=("Edema", "Pleural Thickening")
+)
 HEALTHY = OPEN.model_copy(update={"gold": ()})
 
 
@@ -52,9 +60,12 @@ def nih_tasks():
         findings = tuple(str(name) for name in rng.permutation(nih.FINDINGS)[: n % 10])
         film = Film(str(n), "x.png", findings, "train", str(n))
         size = min(2 + n % 6, len(nih.FINDINGS) - len(findings) + 1)
-        yield from (writer.binary(film, rng), writer.single_choice(film, rng, size),
-                    writer.multiple_choice(film, rng, size),
-                    writer.diagnosis(film, rng))
+        yield from (
+            writer.binary(film, rng),
+            writer.single_choice(film, rng, size),
+            writer.multiple_choice(film, rng, size),
+            writer.diagnosis(film, rng),
+        )
 
 
 def assert_reference_is_best(task):
@@ -86,9 +97,14 @@ def new_tasks():
     film = Film("f", "x.png", ("Edema",), "train", "p", {"view": "AP"})
     before = Film("e", "w.png", (), "train", "p")
     text = "There is moderate pulmonary edema. No effusion."
-    return (writer.view(film), writer.matching(film, text, "Normal.", rng), writer.progression(before, film, "Edema"),
-            writer.section(film, "findings", text), writer.section(film, "impression", "Clear lungs.", "Cough."),
-            writer.grounding(film, "Edema", ["[100, 100, 400, 500]", "[600, 100, 900, 500]"]))
+    return (
+        writer.view(film),
+        writer.matching(film, text, "Normal.", rng),
+        writer.progression(before, film, "Edema"),
+        writer.section(film, "findings", text),
+        writer.section(film, "impression", "Clear lungs.", "Cough."),
+        writer.grounding(film, "Edema", ["[100, 100, 400, 500]", "[600, 100, 900, 500]"]),
+    )
 
 
 @pytest.mark.parametrize("task", new_tasks(), ids=lambda task: task.family)
@@ -100,23 +116,37 @@ TEXT, GROUNDING = new_tasks()[3], new_tasks()[5]
 
 
 def test_a_text_is_worth_its_findings_and_its_words():
-    right, paraphrase, negated = (judged(TEXT, answer).outcome for answer in (
-        TEXT.gold[0], "Lungs show oedema, moderate; pleural spaces are free of effusion.",
-        "There is no moderate pulmonary edema. No effusion."))
+    right, paraphrase, negated = (
+        judged(TEXT, answer).outcome
+        for answer in (
+            TEXT.gold[0],
+            "Lungs show oedema, moderate; pleural spaces are free of effusion.",
+            "There is no moderate pulmonary edema. No effusion.",
+        )
+    )
     assert right == 1 and paraphrase > 0.5  # other words, the same finding
     assert negated < 0.5  # nearly the same words, another film
-    assert judged(TEXT, "There is edema and a pneumothorax.").outcome < judged(TEXT, "There is edema without more.").outcome
+    assert (
+        judged(TEXT, "There is edema and a pneumothorax.").outcome
+        < judged(TEXT, "There is edema without more.").outcome
+    )
     healthy = TEXT.model_copy(update={"gold": ("The lungs are clear.",)})
     assert judged(healthy, "Clear lungs").outcome >= 0.5 > judged(healthy, "Large mass").outcome
     assert "F1 1.00; ROUGE-L 1.00" in judged(TEXT, TEXT.gold[0]).why[0]
 
 
-@pytest.mark.parametrize("answer, outcome", [
-    ("[100, 100, 400, 500], [600, 100, 900, 500]", 1), ("[600, 100, 900, 500] and [100,100,400,500]", 1),
-    ("[100, 100, 400, 500]", 1 / 2),
-    ("[100, 100, 250, 500], [600, 100, 900, 500]", 3 / 4), ("[0, 0, 1000, 1000]", 0.12 / 2), ("on the left", 0),
-    ("[100, 100, 400, 500], [600, 100, 900, 500], [0, 0, 50, 50]", 2 / 3),
-])
+@pytest.mark.parametrize(
+    "answer, outcome",
+    [
+        ("[100, 100, 400, 500], [600, 100, 900, 500]", 1),
+        ("[600, 100, 900, 500] and [100,100,400,500]", 1),
+        ("[100, 100, 400, 500]", 1 / 2),
+        ("[100, 100, 250, 500], [600, 100, 900, 500]", 3 / 4),
+        ("[0, 0, 1000, 1000]", 0.12 / 2),
+        ("on the left", 0),
+        ("[100, 100, 400, 500], [600, 100, 900, 500], [0, 0, 50, 50]", 2 / 3),
+    ],
+)
 def test_boxes_are_worth_their_overlap(answer, outcome):
     assert judged(GROUNDING, answer).outcome == pytest.approx(outcome)
 
@@ -152,31 +182,44 @@ def test_marking_everything_wrong_earns_no_process(phantom_tasks):
         assert always_right.format == 1 and always_right.process == 0
 
 
-@pytest.mark.parametrize("task, answers, outcome, process", [
-    (SINGLE, ["A ❌", "B ✅", "C ❌", "D ❌", "B"], 1, 1),
-    (SINGLE, ["B ✅", "A ❌", "B"], 1, 1 + 1 / 3 - 1),  # two of three wrong options were not weighed
-    (SINGLE, ["A ❌", "C ❌", "D ❌", "B"], 1, 0),
-    (SINGLE, ["B"], 1, 0),
-    (SINGLE, ["A ✅", "B ❌", "C ❌", "D ❌", "A"], 0, 0),  # 0 + 2/3 − 1
-    (MULTIPLE, ["A ❌", "B ✅", "C ❌", "D ❌", "B"], 0, 1 / 2),
-    (MULTIPLE, ["A ❌", "B ✅", "C ✅", "D ✅", "B, C, D"], 0, 1 / 2),
-    (MULTIPLE, ["A, B, C, D"], 0, 0),
-    (OPEN, ["Edema, Mass, pleural thickening", "Edema ✅", "Mass ❌", "Pleural thickening ✅", "edema, thickened pleura"],
-     1, 1),
-    (OPEN, ["Edema, Mass", "Edema ✅", "Mass ❌", "Edema"], 2 / 3, 1 / 2),  # a finding never announced was missed
-    (OPEN, ["Mass", "Mass ❌", "Edema, Pleural Thickening"], 1, 0),
-    (OPEN, ["Edema and Pleural Thickening"], 1, 0),
-    (OPEN, ["Edema, Mass", "Edema"], 2 / 3, 0),
-    (OPEN, ["Edema, Mass", "Edema ❌", "Mass ❌", "No finding"], 0, 0),
-    (HEALTHY, ["Edema, Mass", "Edema ❌", "Mass ❌", "No finding"], 1, 1),
-    (HEALTHY, ["Edema, Mass", "Edema ❌", "Mass ✅", "Mass"], 0, 1 / 2),
-    (HEALTHY, ["Edema, No finding"], 0, 0),  # contradicts itself
-    (OPEN, ["Edema, Pleural Thickening, No finding"], 0, 0),
-    (SINGLE, ["B ❌", "C ❌", "A ❌", "B"], 1, 0),
-    (SINGLE, ["B ✅", "A ❌", "C ✅", "D ❌", "B"], 1, 2 / 3),
-    (SINGLE, ["B ✅", "A ❌", "C ❌", "D ❌", "C"], 0, 0),  # gold and answer both contradict their steps
-    (MULTIPLE, ["B ✅", "D ✅", "A ❌", "C ❌", "B, D, C"], 0, 1 / 2),
-])
+@pytest.mark.parametrize(
+    "task, answers, outcome, process",
+    [
+        (SINGLE, ["A ❌", "B ✅", "C ❌", "D ❌", "B"], 1, 1),
+        (SINGLE, ["B ✅", "A ❌", "B"], 1, 1 + 1 / 3 - 1),  # two of three wrong options were not weighed
+        (SINGLE, ["A ❌", "C ❌", "D ❌", "B"], 1, 0),
+        (SINGLE, ["B"], 1, 0),
+        (SINGLE, ["A ✅", "B ❌", "C ❌", "D ❌", "A"], 0, 0),  # 0 + 2/3 − 1
+        (MULTIPLE, ["A ❌", "B ✅", "C ❌", "D ❌", "B"], 0, 1 / 2),
+        (MULTIPLE, ["A ❌", "B ✅", "C ✅", "D ✅", "B, C, D"], 0, 1 / 2),
+        (MULTIPLE, ["A, B, C, D"], 0, 0),
+        (
+            OPEN,
+            [
+                "Edema, Mass, pleural thickening",
+                "Edema ✅",
+                "Mass ❌",
+                "Pleural thickening ✅",
+                "edema, thickened pleura",
+            ],
+            1,
+            1,
+        ),
+        (OPEN, ["Edema, Mass", "Edema ✅", "Mass ❌", "Edema"], 2 / 3, 1 / 2),  # a finding never announced was missed
+        (OPEN, ["Mass", "Mass ❌", "Edema, Pleural Thickening"], 1, 0),
+        (OPEN, ["Edema and Pleural Thickening"], 1, 0),
+        (OPEN, ["Edema, Mass", "Edema"], 2 / 3, 0),
+        (OPEN, ["Edema, Mass", "Edema ❌", "Mass ❌", "No finding"], 0, 0),
+        (HEALTHY, ["Edema, Mass", "Edema ❌", "Mass ❌", "No finding"], 1, 1),
+        (HEALTHY, ["Edema, Mass", "Edema ❌", "Mass ✅", "Mass"], 0, 1 / 2),
+        (HEALTHY, ["Edema, No finding"], 0, 0),  # contradicts itself
+        (OPEN, ["Edema, Pleural Thickening, No finding"], 0, 0),
+        (SINGLE, ["B ❌", "C ❌", "A ❌", "B"], 1, 0),
+        (SINGLE, ["B ✅", "A ❌", "C ✅", "D ❌", "B"], 1, 2 / 3),
+        (SINGLE, ["B ✅", "A ❌", "C ❌", "D ❌", "C"], 0, 0),  # gold and answer both contradict their steps
+        (MULTIPLE, ["B ✅", "D ✅", "A ❌", "C ❌", "B, D, C"], 0, 1 / 2),
+    ],
+)
 def test_outcome_and_process(task, answers, outcome, process):
     verdict = judged(task, *answers)
     assert (verdict.format, verdict.outcome, verdict.process) == pytest.approx((1, outcome, process))
@@ -198,13 +241,20 @@ def test_sound_steps_never_lift_a_worse_list_above_a_better_one(hits, more, extr
     assert with_steps.outcome < bare.outcome and with_steps.total < bare.total
 
 
-@pytest.mark.parametrize("bad, mark, why", [
-    ("A ✅", "fault", "contradicts the final answer"), ("A", "fault", "no marks"), ("A ✅❌", "fault", "2 marks"),
-    ("A ❌❌", "fault", "2 marks"), ("E ❌", "fault", "not one of the candidates"),
-    ("❌", "fault", "not one of the candidates"),
-    ("A, C ❌", "fault", "not one of the candidates"), ("B ✅", "fault", "judged before"),
-    ("A ❌", "right", "not in the gold"),
-])
+@pytest.mark.parametrize(
+    "bad, mark, why",
+    [
+        ("A ✅", "fault", "contradicts the final answer"),
+        ("A", "fault", "no marks"),
+        ("A ✅❌", "fault", "2 marks"),
+        ("A ❌❌", "fault", "2 marks"),
+        ("E ❌", "fault", "not one of the candidates"),
+        ("❌", "fault", "not one of the candidates"),
+        ("A, C ❌", "fault", "not one of the candidates"),
+        ("B ✅", "fault", "judged before"),
+        ("A ❌", "right", "not in the gold"),
+    ],
+)
 def test_a_step_is_paid_for_one_mark_on_one_new_option_in_agreement_with_the_answer(bad, mark, why):
     verdict = score(SINGLE, pairs("B ✅", bad, "B"), MARKS_ALONE)
     step = verdict.steps[1]
@@ -213,10 +263,13 @@ def test_a_step_is_paid_for_one_mark_on_one_new_option_in_agreement_with_the_ans
     assert verdict.process == pytest.approx(1 / 3 if mark == "right" else 0)
 
 
-@pytest.mark.parametrize("task, head, sure, doubtful", [
-    (OPEN, ["Edema, Mass, Nodule"], f"Mass {WRONG}", [f"Edema {WRONG}", f"Nodule {WRONG}"]),
-    (SINGLE, [], f"A {WRONG}", [f"B {WRONG}", f"C {WRONG}", f"D {RIGHT}"]),
-])
+@pytest.mark.parametrize(
+    "task, head, sure, doubtful",
+    [
+        (OPEN, ["Edema, Mass, Nodule"], f"Mass {WRONG}", [f"Edema {WRONG}", f"Nodule {WRONG}"]),
+        (SINGLE, [], f"A {WRONG}", [f"B {WRONG}", f"C {WRONG}", f"D {RIGHT}"]),
+    ],
+)
 def test_to_pass_over_the_doubtful_ones_does_not_pay(task, head, sure, doubtful):
     final = "No finding" if task.domain == "open" else "D"
     dared, shy = (score(task, pairs(*head, sure, *more, final), MARKS_ALONE) for more in (doubtful, ()))
@@ -226,17 +279,28 @@ def test_to_pass_over_the_doubtful_ones_does_not_pay(task, head, sure, doubtful)
 def test_a_step_without_a_thought_is_not_paid_and_breaks_the_format():
     response = pairs("B ✅") + pairs("A ❌", think=" ") + pairs("B")
     verdict = score(SINGLE, response, CONFIG)
-    assert verdict.steps[1].judgement == "fault" and "nothing was thought" in verdict.steps[1].why and verdict.format == 0
+    assert (
+        verdict.steps[1].judgement == "fault" and "nothing was thought" in verdict.steps[1].why and verdict.format == 0
+    )
 
 
-@pytest.mark.parametrize("answers, score_of_list, process", [
-    (["Edema, Mass, Edema", "Edema ✅", "Mass ❌", "Edema"], 0, 0),
-    (["Edema, pulmonary oedema", "Edema ✅", "Edema"], 0, 0),
-    ([", ".join(phantom.FINDINGS[:CONFIG.max_candidates]), "Edema"], None, 0),
-    ([", ".join(nih.FINDINGS), *(f"{name} {RIGHT if name in OPEN.gold else WRONG}" for name in nih.FINDINGS),
-      ", ".join(OPEN.gold)],
-     0, 0),
-])
+@pytest.mark.parametrize(
+    "answers, score_of_list, process",
+    [
+        (["Edema, Mass, Edema", "Edema ✅", "Mass ❌", "Edema"], 0, 0),
+        (["Edema, pulmonary oedema", "Edema ✅", "Edema"], 0, 0),
+        ([", ".join(phantom.FINDINGS[: CONFIG.max_candidates]), "Edema"], None, 0),
+        (
+            [
+                ", ".join(nih.FINDINGS),
+                *(f"{name} {RIGHT if name in OPEN.gold else WRONG}" for name in nih.FINDINGS),
+                ", ".join(OPEN.gold),
+            ],
+            0,
+            0,
+        ),
+    ],
+)
 def test_a_list_with_doubles_or_without_an_end_earns_nothing(answers, score_of_list, process):
     verdict = judged(OPEN, *answers)
     assert verdict.process == process and (score_of_list is None or verdict.steps[0].score == score_of_list)
@@ -295,9 +359,11 @@ def test_chance_is_what_blind_answers_get(size):
 
 
 answer_of_step = st.tuples(
-    st.sampled_from([*SINGLE.options, "E", "", "Edema", "Mass", "Pleural Thickening", "Nodule", "A, B",
-                     "Edema, Mass, Nodule"]),
-    st.sampled_from([RIGHT, WRONG, RIGHT, WRONG, "", RIGHT + WRONG])).map(" ".join)
+    st.sampled_from(
+        [*SINGLE.options, "E", "", "Edema", "Mass", "Pleural Thickening", "Nodule", "A, B", "Edema, Mass, Nodule"]
+    ),
+    st.sampled_from([RIGHT, WRONG, RIGHT, WRONG, "", RIGHT + WRONG]),
+).map(" ".join)
 letters = st.lists(st.sampled_from([*SINGLE.options]), min_size=1, max_size=4)
 names = st.lists(st.sampled_from(["Edema", "Mass", "pleural thickening", NO_FINDING]), min_size=1, max_size=4)
 noise = st.text(max_size=8) | st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "<Think>", " "])
@@ -333,9 +399,12 @@ def test_f1(found, gold):
     assert f1(found, gold) == pytest.approx(slow_f1(found, gold)) == f1(gold, found)
 
 
-@given(closed | opened, st.lists(noise | (answer_of_step | (letters | names).map(", ".join)).map(pairs),
-                                 max_size=8).map("".join)
-       | st.text(), st.booleans())
+@given(
+    closed | opened,
+    st.lists(noise | (answer_of_step | (letters | names).map(", ".join)).map(pairs), max_size=8).map("".join)
+    | st.text(),
+    st.booleans(),
+)
 @settings(max_examples=200)
 def test_any_text_has_a_verdict_with_spans_numbers_and_reasons(task, response, truncated):
     verdict = score(task, response, CONFIG, truncated)
@@ -344,8 +413,10 @@ def test_any_text_has_a_verdict_with_spans_numbers_and_reasons(task, response, t
     if task.domain == "open" and len(wanted) < 3:
         wanted = wanted[-1:]  # too few for a list, a candidate and a summary
     assert [(step.start, step.end) for step in verdict.steps] == wanted
-    assert all(response[s.start : s.end].startswith("<think>") and response[s.start : s.end].endswith("</answer>")
-               for s in verdict.steps)
+    assert all(
+        response[s.start : s.end].startswith("<think>") and response[s.start : s.end].endswith("</answer>")
+        for s in verdict.steps
+    )
     parts = (verdict.format, verdict.outcome, verdict.process, *(step.score for step in verdict.steps))
     assert all(0 <= part <= 1 for part in parts)
     assert (verdict.format == 1) == (not verdict.faults) == (not found.faults and not truncated)
@@ -356,20 +427,33 @@ def test_any_text_has_a_verdict_with_spans_numbers_and_reasons(task, response, t
     assert score(task, response, CONFIG, truncated) == verdict
 
 
-@pytest.mark.parametrize("values", [{"process": 0.9}, {"outcome": 0.2}, {"outcome": 0}, {"format": -1},
-                                    {"max_candidates": 0},
-                                    {"weight": 1}])
+@pytest.mark.parametrize(
+    "values", [{"process": 0.9}, {"outcome": 0.2}, {"outcome": 0}, {"format": -1}, {"max_candidates": 0}, {"weight": 1}]
+)
 def test_weights_that_open_a_hole_are_refused(values):
     with pytest.raises(ValidationError):
         RewardConfig(**values)
 
 
-@pytest.mark.parametrize("response", [
-    "<think>" * 100_000, "</answer>" * 100_000, "<think>a" + "</think> " * 100_000, pairs("A ❌") * 10_000 + pairs("B"),
-    pairs("B", think="no mass, edema, " * 60_000), pairs("A, " * 300_000), pairs("Edema, " * 150_000), pairs("✅" * 300_000),
-    pairs("B" + " " * 1_000_000 + "x"), pairs("yes " * 250_000), pairs("[1, 2, 3, 4] " * 80_000), "<" * 1_000_000,
-    pairs("Edema, Mass", "Edema ✅", "Mass ❌", "Edema", think="no edema, mass, " * 20_000),
-], ids=lambda response: response[:30])
+@pytest.mark.parametrize(
+    "response",
+    [
+        "<think>" * 100_000,
+        "</answer>" * 100_000,
+        "<think>a" + "</think> " * 100_000,
+        pairs("A ❌") * 10_000 + pairs("B"),
+        pairs("B", think="no mass, edema, " * 60_000),
+        pairs("A, " * 300_000),
+        pairs("Edema, " * 150_000),
+        pairs("✅" * 300_000),
+        pairs("B" + " " * 1_000_000 + "x"),
+        pairs("yes " * 250_000),
+        pairs("[1, 2, 3, 4] " * 80_000),
+        "<" * 1_000_000,
+        pairs("Edema, Mass", "Edema ✅", "Mass ❌", "Edema", think="no edema, mass, " * 20_000),
+    ],
+    ids=lambda response: response[:30],
+)
 def test_a_megabyte_of_anything_has_a_verdict(response):
     """A pattern that is not linear would not come back."""
     for task in (SINGLE, OPEN, TEXT, GROUNDING):
@@ -396,6 +480,15 @@ print(repr(score(closed, trace(less), RewardConfig()).total))
 print(repr(score(names, "<think>So.</think><answer>Edema, Mass, Nodule, Hernia, Effusion</answer>",
                  RewardConfig(finding_weights=weights)).total))
 """
-    said = {subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": str(seed)}, check=True,
-                           capture_output=True, text=True, cwd=Path(__file__).parent.parent).stdout for seed in range(6)}
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+        ).stdout
+        for seed in range(6)
+    }
     assert len(said) == 1

@@ -31,9 +31,13 @@ from cluster.service.tokens import find_token, new_token, read_tokens
 from rewards.config import RewardConfig
 from rewards.score import score
 
-CLOSED = {"domain": "closed", "options": {"A": "Effusion", "B": "Mass"}, "gold": ["A"],
-          "response": "<think>The angle is blunt.</think><answer>A) ✅</answer><think>No mass.</think><answer>B) ❌</answer>"
-                      "<think>So A.</think><answer>A</answer>"}
+CLOSED = {
+    "domain": "closed",
+    "options": {"A": "Effusion", "B": "Mass"},
+    "gold": ["A"],
+    "response": "<think>The angle is blunt.</think><answer>A) ✅</answer><think>No mass.</think><answer>B) ❌</answer>"
+    "<think>So A.</think><answer>A</answer>",
+}
 
 
 class Caller:
@@ -43,13 +47,17 @@ class Caller:
     def __call__(self, method, path, body=None, role="operate", token=None, headers={}):
         """(status, parsed answer)"""
         given = token if token is not None else self.tokens.get(role)
-        headers = headers | {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {given}"} if given else {})
+        headers = (
+            headers | {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {given}"} if given else {})
+        )
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 text = answer.read().decode()
-                return answer.status, json.loads(text) if answer.headers.get_content_type() == "application/json" else text
+                return answer.status, json.loads(
+                    text
+                ) if answer.headers.get_content_type() == "application/json" else text
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
 
@@ -80,7 +88,9 @@ def service(run, tmp_path_factory):
 
 
 def test_verdicts_are_those_of_the_rules(service):
-    status, answer = service("POST", "/v1/rewards/score", {"responses": [CLOSED, CLOSED | {"response": "A"}]}, role="read")
+    status, answer = service(
+        "POST", "/v1/rewards/score", {"responses": [CLOSED, CLOSED | {"response": "A"}]}, role="read"
+    )
     assert status == 200
     from cluster.reward_file import read_row
 
@@ -88,16 +98,23 @@ def test_verdicts_are_those_of_the_rules(service):
         row = read_row("here", CLOSED | {"response": response}, RewardConfig())
         right = score(row.task, response, RewardConfig())
         assert told["total"] == pytest.approx(right.total) and told["why"] == list(right.why)
-        assert [(s["start"], s["end"], s["judgement"]) for s in told["steps"]] == [(s.start, s.end, s.judgement) for s in right.steps]
+        assert [(s["start"], s["end"], s["judgement"]) for s in told["steps"]] == [
+            (s.start, s.end, s.judgement) for s in right.steps
+        ]
     status, answer = service("POST", "/v1/rewards/explain", CLOSED)
     assert status == 200 and sum(p["points"] for p in answer["points"]) == pytest.approx(answer["verdict"]["total"])
 
 
-@pytest.mark.parametrize("body, words", [
-    ({"responses": [CLOSED | {"gold": ["Z"]}]}, "responses.0: gold 'Z' is none of the options"),
-    ({"responses": [CLOSED, CLOSED | {"options": None}]}, 'responses.1: a closed row needs "options"'),
-    ({"responses": []}, "at least 1 item"), ({"responses": [CLOSED], "presett": "paper"}, "Extra inputs"),
-    ({"responses": [CLOSED | {"domain": "both"}]}, "'closed' or 'open'")])
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        ({"responses": [CLOSED | {"gold": ["Z"]}]}, "responses.0: gold 'Z' is none of the options"),
+        ({"responses": [CLOSED, CLOSED | {"options": None}]}, 'responses.1: a closed row needs "options"'),
+        ({"responses": []}, "at least 1 item"),
+        ({"responses": [CLOSED], "presett": "paper"}, "Extra inputs"),
+        ({"responses": [CLOSED | {"domain": "both"}]}, "'closed' or 'open'"),
+    ],
+)
 def test_what_cannot_be_scored_is_told(service, body, words):
     status, answer = service("POST", "/v1/rewards/score", body)
     assert status == 422 and words in str(answer)
@@ -110,7 +127,9 @@ def test_runs_are_told_as_their_folders_tell_them(service, run):
     status, told = service("GET", f"/v1/runs/{run.name}")
     assert (told["status"], told["steps"], told["ledger"]) == ("finished", summary["steps"], summary["ledger"])
     status, answer = service("GET", f"/v1/runs/{run.name}/metrics?after=12")
-    assert {row["stage"] for row in answer["rows"]} == {"closed", "open"} and min(row["step"] for row in answer["rows"]) == 13
+    assert {row["stage"] for row in answer["rows"]} == {"closed", "open"} and min(
+        row["step"] for row in answer["rows"]
+    ) == 13
     status, page = service("GET", f"/v1/runs/{run.name}/report")
     assert status == 200 and "Reward and its parts" in page
     status, stream = service("GET", f"/v1/runs/{run.name}/events")
@@ -132,10 +151,16 @@ def test_a_run_that_does_not_go_on_or_is_not_there_is_told(service, run):
     assert service("POST", f"/v1/runs/{run.name}/burn")[0] == 422
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"rollot": {}}, "did you mean 'rollout'"), ({"data": {"tasks": "/etc"}}, "data.tasks: /etc is outside"),
-    ({"data": {"tasks": "../../etc"}}, "is outside"), ({"model": {"path": "/elsewhere/model"}}, "model.path: /elsewhere/model is outside"),
-    ({"checkpoint": {"storage": "s3://other/place"}}, "checkpoint.storage: s3://other/place is outside")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"rollot": {}}, "did you mean 'rollout'"),
+        ({"data": {"tasks": "/etc"}}, "data.tasks: /etc is outside"),
+        ({"data": {"tasks": "../../etc"}}, "is outside"),
+        ({"model": {"path": "/elsewhere/model"}}, "model.path: /elsewhere/model is outside"),
+        ({"checkpoint": {"storage": "s3://other/place"}}, "checkpoint.storage: s3://other/place is outside"),
+    ],
+)
 def test_a_recipe_is_checked_and_kept_to_its_places(service, change, words):
     status, answer = service("POST", "/v1/runs", {"recipe": RECIPE | change})
     assert status == 422 and words in answer["detail"]
@@ -183,8 +208,15 @@ def data_uri(path):
 def chat_of(task):
     """A test task as a chat."""
     options = "".join(f"\n{letter}) {text}" for letter, text in task.options.items())
-    return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_uri(task.images[0])}},
-                                         {"type": "text", "text": task.question + options}]}]
+    return [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": data_uri(task.images[0])}},
+                {"type": "text", "text": task.question + options},
+            ],
+        }
+    ]
 
 
 def test_a_chat_is_answered_as_the_run_answered_the_same_task(service, run, openai_client):
@@ -198,15 +230,26 @@ def test_a_chat_is_answered_as_the_run_answered_the_same_task(service, run, open
         return text.replace("\ufffd", "")
 
     async def ask():
-        whole = await asyncio.gather(*(openai_client.chat.completions.create(
-            model="served", messages=chat_of(tasks[id]), temperature=0) for id in answers))
+        whole = await asyncio.gather(
+            *(
+                openai_client.chat.completions.create(model="served", messages=chat_of(tasks[id]), temperature=0)
+                for id in answers
+            )
+        )
         stream = await openai_client.chat.completions.create(
-            model="served", messages=chat_of(tasks[next(iter(answers))]), temperature=0, stream=True, stream_options={"include_usage": True})
+            model="served",
+            messages=chat_of(tasks[next(iter(answers))]),
+            temperature=0,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
         return (await openai_client.models.list()).data, whole, [piece async for piece in stream]
 
     models, whole, pieces = asyncio.run(ask())
     assert [model.id for model in models] == ["served"]
-    assert {answer.system_fingerprint for answer in whole} == {f"served/{sorted(os.listdir(served / 'checkpoints'))[-1]}"}
+    assert {answer.system_fingerprint for answer in whole} == {
+        f"served/{sorted(os.listdir(served / 'checkpoints'))[-1]}"
+    }
     texts = [answer["response"] for answer in answers.values()]
     assert [plain(answer.choices[0].message.content) for answer in whole] == [plain(text) for text in texts]
     text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
@@ -220,13 +263,17 @@ def test_new_weights_are_taken_up_while_two_hundred_chat(service, run, openai_cl
     checkpoints = Checkpoints(Storage(str(served / "checkpoints")), 2)
     newest = checkpoints.committed()[-1]
     state = Checkpoints.load_policy(newest)
-    weights = {name: value + 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0))
-               for name, value in load_file(served / "checkpoints" / newest.name / POLICY).items()}
+    weights = {
+        name: value + 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0))
+        for name, value in load_file(served / "checkpoints" / newest.name / POLICY).items()
+    }
     record = RunRecord(run)
     task = next(iter(record.tasks(record.answers(0)).values()))
 
     async def chat(number):
-        return await openai_client.chat.completions.create(model="served", messages=chat_of(task), seed=number, max_tokens=32)
+        return await openai_client.chat.completions.create(
+            model="served", messages=chat_of(task), seed=number, max_tokens=32
+        )
 
     async def ask():
         chats = [asyncio.create_task(chat(number)) for number in range(200)]
@@ -247,13 +294,38 @@ def test_new_weights_are_taken_up_while_two_hundred_chat(service, run, openai_cl
     assert last.system_fingerprint != f"served/{newest.name}"
 
 
-@pytest.mark.parametrize("change, status, words", [
-    ({"model": "other"}, 404, "this service has 'served'"), ({"tools": []}, 422, "Extra inputs"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/a.png"}}]}]}, 422,
-     "messages.0.content.0: an image comes as data:"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]}, 422,
-     "messages.0.content.0: not an image"),
-    ({"messages": [{"role": "user", "content": "why " * 2000}]}, 400, "maximum context length")])
+@pytest.mark.parametrize(
+    "change, status, words",
+    [
+        ({"model": "other"}, 404, "this service has 'served'"),
+        ({"tools": []}, 422, "Extra inputs"),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/a.png"}}],
+                    }
+                ]
+            },
+            422,
+            "messages.0.content.0: an image comes as data:",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}],
+                    }
+                ]
+            },
+            422,
+            "messages.0.content.0: not an image",
+        ),
+        ({"messages": [{"role": "user", "content": "why " * 2000}]}, 400, "maximum context length"),
+    ],
+)
 def test_a_chat_that_cannot_be_answered_is_told(service, change, status, words):
     body = {"model": "served", "messages": [{"role": "user", "content": "Is there a mass?"}]} | change
     told, answer = service("POST", "/v1/chat/completions", body, role="read")
@@ -271,8 +343,12 @@ def test_a_client_of_openais_says_what_is_wrong(service, openai_client):
 def routes():
     for path, methods in build(Path("runs"), []).openapi()["paths"].items():
         for method, operation in methods.items():
-            yield pytest.param(method.upper(), path.replace("{name}", "first").replace("{what}", "pause"), operation,
-                               id=f"{method.upper()} {path}")
+            yield pytest.param(
+                method.upper(),
+                path.replace("{name}", "first").replace("{what}", "pause"),
+                operation,
+                id=f"{method.upper()} {path}",
+            )
 
 
 @pytest.mark.parametrize("method, path, operation", routes())
@@ -296,8 +372,16 @@ def browser():
         pytest.skip("Chromium and its driver are not installed (Debian: apt-get install chromium chromium-driver)")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-                     "--disable-component-update", "--no-first-run", "--window-size=1200,1600"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-sync",
+        "--disable-component-update",
+        "--no-first-run",
+        "--window-size=1200,1600",
+    ):
         options.add_argument(argument)
     browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
     browser.implicitly_wait(30)
@@ -328,24 +412,40 @@ def test_the_page_shows_a_run_and_asks_of_it(service, run, browser):
     assert stages == ["sft 12 steps, by maximum", "closed 2 steps, by maximum", "open 2 steps, by maximum"]
     newest = browser.find_elements(By.CSS_SELECTOR, "#panel article.example")
     rows = [json.loads(line) for line in (run / "trajectories.jsonl").read_text().splitlines()]
-    assert [article.find_element(By.TAG_NAME, "code").text for article in newest] == [row["task"] for row in rows[:-5:-1]]
-    assert all(image.get_property("naturalWidth") > 0 for article in newest for image in article.find_elements(By.TAG_NAME, "img"))
+    assert [article.find_element(By.TAG_NAME, "code").text for article in newest] == [
+        row["task"] for row in rows[:-5:-1]
+    ]
+    assert all(
+        image.get_property("naturalWidth") > 0
+        for article in newest
+        for image in article.find_elements(By.TAG_NAME, "img")
+    )
     assert not browser.find_element(By.ID, "login").is_displayed() and not said()
     buttons = browser.find_elements(By.CSS_SELECTOR, "#controls button")
-    assert [button.text for button in buttons if button.is_enabled()] == ["Report"]  # a finished run can be asked for nothing else
+    assert [button.text for button in buttons if button.is_enabled()] == [
+        "Report"
+    ]  # a finished run can be asked for nothing else
     buttons[-1].click()
     wait.until(lambda _: len(browser.window_handles) == 2)
     browser.switch_to.window(browser.window_handles[1])
     wait.until(lambda _: browser.title == f"{run.name} – run report")
     browser.switch_to.window(browser.window_handles[0])
     browser.find_element(By.ID, "away").click()
-    assert browser.find_element(By.ID, "login").is_displayed() and not browser.find_elements(By.CSS_SELECTOR, "#runs li")
-    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "40" not in entry["message"]]
+    assert browser.find_element(By.ID, "login").is_displayed() and not browser.find_elements(
+        By.CSS_SELECTOR, "#runs li"
+    )
+    assert not [
+        entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "40" not in entry["message"]
+    ]
 
 
 def test_a_request_that_is_too_large_is_refused_unread(service):
-    request = urllib.request.Request(service.url + "/v1/rewards/score", data=b"", method="POST", headers={
-        "Authorization": f"Bearer {service.tokens['read']}", "Content-Length": str(LARGEST_REQUEST + 1)})
+    request = urllib.request.Request(
+        service.url + "/v1/rewards/score",
+        data=b"",
+        method="POST",
+        headers={"Authorization": f"Bearer {service.tokens['read']}", "Content-Length": str(LARGEST_REQUEST + 1)},
+    )
     with pytest.raises(urllib.error.HTTPError, match="413"):
         urllib.request.urlopen(request, timeout=30)
 
@@ -356,7 +456,11 @@ def test_the_file_of_tokens_holds_no_token(tmp_path):
     path.write_text(yaml.safe_dump([kept.model_dump()]))
     assert text not in path.read_text()
     assert find_token(read_tokens(path), text).name == "ada" and find_token(read_tokens(path), text + "x") is None
-    for wrong, words in (("- {name: a, role: admin, sha256: x}", "0.role"), ("nothing", "list"), ("a: [", "broken YAML")):
+    for wrong, words in (
+        ("- {name: a, role: admin, sha256: x}", "0.role"),
+        ("nothing", "list"),
+        ("a: [", "broken YAML"),
+    ):
         path.write_text(wrong)
         with pytest.raises(UserError, match=words):
             read_tokens(path)
@@ -370,8 +474,12 @@ def test_no_request_makes_a_server_error(service, run, method, path, operation):
     if (method, path) == ("POST", "/v1/runs"):
         pytest.skip("a recipe that is right would start a run")
     api = schemathesis.openapi.from_url(f"{service.url}/openapi.json", wait_for_schema=10)
-    [described] = [found.ok() for found in api.get_all_operations() if (
-        found.ok().method.upper(), found.ok().path.replace("{name}", "first").replace("{what}", "pause")) == (method, path)]
+    [described] = [
+        found.ok()
+        for found in api.get_all_operations()
+        if (found.ok().method.upper(), found.ok().path.replace("{name}", "first").replace("{what}", "pause"))
+        == (method, path)
+    ]
 
     @settings(max_examples=15, suppress_health_check=list(HealthCheck))
     @given(case=described.as_strategy())

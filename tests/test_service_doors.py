@@ -42,15 +42,31 @@ def own(rule, **options):
 DEEP = "[" * 900 + "]" * 900
 
 
-@pytest.mark.parametrize("path, body", [
-    ("/v1/rewards/score", DEEP), ("/v1/rewards/score", '{"responses": %s}' % DEEP), ("/v1/rewards/score", '{"responses": [NaN]}'),
-    ("/v1/rewards/score", "[" * 100_000 + "]" * 100_000), ("/v1/rewards/score", '{"\\ud800": 1}'), ("/v1/rewards/score", "{"),
-    ("/v1/rewards/score", '{"responses": [{"domain": "open", "gold": "\\ud800", "response": "", "form": "boxes"}]}'),
-    ("/v1/rewards/score", '{"responses": [{"domain": "open", "gold": "Mass", "response": "\\ud800"}]}'),
-    ("/v1/runs", '{"recipe": {"x": %s}}' % DEEP), ("/v1/runs", json.dumps({"recipe": own("rewards.own:stage_order", stages=0)})
-                                                  .replace('"stages": 0', f'"stages": {DEEP}')),
-    ("/v1/runs", json.dumps({"recipe": RECIPE | {"name": "a" * 300}})),
-    ("/v1/runs", json.dumps({"recipe": RECIPE | {"checkpoint": {"storage": "/\0"}}}))])
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/v1/rewards/score", DEEP),
+        ("/v1/rewards/score", '{"responses": %s}' % DEEP),
+        ("/v1/rewards/score", '{"responses": [NaN]}'),
+        ("/v1/rewards/score", "[" * 100_000 + "]" * 100_000),
+        ("/v1/rewards/score", '{"\\ud800": 1}'),
+        ("/v1/rewards/score", "{"),
+        (
+            "/v1/rewards/score",
+            '{"responses": [{"domain": "open", "gold": "\\ud800", "response": "", "form": "boxes"}]}',
+        ),
+        ("/v1/rewards/score", '{"responses": [{"domain": "open", "gold": "Mass", "response": "\\ud800"}]}'),
+        ("/v1/runs", '{"recipe": {"x": %s}}' % DEEP),
+        (
+            "/v1/runs",
+            json.dumps({"recipe": own("rewards.own:stage_order", stages=0)}).replace(
+                '"stages": 0', f'"stages": {DEEP}'
+            ),
+        ),
+        ("/v1/runs", json.dumps({"recipe": RECIPE | {"name": "a" * 300}})),
+        ("/v1/runs", json.dumps({"recipe": RECIPE | {"checkpoint": {"storage": "/\0"}}})),
+    ],
+)
 def test_a_strange_body_is_refused_in_words_and_not_repeated(client, path, body):
     answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422) and len(answer.content) < 2000 and answer.json()["detail"]
@@ -72,18 +88,30 @@ def test_rules_that_are_allowed_can_be_named():
         confine(parse_recipe(own(rule), "recipe"), ["/shared", "rules:my_rules"])
 
 
-@pytest.mark.parametrize("storage, fits", [
-    ("s3://bucket/a", True), ("s3://bucket/a/b", True), ("s3://bucket/a/b?endpoint_override=elsewhere", False),
-    ("s3://bucket/a/%2e%2e/b", False), ("s3://bucket/a#/b", False), ("file:///shared/runs", False),
-    ("s3://own/a?region=here", True), ("s3://own/a", False), ("s3://own/a?region=there", False),
-    ("rules:my_rules/a", False)])
+@pytest.mark.parametrize(
+    "storage, fits",
+    [
+        ("s3://bucket/a", True),
+        ("s3://bucket/a/b", True),
+        ("s3://bucket/a/b?endpoint_override=elsewhere", False),
+        ("s3://bucket/a/%2e%2e/b", False),
+        ("s3://bucket/a#/b", False),
+        ("file:///shared/runs", False),
+        ("s3://own/a?region=here", True),
+        ("s3://own/a", False),
+        ("s3://own/a?region=there", False),
+        ("rules:my_rules/a", False),
+    ],
+)
 def test_a_bucket_is_reached_as_the_service_was_told(storage, fits):
     recipe = parse_recipe(RECIPE | {"checkpoint": {"storage": storage}}, "recipe")
     allowed = ["/shared", "s3://bucket/a", "s3://own?region=here", "rules:my_rules"]
     if fits:
         confine(recipe, allowed)
     else:
-        with pytest.raises(UserError, match="checkpoint.storage: .* is outside of what .* may use: /shared, s3://bucket/a, s3"):
+        with pytest.raises(
+            UserError, match="checkpoint.storage: .* is outside of what .* may use: /shared, s3://bucket/a, s3"
+        ):
             confine(recipe, allowed)
 
 
@@ -103,13 +131,26 @@ def test_a_film_outside_is_not_shown(places):
     shared, outside = places
     film = film_below([str(shared)])
     assert film(str(shared / "film.png"))[0].startswith("data:image/jpeg")
-    for path in (outside / "film.png", shared / "link.png", shared / "folder" / "film.png", shared / ".." / "outside" / "film.png"):
+    for path in (
+        outside / "film.png",
+        shared / "link.png",
+        shared / "folder" / "film.png",
+        shared / ".." / "outside" / "film.png",
+    ):
         uri, why = film(str(path))
         assert uri is None and "outside of what this service may show" in why
 
 
-@pytest.mark.parametrize("image, fits", [("film.png", True), ("../outside/film.png", False), ("folder/film.png", False),
-                                         ("{outside}/film.png", False), ("{shared}/film.png", True)])
+@pytest.mark.parametrize(
+    "image, fits",
+    [
+        ("film.png", True),
+        ("../outside/film.png", False),
+        ("folder/film.png", False),
+        ("{outside}/film.png", False),
+        ("{shared}/film.png", True),
+    ],
+)
 def test_tasks_that_ask_about_a_film_outside_are_refused(places, image, fits):
     shared, outside = places
     names = [["film.png"], [], [image.format(shared=shared, outside=outside)]]
@@ -136,11 +177,15 @@ def test_a_run_is_started_on_the_cluster_that_the_service_is_in(client, tmp_path
     import ray
 
     submitted = []
-    monkeypatch.setattr("cluster.service.starter.submit_command", lambda *args, **more: (None, submitted.append(more) or "job"))
+    monkeypatch.setattr(
+        "cluster.service.starter.submit_command", lambda *args, **more: (None, submitted.append(more) or "job")
+    )
     answer = client.post("/v1/runs", json={"recipe": RECIPE | {"root": "/elsewhere"}})
     assert answer.status_code == 201 and answer.json() == {"run": "quickstart", "job": "job"}
     assert submitted[0]["address"] == ray.get_runtime_context().gcs_address
-    assert json.loads((tmp_path / "runs" / ".submitted" / "quickstart.yaml").read_text())["root"] == str(tmp_path / "runs")
+    assert json.loads((tmp_path / "runs" / ".submitted" / "quickstart.yaml").read_text())["root"] == str(
+        tmp_path / "runs"
+    )
 
 
 @pytest.mark.parametrize("secret", ["s3://me:hunter2hunter2@bucket/a", "AKIA" + "ABCDEFGHIJKLMNOP"])
@@ -156,7 +201,10 @@ def film(width, height):
 
     made = io.BytesIO()
     Image.new("1", (width, height)).save(made, "PNG")
-    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(made.getvalue()).decode()}}
+    return {
+        "type": "image_url",
+        "image_url": {"url": "data:image/png;base64," + base64.b64encode(made.getvalue()).decode()},
+    }
 
 
 def test_images_are_counted_before_they_are_decoded(monkeypatch):
@@ -176,7 +224,9 @@ def test_the_images_of_a_chat_have_so_many_pixels_together():
         _with_images([{"role": "user", "content": [half, half]}, {"role": "user", "content": [film(1, 1)]}])
 
 
-@pytest.mark.parametrize("change", [{"stop": ["a"] * 5}, {"stop": ""}, {"n": 17}, {"top_logprobs": 21}, {"max_tokens": 0}])
+@pytest.mark.parametrize(
+    "change", [{"stop": ["a"] * 5}, {"stop": ""}, {"n": 17}, {"top_logprobs": 21}, {"max_tokens": 0}]
+)
 def test_a_chat_asks_for_a_bounded_amount_of_work(client, change):
     body = {"model": "served", "messages": [{"role": "user", "content": "?"}]}
     assert client.post("/v1/chat/completions", json=body).status_code == 404  # is well formed
@@ -191,10 +241,20 @@ def test_answers_are_for_no_frame_and_no_cache(client):
 
 
 OWN_FAULTS = {  # beside those of every route
-    "GET /v1/runs": (), "POST /v1/runs": (409, 503), "GET /v1/runs/{name}": (404,), "GET /v1/runs/{name}/metrics": (404,),
-    "GET /v1/runs/{name}/events": (404,), "GET /v1/runs/{name}/report": (404, 409), "GET /v1/runs/{name}/panel": (404,),
-    "POST /v1/runs/{name}/scale": (404, 409, 503), "POST /v1/runs/{name}/{what}": (404, 409, 503), "POST /v1/rewards/score": (),
-    "POST /v1/rewards/explain": (), "GET /v1/models": (), "POST /v1/chat/completions": (400, 404, 503)}
+    "GET /v1/runs": (),
+    "POST /v1/runs": (409, 503),
+    "GET /v1/runs/{name}": (404,),
+    "GET /v1/runs/{name}/metrics": (404,),
+    "GET /v1/runs/{name}/events": (404,),
+    "GET /v1/runs/{name}/report": (404, 409),
+    "GET /v1/runs/{name}/panel": (404,),
+    "POST /v1/runs/{name}/scale": (404, 409, 503),
+    "POST /v1/runs/{name}/{what}": (404, 409, 503),
+    "POST /v1/rewards/score": (),
+    "POST /v1/rewards/explain": (),
+    "GET /v1/models": (),
+    "POST /v1/chat/completions": (400, 404, 503),
+}
 
 
 def operations():
@@ -208,6 +268,7 @@ def operations():
 @pytest.mark.parametrize("description, operation, own_faults", operations())
 def test_every_route_tells_what_goes_in_and_out_and_what_is_refused(description, operation, own_faults):
     """Each with an example, which is what the description says."""
+
     def check(content):
         schema = {**content["schema"], "components": description["components"]}
         whole = schema
@@ -277,8 +338,11 @@ def limited(root, **quotas):
     return ask
 
 
-SIZED = RECIPE | {"rollout": {"workers": 2, "cpus": 1.5, "min": 1, "max": 4}, "reward": {"workers": 2, "cpus": 0.5},
-                  "learner": {"workers": 2, "cpus": 2}}  # at its largest: 6 + 1 + 4
+SIZED = RECIPE | {
+    "rollout": {"workers": 2, "cpus": 1.5, "min": 1, "max": 4},
+    "reward": {"workers": 2, "cpus": 0.5},
+    "learner": {"workers": 2, "cpus": 2},
+}  # at its largest: 6 + 1 + 4
 
 
 def test_the_runs_of_a_token_hold_no_more_than_its_quota(tmp_path, jobs):
@@ -286,7 +350,10 @@ def test_the_runs_of_a_token_hold_no_more_than_its_quota(tmp_path, jobs):
     assert ask("ada", "", {"recipe": SIZED, "name": "one"})[0] == ask("ada", "", {"recipe": SIZED})[0] == 201
     assert [(job.run, job.token) for job in jobs] == [("quickstart", "ada"), ("one", "ada")]
     refused = 409, "the quota of ada: cpus: at most 25 at once; this run takes 11, one holds 11, quickstart holds 11"
-    assert ask("ada", "", {"recipe": SIZED, "name": "three"}) == refused and not (tmp_path / ".submitted" / "three.yaml").exists()
+    assert (
+        ask("ada", "", {"recipe": SIZED, "name": "three"}) == refused
+        and not (tmp_path / ".submitted" / "three.yaml").exists()
+    )
     assert ask("bob", "", {"recipe": SIZED, "name": "four"})[0] == 201
     assert ask("ada", "", {"recipe": SIZED, "name": "three"}) == refused  # what bob's hold is not ada's
     jobs[2] = replace(jobs[2], going=False)
@@ -298,8 +365,13 @@ def test_a_run_does_not_grow_beyond_the_quota_of_who_started_it(tmp_path, jobs):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "recipe.yaml").write_text(json.dumps(SIZED))
     jobs.append(Job("one", "ada", 0, True, ""))
-    assert ask("bob", "/one/scale", {"reward": 4}) == (409, "the quota of ada: cpus: at most 11.5 at once; this run takes 12")
-    assert "does not go on now" in ask("bob", "/one/scale", {"reward": 3})[1]  # within: then the run is asked, which nobody holds
+    assert ask("bob", "/one/scale", {"reward": 4}) == (
+        409,
+        "the quota of ada: cpus: at most 11.5 at once; this run takes 12",
+    )
+    assert (
+        "does not go on now" in ask("bob", "/one/scale", {"reward": 3})[1]
+    )  # within: then the run is asked, which nobody holds
     assert ask("bob", "/one/resume", {}) == (409, "the last job of run one has not ended yet; ask again in a moment")
     jobs.clear()
     assert ask("bob", "/one/resume", {}) == (409, "the quota of bob: cpus: at most 0 at once; this run takes 11")
@@ -319,6 +391,7 @@ def test_gpus_and_runs_have_quotas_too(tmp_path, jobs):
 
 def test_a_run_is_told_from_its_start_on(client, tmp_path, jobs):
     """Also before its job has made a folder, where that failed, and when it is resumed."""
+
     def stands():
         told = client.get("/v1/runs").json()
         assert told == [client.get("/v1/runs/one").json()]

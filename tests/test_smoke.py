@@ -19,7 +19,9 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit:
         main()
     told = capsys.readouterr()
-    assert exit.value.code == 2 and not told.out and len(told.err.strip().splitlines()) == 1 and "sees no GPU" in told.err
+    assert (
+        exit.value.code == 2 and not told.out and len(told.err.strip().splitlines()) == 1 and "sees no GPU" in told.err
+    )
 
 
 def test_attention_and_packing_pass_in_single_and_half_precision(place):
@@ -29,10 +31,14 @@ def test_attention_and_packing_pass_in_single_and_half_precision(place):
 
 def test_attention_beyond_the_borders_fails(place, monkeypatch, capsys):
     whole = attention.scaled_dot_product_attention
-    monkeypatch.setattr(attention, "scaled_dot_product_attention", lambda *parts, is_causal=False, **more: whole(*parts, **more))
+    monkeypatch.setattr(
+        attention, "scaled_dot_product_attention", lambda *parts, is_causal=False, **more: whole(*parts, **more)
+    )
     assert not try_all(ON_CPU[:2], place, 0)
     told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("[")]  # what libraries say
-    assert [line.split(":")[0] for line in told] == [f"failed    {check.name}" for check in ON_CPU[:2]] + ["0 ok, 2 failed"]
+    assert [line.split(":")[0] for line in told] == [f"failed    {check.name}" for check in ON_CPU[:2]] + [
+        "0 ok, 2 failed"
+    ]
 
 
 def test_what_needs_more_gpus_is_left_out_and_what_breaks_is_told(place, capsys):

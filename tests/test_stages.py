@@ -17,41 +17,62 @@ def stage(name="closed", kind="grpo", tasks=None, **changes):
     return StageConfig(name=name, kind=kind, tasks=tasks or {"binary": 1.0}, gate=gate(**gates), **changes)
 
 
-@pytest.mark.parametrize("changes, step, scores, reason", [
-    ({}, 50, [0.1, 0.9], None),
-    ({}, 99, [1.0], None),
-    ({}, 100, [0.1], "maximum"),
-    ({}, 101, [], "maximum"),
-    ({"threshold": 0.8}, 10, [0.79], None),
-    ({"threshold": 0.8}, 10, [0.8], "threshold"),
-    ({"threshold": 0.8}, 20, [0.9, 0.7], None),  # the newest counts
-    ({"threshold": 0.8}, 100, [0.9], "threshold"),
-    ({"threshold": 0.8}, 0, [], None),
-    ({"threshold": 0.8, "min_steps": 30}, 29, [0.9], None),
-    ({"threshold": 0.8, "min_steps": 30}, 30, [0.9], "threshold"),
-    ({"plateau": Plateau(evaluations=2, min_gain=0.1)}, 30, [0.5, 0.5], None),  # nothing to gain over yet
-    ({"plateau": Plateau(evaluations=2, min_gain=0.1)}, 30, [0.5, 0.55, 0.59], "plateau"),
-    ({"plateau": Plateau(evaluations=2, min_gain=0.1)}, 30, [0.5, 0.61, 0.5], None),
-    ({"plateau": Plateau(evaluations=2, min_gain=0.1)}, 30, [0.5, 0.7, 0.3, 0.6, 0.75], "plateau"),  # the best before
-    ({"plateau": Plateau(evaluations=2, min_gain=0.0)}, 30, [0.5, 0.5, 0.5], None),  # no gain was asked for
-    ({"plateau": Plateau(evaluations=2, min_gain=0.0)}, 30, [0.5, 0.4, 0.4], "plateau"),
-    ({"plateau": Plateau(evaluations=1, min_gain=0.1), "min_steps": 40}, 30, [0.5, 0.5], None),
-    ({"plateau": Plateau(evaluations=1, min_gain=0.1), "threshold": 0.5}, 30, [0.5, 0.5], "threshold"),
-    ({"min_steps": 100}, 100, [0.1], "maximum"),
-])
+@pytest.mark.parametrize(
+    "changes, step, scores, reason",
+    [
+        ({}, 50, [0.1, 0.9], None),
+        ({}, 99, [1.0], None),
+        ({}, 100, [0.1], "maximum"),
+        ({}, 101, [], "maximum"),
+        ({"threshold": 0.8}, 10, [0.79], None),
+        ({"threshold": 0.8}, 10, [0.8], "threshold"),
+        ({"threshold": 0.8}, 20, [0.9, 0.7], None),  # the newest counts
+        ({"threshold": 0.8}, 100, [0.9], "threshold"),
+        ({"threshold": 0.8}, 0, [], None),
+        ({"threshold": 0.8, "min_steps": 30}, 29, [0.9], None),
+        ({"threshold": 0.8, "min_steps": 30}, 30, [0.9], "threshold"),
+        ({"plateau": Plateau(evaluations=2, min_gain=0.1)}, 30, [0.5, 0.5], None),  # nothing to gain over yet
+        ({"plateau": Plateau(evaluations=2, min_gain=0.1)}, 30, [0.5, 0.55, 0.59], "plateau"),
+        ({"plateau": Plateau(evaluations=2, min_gain=0.1)}, 30, [0.5, 0.61, 0.5], None),
+        (
+            {"plateau": Plateau(evaluations=2, min_gain=0.1)},
+            30,
+            [0.5, 0.7, 0.3, 0.6, 0.75],
+            "plateau",
+        ),  # the best before
+        ({"plateau": Plateau(evaluations=2, min_gain=0.0)}, 30, [0.5, 0.5, 0.5], None),  # no gain was asked for
+        ({"plateau": Plateau(evaluations=2, min_gain=0.0)}, 30, [0.5, 0.4, 0.4], "plateau"),
+        ({"plateau": Plateau(evaluations=1, min_gain=0.1), "min_steps": 40}, 30, [0.5, 0.5], None),
+        ({"plateau": Plateau(evaluations=1, min_gain=0.1), "threshold": 0.5}, 30, [0.5, 0.5], "threshold"),
+        ({"min_steps": 100}, 100, [0.1], "maximum"),
+    ],
+)
 def test_why_a_stage_ends(changes, step, scores, reason):
     assert gate(**changes).reason(step, scores) == reason
 
 
-@pytest.mark.parametrize("make", [
-    lambda: gate(min_steps=101), lambda: gate(threshold=0), lambda: gate(threshold=1.1), lambda: gate(every=0),
-    lambda: gate(max_steps=0), lambda: gate(measure="loss"), lambda: stage(name="a b"),
-    lambda: stage(tasks={"a": -1.0, "b": 2.0}),
-    lambda: stage(tasks={"a": 0.0}), lambda: stage(rehearsal=0.2), lambda: stage(rehearse={"a": 1.0}),
-    lambda: stage(rehearsal=1.0, rehearse={"a": 1.0}), lambda: stage(rehearsal=0.2, rehearse={"a": 0.0}),
-    lambda: stage(rehearsal=0.2, rehearse={"a": -1.0, "b": 2.0}), lambda: stage(kind="ppo"), lambda: stage(extra=1),
-    lambda: StageConfig(name="x", kind="sft", tasks={}, gate=gate()),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gate(min_steps=101),
+        lambda: gate(threshold=0),
+        lambda: gate(threshold=1.1),
+        lambda: gate(every=0),
+        lambda: gate(max_steps=0),
+        lambda: gate(measure="loss"),
+        lambda: stage(name="a b"),
+        lambda: stage(tasks={"a": -1.0, "b": 2.0}),
+        lambda: stage(tasks={"a": 0.0}),
+        lambda: stage(rehearsal=0.2),
+        lambda: stage(rehearse={"a": 1.0}),
+        lambda: stage(rehearsal=1.0, rehearse={"a": 1.0}),
+        lambda: stage(rehearsal=0.2, rehearse={"a": 0.0}),
+        lambda: stage(rehearsal=0.2, rehearse={"a": -1.0, "b": 2.0}),
+        lambda: stage(kind="ppo"),
+        lambda: stage(extra=1),
+        lambda: StageConfig(name="x", kind="sft", tasks={}, gate=gate()),
+    ],
+)
 def test_stages_that_cannot_be_are_refused(make):
     with pytest.raises(ValidationError):
         make()
@@ -87,22 +108,34 @@ def walk(curriculum, score, steps=10**6):
 
 
 def test_a_curriculum_walks_its_stages_and_records_why():
-    curriculum = Curriculum([stage("sft", "sft", max_steps=25), stage("closed", every=5, threshold=0.5, max_steps=90),
-                             stage("open", plateau=Plateau(evaluations=1, min_gain=0.1), max_steps=90)])
+    curriculum = Curriculum(
+        [
+            stage("sft", "sft", max_steps=25),
+            stage("closed", every=5, threshold=0.5, max_steps=90),
+            stage("open", plateau=Plateau(evaluations=1, min_gain=0.1), max_steps=90),
+        ]
+    )
     assert curriculum.stage.name == "sft" and not curriculum.finished
     assert walk(curriculum, lambda step: 0.3 if step < 40 else 0.6) == 25 + 20 + 20
     assert [(r.name, r.steps, r.reason) for r in curriculum.records] == [
-        ("sft", 25, "maximum"), ("closed", 20, "threshold"), ("open", 20, "plateau")]
+        ("sft", 25, "maximum"),
+        ("closed", 20, "threshold"),
+        ("open", 20, "plateau"),
+    ]
     assert curriculum.records[0].scores == [(10, 0.3), (20, 0.3), (25, 0.3)]
     assert curriculum.records[1].scores == [(5, 0.3), (10, 0.3), (15, 0.3), (20, 0.6)]
 
 
 gates = st.builds(
-    lambda every, low, more, threshold, plateau: dict(every=every, min_steps=low, max_steps=low + more,
-                                                      threshold=threshold,
-                                                      plateau=plateau),
-    st.integers(1, 12), st.integers(0, 20), st.integers(1, 20), st.none() | st.floats(0.1, 1),
-    st.none() | st.builds(Plateau, evaluations=st.integers(1, 4), min_gain=st.floats(0, 0.5)))
+    lambda every, low, more, threshold, plateau: dict(
+        every=every, min_steps=low, max_steps=low + more, threshold=threshold, plateau=plateau
+    ),
+    st.integers(1, 12),
+    st.integers(0, 20),
+    st.integers(1, 20),
+    st.none() | st.floats(0.1, 1),
+    st.none() | st.builds(Plateau, evaluations=st.integers(1, 4), min_gain=st.floats(0, 0.5)),
+)
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(lambda values: lambda step: values[step % len(values)])
 stages = st.lists(gates, min_size=1, max_size=4).map(lambda all: [stage(f"s{n}", **gate) for n, gate in enumerate(all)])
 

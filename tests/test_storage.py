@@ -20,7 +20,10 @@ def test_what_a_workspace_held_is_there_afterwards_and_nothing_else(storage):
         (folder / "latest").write_bytes(b"")
         digests = storage.take_in(folder)
     assert not folder.exists()
-    assert digests == {"latest": hashlib.sha256(b"").hexdigest(), "learner/rank 0.pt": hashlib.sha256(b"zero" * 1000).hexdigest()}
+    assert digests == {
+        "latest": hashlib.sha256(b"").hexdigest(),
+        "learner/rank 0.pt": hashlib.sha256(b"zero" * 1000).hexdigest(),
+    }
     assert all(storage.has(name) and storage.digest(name) == digest for name, digest in digests.items())
     assert storage.size() == 4000 and storage.children() == ["learner"]
     with storage.here() as folder:
@@ -42,7 +45,11 @@ def test_a_cleared_folder_is_empty_and_a_removed_one_is_gone(storage):
 
 
 def test_a_child_of_a_bucket_keeps_how_it_is_reached():
-    child = Storage("s3://me:secret@bucket/runs?endpoint_override=127.0.0.1:9&scheme=http&region=here").child("a").child("b")
+    child = (
+        Storage("s3://me:secret@bucket/runs?endpoint_override=127.0.0.1:9&scheme=http&region=here")
+        .child("a")
+        .child("b")
+    )
     assert (child.path, child.name, child.local) == ("bucket/runs/a/b", "b", False)
     assert child.uri == "s3://me:secret@bucket/runs/a/b?endpoint_override=127.0.0.1:9&scheme=http&region=here"
     assert "secret" not in str(child)

@@ -9,8 +9,16 @@ from curriculum.task import Task
 from curriculum.taskset import TaskSetError, read_tasks, write_tasks
 from curriculum.view_baseline import view_baseline
 
-ROW = dict(id="t0", domain="closed", family="single_choice", question="Which?", options={"A": "Mass", "B": "Edema"},
-           gold=["B"], images=["x.png"], split="train")
+ROW = dict(
+    id="t0",
+    domain="closed",
+    family="single_choice",
+    question="Which?",
+    options={"A": "Mass", "B": "Edema"},
+    gold=["B"],
+    images=["x.png"],
+    split="train",
+)
 
 
 def save(folder: Path, *rows: dict) -> Path:
@@ -45,14 +53,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"gold": ["C"]}, ["row 1 (0-based)", "'t0'", "['C'] is not among the options ['A', 'B']"]),
-    ({"id": "t"}, ["row 1 (0-based)", "'t'", "row 0 has the same id"]),
-    ({"split": "dev"}, ["row 1", "split", "'train', 'val' or 'test'", "'dev'"]),
-    ({"question": None}, ["row 1", "question", "valid string", "None"]),
-    ({"split": None}, ["row 1", "split", "'train', 'val' or 'test'"]),
-    ({"domain": "open"}, ["row 1", "no options"]),
-])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"gold": ["C"]}, ["row 1 (0-based)", "'t0'", "['C'] is not among the options ['A', 'B']"]),
+        ({"id": "t"}, ["row 1 (0-based)", "'t'", "row 0 has the same id"]),
+        ({"split": "dev"}, ["row 1", "split", "'train', 'val' or 'test'", "'dev'"]),
+        ({"question": None}, ["row 1", "question", "valid string", "None"]),
+        ({"split": None}, ["row 1", "split", "'train', 'val' or 'test'"]),
+        ({"domain": "open"}, ["row 1", "no options"]),
+    ],
+)
 def test_a_bad_row_is_named_in_one_line(tmp_path, changes, words):
     save(tmp_path, ROW | {"id": "t"}, ROW | changes)
     with pytest.raises(TaskSetError) as caught:
@@ -61,12 +72,15 @@ def test_a_bad_row_is_named_in_one_line(tmp_path, changes, words):
     assert all(word in str(caught.value) for word in [str(tmp_path / "tasks.parquet"), *words])
 
 
-@pytest.mark.parametrize("row, words", [
-    ({k: v for k, v in ROW.items() if k != "gold"}, "'gold' is missing"),
-    (ROW | {"splits": "val"}, "'splits' is unknown"),
-    (ROW | {"id": 7}, "row 0 .*task 7: id: .*valid string, found 7"),
-    (ROW | {"options": "A, B"}, "options: .*valid dictionary, found 'A, B'"),
-])
+@pytest.mark.parametrize(
+    "row, words",
+    [
+        ({k: v for k, v in ROW.items() if k != "gold"}, "'gold' is missing"),
+        (ROW | {"splits": "val"}, "'splits' is unknown"),
+        (ROW | {"id": 7}, "row 0 .*task 7: id: .*valid string, found 7"),
+        (ROW | {"options": "A, B"}, "options: .*valid dictionary, found 'A, B'"),
+    ],
+)
 def test_bad_columns(tmp_path, row, words):
     save(tmp_path, row)
     with pytest.raises(TaskSetError, match=words):
@@ -93,15 +107,33 @@ def test_view_baseline_answers_from_view_and_question():
     def film(id, view, mass, seen):
         common = dict(images=("x.png",), view=view)
         options = {"A": "Mass", "B": "Edema", "C": "Hernia"}
-        return [Task(id=f"{id}b", domain="closed", family="binary", question="Is there Mass?", options={"A": "Yes", "B": "No"},
-                     gold=("A" if mass else "B",), **common),
-                Task(id=f"{id}m", domain="closed", family="multiple_choice", question="Which?", options=options,
-                     gold=tuple(letter for letter, name in options.items() if name in seen) or ("C",), **common),
-                Task(id=f"{id}d", domain="open", family="diagnosis", question="All?", gold=tuple(seen), **common)]
+        return [
+            Task(
+                id=f"{id}b",
+                domain="closed",
+                family="binary",
+                question="Is there Mass?",
+                options={"A": "Yes", "B": "No"},
+                gold=("A" if mass else "B",),
+                **common,
+            ),
+            Task(
+                id=f"{id}m",
+                domain="closed",
+                family="multiple_choice",
+                question="Which?",
+                options=options,
+                gold=tuple(letter for letter, name in options.items() if name in seen) or ("C",),
+                **common,
+            ),
+            Task(id=f"{id}d", domain="open", family="diagnosis", question="All?", gold=tuple(seen), **common),
+        ]
 
     train = [task for n in range(4) for task in film(f"ap{n}", "AP", n > 0, ["Mass", "Edema"] if n > 0 else [])]
     train += [task for n in range(4) for task in film(f"pa{n}", "PA", n == 0, ["Edema"] if n == 0 else [])]
-    answers = view_baseline(train, film("x", "AP", False, []) + film("y", "PA", True, ["Mass"]) + film("z", "", True, ["Mass"]))
+    answers = view_baseline(
+        train, film("x", "AP", False, []) + film("y", "PA", True, ["Mass"]) + film("z", "", True, ["Mass"])
+    )
     assert [answers[key] for key in ("xb", "xm", "xd")] == [("A",), ("A", "B"), ("Edema", "Mass")]
     assert [answers[key] for key in ("yb", "ym", "yd")] == [("B",), ("C",), ("No finding",)]
     assert answers["zd"] == ("No finding",) and len(answers["zb"]) == 1  # a view that train never had

@@ -21,7 +21,10 @@ def test_events_have_rows_and_real_times(tmp_path):
     names = {e["tid"]: e["args"]["name"] for e in read(tmp_path) if e["name"] == "thread_name"}
     spans = [e for e in read(tmp_path) if e["ph"] == "X"]
     assert [(names[e["tid"]], e["name"], e["dur"]) for e in spans] == [
-        ("run", "learn", 2_500_000), ("rollout-0", "8 groups", 1_000_000), ("run", "publish", 250_000)]
+        ("run", "learn", 2_500_000),
+        ("rollout-0", "8 groups", 1_000_000),
+        ("run", "publish", 250_000),
+    ]
     assert spans[0]["args"] == {"step": 3} and abs(spans[0]["ts"] / 1e6 - before) < 1
     assert spans[0]["ts"] - spans[1]["ts"] > 900_000
 

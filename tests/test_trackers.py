@@ -70,8 +70,12 @@ def test_wandb_holds_every_number_and_knows_the_run_again(offline):
     for _ in range(100):  # wandb's own process writes the end of a file after it has answered
         files = sorted(run.glob("wandb/offline-run-*/*.wandb"))  # by the second they were begun
         found = [record for path in files for record in records(path)]
-        rewards = [json.loads(item.value_json) for r in found for item in r.history.item
-                   if "/".join(item.nested_key) == "closed/step/reward"]
+        rewards = [
+            json.loads(item.value_json)
+            for r in found
+            for item in r.history.item
+            if "/".join(item.nested_key) == "closed/step/reward"
+        ]
         if len(rewards) == 4:
             break
         time.sleep(0.2)

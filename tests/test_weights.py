@@ -29,9 +29,23 @@ def test_buckets_hold_every_tensor_once_in_order_and_keep_to_the_limit(sizes, mo
 
 def test_a_bucket_is_a_safetensors_file():
     """To safetensors' own readers, of bytes and of files in memory; what is mapped stays when the next file comes."""
-    buckets = [{"a": torch.tensor([True, False, True]), "b": torch.randn(3, 5), "c": torch.tensor(7.0), "d": torch.randn(3).bfloat16()},
-               {"e": torch.arange(100_000), "f": torch.randn(4, 6).T, "g": torch.randn(2, 2).half(), "h": torch.zeros(0),
-                "i": torch.arange(3, dtype=torch.uint8), "j": torch.randn(1).double(), "k": torch.arange(3, dtype=torch.int32)}]
+    buckets = [
+        {
+            "a": torch.tensor([True, False, True]),
+            "b": torch.randn(3, 5),
+            "c": torch.tensor(7.0),
+            "d": torch.randn(3).bfloat16(),
+        },
+        {
+            "e": torch.arange(100_000),
+            "f": torch.randn(4, 6).T,
+            "g": torch.randn(2, 2).half(),
+            "h": torch.zeros(0),
+            "i": torch.arange(3, dtype=torch.uint8),
+            "j": torch.randn(1).double(),
+            "k": torch.arange(3, dtype=torch.int32),
+        },
+    ]
     seen = [load_file(path) for path in files_of(map(bucket_of, buckets))]
     for tensors, mapped in zip(buckets, seen, strict=True):
         for found in (mapped, load(b"".join(bucket_of(tensors)))):
@@ -57,7 +71,9 @@ def ask(reference):
 
 def fetched(store, version):
     references, probe = ask(store.fetch.remote(version))
-    return {name: value for bucket in ray.get(references, timeout=30) for name, value in load(b"".join(bucket)).items()}, probe
+    return {
+        name: value for bucket in ray.get(references, timeout=30) for name, value in load(b"".join(bucket)).items()
+    }, probe
 
 
 def test_a_version_outlives_its_learner_and_only_two_are_kept(store):
@@ -67,7 +83,9 @@ def test_a_version_outlives_its_learner_and_only_two_are_kept(store):
     ray.kill(learner)
     for number, version in ((1, SECOND), (2, THIRD)):
         weights, probe = fetched(store, version)
-        assert torch.equal(weights["a"], LARGE + number) and torch.equal(weights["b"], LARGE - number) and probe == number
+        assert (
+            torch.equal(weights["a"], LARGE + number) and torch.equal(weights["b"], LARGE - number) and probe == number
+        )
     with pytest.raises(RemoteFailure, match="version 0.1 is not kept; kept are 0.2, 1.2"):
         ask(store.fetch.remote(FIRST))
 
@@ -77,7 +95,9 @@ def test_a_version_is_not_seen_before_it_is_whole(store):
     learner = start_sender(store)
     ask(learner.publish.remote(FIRST, [{"a": LARGE}], "probe"))
     ask(learner.send.remote(SECOND, 0, {"a": LARGE + 1}))
-    with pytest.raises(RemoteFailure, match="bucket 2 of weights version 0.2 is not the next: 1 of version 0.2 have come"):
+    with pytest.raises(
+        RemoteFailure, match="bucket 2 of weights version 0.2 is not the next: 1 of version 0.2 have come"
+    ):
         ask(store.publish.remote(SECOND, 2, "probe"))
     psutil.Process(ask(learner.__ray_call__.remote(lambda _: os.getpid()))).kill()
     with pytest.raises(RemoteFailure, match="version 0.2 is not kept; kept are 0.1"):
@@ -92,7 +112,9 @@ def test_a_version_is_not_seen_before_it_is_whole(store):
 
 def test_who_does_not_hand_its_bucket_over_is_named(store):
     deaf = start_sender(store, threads=1)  # its only thread waits for the store
-    with pytest.raises(RemoteFailure, match="learner rank 0 did not hand over bucket 0 of weights version 0.1 within 0.5 s"):
+    with pytest.raises(
+        RemoteFailure, match="learner rank 0 did not hand over bucket 0 of weights version 0.1 within 0.5 s"
+    ):
         ask(deaf.send.remote(FIRST, 0, {"a": LARGE}, 0.5))
     ray.kill(deaf)
 
@@ -101,7 +123,10 @@ def test_workers_meet_the_learner_at_the_store(store):
     """Who waits is invited, and told where to; who comes to a version that is there is told that it is."""
     offer = Offer("group", "127.0.0.1", 1, 1, ["learner rank 0", "a"], 5.0, [])
     waits = {who: store.attend.remote(who, SECOND, 1, group) for who, group in (("a", ""), ("b", "group"))}
-    assert ask(store.invite.remote(SECOND, ["b", "a"], 5.0)) == {"b": Waiting(SECOND, 1, "group"), "a": Waiting(SECOND, 1, "")}
+    assert ask(store.invite.remote(SECOND, ["b", "a"], 5.0)) == {
+        "b": Waiting(SECOND, 1, "group"),
+        "a": Waiting(SECOND, 1, ""),
+    }
     assert ask(store.invite.remote(SECOND, ["b", "c"], 0.2)) == {"b": Waiting(SECOND, 1, "group")}
     ask(store.offer.remote(SECOND, {"a": offer}))
     assert ask(waits["a"]) == offer

@@ -62,8 +62,19 @@ def open_pool(ray_session, tmp_path):
         def start(rank, name):
             return made.options(name=name, num_cpus=0.01).remote(pause_s, tmp_path)
 
-        pools.append(WorkPool(f"test-{os.urandom(4).hex()}", "doubler", size, start, Limits(start_s=60),
-                              Restarts(limit, window_s, backoff_s), 5, tries, update))
+        pools.append(
+            WorkPool(
+                f"test-{os.urandom(4).hex()}",
+                "doubler",
+                size,
+                start,
+                Limits(start_s=60),
+                Restarts(limit, window_s, backoff_s),
+                5,
+                tries,
+                update,
+            )
+        )
         return pools[-1]
 
     yield open_
@@ -143,8 +154,16 @@ def test_an_idle_worker_that_gives_no_sign_of_life_is_replaced(ray_session, tmp_
             pass
 
     made = ray.remote(Alive)
-    pool = WorkPool(f"test-{os.urandom(4).hex()}", "doubler", 1, lambda rank, name: made.options(
-        name=name, num_cpus=0.01).remote(0, tmp_path), Limits(60, 1, 3), Restarts(9, 60, 0), 5, beat_s=0.2)
+    pool = WorkPool(
+        f"test-{os.urandom(4).hex()}",
+        "doubler",
+        1,
+        lambda rank, name: made.options(name=name, num_cpus=0.01).remote(0, tmp_path),
+        Limits(60, 1, 3),
+        Restarts(9, 60, 0),
+        5,
+        beat_s=0.2,
+    )
     try:
         ready(pool, 1)
         (stopped,) = (int(file.name) for file in tmp_path.iterdir())
@@ -152,7 +171,10 @@ def test_an_idle_worker_that_gives_no_sign_of_life_is_replaced(ray_session, tmp_
         until = time.monotonic() + WAIT_S
         while not pool.died and time.monotonic() < until:
             pool.pump(0.2)
-        assert re.fullmatch(r"doubler-0 on [\d.]+ did not answer for 3 s", pool.last_words) and "another is started" in pool.news[0]
+        assert (
+            re.fullmatch(r"doubler-0 on [\d.]+ did not answer for 3 s", pool.last_words)
+            and "another is started" in pool.news[0]
+        )
         ready(pool, 1)
         assert pool.map([20], double, WAIT_S) == [40]
     finally:
@@ -215,7 +237,9 @@ def test_nobody_is_waited_for_where_the_version_may_come_while_the_run_goes_on(o
     ready(pool, 2)
     pool.begin(4)
     assert {worker.health.version for worker in pool.workers.values()} == {3}
-    assert pool.map(list(range(9)), lambda actor, numbers: actor.double_at.remote(4, numbers), WAIT_S) == list(range(0, 18, 2))
+    assert pool.map(list(range(9)), lambda actor, numbers: actor.double_at.remote(4, numbers), WAIT_S) == list(
+        range(0, 18, 2)
+    )
     assert pool.settle() == [0.04, 0.04]
 
 

@@ -27,7 +27,9 @@ def status(run: _Run, as_json: Annotated[bool, typer.Option("--json", help="prin
         return
     for name, value in told.items():
         if name == "workers":
-            value = "; ".join(f"{kind}: {', '.join(f'{n} {state}' for state, n in states.items())}" for kind, states in value.items())
+            value = "; ".join(
+                f"{kind}: {', '.join(f'{n} {state}' for state, n in states.items())}" for kind, states in value.items()
+            )
         elif name == "told_at":
             name, value = "told", f"{time.time() - value:.0f} s ago"
         elif isinstance(value, dict):
@@ -39,7 +41,9 @@ def status(run: _Run, as_json: Annotated[bool, typer.Option("--json", help="prin
 
 def scale(
     run: _Run,
-    rollout: Annotated[Optional[int], typer.Option(min=1, help="how many rollout workers from the next step on")] = None,
+    rollout: Annotated[
+        Optional[int], typer.Option(min=1, help="how many rollout workers from the next step on")
+    ] = None,
     reward: Annotated[Optional[int], typer.Option(min=1, help="how many reward workers from the next step on")] = None,
 ) -> None:
     """Change the number of workers while the run goes on; who is too many finishes its work first."""

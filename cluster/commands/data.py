@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from curriculum.importers.films import ImportSummary
 
 data = typer.Typer(help="Task sets: import your own copy of a data set.", no_args_is_help=True)
-importers = typer.Typer(help="Write a task set from a labelled set of films, or from ready questions.", no_args_is_help=True)
+importers = typer.Typer(
+    help="Write a task set from a labelled set of films, or from ready questions.", no_args_is_help=True
+)
 data.add_typer(importers, name="import")
 
 _Images = Annotated[Path, typer.Option(help="folder with the films, at any depth")]
@@ -139,7 +141,9 @@ def slake(
 def easyr1(
     labels: Annotated[Path, typer.Option(help="a .jsonl, .json or .parquet file, or a folder of them")],
     out: _Out,
-    images: Annotated[Optional[Path], typer.Option(help="folder with the images, where the rows do not hold them")] = None,
+    images: Annotated[
+        Optional[Path], typer.Option(help="folder with the images, where the rows do not hold them")
+    ] = None,
     seed: _Seed = 0,
 ) -> None:
     """EasyR1's or verl's layout, CX-Mind's gold traces among them: ready questions with options, yes or no, or names."""
@@ -161,8 +165,9 @@ def dicom(
     _import(import_dicom, images=images, labels=labels, out=out, seed=seed)
 
 
-def _import(importer: Callable[..., ImportSummary], images: Path | None, out: Path, seed: int,
-            **given: Path | list[Path] | None) -> None:
+def _import(
+    importer: Callable[..., ImportSummary], images: Path | None, out: Path, seed: int, **given: Path | list[Path] | None
+) -> None:
     """Runs an importer, whose parameters are named as the command's options, and prints what it made.
 
     Raises:

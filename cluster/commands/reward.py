@@ -27,7 +27,9 @@ def reward_extract(
 
 
 _Responses = Annotated[Path, typer.Argument(help="JSON lines: domain, options, gold, response; - for standard input")]
-_Preset = Annotated[Optional[Literal["strict", "paper"]], typer.Option(help="our rules (default), or CX-Mind's numbers")]
+_Preset = Annotated[
+    Optional[Literal["strict", "paper"]], typer.Option(help="our rules (default), or CX-Mind's numbers")
+]
 _Rules = Annotated[Optional[Path], typer.Option("--recipe", help="score by the rules of this recipe instead")]
 
 
@@ -60,7 +62,9 @@ def reward_explain(
 @reward.command("check")
 def reward_check(
     rule: Annotated[str, typer.Argument(help="module:function, the module installed or in the working directory")],
-    file: Annotated[Optional[Path], typer.Argument(help="responses as for score; built-in samples where left out")] = None,
+    file: Annotated[
+        Optional[Path], typer.Argument(help="responses as for score; built-in samples where left out")
+    ] = None,
     options: Annotated[str, typer.Option(metavar="JSON", help="options of the rule, by name")] = "{}",
 ) -> None:
     """Try a rule of your own: in [0, 1], the same twice, no exception, and how long a call takes."""

@@ -33,7 +33,9 @@ def runs(
 def logs(
     run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")],
     follow: Annotated[bool, typer.Option("--follow", help="go on with what comes, until the run ends")] = False,
-    worker: Annotated[Optional[str], typer.Option(help="that of this worker, such as rollout-0, while the run goes on")] = None,
+    worker: Annotated[
+        Optional[str], typer.Option(help="that of this worker, such as rollout-0, while the run goes on")
+    ] = None,
 ) -> None:
     """Show what a run told: its lines and steps with their times; or the log of one of its Ray workers."""
     from ..run_log import follow_log, log_words, read_log

@@ -11,13 +11,25 @@ import typer
 def serve(
     tokens: Annotated[Path, typer.Option(help="who may call: a YAML file that `curlvpr token` writes for")],
     root: Annotated[Path, typer.Option(help="the folder of the runs, which every node reaches")] = Path("runs"),
-    allow: Annotated[Optional[list[str]], typer.Option(help="a folder or URI, beside the root, that submitted recipes may name for "
-                                                       "data, model and checkpoints, or rules:MODULE, whose rules they may "
-                                                       "name; may be repeated")] = None,
-    policy: Annotated[Optional[str], typer.Option(help="a run of the root, whose newest commit is followed, or a model folder: it "
-                                                  "answers at /v1/chat/completions")] = None,
+    allow: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="a folder or URI, beside the root, that submitted recipes may name for "
+            "data, model and checkpoints, or rules:MODULE, whose rules they may "
+            "name; may be repeated"
+        ),
+    ] = None,
+    policy: Annotated[
+        Optional[str],
+        typer.Option(
+            help="a run of the root, whose newest commit is followed, or a model folder: it "
+            "answers at /v1/chat/completions"
+        ),
+    ] = None,
     policy_replicas: Annotated[int, typer.Option(min=1, help="at most so many engines, as chats come")] = 1,
-    driver_cpus: Annotated[float, typer.Option(min=0, help="for the loop of each run that is started; with 0 it runs on the head")] = 0,
+    driver_cpus: Annotated[
+        float, typer.Option(min=0, help="for the loop of each run that is started; with 0 it runs on the head")
+    ] = 0,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets others than this machine in")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
 ) -> None:
@@ -27,13 +39,25 @@ def serve(
     quiet_libraries()
     from ..service.serving import ServiceArguments, serve_forever
 
-    serve_forever(ServiceArguments(root=root, tokens=tokens, allow=tuple(allow or ()), policy=policy, policy_replicas=policy_replicas,
-                                   driver_cpus=driver_cpus), host, port)
+    serve_forever(
+        ServiceArguments(
+            root=root,
+            tokens=tokens,
+            allow=tuple(allow or ()),
+            policy=policy,
+            policy_replicas=policy_replicas,
+            driver_cpus=driver_cpus,
+        ),
+        host,
+        port,
+    )
 
 
 def token(
     name: Annotated[str, typer.Argument(help="whose it is")],
-    role: Annotated[Literal["read", "operate"], typer.Option(help="read, or also start, change and stop runs")] = "read",
+    role: Annotated[
+        Literal["read", "operate"], typer.Option(help="read, or also start, change and stop runs")
+    ] = "read",
     cpus: Annotated[Optional[float], typer.Option(min=0, help="most that its runs may hold at once")] = None,
     gpus: Annotated[Optional[float], typer.Option(min=0, help="most that its runs may hold at once")] = None,
     runs: Annotated[Optional[int], typer.Option(min=0, help="most that may go on at once")] = None,

@@ -14,7 +14,9 @@ from .control import control_of
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="a recipe, such as recipes/quickstart.yaml")],
-    name: Annotated[Optional[str], typer.Option(help="of the run folder; the recipe's, with a number, where left out")] = None,
+    name: Annotated[
+        Optional[str], typer.Option(help="of the run folder; the recipe's, with a number, where left out")
+    ] = None,
     set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
 ) -> None:
     """Train: supervised cold start, closed and open stages, a model folder at the end."""
@@ -31,10 +33,16 @@ def train(
 
 def submit(
     recipe: Annotated[Path, typer.Argument(help="a recipe below the working directory, which the job gets")],
-    name: Annotated[Optional[str], typer.Option(help="of the run folder; the recipe's, with a number, where left out")] = None,
+    name: Annotated[
+        Optional[str], typer.Option(help="of the run folder; the recipe's, with a number, where left out")
+    ] = None,
     set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
-    address: Annotated[Optional[str], typer.Option(help="of the dashboard, such as http://HEAD:8265; RAY_API_SERVER_ADDRESS, or "
-                                                   "this machine's, where left out")] = None,
+    address: Annotated[
+        Optional[str],
+        typer.Option(
+            help="of the dashboard, such as http://HEAD:8265; RAY_API_SERVER_ADDRESS, or this machine's, where left out"
+        ),
+    ] = None,
     driver_cpus: Annotated[float, typer.Option(min=0, help="for the run loop; with 0 it runs on the head")] = 0,
     follow: Annotated[bool, typer.Option("--follow", help="print what the run says until it ends")] = False,
 ) -> None:
@@ -73,10 +81,16 @@ def evaluate(
     model: Annotated[list[Path], typer.Option(help="a model folder, such as runs/quickstart/model; may be repeated")],
     tasks: Annotated[Path, typer.Option(help="a task set, such as runs/quickstart/data")],
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
-    recipe: Annotated[Optional[Path], typer.Option(help="for prompt and engine; by default that of the model's run")] = None,
+    recipe: Annotated[
+        Optional[Path], typer.Option(help="for prompt and engine; by default that of the model's run")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
-    answers: Annotated[Optional[Path], typer.Option(help="write every answer to this new file, a JSON line each")] = None,
-    bertscore_model: Annotated[Optional[Path], typer.Option(help="folder of an encoder: BERTScore of texts, too")] = None,
+    answers: Annotated[
+        Optional[Path], typer.Option(help="write every answer to this new file, a JSON line each")
+    ] = None,
+    bertscore_model: Annotated[
+        Optional[Path], typer.Option(help="folder of an encoder: BERTScore of texts, too")
+    ] = None,
     bertscore_layer: Annotated[Optional[int], typer.Option(help="of that encoder; its last by default")] = None,
 ) -> None:
     """Let models answer the tasks of a split; later models are compared with the first."""
@@ -107,7 +121,9 @@ def evaluate(
         print_tables(report)
 
 
-def smoke(gpu: Annotated[bool, typer.Option("--gpu", help="on this machine's GPUs: two try all of it")] = False) -> None:
+def smoke(
+    gpu: Annotated[bool, typer.Option("--gpu", help="on this machine's GPUs: two try all of it")] = False,
+) -> None:
     """Try what hangs on the processor: attention, packing, engine, short runs. The exit code is 1 where one failed."""
     from actors.environment import quiet_libraries
 
@@ -123,8 +139,9 @@ def doctor(
 ) -> None:
     """Check this machine: packages, GPUs, memory and disk; says what to do about each fault. Starts nothing."""
     if set and recipe is None:
-    
-        raise UserError("--set: goes with a recipe, such as curlvpr doctor recipes/quickstart.yaml --set rollout.workers=1")
+        raise UserError(
+            "--set: goes with a recipe, such as curlvpr doctor recipes/quickstart.yaml --set rollout.workers=1"
+        )
     try:
         from rich.console import Console
 
@@ -143,9 +160,14 @@ def doctor(
 def plan(
     recipe: Annotated[Path, typer.Argument(help="a recipe; its model's folder needs no more than config.json")],
     set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
-    cluster: Annotated[Optional[list[str]], typer.Option(
-        metavar="NODESxGPUSxGIB", help="describe nodes, such as 2x8x80,cpus=96,ram=1024 or 4x0,cpus=32; may be repeated. "
-        "By default the cluster of RAY_ADDRESS, else this machine")] = None,
+    cluster: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="NODESxGPUSxGIB",
+            help="describe nodes, such as 2x8x80,cpus=96,ram=1024 or 4x0,cpus=32; may be repeated. "
+            "By default the cluster of RAY_ADDRESS, else this machine",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
 ) -> None:
     """Say what a run will ask for, whether a cluster can hold it, and what to change if not. Starts no worker."""

@@ -46,7 +46,7 @@ class BertScorer:
             self.longest = getattr(config, "max_position_embeddings", 514) - 2
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
-        """"bertscore_precision", "bertscore_recall" and "bertscore_f1" of each (answer, gold), float [pairs].
+        """ "bertscore_precision", "bertscore_recall" and "bertscore_f1" of each (answer, gold), float [pairs].
 
         Each token of the answer is worth its cosine similarity to the nearest token of the gold; precision is their
         mean, recall the same the other way round. Start and end tokens may be the nearest, and are worth nothing

@@ -18,7 +18,11 @@ from .result import Result
 PREFIX: dict[Form, str] = {"letters": "closed", "names": "open", "boxes": "boxes", "text": "text"}
 """What the names of the measures over all tasks of a form begin with."""
 MAIN: dict[Form, tuple[str, ...]] = {
-    "letters": ("accuracy",), "names": ("micro_f1", "recall"), "boxes": ("iou",), "text": ("rouge_l", "clinical_f1")}
+    "letters": ("accuracy",),
+    "names": ("micro_f1", "recall"),
+    "boxes": ("iou",),
+    "text": ("rouge_l", "clinical_f1"),
+}
 """The measures that strata are compared by."""
 
 
@@ -65,11 +69,14 @@ def findings_of(results: Sequence[Result]) -> Findings:
     """The answers to the tasks that ask for names."""
     tasks = _places(results, "names")
     asked = [results[i] for i in tasks]
-    return Findings(tasks, [{canonical(name) for name in r.task.gold} for r in asked],
-                    [set(r.verdict.answer or ()) for r in asked])
+    return Findings(
+        tasks, [{canonical(name) for name in r.task.gold} for r in asked], [set(r.verdict.answer or ()) for r in asked]
+    )
 
 
-def measures_by_form(results: Sequence[Result], bertscore: Mapping[str, Sequence[float]]) -> dict[Form, dict[str, Measure]]:
+def measures_by_form(
+    results: Sequence[Result], bertscore: Mapping[str, Sequence[float]]
+) -> dict[Form, dict[str, Measure]]:
     """Every measure of each form that the results have.
 
     Args:

@@ -84,6 +84,7 @@ def micro_f1(tasks: np.ndarray, hit: np.ndarray, gold: np.ndarray, found: np.nda
 
 def macro_f1(tasks: np.ndarray, hit: np.ndarray, gold: np.ndarray, found: np.ndarray) -> Measure:
     """Mean F1 over the names that occur in the gold of the draw; arguments as in `micro_f1`."""
+
     def value(sums: np.ndarray) -> np.ndarray:
         hits, golds, founds = np.split(sums, 3, 1)
         return _mean_where(golds > 0, 2 * hits / np.maximum(golds + founds, 1))
@@ -93,6 +94,7 @@ def macro_f1(tasks: np.ndarray, hit: np.ndarray, gold: np.ndarray, found: np.nda
 
 def macro_recall(tasks: np.ndarray, hit: np.ndarray, gold: np.ndarray) -> Measure:
     """Mean share of hits over the names that occur in the gold of the draw; arguments as in `micro_f1`."""
+
     def value(sums: np.ndarray) -> np.ndarray:
         hits, golds = np.split(sums, 2, 1)
         return _mean_where(golds > 0, hits / np.maximum(golds, 1))
@@ -107,9 +109,12 @@ def bleu(tasks: np.ndarray, counts: np.ndarray) -> Measure:
         counts: [tasks, 10]: length of answer, length of gold, n-grams of the answer that are in the gold, n-grams of the
             answer, each for n = 1 to 4.
     """
+
     def value(sums: np.ndarray) -> np.ndarray:
         answer, gold, hits, totals = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:]
-        halved = 0.5 ** np.cumsum(hits == 0, 1)  # the first n without a hit counts as half a hit, the second as a quarter
+        halved = 0.5 ** np.cumsum(
+            hits == 0, 1
+        )  # the first n without a hit counts as half a hit, the second as a quarter
         precision = np.where(hits > 0, hits, halved) / np.maximum(totals, 1)
         brevity = np.minimum(0, 1 - gold / np.maximum(answer, 1))
         sound = hits.any(1) & totals.all(1)

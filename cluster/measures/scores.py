@@ -31,12 +31,20 @@ class Scores:
         bertscore: as in `measures_by_form`.
     """
 
-    def __init__(self, results: Sequence[Result], resamples: int, seed: int = 0, shares: Mapping[str, float] | None = None,
-                 bertscore: Mapping[str, Sequence[float]] = {}) -> None:
+    def __init__(
+        self,
+        results: Sequence[Result],
+        resamples: int,
+        seed: int = 0,
+        shares: Mapping[str, float] | None = None,
+        bertscore: Mapping[str, Sequence[float]] = {},
+    ) -> None:
         self.resamples, self.seed = resamples, seed
         self.ids = [r.task.id for r in results]
         # A film stands for its patient where the set names none, a question without films for itself.
-        _, self.units = np.unique([r.task.patient or next(iter(r.task.images), r.task.id) for r in results], return_inverse=True)
+        _, self.units = np.unique(
+            [r.task.patient or next(iter(r.task.images), r.task.id) for r in results], return_inverse=True
+        )
         forms = measures_by_form(results, bertscore)
         self.paths: dict[Path, Measure] = _overall(results, forms) | _families(results, forms)
         if shares is not None:
@@ -61,8 +69,11 @@ class Scores:
         """Each measure minus that of `other`, on the same tasks (paired bootstrap). Raises ValueError where they differ."""
         if self.ids != other.ids:
             raise ValueError("gains are measured on the same tasks in the same order")
-        return {path: _interval(values - other._values[path])
-                for path, values in self._values.items() if path in other._values}
+        return {
+            path: _interval(values - other._values[path])
+            for path, values in self._values.items()
+            if path in other._values
+        }
 
     @cached_property
     def _values(self) -> dict[Path, np.ndarray]:

@@ -29,5 +29,5 @@ def train_shares(train: Sequence[Task]) -> dict[str, float]:
 
 
 def frequency_group(share: float) -> str:
-    """"head", "medium" or "tail"."""
+    """ "head", "medium" or "tail"."""
     return "head" if share > HEAD else "tail" if share < TAIL else "medium"

@@ -23,8 +23,11 @@ def refusal(path: str, status: int, detail: Any, headers: Mapping[str, str] | No
     """The answer to a request that is refused. Clients of OpenAI's API show a person `error.message` and nothing else."""
     body = {"detail": detail}
     if path.startswith(OPENAI):
-        words = detail if isinstance(detail, str) else "; ".join(
-            f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in detail)
+        words = (
+            detail
+            if isinstance(detail, str)
+            else "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in detail)
+        )
         kind = "server_error" if status >= 500 else "invalid_request_error"
         body["error"] = {"message": words, "type": kind, "param": None, "code": None}
     return Json(body, status, headers)
@@ -37,14 +40,23 @@ class Refusal(BaseModel):
 
 
 class Unfit(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [
-        {"detail": [{"type": "missing", "loc": ["body", "responses"], "msg": "Field required"}]}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"detail": [{"type": "missing", "loc": ["body", "responses"], "msg": "Field required"}]}]
+        }
+    )
 
-    detail: str | list[dict[str, Any]] = Field(description="what does not fit this description, each with its place; or words on a "
-                                               "recipe, a row or an image")
+    detail: str | list[dict[str, Any]] = Field(
+        description="what does not fit this description, each with its place; or words on a recipe, a row or an image"
+    )
 
 
 def faults(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     """Status and reason of each refusal as FastAPI's `responses` takes them."""
-    return {status: {"description": reason, "content": {"application/json": {
-        "schema": (Unfit if status == 422 else Refusal).model_json_schema()}}} for status, reason in reasons.items()}
+    return {
+        status: {
+            "description": reason,
+            "content": {"application/json": {"schema": (Unfit if status == 422 else Refusal).model_json_schema()}},
+        }
+        for status, reason in reasons.items()
+    }

@@ -20,14 +20,21 @@ from .tokens import Role, Token, find_token
 
 LARGEST_REQUEST = 32 * 2**20  # bytes
 MOST_FAULTS = 20  # of a request, that are told
-_REFUSED = faults({401: "no token, or a wrong one", 403: "the token's role does not allow this",
-                   411: "the request does not tell its Content-Length", 413: f"the request is larger than {LARGEST_REQUEST} bytes",
-                   422: "the request is not as it should be"})
+_REFUSED = faults(
+    {
+        401: "no token, or a wrong one",
+        403: "the token's role does not allow this",
+        411: "the request does not tell its Content-Length",
+        413: f"the request is larger than {LARGEST_REQUEST} bytes",
+        422: "the request is not as it should be",
+    }
+)
 bearer = HTTPBearer(auto_error=False, description="a token of the service's file")
 
 
-def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), policy: str | None = None,
-          driver_cpus: float = 0) -> FastAPI:
+def build(
+    root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), policy: str | None = None, driver_cpus: float = 0
+) -> FastAPI:
     """The application for the runs below `root`; every route of /v1 wants a token.
 
     Args:
@@ -35,11 +42,15 @@ def build(root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), poli
         policy: the name of the model that the service serves, where it serves one.
         driver_cpus: as `submit_command`, for every run.
     """
-    app = FastAPI(title="curlvpr", version="1", description="Runs, rewards that rules verify, and the policy, for chest X-ray "
-                  "models.",
-                  docs_url=None, redoc_url=None,  # they load scripts from elsewhere, beside which no token should be typed
-                  default_response_class=Json,
-                  exception_handlers={RequestValidationError: _faulty, StarletteHTTPException: _refused})
+    app = FastAPI(
+        title="curlvpr",
+        version="1",
+        description="Runs, rewards that rules verify, and the policy, for chest X-ray models.",
+        docs_url=None,
+        redoc_url=None,  # they load scripts from elsewhere, beside which no token should be typed
+        default_response_class=Json,
+        exception_handlers={RequestValidationError: _faulty, StarletteHTTPException: _refused},
+    )
     app.state.root, app.state.tokens, app.state.allowed = root, tuple(tokens), (str(root), *allowed)
     app.state.policy, app.state.starter = policy, Starter(root, tokens, driver_cpus)
     app.include_router(runs_api.router, dependencies=[Depends(needs("read"))], responses=_REFUSED)
@@ -74,8 +85,12 @@ class NotTooLarge:
 class Guarded:
     """Tells browsers that answers are for nobody's frame or cache, and of the type that they say."""
 
-    HEADERS = [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"),
-               (b"cache-control", b"no-store")]
+    HEADERS = [
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-frame-options", b"DENY"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cache-control", b"no-store"),
+    ]
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -84,7 +99,9 @@ class Guarded:
         async def guarded(message: Any) -> None:
             if message["type"] == "http.response.start":
                 named = {name for name, _ in message.get("headers", ())}
-                message = message | {"headers": [*message.get("headers", ()), *(h for h in self.HEADERS if h[0] not in named)]}
+                message = message | {
+                    "headers": [*message.get("headers", ()), *(h for h in self.HEADERS if h[0] not in named)]
+                }
             await send(message)
 
         await self.app(scope, receive, guarded)

@@ -48,17 +48,23 @@ def script() -> Response:
     return Response(Path(__file__).with_name("page.js").read_text(encoding="utf-8"), media_type="text/javascript")
 
 
-@panels.get("/{name}/panel", response_class=HTMLResponse, responses=MISSING | {
-    200: {"content": {"text/html": {"example": "<div class=\"tiles\">…</div>"}}}})
+@panels.get(
+    "/{name}/panel",
+    response_class=HTMLResponse,
+    responses=MISSING | {200: {"content": {"text/html": {"example": '<div class="tiles">…</div>'}}}},
+)
 def panel(request: Request, run: Run) -> Any:
     """A run as the page at / shows it: how it stands, curves, and the newest responses with the verdict of each step."""
     status = status_of(run, request.app.state.starter)
     shown: dict[str, Any] = {"why": status.get("why"), "charts": [], "newest": [], "curriculum": [], "film": None}
     try:
         record, charts = _read(run, _stamp(run))
-        shown |= {"charts": charts, "newest": _newest(record),
-                  "film": film_below(request.app.state.allowed) if record.images else None,
-                  "curriculum": _curriculum(record, status.get("stage"))}
+        shown |= {
+            "charts": charts,
+            "newest": _newest(record),
+            "film": film_below(request.app.state.allowed) if record.images else None,
+            "curriculum": _curriculum(record, status.get("stage")),
+        }
     except UserError as error:
         shown["why"] = shown["why"] or str(error)
     return HTMLResponse(render("run_panel.html.j2", status=status, **shown))
@@ -66,8 +72,10 @@ def panel(request: Request, run: Run) -> Any:
 
 def _stamp(run: Path) -> tuple[float, ...]:
     """Changes whenever what `_read` gives would."""
-    return tuple((run / name).stat().st_mtime if (run / name).exists() else 0.0
-                 for name in ("metrics.parquet", "summary.json", "recipe.yaml"))
+    return tuple(
+        (run / name).stat().st_mtime if (run / name).exists() else 0.0
+        for name in ("metrics.parquet", "summary.json", "recipe.yaml")
+    )
 
 
 @lru_cache(maxsize=16)
@@ -102,4 +110,6 @@ def _newest(record: RunRecord) -> list[Newest]:
         tasks = record.tasks({row["task"] for row in rows})
     except TASK_SET_FAULTS:
         tasks = {}
-    return [Newest(row["task"], row["step"], tasks.get(row["task"]), answer_of(row, f"step {row['step']}")) for row in rows]
+    return [
+        Newest(row["task"], row["step"], tasks.get(row["task"]), answer_of(row, f"step {row['step']}")) for row in rows
+    ]

@@ -21,16 +21,21 @@ OWN = "rewards.own"  # whose rules anybody may name
 
 def confine(recipe: Recipe, allowed: Sequence[str]) -> None:
     """Raises UserError where a recipe, or the tasks that it names, would use something that is not allowed."""
-    for key, place in (("data.tasks", recipe.data.tasks), ("model.path", recipe.model.path),
-                       ("checkpoint.storage", recipe.checkpoint.storage)):
+    for key, place in (
+        ("data.tasks", recipe.data.tasks),
+        ("model.path", recipe.model.path),
+        ("checkpoint.storage", recipe.checkpoint.storage),
+    ):
         if place is not None and not is_below(str(place), allowed):
             raise UserError(f"recipe: {key}: {place} is outside of what this service may use: {_told(allowed)}")
     modules = [OWN, *(place.removeprefix(RULES) for place in allowed if place.startswith(RULES))]
     for name, own in recipe.reward.rules.own.items():
         module = own.rule.partition(":")[0]
         if not any(module == one or module.startswith(f"{one}.") for one in modules):
-            raise UserError(f"recipe: reward.rules.own.{name}: rules of {module} are none that this service may use: "
-                            f"{', '.join(modules)}; it is started with --allow {RULES}MODULE for others")
+            raise UserError(
+                f"recipe: reward.rules.own.{name}: rules of {module} are none that this service may use: "
+                f"{', '.join(modules)}; it is started with --allow {RULES}MODULE for others"
+            )
     if recipe.data.tasks is not None:
         _confine_images(recipe.data.tasks, allowed)
 
@@ -48,14 +53,17 @@ def _confine_images(tasks: Path, allowed: Sequence[str]) -> None:
                 if path.parent not in folders:
                     folders[path.parent] = is_below(str(path.parent), allowed)
                 if not folders[path.parent]:
-                    raise UserError(f"recipe: data.tasks: a task's image, {image}, is outside of what this service may use: "
-                                    f"{_told(allowed)}")
+                    raise UserError(
+                        f"recipe: data.tasks: a task's image, {image}, is outside of what this service may use: "
+                        f"{_told(allowed)}"
+                    )
     except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException):
         return
 
 
 def film_below(allowed: Sequence[str]) -> Film:
     """As `film_of`, but only films in the folders that are allowed are shown."""
+
     def film(path: str) -> tuple[str | None, str]:
         if is_below(path, allowed):
             return film_of(path)
@@ -72,7 +80,9 @@ def is_below(place: str, allowed: Sequence[str]) -> bool:
 def _below(place: str, folder: str) -> bool:
     if "://" in place or "://" in folder:
         (place, _, how), (folder, _, wanted) = place.partition("?"), folder.partition("?")
-        return how == wanted and not re.search(r"\.\.|[%#\\]", place) and f"{place}/".startswith(folder.rstrip("/") + "/")
+        return (
+            how == wanted and not re.search(r"\.\.|[%#\\]", place) and f"{place}/".startswith(folder.rstrip("/") + "/")
+        )
     try:
         return Path(place).is_absolute() and Path(place).resolve().is_relative_to(Path(folder).resolve())
     except (OSError, ValueError, RuntimeError):  # too long, holds a zero byte, a ring of links

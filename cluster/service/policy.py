@@ -65,8 +65,13 @@ def find_source(root: Path, policy: str) -> Source:
     run = root / policy
     if "/" not in policy and (run / "recipe.yaml").is_file():
         recipe = load_recipe(run / "recipe.yaml")
-        return Source(policy, run / "base" if recipe.model.path is None else recipe.model.path.absolute(), recipe.prompt,
-                      recipe.rollout, run_checkpoints(recipe, run))
+        return Source(
+            policy,
+            run / "base" if recipe.model.path is None else recipe.model.path.absolute(),
+            recipe.prompt,
+            recipe.rollout,
+            run_checkpoints(recipe, run),
+        )
     try:
         subject = find_subject(Path(policy))
     except UserError as error:
@@ -78,10 +83,17 @@ def deployment(source: Source, replicas: int) -> Deployment:
     """Up to `replicas` engines, as many as there are chats for."""
     config = source.config
     return serve.deployment(
-        name=DEPLOYMENT, max_ongoing_requests=2 * config.max_sequences, health_check_timeout_s=60,
+        name=DEPLOYMENT,
+        max_ongoing_requests=2 * config.max_sequences,
+        health_check_timeout_s=60,
         graceful_shutdown_timeout_s=TIMEOUT_S,  # a replica that is not needed any more ends its chats first
-        autoscaling_config={"min_replicas": 1, "max_replicas": replicas, "target_ongoing_requests": max(1, config.max_sequences // 2)},
-        ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus})(Policy)
+        autoscaling_config={
+            "min_replicas": 1,
+            "max_replicas": replicas,
+            "target_ongoing_requests": max(1, config.max_sequences // 2),
+        },
+        ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
+    )(Policy)
 
 
 class Policy:
@@ -115,7 +127,10 @@ class Policy:
                 newest = await asyncio.to_thread(self.source.newest)
                 if newest and newest.name != self.held:
                     await self._take(newest)
-            except (OSError, CheckpointError) as error:  # it went meanwhile, or the storage did; the next look will tell
+            except (
+                OSError,
+                CheckpointError,
+            ) as error:  # it went meanwhile, or the storage did; the next look will tell
                 print(f"policy {self.source.name}: {error}", flush=True)
         await asyncio.Event().wait()
 
@@ -148,8 +163,9 @@ class Policy:
         limit = body.pop("max_completion_tokens", None) or limit or self.source.config.max_response_tokens
         try:
             # As our own request is checked already, and pictures are no JSON, this one is built unchecked.
-            request = ChatCompletionRequest.model_validate(body | {"messages": [], "max_completion_tokens": limit,
-                                                                   "stop_token_ids": [self.encoder.eos]})
+            request = ChatCompletionRequest.model_validate(
+                body | {"messages": [], "max_completion_tokens": limit, "stop_token_ids": [self.encoder.eos]}
+            )
             request.messages = messages
             answer = await self.chats.create_chat_completion(request)
         except (VLLMClientError, ValueError, TypeError) as error:
@@ -177,19 +193,27 @@ def _chat_server(engine: Engine, source: Source) -> Any:
     llm = engine.llm
     template = dict(chat_template=None, chat_template_content_format="auto", request_logger=None)
     models = OpenAIServingModels(llm, [BaseModelPath(source.name, str(source.model))])
-    return OpenAIServingChat(llm, models, "assistant", **template,
-                             online_renderer=OnlineRenderer(llm.model_config, llm.renderer, **template))
+    return OpenAIServingChat(
+        llm, models, "assistant", **template, online_renderer=OnlineRenderer(llm.model_config, llm.renderer, **template)
+    )
 
 
 def _with_images(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages with pictures instead of data URIs, read as the films of tasks are. Raises Refused."""
-    places = [(number, place) for number, message in enumerate(messages) if not isinstance(message["content"], str)
-              for place, part in enumerate(message["content"]) if part["type"] == "image_url"]
+    places = [
+        (number, place)
+        for number, message in enumerate(messages)
+        if not isinstance(message["content"], str)
+        for place, part in enumerate(message["content"])
+        if part["type"] == "image_url"
+    ]
     if len(places) > IMAGES:  # before any is decoded
         raise Refused(422, f"messages: {len(places)} images; {IMAGES} at most")
     told, left = [dict(message) for message in messages], MOST_PIXELS
     for number, place in places:
-        image = _image(messages[number]["content"][place]["image_url"]["url"], f"messages.{number}.content.{place}", left)
+        image = _image(
+            messages[number]["content"][place]["image_url"]["url"], f"messages.{number}.content.{place}", left
+        )
         left -= image.width * image.height
         told[number]["content"] = [*told[number]["content"]]
         told[number]["content"][place] = {"type": "image_pil", "image_pil": image}
@@ -199,8 +223,12 @@ def _with_images(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _image(uri: str, where: str, most_pixels: int) -> Any:
     head, comma, data = uri.partition(",")
     if not (comma and head.startswith("data:image/") and head.endswith(";base64")):
-        raise Refused(422, f"{where}: an image comes as data:image/png;base64,… (or jpeg); nothing is fetched from elsewhere")
+        raise Refused(
+            422, f"{where}: an image comes as data:image/png;base64,… (or jpeg); nothing is fetched from elsewhere"
+        )
     try:
         return read_image(io.BytesIO(base64.b64decode(data, validate=True)), where, most_pixels)
     except (ValueError, ImageError) as error:  # binascii.Error, and characters that are not ASCII
-        raise Refused(422, str(error) if isinstance(error, ImageError) else f"{where}: broken base64 ({error})") from error
+        raise Refused(
+            422, str(error) if isinstance(error, ImageError) else f"{where}: broken base64 ({error})"
+        ) from error

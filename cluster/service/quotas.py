@@ -21,10 +21,14 @@ class Held:
 def held(recipe: Recipe, driver_cpus: float, counts: Mapping[str, int | None]) -> Held:
     """Of a run at the largest that its recipe lets it grow to by itself; of the kinds in `counts` so many workers, where it is
     a number."""
-    most = {kind: part.workers for kind, part in recipe.roles.items()} | {kind: count for kind, count in counts.items() if count}
+    most = {kind: part.workers for kind, part in recipe.roles.items()} | {
+        kind: count for kind, count in counts.items() if count
+    }
     most["rollout"] = max(most["rollout"], recipe.rollout.max or 0)
-    return Held(driver_cpus + sum(most[kind] * part.cpus for kind, part in recipe.roles.items()),
-                sum(most[kind] * getattr(part, "gpus", 0) for kind, part in recipe.roles.items()))
+    return Held(
+        driver_cpus + sum(most[kind] * part.cpus for kind, part in recipe.roles.items()),
+        sum(most[kind] * getattr(part, "gpus", 0) for kind, part in recipe.roles.items()),
+    )
 
 
 def exceeds(quota: Quota, wanted: Held, others: Mapping[str, Held]) -> str:

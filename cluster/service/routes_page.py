@@ -38,26 +38,37 @@ class Told:
 @router.get("/docs")
 def routes(request: Request) -> HTMLResponse:
     description = request.app.openapi()
-    return HTMLResponse(render("routes.html.j2", routes=list(_routes(description)), words=description["info"]["description"]))
+    return HTMLResponse(
+        render("routes.html.j2", routes=list(_routes(description)), words=description["info"]["description"])
+    )
 
 
 def _routes(description: dict[str, Any]) -> Iterator[Told]:
     schemas = description["components"]["schemas"]
     for path, methods in description["paths"].items():
         for method, route in methods.items():
-            fields = [_field(given["name"], given["schema"], given["required"], given.get("description", ""))
-                      for given in route.get("parameters", ())]
+            fields = [
+                _field(given["name"], given["schema"], given["required"], given.get("description", ""))
+                for given in route.get("parameters", ())
+            ]
             body = None
             if "requestBody" in route:
                 content = route["requestBody"]["content"]["application/json"]
                 schema = _resolved(content["schema"], schemas)
-                fields += [_field(name, value, name in schema.get("required", ()), value.get("description", ""))
-                           for name, value in schema["properties"].items()]
+                fields += [
+                    _field(name, value, name in schema.get("required", ()), value.get("description", ""))
+                    for name, value in schema["properties"].items()
+                ]
                 body = _example(content, schemas)
             fine = next(answer for status, answer in route["responses"].items() if status < "300")
-            yield Told(f"{method.upper()} {path}", route["description"], fields, body,
-                       "\n\n".join(_example(content, schemas) for content in fine["content"].values()),
-                       [(status, answer["description"]) for status, answer in route["responses"].items() if status >= "400"])
+            yield Told(
+                f"{method.upper()} {path}",
+                route["description"],
+                fields,
+                body,
+                "\n\n".join(_example(content, schemas) for content in fine["content"].values()),
+                [(status, answer["description"]) for status, answer in route["responses"].items() if status >= "400"],
+            )
 
 
 def _field(name: str, schema: dict[str, Any], needed: bool, words: str) -> Field:
@@ -79,8 +90,15 @@ def _kind(schema: dict[str, Any]) -> str:
     return ", ".join([kind, *limits])
 
 
-_LIMITS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<", "maxLength": "characters ≤",
-           "minItems": "items ≥", "maxItems": "items ≤"}
+_LIMITS = {
+    "minimum": "≥",
+    "maximum": "≤",
+    "exclusiveMinimum": ">",
+    "exclusiveMaximum": "<",
+    "maxLength": "characters ≤",
+    "minItems": "items ≥",
+    "maxItems": "items ≤",
+}
 
 
 def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -97,5 +115,5 @@ def _example(content: dict[str, Any], schemas: dict[str, Any]) -> str:
         example = next(iter(content["examples"].values()))["value"]
     else:
         schema = _resolved(content["schema"], schemas)
-        example = ([_resolved(schema["items"], schemas)["examples"][0]] if "items" in schema else schema["examples"][0])
+        example = [_resolved(schema["items"], schemas)["examples"][0]] if "items" in schema else schema["examples"][0]
     return example.strip() if isinstance(example, str) else json.dumps(example, indent=1, ensure_ascii=False)

@@ -28,11 +28,29 @@ from .starter import Conflict, Starter
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 EVENTS_S = 1.0
-EXAMPLE = {"name": "quickstart", "data": {"phantoms": {}}, "model": {"tiny": {}},
-           "stages": [{"name": "closed", "kind": "grpo", "tasks": {"binary": 1}, "gate": {
-               "measure": "closed_accuracy", "every": 10, "max_steps": 50}}]}
-STATUS = {"run": "quickstart", "status": "running", "stage": "closed", "stage_step": 3, "max_steps": 50, "step": 47, "version": 50,
-          "ledger": {"issued": 64, "trained": 56, "dropped": 0, "in_flight": 8}}
+EXAMPLE = {
+    "name": "quickstart",
+    "data": {"phantoms": {}},
+    "model": {"tiny": {}},
+    "stages": [
+        {
+            "name": "closed",
+            "kind": "grpo",
+            "tasks": {"binary": 1},
+            "gate": {"measure": "closed_accuracy", "every": 10, "max_steps": 50},
+        }
+    ],
+}
+STATUS = {
+    "run": "quickstart",
+    "status": "running",
+    "stage": "closed",
+    "stage_step": 3,
+    "max_steps": 50,
+    "step": 47,
+    "version": 50,
+    "ledger": {"issued": 64, "trained": 56, "dropped": 0, "in_flight": 8},
+}
 ROW = {"event": "step", "stage": "closed", "kind": "grpo", "step": 47, "stage_step": 3, "version": 50, "reward": 0.61}
 
 
@@ -44,7 +62,9 @@ class NewRun(BaseModel):
 
 
 class Started(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"run": "quickstart-2", "job": "raysubmit_8Xf2mZcVbqTnLwYk"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"run": "quickstart-2", "job": "raysubmit_8Xf2mZcVbqTnLwYk"}]}
+    )
 
     run: str
     job: str = Field(description="the Ray job, of which the dashboard has the log")
@@ -100,8 +120,9 @@ def _is_run(path: Path, request: Request) -> bool:
 
 Run = Annotated[Path, Depends(find)]
 MISSING = faults({404: "no such run", 409: "the run has not begun yet"})
-_GONE = MISSING | faults({409: "the run does not go on now, or a quota is used up",
-                          503: "the run, or the cluster, does not answer"})
+_GONE = MISSING | faults(
+    {409: "the run does not go on now, or a quota is used up", 503: "the run, or the cluster, does not answer"}
+)
 _EVENT = f"event: status\ndata: {json.dumps(STATUS)}\n\nevent: metrics\nid: 12\ndata: {json.dumps(ROW)}\n\n"
 
 
@@ -109,8 +130,11 @@ _EVENT = f"event: status\ndata: {json.dumps(STATUS)}\n\nevent: metrics\nid: 12\n
 def list_runs(request: Request) -> Any:
     """All runs of the service's root, the newest first."""
     starter: Starter = request.app.state.starter
-    folders = [path.parent for path in request.app.state.root.glob("*/recipe.yaml")
-               if re.fullmatch(NAME, path.parent.name) and _is_run(path.parent, request)]
+    folders = [
+        path.parent
+        for path in request.app.state.root.glob("*/recipe.yaml")
+        if re.fullmatch(NAME, path.parent.name) and _is_run(path.parent, request)
+    ]
     begun = [status_of(path, starter) for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)]
     return [told for name in starter.waiting() if (told := starter.told(name))] + begun
 
@@ -130,19 +154,34 @@ def metrics(run: Run, after: Annotated[int, Query(ge=-1, description="only rows 
     return {"rows": _rows(run, after)}
 
 
-@router.get("/{name}/events", responses=MISSING | {200: {"content": {"text/event-stream": {"example": _EVENT}}}},
-            response_class=StreamingResponse)
-async def events(request: Request, run: Run, last_event_id: Annotated[int, Header(
-        ge=0, description="the id of the last `metrics` that was read, which browsers send by themselves")] = 0) -> Any:
+@router.get(
+    "/{name}/events",
+    responses=MISSING | {200: {"content": {"text/event-stream": {"example": _EVENT}}}},
+    response_class=StreamingResponse,
+)
+async def events(
+    request: Request,
+    run: Run,
+    last_event_id: Annotated[
+        int, Header(ge=0, description="the id of the last `metrics` that was read, which browsers send by themselves")
+    ] = 0,
+) -> Any:
     """Server-sent events while a run goes on: `status` whenever it changes, `metrics` for every step and evaluation, those that
     were made before at first. The stream ends with the run."""
-    return StreamingResponse(_events(run, request.app.state.starter, last_event_id), media_type="text/event-stream",
-                             headers={"Cache-Control": "no-store"})
+    return StreamingResponse(
+        _events(run, request.app.state.starter, last_event_id),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
+    )
 
 
-@router.get("/{name}/report", response_class=HTMLResponse, responses=MISSING | faults({
-    409: "nothing was measured yet, or the run has not begun"}) | {
-    200: {"content": {"text/html": {"example": "<!DOCTYPE html>…"}}}})
+@router.get(
+    "/{name}/report",
+    response_class=HTMLResponse,
+    responses=MISSING
+    | faults({409: "nothing was measured yet, or the run has not begun"})
+    | {200: {"content": {"text/html": {"example": "<!DOCTYPE html>…"}}}},
+)
 def report(request: Request, run: Run) -> Any:
     """What was learnt, curves, answers before and after, as one page; made anew."""
     from ..report import report_page
@@ -153,9 +192,15 @@ def report(request: Request, run: Run) -> Any:
         raise HTTPException(409, str(error)) from error
 
 
-@operate.post("", status_code=201, response_model=Started, responses=faults({
-    409: "the name is taken, or the token's quota is used up", 503: "the cluster takes no job"}))
-def start(request: Request, new: Annotated[NewRun, Body(openapi_examples={"tiny": {"value": {"recipe": EXAMPLE}}})]) -> Any:
+@operate.post(
+    "",
+    status_code=201,
+    response_model=Started,
+    responses=faults({409: "the name is taken, or the token's quota is used up", 503: "the cluster takes no job"}),
+)
+def start(
+    request: Request, new: Annotated[NewRun, Body(openapi_examples={"tiny": {"value": {"recipe": EXAMPLE}}})]
+) -> Any:
     """Start a run, as a Ray job."""
     try:
         recipe = parse_recipe(new.recipe | {"root": str(request.app.state.root)}, "recipe")
@@ -183,7 +228,10 @@ def wish(request: Request, run: Run, what: Literal["pause", "resume", "checkpoin
     """Let a run wait, go on, commit, or commit and end, after its present step. A run that has ended is resumed as a new job."""
     if what == "resume" and told_status(run)["status"] not in (*GOING, "finished"):
         with _conflicts_told():
-            return {"run": run.name, "asked": f"resume, as job {request.app.state.starter.resume(run, request.state.token)}"}
+            return {
+                "run": run.name,
+                "asked": f"resume, as job {request.app.state.starter.resume(run, request.state.token)}",
+            }
     return _ask(run, Wish(what))
 
 
@@ -220,7 +268,11 @@ def _rows(run: Path, after: int) -> list[dict[str, Any]]:
     if not (run / "metrics.parquet").is_file():
         return []
     rows = pq.read_table(run / "metrics.parquet").to_pylist()
-    return [{name: value for name, value in _finite(row).items() if value is not None} for row in rows if row["step"] > after]
+    return [
+        {name: value for name, value in _finite(row).items() if value is not None}
+        for row in rows
+        if row["step"] > after
+    ]
 
 
 def _finite(values: Any) -> Any:

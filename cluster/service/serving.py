@@ -32,7 +32,9 @@ class ServiceArguments(BaseModel):
     allow: tuple[str, ...] = ()
     policy: str | None = None  # a run below the root, or a model folder
     policy_replicas: int = Field(1, ge=1)  # at most
-    driver_cpus: float = Field(0, ge=0, description="that a run's own process takes of the cluster; with 0 it is put on the head")
+    driver_cpus: float = Field(
+        0, ge=0, description="that a run's own process takes of the cluster; with 0 it is put on the head"
+    )
 
 
 def application(arguments: ServiceArguments) -> Application:
@@ -42,8 +44,12 @@ def application(arguments: ServiceArguments) -> Application:
     source = find_source(root, arguments.policy) if arguments.policy else None
     name = source.name if source else None
 
-    @serve.deployment(name="Api", max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0.25}, autoscaling_config={
-        "min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 100})
+    @serve.deployment(
+        name="Api",
+        max_ongoing_requests=1000,
+        ray_actor_options={"num_cpus": 0.25},
+        autoscaling_config={"min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 100},
+    )
     @serve.ingress(lambda: build(root, tokens, allow, name, arguments.driver_cpus))
     class Api:
         def __init__(self, *parts: DeploymentHandle) -> None:
@@ -65,11 +71,16 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
     service = application(arguments)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Serve sets its own when it is imported
     join(namespace=NAME)
-    ray._private.worker._worker_logs_enabled = False  # what befalls other processes of the cluster is not the service's to print
+    ray._private.worker._worker_logs_enabled = (
+        False  # what befalls other processes of the cluster is not the service's to print
+    )
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
         serve.run(service, name=NAME)
-        print(f"serving the runs of {arguments.root.absolute()} at http://{host}:{port}; its routes: http://{host}:{port}/docs", flush=True)
+        print(
+            f"serving the runs of {arguments.root.absolute()} at http://{host}:{port}; its routes: http://{host}:{port}/docs",
+            flush=True,
+        )
         over = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: over.set())

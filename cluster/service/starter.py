@@ -53,8 +53,9 @@ class Starter:
             if name and ((self.root / name).exists() or any(job.run == name and job.going for job in known)):
                 raise Conflict(f"run {name} exists already")
             self._check(token, "", recipe, NONE, known)
-            run = name or next(run for run in _numbered(recipe.name)
-                               if not (self._recipe(run).exists() or (self.root / run).exists()))
+            run = name or next(
+                run for run in _numbered(recipe.name) if not (self._recipe(run).exists() or (self.root / run).exists())
+            )
             self._recipe(run).parent.mkdir(exist_ok=True)
             self._recipe(run).write_text(recipe.model_dump_json(), encoding="utf-8")  # JSON is YAML
             try:
@@ -100,8 +101,14 @@ class Starter:
         """How a run stands by its newest job, where that knows better than the run's folder: it is starting, or failed before it
         made one. {} where it does not."""
         job = next((job for job in self._newest() if job.run == run), None)
-        kept = max((file.stat().st_mtime for name in ("recipe.yaml", "summary.json") if (file := self.root / run / name).is_file()),
-                   default=0.0)
+        kept = max(
+            (
+                file.stat().st_mtime
+                for name in ("recipe.yaml", "summary.json")
+                if (file := self.root / run / name).is_file()
+            ),
+            default=0.0,
+        )
         if job is None or job.submitted < kept:  # one that is older is just ending
             return {}
         if job.going:
@@ -119,11 +126,15 @@ class Starter:
             self._seen = time.monotonic(), known
         return known
 
-    def _check(self, token: Token, run: str, recipe: Recipe, counts: Mapping[str, int | None], known: Sequence[Job]) -> None:
+    def _check(
+        self, token: Token, run: str, recipe: Recipe, counts: Mapping[str, int | None], known: Sequence[Job]
+    ) -> None:
         if not token.limited:
             return
         others = {job.run for job in known if job.going and job.token == token.name and job.run != run}
-        why = exceeds(token.quota, held(recipe, self.driver_cpus, counts), {other: self._held(other) for other in sorted(others)})
+        why = exceeds(
+            token.quota, held(recipe, self.driver_cpus, counts), {other: self._held(other) for other in sorted(others)}
+        )
         if why:
             raise Conflict(f"the quota of {token.name}: {why}")
 
@@ -145,7 +156,9 @@ class Starter:
         return jobs(_cluster())
 
     def _submit(self, command: list[str], run: str, token: Token) -> str:
-        return submit_command(command, {"run": run, "token": token.name}, address=_cluster(), driver_cpus=self.driver_cpus)[1]
+        return submit_command(
+            command, {"run": run, "token": token.name}, address=_cluster(), driver_cpus=self.driver_cpus
+        )[1]
 
 
 def _cluster() -> str:

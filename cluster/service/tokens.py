@@ -57,13 +57,17 @@ def read_tokens(path: Path) -> list[Token]:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))
         return TypeAdapter(list[Token]).validate_python(rows)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; curlvpr token NAME --role read|operate prints what to write there") from error
+        raise UserError(
+            f"{path}: {error.strerror}; curlvpr token NAME --role read|operate prints what to write there"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: broken YAML") from error
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the file"
-        raise UserError(f"{path}: {where}: {fault['msg'].lower()}; it is a list of name, role, sha256 and perhaps quota") from error
+        raise UserError(
+            f"{path}: {where}: {fault['msg'].lower()}; it is a list of name, role, sha256 and perhaps quota"
+        ) from error
 
 
 def find_token(tokens: Sequence[Token], text: str) -> Token | None:

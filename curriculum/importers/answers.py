@@ -17,8 +17,21 @@ _SENTENCE_END = re.compile(r"[.?!]\s+\S")
 
 # Splits where the rewards split the list of a response, so that every name can be answered.
 _BETWEEN_NAMES = re.compile(r"[,;\n/&•·]|(?<!\S)and(?!\S)", re.IGNORECASE)
-_NOTHING = {"none", "nothing", "normal", "healthy", "unremarkable", "no finding", "no findings", "no abnormality",
-            "no abnormalities", "no abnormal finding", "no abnormal findings", "no acute abnormality", "no acute finding"}
+_NOTHING = {
+    "none",
+    "nothing",
+    "normal",
+    "healthy",
+    "unremarkable",
+    "no finding",
+    "no findings",
+    "no abnormality",
+    "no abnormalities",
+    "no abnormal finding",
+    "no abnormal findings",
+    "no acute abnormality",
+    "no acute finding",
+}
 _NOT_KNOWN = {"maybe", "not sure", "unsure", "uncertain", "unknown", "can't tell", "cannot tell", "n a"}
 _OPEN_END = re.compile(r"\betc\.?$|\b(?:and|or) (?:so on|others?\b.*)$|\.\.\.$|…$", re.IGNORECASE)
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|can|cannot|if|not)\b", re.IGNORECASE)
@@ -50,18 +63,22 @@ def split_options(problem: str) -> tuple[str, dict[str, str]]:
     if len(markers) < 2:
         return problem.strip(), {}
     found = "".join(marker[1] for marker in markers)
-    if found != OPTION_LETTERS[:len(found)]:
+    if found != OPTION_LETTERS[: len(found)]:
         raise Unreadable("whose options are not lettered A, B, … in order (2 to 7 of them)")
     line_end = problem.find("\n", markers[-1].end())
     end = len(problem) if line_end < 0 else line_end
     borders = [marker.start() for marker in markers[1:]] + [end]
-    texts = [problem[marker.end():border].strip(" \t\r\n,;|") for marker, border in zip(markers, borders, strict=True)]
-    shares_line = ["\n" not in problem[a.start():b.start()] for a, b in zip(markers, markers[1:])]
+    texts = [
+        problem[marker.end() : border].strip(" \t\r\n,;|") for marker, border in zip(markers, borders, strict=True)
+    ]
+    shares_line = ["\n" not in problem[a.start() : b.start()] for a, b in zip(markers, markers[1:])]
     shares_line.append(shares_line[-1])
-    if any(not text or "\n" in text or (shares and _SENTENCE_END.search(text))
-           for text, shares in zip(texts, shares_line, strict=True)) or len({_plain(text) for text in texts}) < len(texts):
+    if any(
+        not text or "\n" in text or (shares and _SENTENCE_END.search(text))
+        for text, shares in zip(texts, shares_line, strict=True)
+    ) or len({_plain(text) for text in texts}) < len(texts):
         raise Unreadable("whose options cannot be told apart")
-    question = _HEADING.sub("", problem[:markers[0].start()].rstrip()).rstrip()
+    question = _HEADING.sub("", problem[: markers[0].start()].rstrip()).rstrip()
     return f"{question}\n{problem[end:].strip()}".strip(), dict(zip(found, texts, strict=True))
 
 
@@ -105,8 +122,12 @@ def read_names(answer: str) -> tuple[str, ...]:
         raise Unreadable("whose answer is an open list (etc)")
     names = {_plain(part): " ".join(part.split()).strip(" .:") for part in _BETWEEN_NAMES.split(answer)}
     names.pop("", None)
-    if not names or names.keys() & {"yes", "no"} or _SENTENCE_END.search(answer) or any(
-            len(name.split()) > _WORDS_OF_A_NAME or _VERB.search(name) for name in names.values()):
+    if (
+        not names
+        or names.keys() & {"yes", "no"}
+        or _SENTENCE_END.search(answer)
+        or any(len(name.split()) > _WORDS_OF_A_NAME or _VERB.search(name) for name in names.values())
+    ):
         raise Unreadable("whose answer is no list of names")
     if any(re.fullmatch("[a-g]", name) for name in names):
         raise Unreadable("whose answer is a letter, with no options in the question")
@@ -123,7 +144,7 @@ def read_choice(question: str, answer: str) -> dict[str, str] | None:
     if (listed := _LISTED_LAST.fullmatch(asked)) and re.search(r"\bor\b", listed[1]):
         texts = re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+", listed[1])
     elif len(re.findall(r"\bor\b", asked, re.IGNORECASE)) == 1 and (pair := _ONE_OR_OTHER.search(asked)):
-        texts = [pair[1], pair[2]] if "," not in asked[:pair.end(1)] else []  # after a comma there may be a third
+        texts = [pair[1], pair[2]] if "," not in asked[: pair.end(1)] else []  # after a comma there may be a third
     else:
         return None
     plain = [_plain(text) for text in texts]

@@ -14,8 +14,17 @@ from ..task import Task
 from ..taskset import FILE_NAME, TaskSetError, write_tasks
 from .films import ImportSummary, Label, index_images, locate, split_patients
 
-_SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val",
-                "dev": "val", "test": "test", "testing": "test"}
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validate": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,9 @@ class Asked:
     split: str = ""  # train, val or test; empty where the set does not say
 
 
-def import_asked(rows: Iterable[Asked], images: Path | None, labels: Path, out: Path, seed: int,
-                 skipped: Counter[str]) -> ImportSummary:
+def import_asked(
+    rows: Iterable[Asked], images: Path | None, labels: Path, out: Path, seed: int, skipped: Counter[str]
+) -> ImportSummary:
     """Writes `out`/tasks.parquet with the questions whose images are there.
 
     An image is named by an absolute path, or by the end of its path below `images`. Questions that share an image,
@@ -56,12 +66,21 @@ def import_asked(rows: Iterable[Asked], images: Path | None, labels: Path, out: 
         skipped["without their image file"] += len(rows) - len(present)
     first_of = _together([row.task.images for row in present])
     patients = {name: _short(paths[first], images) for name, first in first_of.items()}
-    labelled = [Label(row.where, row.task.id, row.task.images[0], patients[row.task.images[0]], split=row.split)
-                for row in present]
+    labelled = [
+        Label(row.where, row.task.id, row.task.images[0], patients[row.task.images[0]], split=row.split)
+        for row in present
+    ]
     splits, splits_from = split_patients(labelled, labels, seed)
-    tasks = (row.task.model_copy(update={"images": tuple(paths[name] for name in row.task.images), "patient": label.patient,
-                                         "split": splits[label.patient]})
-             for row, label in zip(present, labelled, strict=True))
+    tasks = (
+        row.task.model_copy(
+            update={
+                "images": tuple(paths[name] for name in row.task.images),
+                "patient": label.patient,
+                "split": splits[label.patient],
+            }
+        )
+        for row, label in zip(present, labelled, strict=True)
+    )
     used = {paths[name] for row in present for name in row.task.images}
     summary = ImportSummary(out / FILE_NAME, splits_from, len(used), missing=missing, skipped=skipped, rows="questions")
     write_tasks(summary.counted(tasks), out)
@@ -132,8 +151,12 @@ def _find(names: dict[str, str], images: Path | None) -> dict[str, str | None]:
         name, where = next(iter(relative.items()))
         raise TaskSetError(f"{where}: image {name!r} is a file; the image folder is needed to find it")
     index = index_images(images, {name.count("/") + 1 for name in relative}) if relative else {}
-    return {name: locate(Label(where, name, name, ""), index) if name in relative
-            else (name if os.path.isfile(name) else None) for name, where in names.items()}
+    return {
+        name: locate(Label(where, name, name, ""), index)
+        if name in relative
+        else (name if os.path.isfile(name) else None)
+        for name, where in names.items()
+    }
 
 
 def _together(groups: Sequence[Sequence[str]]) -> dict[str, str]:

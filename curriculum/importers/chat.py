@@ -64,8 +64,10 @@ def _read(path: Path, folder: Path, skipped: Counter[str]) -> Iterator[Asked]:
             if not isinstance(images, list):
                 raise TaskSetError(f"{where}: 'images' must be a list, found {images!r:.60}")
             if problem.count(_PLACEHOLDER) != len(images):
-                raise TaskSetError(f"{where}: the problem has {problem.count(_PLACEHOLDER)} {_PLACEHOLDER} and the row "
-                                   f"{len(images)} images; there must be one for each")
+                raise TaskSetError(
+                    f"{where}: the problem has {problem.count(_PLACEHOLDER)} {_PLACEHOLDER} and the row "
+                    f"{len(images)} images; there must be one for each"
+                )
             if not images:
                 raise Unreadable("without an image")
             fields = _fields(problem.replace(_PLACEHOLDER, " "), answer)
@@ -74,8 +76,16 @@ def _read(path: Path, folder: Path, skipped: Counter[str]) -> Iterator[Asked]:
             continue
         extra = row.get("extra_info")
         split = row.get("split") or (extra.get("split") if isinstance(extra, dict) else None)
-        yield Asked(where, Task(id=f"{path.stem}-{number}", images=[_image(image, folder, where) for image in images],
-                                source=str(row.get("data_source") or path.stem), **fields), read_split(split, path, where))
+        yield Asked(
+            where,
+            Task(
+                id=f"{path.stem}-{number}",
+                images=[_image(image, folder, where) for image in images],
+                source=str(row.get("data_source") or path.stem),
+                **fields,
+            ),
+            read_split(split, path, where),
+        )
 
 
 def _problem(row: dict, where: str) -> str:

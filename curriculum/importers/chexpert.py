@@ -26,14 +26,31 @@ from .files import read_csv
 from .films import ImportSummary, Label, import_films, read_age
 
 DEVICES = "Support Devices"
-FINDINGS = ("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation",
-            "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", DEVICES)
+FINDINGS = (
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    DEVICES,
+)
 COLUMNS = ("No Finding", *FINDINGS)
-INCLUDES = {"Enlarged Cardiomediastinum": ("Cardiomegaly",),
-            "Lung Opacity": ("Atelectasis", "Consolidation", "Edema", "Lung Lesion", "Pneumonia")}
-PROVENANCE = {"source": "chexpert",
-              "licence": "Stanford University Dataset Research Use Agreement: non-commercial research only",
-              "attribution": "Stanford ML Group / Irvin et al., CheXpert, AAAI 2019"}
+INCLUDES = {
+    "Enlarged Cardiomediastinum": ("Cardiomegaly",),
+    "Lung Opacity": ("Atelectasis", "Consolidation", "Edema", "Lung Lesion", "Pneumonia"),
+}
+PROVENANCE = {
+    "source": "chexpert",
+    "licence": "Stanford University Dataset Research Use Agreement: non-commercial research only",
+    "attribution": "Stanford ML Group / Irvin et al., CheXpert, AAAI 2019",
+}
 _PATH = re.compile(r"(?:^|/)(train|valid|test)/(patient\d+)/study(\d+)/(\w+)\.\w+$")
 _SPLITS = {"train": "train", "valid": "test", "test": "test"}  # what radiologists read is for tests; train gives val
 
@@ -66,8 +83,11 @@ def read_findings(where: str, row: dict[str, str]) -> tuple[tuple[str, ...] | No
     """
     labels = {name: _label(where, name, row[name]) for name in COLUMNS}
     present = tuple(name for name in FINDINGS if labels[name] == 1)
-    unsure = tuple(name for name in FINDINGS if labels[name] == -1
-                   or (labels[name] != 1 and any(labels[part] in (1, -1) for part in INCLUDES.get(name, ()))))
+    unsure = tuple(
+        name
+        for name in FINDINGS
+        if labels[name] == -1 or (labels[name] != 1 and any(labels[part] in (1, -1) for part in INCLUDES.get(name, ())))
+    )
     healthy = labels["No Finding"] == 1
     agree = set(present) <= {DEVICES} if healthy else present or unsure
     return (present, unsure) if agree else (None, ())
@@ -92,9 +112,19 @@ def _read(path: Path) -> Iterator[Label]:
         folder, patient, study, view = match.groups()
         findings, unsure = read_findings(where, row)
         frontal = row["AP/PA"] if row.get("AP/PA") in ("AP", "PA") else ""
-        yield Label(where, f"{patient}-study{study}-{view}", match.group().lstrip("/"), patient, findings, unsure,
-                    _SPLITS[folder], PROVENANCE | {
-                        "view": "Lateral" if view.endswith("lateral") else frontal,
-                        "sex": {"Female": "F", "Male": "M"}.get(row.get("Sex", ""), ""),
-                        "age": read_age(row.get("Age"))},
-                    order=int(study))
+        yield Label(
+            where,
+            f"{patient}-study{study}-{view}",
+            match.group().lstrip("/"),
+            patient,
+            findings,
+            unsure,
+            _SPLITS[folder],
+            PROVENANCE
+            | {
+                "view": "Lateral" if view.endswith("lateral") else frontal,
+                "sex": {"Female": "F", "Male": "M"}.get(row.get("Sex", ""), ""),
+                "age": read_age(row.get("Age")),
+            },
+            order=int(study),
+        )

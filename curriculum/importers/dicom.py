@@ -50,8 +50,10 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
             see also `films.import_films`.
     """
     skipped: Counter[str] = Counter()
-    rows = [(f"{place}, image {row['image']!r}", row)
-            for place, row in read_csv(labels, COLUMNS, f"a CSV file with the columns {', '.join(COLUMNS)}")]
+    rows = [
+        (f"{place}, image {row['image']!r}", row)
+        for place, row in read_csv(labels, COLUMNS, f"a CSV file with the columns {', '.join(COLUMNS)}")
+    ]
     findings = [_findings(row["labels"], where) for where, row in rows]
     vocabulary = sorted({name for names in findings for name in names})
     if len(vocabulary) < 2:
@@ -60,11 +62,16 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
     found = _Films(images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pydicom on odd headers, whose values may be a patient's
-        films = [film for (where, row), names in zip(rows, findings, strict=True)
-                 for film in _film(row, names, where, found, out / "images", seed, skipped)]
+        films = [
+            film
+            for (where, row), names in zip(rows, findings, strict=True)
+            for film in _film(row, names, where, found, out / "images", seed, skipped)
+        ]
     if not films:
-        raise TaskSetError(f"{labels}: none of its {len(rows)} films could be used: "
-                           + "; ".join(f"{count} {why}" for why, count in skipped.items()))
+        raise TaskSetError(
+            f"{labels}: none of its {len(rows)} films could be used: "
+            + "; ".join(f"{count} {why}" for why, count in skipped.items())
+        )
     return import_films(films, out / "images", labels, out, vocabulary, seed, skipped)
 
 
@@ -72,13 +79,21 @@ def _findings(cell: str, where: str) -> tuple[str, ...]:
     names = [" ".join(name.split()) for name in cell.split("|")]
     healthy = [name.casefold() == NO_FINDING.casefold() for name in names]
     if not all(names) or len(set(names)) < len(names) or (any(healthy) and len(names) > 1):
-        raise TaskSetError(f"{where}: labels {cell!r:.60}; findings separated by |, each once, or {NO_FINDING!r} alone, "
-                           "are needed")
+        raise TaskSetError(
+            f"{where}: labels {cell!r:.60}; findings separated by |, each once, or {NO_FINDING!r} alone, are needed"
+        )
     return () if healthy[0] else tuple(names)
 
 
-def _film(row: dict[str, str], findings: tuple[str, ...], where: str, found: _Films, folder: Path, seed: int,
-          skipped: Counter[str]) -> Iterator[Label]:
+def _film(
+    row: dict[str, str],
+    findings: tuple[str, ...],
+    where: str,
+    found: _Films,
+    folder: Path,
+    seed: int,
+    skipped: Counter[str],
+) -> Iterator[Label]:
     """What is known of one film, whose PNG is written; nothing where it is skipped."""
     if not row["image"] or not row["patient_id"]:
         raise TaskSetError(f"{where}: the image or its patient has no name; both are needed")
@@ -94,8 +109,16 @@ def _film(row: dict[str, str], findings: tuple[str, ...], where: str, found: _Fi
     file = f"{id}.png"
     Image.fromarray(_pixels(header, f"{where}, {path}")).save(folder / file)
     date = str(header.get("StudyDate") or "")
-    yield Label(where, id, file, _hash(row["patient_id"], seed), findings, split=row.get("split", ""),
-                provenance=_strata(header), order=float(date) if date.isdigit() else None)
+    yield Label(
+        where,
+        id,
+        file,
+        _hash(row["patient_id"], seed),
+        findings,
+        split=row.get("split", ""),
+        provenance=_strata(header),
+        order=float(date) if date.isdigit() else None,
+    )
 
 
 class _Films:
@@ -192,8 +215,12 @@ def _strata(header: Dataset) -> dict[str, object]:
     age = str(header.get("PatientAge") or "").upper()
     years = int(age[:-1]) * _DAYS[age[-1]] / _DAYS["Y"] if age[:-1].isdigit() and age[-1] in _DAYS else None
     view = _VIEWS.get(str(header.get("ViewPosition") or "").upper(), "")
-    return {"view": view, "sex": sex if sex in ("F", "M", "O") else "",
-            "age": None if years is None else round(min(years, _OLDEST), 1), "source": "dicom"}
+    return {
+        "view": view,
+        "sex": sex if sex in ("F", "M", "O") else "",
+        "age": None if years is None else round(min(years, _OLDEST), 1),
+        "source": "dicom",
+    }
 
 
 def _hash(identifier: str, seed: int) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 from ..taskset import TaskSetError
 
 
-def read_csv(path: Path, required: Iterable[str], what: str, delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
+def read_csv(
+    path: Path, required: Iterable[str], what: str, delimiter: str = ","
+) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file, plain or .gz, each with its place in words; a missing cell is "".
 
     Args:
@@ -27,6 +29,9 @@ def read_csv(path: Path, required: Iterable[str], what: str, delimiter: str = ",
             if missing := [name for name in required if name not in columns]:
                 raise TaskSetError(f"{path}: column {missing[0]!r} is missing; found {list(columns)}; {what} is needed")
             for number, row in enumerate(reader):
-                yield f"{path}: row {number} (0-based, without the header)", {name: value or "" for name, value in row.items() if name is not None}
+                yield (
+                    f"{path}: row {number} (0-based, without the header)",
+                    {name: value or "" for name, value in row.items() if name is not None},
+                )
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise TaskSetError(f"{path}: not a readable CSV file; {what} is needed ({error})") from error

@@ -51,7 +51,9 @@ class ImportSummary:
             counts = ", ".join(f"{split} {self.tasks[domain, family, split]}" for split in get_args(Split))
             lines.append(f"{domain} {family}: {counts}")
         if self.unlabelled:
-            lines.append(f"{self.unlabelled} films have no labels of findings; they are asked about by view and report only")
+            lines.append(
+                f"{self.unlabelled} films have no labels of findings; they are asked about by view and report only"
+            )
         if self.missing:
             names = ", ".join(self.missing[:_NAMES_SHOWN]) + (", …" if len(self.missing) > _NAMES_SHOWN else "")
             lines.append(f"skipped {len(self.missing)} films without their image file: {names}")
@@ -82,8 +84,15 @@ class Label:
     order: float | None = None
 
 
-def import_films(rows: Iterable[Label], images: Path, labels: Path, out: Path, vocabulary: Sequence[str],
-                 seed: int = 0, skipped: Counter[str] | None = None) -> ImportSummary:
+def import_films(
+    rows: Iterable[Label],
+    images: Path,
+    labels: Path,
+    out: Path,
+    vocabulary: Sequence[str],
+    seed: int = 0,
+    skipped: Counter[str] | None = None,
+) -> ImportSummary:
     """Writes `out`/tasks.parquet: every question that is answered by what is known of each film (see `questions`).
 
     Images are found anywhere below `images` by `Label.file`, neither opened nor copied. Given splits are kept; a set
@@ -109,14 +118,25 @@ def import_films(rows: Iterable[Label], images: Path, labels: Path, out: Path, v
     present = [(row, path) for row, path in located if path]
     if not present:
         named = next(iter(first.values())).file if first else "unknown, no film is labelled"
-        raise TaskSetError(f"{images}: none of the {len(first)} images of {labels} is below this folder; "
-                           f"the first would be {named}")
+        raise TaskSetError(
+            f"{images}: none of the {len(first)} images of {labels} is below this folder; the first would be {named}"
+        )
     splits, splits_from = split_patients([row for row, _ in present], labels, seed)
-    films = [(row, Film(row.id, path, row.findings or (), splits[row.patient], row.patient, row.provenance, unsure=row.unsure))
-             for row, path in present]
-    summary = ImportSummary(out / FILE_NAME, splits_from, len(films), sum(row.findings is None for row, _ in films),
-                            missing=[row.file for row, path in located if not path],
-                            skipped=skipped if skipped is not None else Counter())
+    films = [
+        (
+            row,
+            Film(row.id, path, row.findings or (), splits[row.patient], row.patient, row.provenance, unsure=row.unsure),
+        )
+        for row, path in present
+    ]
+    summary = ImportSummary(
+        out / FILE_NAME,
+        splits_from,
+        len(films),
+        sum(row.findings is None for row, _ in films),
+        missing=[row.file for row, path in located if not path],
+        skipped=skipped if skipped is not None else Counter(),
+    )
     write_tasks(summary.counted(_questions(films, vocabulary, seed)), out)
     return summary
 
@@ -131,14 +151,19 @@ def describe(finding: str, present: bool, rng: np.random.Generator) -> str:
 def check_findings(where: str, findings: Sequence[str], healthy: bool, vocabulary: Sequence[str]) -> None:
     """Raises TaskSetError unless the film has either no finding or some of the vocabulary, each once."""
     if stray := [name for name in findings if name not in vocabulary]:
-        raise TaskSetError(f"{where}: {stray[0]!r} is none of the findings; they are {NO_FINDING} or {', '.join(vocabulary)}")
+        raise TaskSetError(
+            f"{where}: {stray[0]!r} is none of the findings; they are {NO_FINDING} or {', '.join(vocabulary)}"
+        )
     if healthy == bool(findings) or len(set(findings)) < len(findings) or len(findings) == len(vocabulary):
-        raise TaskSetError(f"{where}: labels {list(findings)} with no-finding {healthy}; "
-                           "a film has either no finding or some of them, each once")
+        raise TaskSetError(
+            f"{where}: labels {list(findings)} with no-finding {healthy}; "
+            "a film has either no finding or some of them, each once"
+        )
 
 
-def index_images(images: Path, depths: Collection[int] = (1,),
-                 suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, list[str]]:
+def index_images(
+    images: Path, depths: Collection[int] = (1,), suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> dict[str, list[str]]:
     """The last parts of a path (as many as each of `depths`), joined by "/", to the images below the folder that end so."""
     index: dict[str, list[str]] = {}
     for folder, subfolders, names in os.walk(os.path.abspath(images)):
@@ -160,8 +185,10 @@ def locate(row: Label, index: dict[str, list[str]]) -> str | None:
     """
     found = index.get(row.file, [])
     if len(found) > 1:
-        raise TaskSetError(f"{row.where}: two images have this name, {found[0]} and {found[1]}; "
-                           "only one of them may be below the image folder")
+        raise TaskSetError(
+            f"{row.where}: two images have this name, {found[0]} and {found[1]}; "
+            "only one of them may be below the image folder"
+        )
     return found[0] if found else None
 
 
@@ -176,8 +203,10 @@ def split_patients(rows: Sequence[Label], labels: Path, seed: int) -> tuple[dict
         if row.split and row.split not in get_args(Split):
             raise TaskSetError(f"{row.where}: split {row.split!r} must be one of {', '.join(get_args(Split))}")
         if given.setdefault(row.patient, row.split) != row.split:
-            raise TaskSetError(f"{row.where}: patient {row.patient!r} is in split {row.split!r} here and in "
-                               f"{given[row.patient]!r} above; a patient must be in one split only")
+            raise TaskSetError(
+                f"{row.where}: patient {row.patient!r} is in split {row.split!r} here and in "
+                f"{given[row.patient]!r} above; a patient must be in one split only"
+            )
     if not any(given.values()):
         return {p: _by_share(unit(f"{seed}:{p}"), 0.7, 0.8) for p in given}, f"by patient, 70/10/20, seed {seed}"
     if "" in given.values():
@@ -231,8 +260,10 @@ def _questions(films: Sequence[tuple[Label, Film]], vocabulary: Sequence[str], s
             try:
                 boxes[finding].append(write_box(*edges, *row.size))
             except ValueError as error:
-                raise TaskSetError(f"{row.where}: the box {edges} of {finding} holds nothing of a film of "
-                                   f"{row.size}; a box is left, top, right, bottom in pixels") from error
+                raise TaskSetError(
+                    f"{row.where}: the box {edges} of {finding} holds nothing of a film of "
+                    f"{row.size}; a box is left, top, right, bottom in pixels"
+                ) from error
         for finding, of_finding in boxes.items():
             yield writer.grounding(film, finding, list(dict.fromkeys(of_finding)))
 
@@ -255,12 +286,18 @@ def _about_findings(writer: QuestionWriter, film: Film, looked_for: int, rng: np
 
 def _texts(films: Sequence[tuple[Label, Film]]) -> dict[str, str]:
     """Film to the text that is asked to match it: of its report, or the names of its findings."""
-    return {film.id: row.sections.get("impression") or row.sections.get("findings")
-            or f"Findings: {', '.join(film.findings) or NO_FINDING}."
-            for row, film in films if row.sections or (row.findings is not None and not row.unsure)}
+    return {
+        film.id: row.sections.get("impression")
+        or row.sections.get("findings")
+        or f"Findings: {', '.join(film.findings) or NO_FINDING}."
+        for row, film in films
+        if row.sections or (row.findings is not None and not row.unsure)
+    }
 
 
-def _of_another(film: Film, texts: dict[str, str], films: Sequence[tuple[Label, Film]], rng: np.random.Generator) -> str | None:
+def _of_another(
+    film: Film, texts: dict[str, str], films: Sequence[tuple[Label, Film]], rng: np.random.Generator
+) -> str | None:
     """The text of another film of the same split, with other findings where they are known; None if a few tries find none."""
     for index in rng.integers(len(films), size=32):
         other = films[index][1]

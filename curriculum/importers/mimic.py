@@ -17,9 +17,11 @@ from .files import read_csv
 from .films import ImportSummary, Label, import_films, index_images
 from .reports import sections
 
-PROVENANCE = {"source": "mimic-cxr-jpg",
-              "licence": "PhysioNet Credentialed Health Data License 1.5.0: credentialed users only",
-              "attribution": "Johnson et al., MIMIC-CXR-JPG and MIMIC-CXR, PhysioNet; Scientific Data 2019"}
+PROVENANCE = {
+    "source": "mimic-cxr-jpg",
+    "licence": "PhysioNet Credentialed Health Data License 1.5.0: credentialed users only",
+    "attribution": "Johnson et al., MIMIC-CXR-JPG and MIMIC-CXR, PhysioNet; Scientific Data 2019",
+}
 _REPORT = re.compile(r"s\d+\.txt")
 _VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "Lateral", "LL": "Lateral"}
 _SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -53,35 +55,53 @@ def _index_reports(folder: Path | None) -> dict[str, list[str]]:
     index = index_images(folder, suffixes=(".txt",))
     if any(_REPORT.fullmatch(name) for name in index):
         return index
-    raise TaskSetError(f"{folder}: no report is below this folder; they are named like files/p10/p10000032/s50414267.txt")
+    raise TaskSetError(
+        f"{folder}: no report is below this folder; they are named like files/p10/p10000032/s50414267.txt"
+    )
 
 
 def _read(metadata: Path, labels: Path, splits: Path, reports: dict[str, list[str]]) -> Iterator[Label]:
-    findings = {row["study_id"]: read_findings(f"{place}, study {row['study_id']}", row)
-                for place, row in read_csv(labels, ("study_id", *COLUMNS), "MIMIC-CXR-JPG's table of CheXpert labels")}
-    split_of = {row["dicom_id"]: row["split"]
-                for _, row in read_csv(splits, ("dicom_id", "split"), "MIMIC-CXR-JPG's table of splits")}
+    findings = {
+        row["study_id"]: read_findings(f"{place}, study {row['study_id']}", row)
+        for place, row in read_csv(labels, ("study_id", *COLUMNS), "MIMIC-CXR-JPG's table of CheXpert labels")
+    }
+    split_of = {
+        row["dicom_id"]: row["split"]
+        for _, row in read_csv(splits, ("dicom_id", "split"), "MIMIC-CXR-JPG's table of splits")
+    }
     read: tuple[str, dict[str, str]] = ("", {})  # the newest study and its report, which the study's films share
     columns = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
     for place, row in read_csv(metadata, columns, "MIMIC-CXR-JPG's metadata"):
         film, study = row["dicom_id"], row["study_id"]
         where = f"{place}, image {film!r}"
         if split_of.get(film) not in _SPLITS:
-            raise TaskSetError(f"{where}: its split in {splits} is {split_of.get(film)!r}; "
-                               f"it is one of {', '.join(_SPLITS)}")
+            raise TaskSetError(
+                f"{where}: its split in {splits} is {split_of.get(film)!r}; it is one of {', '.join(_SPLITS)}"
+            )
         try:
             order = float(row["StudyDate"]) + float(row["StudyTime"]) / 1e6  # YYYYMMDD and HHMMSS
         except ValueError as error:
-            raise TaskSetError(f"{where}: StudyDate {row['StudyDate']!r} and StudyTime {row['StudyTime']!r} must be "
-                               "numbers, as 21800506 and 213014.531") from error
+            raise TaskSetError(
+                f"{where}: StudyDate {row['StudyDate']!r} and StudyTime {row['StudyTime']!r} must be "
+                "numbers, as 21800506 and 213014.531"
+            ) from error
         if read[0] != study:
             read = study, _report(reports.get(f"s{study}.txt"))
         view = _VIEWS.get(row["ViewPosition"], "")
         present, unsure = findings.get(study, (None, ()))
-        yield Label(where, film, f"{film}.jpg", f"p{row['subject_id']}", present, unsure, _SPLITS[split_of[film]],
-                    PROVENANCE | {"view": view}, indication=read[1].get("indication", ""),
-                    sections={name: read[1][name] for name in ("findings", "impression") if name in read[1]},
-                    order=order)
+        yield Label(
+            where,
+            film,
+            f"{film}.jpg",
+            f"p{row['subject_id']}",
+            present,
+            unsure,
+            _SPLITS[split_of[film]],
+            PROVENANCE | {"view": view},
+            indication=read[1].get("indication", ""),
+            sections={name: read[1][name] for name in ("findings", "impression") if name in read[1]},
+            order=order,
+        )
 
 
 def _report(paths: list[str] | None) -> dict[str, str]:

@@ -16,10 +16,27 @@ from ..taskset import TaskSetError, read_rows
 from .files import read_csv
 from .films import ImportSummary, Label, check_findings, import_films, read_age
 
-FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
-            "Infiltration", "Mass", "Nodule", "Pleural Thickening", "Pneumonia", "Pneumothorax")
-PROVENANCE = {"source": "nih-chestxray14", "licence": "NIH Clinical Center: no restrictions, attribution requested",
-              "attribution": "NIH Clinical Center / Wang et al., ChestX-ray8, CVPR 2017"}
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
+PROVENANCE = {
+    "source": "nih-chestxray14",
+    "licence": "NIH Clinical Center: no restrictions, attribution requested",
+    "attribution": "NIH Clinical Center / Wang et al., ChestX-ray8, CVPR 2017",
+}
 CSV_SIZE = (1024, 1024)  # of the PNG files that NIH ships, to which BBox_List_2017.csv refers
 _BOX_NAMES = {"Infiltrate": "Infiltration"}  # BBox_List_2017.csv has a name of its own for it
 _UNLABELLED = "that were not labelled for the NIH findings"
@@ -42,8 +59,9 @@ def import_nih(images: Path, labels: Path, out: Path, seed: int = 0, boxes: Path
     if labels.suffix.lower() == ".csv":
         rows = _read_csv(labels, _read_boxes(boxes) if boxes else {})
     elif boxes:
-        raise TaskSetError(f"{boxes}: a box list goes with Data_Entry_2017.csv; "
-                           "a Parquet label file has its own column 'boxes'")
+        raise TaskSetError(
+            f"{boxes}: a box list goes with Data_Entry_2017.csv; a Parquet label file has its own column 'boxes'"
+        )
     else:
         rows = _read_parquet(labels, skipped)
     return import_films(rows, images, labels, out, FINDINGS, seed, skipped)
@@ -57,8 +75,19 @@ def _read_csv(path: Path, boxes: dict[str, list[tuple]]) -> Iterator[Label]:
         names = [name.strip() for name in row["Finding Labels"].split("|")]
         healthy = names == ["No Finding"]
         person = _person(row.get("View Position"), row.get("Patient Gender"), row.get("Patient Age"))
-        yield _label(where, os.path.splitext(image)[0], image, row["Patient ID"], [] if healthy else names, healthy,
-                     row.get("split", ""), PROVENANCE | person, row.get("Follow-up #"), tuple(boxes.get(image, ())), CSV_SIZE)
+        yield _label(
+            where,
+            os.path.splitext(image)[0],
+            image,
+            row["Patient ID"],
+            [] if healthy else names,
+            healthy,
+            row.get("split", ""),
+            PROVENANCE | person,
+            row.get("Follow-up #"),
+            tuple(boxes.get(image, ())),
+            CSV_SIZE,
+        )
 
 
 def _read_boxes(path: Path) -> dict[str, list[tuple]]:
@@ -87,12 +116,24 @@ def _read_parquet(path: Path, skipped: Counter[str]) -> Iterator[Label]:
             skipped[_UNLABELLED] += 1
             continue
         where = f"{path}: row {number} (0-based), image {row['image_id']!r}"
-        provenance = {name: row.get(column) or PROVENANCE[name] for name, column in
-                      [("source", "source"), ("licence", "license"), ("attribution", "attribution")]}
+        provenance = {
+            name: row.get(column) or PROVENANCE[name]
+            for name, column in [("source", "source"), ("licence", "license"), ("attribution", "attribution")]
+        }
         boxes = tuple(_box(b["label"], b["x"], b["y"], b["w"], b["h"]) for b in json.loads(row.get("boxes") or "[]"))
-        yield _label(where, row["image_id"], row["file"], row["patient_id"], row["labels"] or [], row["no_finding"],
-                     row.get("split") or "", provenance | _person(row.get("view"), row.get("sex"), row.get("age")),
-                     row.get("follow_up"), boxes, (row.get("width"), row.get("height")))
+        yield _label(
+            where,
+            row["image_id"],
+            row["file"],
+            row["patient_id"],
+            row["labels"] or [],
+            row["no_finding"],
+            row.get("split") or "",
+            provenance | _person(row.get("view"), row.get("sex"), row.get("age")),
+            row.get("follow_up"),
+            boxes,
+            (row.get("width"), row.get("height")),
+        )
 
 
 def _person(view: object, sex: object, age: object) -> dict[str, object]:
@@ -100,8 +141,19 @@ def _person(view: object, sex: object, age: object) -> dict[str, object]:
     return {"view": str(view or ""), "sex": str(sex) if sex in ("F", "M") else "", "age": read_age(age)}
 
 
-def _label(where: str, id: object, file: object, patient: object, labels: object, healthy: bool, split: str,
-           provenance: dict[str, object], order: object, boxes: tuple, size: tuple) -> Label:
+def _label(
+    where: str,
+    id: object,
+    file: object,
+    patient: object,
+    labels: object,
+    healthy: bool,
+    split: str,
+    provenance: dict[str, object],
+    order: object,
+    boxes: tuple,
+    size: tuple,
+) -> Label:
     if not isinstance(labels, list):
         raise TaskSetError(f"{where}: labels must be a list of names, found {labels!r:.80}")
     if not id or not file or patient in (None, ""):
@@ -109,6 +161,18 @@ def _label(where: str, id: object, file: object, patient: object, labels: object
     findings = tuple(str(name).replace("_", " ") for name in labels)
     check_findings(where, findings, healthy, FINDINGS)
     if boxes and not all(size):
-        raise TaskSetError(f"{where}: boxes are in pixels, and the columns width and height do not say of how large a film")
-    return Label(where, str(id), str(file), str(patient), findings, split=split, provenance=provenance, boxes=boxes,
-                 size=size, order=float(order) if order not in (None, "") else None)
+        raise TaskSetError(
+            f"{where}: boxes are in pixels, and the columns width and height do not say of how large a film"
+        )
+    return Label(
+        where,
+        str(id),
+        str(file),
+        str(patient),
+        findings,
+        split=split,
+        provenance=provenance,
+        boxes=boxes,
+        size=size,
+        order=float(order) if order not in (None, "") else None,
+    )

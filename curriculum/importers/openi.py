@@ -15,8 +15,11 @@ from pathlib import Path
 from ..taskset import TaskSetError
 from .films import ImportSummary, Label, import_films
 
-PROVENANCE = {"source": "openi-iu", "licence": "CC BY-NC-ND 4.0",
-              "attribution": "Indiana University / Demner-Fushman et al., JAMIA 2016, via Open-i, NLM"}
+PROVENANCE = {
+    "source": "openi-iu",
+    "licence": "CC BY-NC-ND 4.0",
+    "attribution": "Indiana University / Demner-Fushman et al., JAMIA 2016, via Open-i, NLM",
+}
 _NO_FILM = "of reports that name none"
 
 
@@ -34,7 +37,9 @@ def import_openi(images: Path, reports: Path, out: Path, seed: int = 0) -> Impor
     paths = sorted(reports.rglob("*.xml"))
     if not paths:
         raise TaskSetError(f"{reports}: no report is below this folder; Open-i's are named like ecgen-radiology/1.xml")
-    return import_films((row for path in paths for row in _read(path, skipped)), images, reports, out, (), seed, skipped)
+    return import_films(
+        (row for path in paths for row in _read(path, skipped)), images, reports, out, (), seed, skipped
+    )
 
 
 def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
@@ -44,14 +49,22 @@ def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
         raise TaskSetError(f"{path}: not a readable XML report ({error})") from error
     name = root.find("uId")
     if name is None or not name.get("id"):
-        raise TaskSetError(f"{path}: no report of Open-i; one has an element such as <uId id=\"CXR1\"/>")
+        raise TaskSetError(f'{path}: no report of Open-i; one has an element such as <uId id="CXR1"/>')
     texts = {element.get("Label"): " ".join((element.text or "").split()) for element in root.iter("AbstractText")}
     films = [element.get("id", "") for element in root.findall("parentImage")]
     if not films:
         skipped[_NO_FILM] += 1
     normal = [term.text for term in root.findall("MeSH/major")] == ["normal"]
     for film in films:
-        yield Label(f"{path}: image {film!r}", film, f"{film}.png", name.get("id"), () if normal else None,
-                    provenance=PROVENANCE, indication=texts.get("INDICATION", ""),
-                    sections={section: texts[section.upper()] for section in ("findings", "impression")
-                              if texts.get(section.upper())})
+        yield Label(
+            f"{path}: image {film!r}",
+            film,
+            f"{film}.png",
+            name.get("id"),
+            () if normal else None,
+            provenance=PROVENANCE,
+            indication=texts.get("INDICATION", ""),
+            sections={
+                section: texts[section.upper()] for section in ("findings", "impression") if texts.get(section.upper())
+            },
+        )

@@ -16,8 +16,11 @@ from ..taskset import TaskSetError
 from .files import read_csv
 from .films import ImportSummary, Label, import_films, read_age
 
-PROVENANCE = {"source": "padchest", "licence": "PadChest Dataset Research Use Agreement: research only",
-              "attribution": "BIMCV / Bustos et al., PadChest, Medical Image Analysis 2020"}
+PROVENANCE = {
+    "source": "padchest",
+    "licence": "PadChest Dataset Research Use Agreement: research only",
+    "attribution": "BIMCV / Bustos et al., PadChest, Medical Image Analysis 2020",
+}
 NORMAL = "normal"
 _LEFT_OUT = {
     "exclude": "that PadChest marks 'exclude': their report does not describe them",
@@ -60,11 +63,20 @@ def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
         date, born = row["StudyDate_DICOM"], row["PatientBirth"].removesuffix(".0")
         if len(date) != 8 or not date.isdigit():
             raise TaskSetError(f"{where}: StudyDate_DICOM is {date!r}; a date is written as 20140915")
-        yield Label(where, row["ImageID"].removesuffix(".png"), row["ImageID"], row["PatientID"],
-                    tuple(name for name in names if name != NORMAL), provenance=PROVENANCE | {
-                        "view": view, "sex": row["PatientSex_DICOM"] if row["PatientSex_DICOM"] in ("F", "M", "O") else "",
-                        "age": read_age(int(date[:4]) - int(born)) if born.isdigit() else None},
-                    order=float(date))
+        yield Label(
+            where,
+            row["ImageID"].removesuffix(".png"),
+            row["ImageID"],
+            row["PatientID"],
+            tuple(name for name in names if name != NORMAL),
+            provenance=PROVENANCE
+            | {
+                "view": view,
+                "sex": row["PatientSex_DICOM"] if row["PatientSex_DICOM"] in ("F", "M", "O") else "",
+                "age": read_age(int(date[:4]) - int(born)) if born.isdigit() else None,
+            },
+            order=float(date),
+        )
 
 
 def _names(where: str, text: str) -> list[str]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 
 _NAMES = {
-    "finding": "findings", "reference findings": "findings",
-    "conclusion": "impression", "findings and impression": "impression", "findings/impression": "impression",
-    "clinical indication": "indication", "reason for exam": "indication", "reason for examination": "indication",
-    "history": "indication", "clinical history": "indication", "patient history": "indication",
+    "finding": "findings",
+    "reference findings": "findings",
+    "conclusion": "impression",
+    "findings and impression": "impression",
+    "findings/impression": "impression",
+    "clinical indication": "indication",
+    "reason for exam": "indication",
+    "reason for examination": "indication",
+    "history": "indication",
+    "clinical history": "indication",
+    "patient history": "indication",
     "clinical information": "indication",
 }
 """What some call a section, to its usual name. Merged ones count as the impression, as in github.com/MIT-LCP/mimic-cxr."""

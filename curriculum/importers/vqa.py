@@ -37,8 +37,14 @@ class _Layout:
     attribution: str
 
 
-VQA_RAD = _Layout("vqa-rad", "image_name", (("image_organ", "CHEST"), ("modality", "X-RAY")), "", "CC0-1.0",
-                  "Lau et al., VQA-RAD, Scientific Data 5, 2018")  # its chest images are all X-rays
+VQA_RAD = _Layout(
+    "vqa-rad",
+    "image_name",
+    (("image_organ", "CHEST"), ("modality", "X-RAY")),
+    "",
+    "CC0-1.0",
+    "Lau et al., VQA-RAD, Scientific Data 5, 2018",
+)  # its chest images are all X-rays
 SLAKE = _Layout("slake", "img_name", (("modality", "X-RAY"),), "q_lang", "CC BY 4.0", "Liu et al., SLAKE, ISBI 2021")
 
 
@@ -67,12 +73,20 @@ def _read(path: Path, layout: _Layout, skipped: Counter[str]) -> Iterator[Asked]
         question, answer = (text_of(row, name, where) for name in ("question", "answer"))
         try:
             _check_kept(row, layout, where)
-            fields = _fields(" ".join(_HINT.sub("", question).split()), answer, text_of(row, "answer_type", where).upper())
+            fields = _fields(
+                " ".join(_HINT.sub("", question).split()), answer, text_of(row, "answer_type", where).upper()
+            )
         except Unreadable as reason:
             skipped[str(reason)] += 1
             continue
-        task = Task(id=f"{layout.source}-{id}", images=(image,), source=layout.source, licence=layout.licence,
-                    attribution=layout.attribution, **fields)
+        task = Task(
+            id=f"{layout.source}-{id}",
+            images=(image,),
+            source=layout.source,
+            licence=layout.licence,
+            attribution=layout.attribution,
+            **fields,
+        )
         yield Asked(where, task, read_split(row.get("split"), path, where))
 
 
@@ -81,7 +95,9 @@ def _check_kept(row: dict, layout: _Layout, where: str) -> None:
         raise Unreadable("that are not English")
     column, value = next(((c, v) for c, v in layout.chest if c in row), ("", ""))
     if not column:
-        raise TaskSetError(f"{where}: no column tells whether the image is a chest X-ray; {layout.chest[0][0]!r} is needed")
+        raise TaskSetError(
+            f"{where}: no column tells whether the image is a chest X-ray; {layout.chest[0][0]!r} is needed"
+        )
     if str(row[column]).strip().upper() != value:
         raise Unreadable("about images that are no chest X-rays")
 
@@ -95,8 +111,13 @@ def _fields(question: str, answer: str, answer_type: str) -> dict[str, object]:
             raise Unreadable("whose answer is yes or no to a what or where")
         return dict(domain="closed", family="binary", question=question, options=YES_NO, gold=letter)
     if answer_type == "CLOSED" and (options := read_choice(question, answer)):
-        return dict(domain="closed", family="single_choice", question=question, options=options,
-                    gold=read_letters(answer, options))
+        return dict(
+            domain="closed",
+            family="single_choice",
+            question=question,
+            options=options,
+            gold=read_letters(answer, options),
+        )
     if "\t" in answer:
         raise Unreadable("whose answer is broken by tabs")
     return dict(domain="open", family="vqa", question=question, gold=read_names(_MISSPELT.get(answer, answer)))

@@ -18,8 +18,12 @@ def matrices(question):
 def advantages(question):
     arrays = matrices(question)
     values, _ = core_algos.get_adv_estimator_fn(question["estimator"])(
-        token_level_rewards=arrays["rewards"], response_mask=arrays["mask"], index=np.array(question["groups"]),
-        config=AlgoConfig(gamma=1.0), **question["settings"])
+        token_level_rewards=arrays["rewards"],
+        response_mask=arrays["mask"],
+        index=np.array(question["groups"]),
+        config=AlgoConfig(gamma=1.0),
+        **question["settings"],
+    )
     return {"value": values.tolist()}
 
 
@@ -28,11 +32,19 @@ def loss(question):
     logp = arrays["logp"].requires_grad_()
     config = ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, **question["settings"])
     value, _ = core_algos.get_policy_loss_fn(question["loss"])(
-        arrays["old"], logp, arrays["advantages"], arrays["mask"], question["aggregation"], config, arrays.get("weights"))
+        arrays["old"],
+        logp,
+        arrays["advantages"],
+        arrays["mask"],
+        question["aggregation"],
+        config,
+        arrays.get("weights"),
+    )
     if question.get("kl"):
         estimates = core_algos.kl_penalty(logp, arrays["reference"], question["kl"])
-        value = value + question["kl_weight"] * core_algos.agg_loss(estimates, arrays["mask"], question["aggregation"],
-                                                                    **config.global_batch_info)
+        value = value + question["kl_weight"] * core_algos.agg_loss(
+            estimates, arrays["mask"], question["aggregation"], **config.global_batch_info
+        )
     value.backward()
     return {"value": value.item(), "gradient": logp.grad.tolist()}
 

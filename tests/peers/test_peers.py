@@ -19,15 +19,20 @@ HERE = Path(__file__).parent
 PEERS = HERE.parent.parent / ".peers"
 SCALE = 8  # of summed losses
 LENGTHS = [5, 3, 7, 1, 4, 6]
-AGGREGATIONS = {"token_mean": "token-mean", "sequence_mean": "seq-mean-token-mean", "sequence_sum": "seq-mean-token-sum-norm"}
+AGGREGATIONS = {
+    "token_mean": "token-mean",
+    "sequence_mean": "seq-mean-token-mean",
+    "sequence_sum": "seq-mean-token-sum-norm",
+}
 
 
 def ask(peer, questions):
     python = PEERS / peer / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{peer} is not there: make peers")
-    done = subprocess.run([python, HERE / f"ask_{peer}.py"], input=json.dumps(questions), capture_output=True, text=True,
-                          timeout=500)
+    done = subprocess.run(
+        [python, HERE / f"ask_{peer}.py"], input=json.dumps(questions), capture_output=True, text=True, timeout=500
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
@@ -49,10 +54,19 @@ def outcomes(baseline, normalise, eps, penalties=None, rewards=REWARDS):
 
 def test_advantages_of_trl():
     """TRL adds 1e-4 to the std. Its std of a batch is that of all rewards."""
-    cases = [("grpo", {"scale_rewards": "group"}, "group", "group"), ("grpo", {"scale_rewards": "none"}, "group", "none"),
-             ("grpo", {"scale_rewards": "batch"}, "group", "batch"), ("rloo", {"beta": 0.0}, "leave_one_out", "none")]
-    answers = ask("trl", [{"what": "advantages", "trainer": trainer, "settings": settings, "rewards": REWARDS}
-                          for trainer, settings, *_ in cases])
+    cases = [
+        ("grpo", {"scale_rewards": "group"}, "group", "group"),
+        ("grpo", {"scale_rewards": "none"}, "group", "none"),
+        ("grpo", {"scale_rewards": "batch"}, "group", "batch"),
+        ("rloo", {"beta": 0.0}, "leave_one_out", "none"),
+    ]
+    answers = ask(
+        "trl",
+        [
+            {"what": "advantages", "trainer": trainer, "settings": settings, "rewards": REWARDS}
+            for trainer, settings, *_ in cases
+        ],
+    )
     for answer, (*_, baseline, normalise) in zip(answers, cases, strict=True):
         close([tokens[0] for tokens in outcomes(baseline, normalise, 1e-4)], answer["value"])
 
@@ -68,14 +82,30 @@ def test_advantages_of_verl():
 
     mask = padded([[1.0] * n for n in lengths])
     plain = [[0.0] * (n - 1) + [reward] for n, reward in zip(lengths, np.ravel(REWARDS).tolist(), strict=True)]
-    fined = [(np.array(row) - fine).tolist() for row, fine in zip(plain, (f for group in fines for f in group), strict=True)]
+    fined = [
+        (np.array(row) - fine).tolist() for row, fine in zip(plain, (f for group in fines for f in group), strict=True)
+    ]
     whitened = 5e-9  # verl has 1e-8 on the variance, which is near one
-    cases = [("grpo", {"norm_adv_by_std_in_grpo": True}, "group", "group", 1e-6),
-             ("grpo", {"norm_adv_by_std_in_grpo": False}, "group", "none", 1e-6), ("rloo", {}, "leave_one_out", "none", 1e-6),
-             ("reinforce_plus_plus", {}, "batch", "batch", whitened)]
+    cases = [
+        ("grpo", {"norm_adv_by_std_in_grpo": True}, "group", "group", 1e-6),
+        ("grpo", {"norm_adv_by_std_in_grpo": False}, "group", "none", 1e-6),
+        ("rloo", {}, "leave_one_out", "none", 1e-6),
+        ("reinforce_plus_plus", {}, "batch", "batch", whitened),
+    ]
     for rows, penalties in ((plain, None), (fined, fines)):
-        answers = ask("verl", [{"what": "advantages", "estimator": estimator, "settings": settings, "groups": np.repeat(
-            range(4), 4).tolist(), "arrays": {"rewards": padded(rows), "mask": mask}} for estimator, settings, *_ in cases])
+        answers = ask(
+            "verl",
+            [
+                {
+                    "what": "advantages",
+                    "estimator": estimator,
+                    "settings": settings,
+                    "groups": np.repeat(range(4), 4).tolist(),
+                    "arrays": {"rewards": padded(rows), "mask": mask},
+                }
+                for estimator, settings, *_ in cases
+            ],
+        )
         for answer, (_, _, baseline, normalise, eps) in zip(answers, cases, strict=True):
             close(padded(outcomes(baseline, normalise, eps, penalties)), answer["value"])
 
@@ -89,8 +119,14 @@ def numbers(seed=0):
     old = [-rng.uniform(0.1, 3, n) for n in LENGTHS]
     away = lambda spread: [o + rng.normal(0, spread, len(o)) for o in old]  # noqa: E731
     per_response = rng.normal(0, 1, len(LENGTHS))
-    return {"old": old, "logp": away(0.7), "reference": away(0.5), "rollout": away(0.6), "entropy": [np.abs(o) for o in old],
-            "advantages": [np.full(n, a) for n, a in zip(LENGTHS, per_response)]}, per_response
+    return {
+        "old": old,
+        "logp": away(0.7),
+        "reference": away(0.5),
+        "rollout": away(0.6),
+        "entropy": [np.abs(o) for o in old],
+        "advantages": [np.full(n, a) for n, a in zip(LENGTHS, per_response)],
+    }, per_response
 
 
 def pad(rows):
@@ -107,9 +143,19 @@ def ours(training, arrays):
     flat = {name: torch.from_numpy(np.concatenate(rows)) for name, rows in arrays.items()}
     logp, entropy = (flat[name].clone().requires_grad_() for name in ("logp", "entropy"))
     weights = response_weights(LENGTHS, [True] * len(LENGTHS), training.aggregation, training.length_scale)
-    loss, _ = objective(logp, entropy, Tokens(
-        flat["old"], flat["rollout"], flat["advantages"], torch.from_numpy(np.repeat(weights, LENGTHS)),
-        flat["reference"] if training.kl else None), LENGTHS, training)
+    loss, _ = objective(
+        logp,
+        entropy,
+        Tokens(
+            flat["old"],
+            flat["rollout"],
+            flat["advantages"],
+            torch.from_numpy(np.repeat(weights, LENGTHS)),
+            flat["reference"] if training.kl else None,
+        ),
+        LENGTHS,
+        training,
+    )
     gradients = torch.autograd.grad(loss, (logp, entropy), allow_unused=True, materialize_grads=True)
     return loss.item(), *(pad(g.numpy() for g in gradient.split(LENGTHS)) for gradient in gradients)
 
@@ -121,20 +167,39 @@ def test_losses_of_trl():
     bounds = {"clip_low": 0.2, "clip_high": 0.3}
     theirs = {"epsilon": 0.2, "epsilon_high": 0.3, "max_completion_length": SCALE}
     names = {"token_mean": "dapo", "sequence_mean": "grpo", "sequence_sum": "dr_grpo"}
-    cases = [(bounds | {"dual_clip": None, "aggregation": ours_} | more, theirs | {"loss_type": loss_type} | trl_more, extra)
-             for ours_, loss_type in names.items() for more, trl_more, extra in (
-                 ({}, {}, {}), ({"kl": 0.3}, {"beta": 0.3, "use_bias_correction_kl": False}, {}),
-                 ({"correction": "token"}, {}, {"importance_sampling_ratio": weights}))]
+    cases = [
+        (bounds | {"dual_clip": None, "aggregation": ours_} | more, theirs | {"loss_type": loss_type} | trl_more, extra)
+        for ours_, loss_type in names.items()
+        for more, trl_more, extra in (
+            ({}, {}, {}),
+            ({"kl": 0.3}, {"beta": 0.3, "use_bias_correction_kl": False}, {}),
+            ({"correction": "token"}, {}, {"importance_sampling_ratio": weights}),
+        )
+    ]
     cases += [
         (bounds | {"dual_clip": None}, theirs | {"loss_type": "bnpo"}, {}),  # in one micro-batch, a mean over tokens
         (bounds | {"dual_clip": 3.0}, theirs | {"loss_type": "dapo", "delta": 3.0}, {}),
-        ({"algorithm": "gspo"}, theirs | {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 3e-4,
-                                          "epsilon_high": 4e-4}, {}),
-        ({"algorithm": "gspo", "clip_low": 0.2, "clip_high": 0.3}, theirs | {
-            "loss_type": "grpo", "importance_sampling_level": "sequence"}, {}),
-        ({"algorithm": "cispo", "clip_high": 0.5}, theirs | {"loss_type": "cispo", "epsilon_high": 1.5}, {}),  # theirs is the cap
-        (bounds | {"dual_clip": None, "entropy": 0.2}, theirs | {"loss_type": "dapo", "entropy_coef": 0.2}, {})]
-    answers = ask("trl", [{"what": "loss", "settings": settings, "arrays": sent | extra} for _, settings, extra in cases])
+        (
+            {"algorithm": "gspo"},
+            theirs
+            | {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4},
+            {},
+        ),
+        (
+            {"algorithm": "gspo", "clip_low": 0.2, "clip_high": 0.3},
+            theirs | {"loss_type": "grpo", "importance_sampling_level": "sequence"},
+            {},
+        ),
+        (
+            {"algorithm": "cispo", "clip_high": 0.5},
+            theirs | {"loss_type": "cispo", "epsilon_high": 1.5},
+            {},
+        ),  # theirs is the cap
+        (bounds | {"dual_clip": None, "entropy": 0.2}, theirs | {"loss_type": "dapo", "entropy_coef": 0.2}, {}),
+    ]
+    answers = ask(
+        "trl", [{"what": "loss", "settings": settings, "arrays": sent | extra} for _, settings, extra in cases]
+    )
     for answer, (keys, *_) in zip(answers, cases, strict=True):
         value, gradient, by_entropy = ours(GrpoTraining(**keys), arrays)
         close(value, answer["value"])
@@ -147,20 +212,38 @@ def test_losses_of_verl():
     arrays, _ = numbers(1)
     sent = {name: pad(rows) for name, rows in arrays.items()} | {"mask": mask()}
     weights = pad(np.minimum(np.exp(o - r), 2.0) for o, r in zip(arrays["old"], arrays["rollout"]))
-    verl = {"clip_ratio": 0.2, "clip_ratio_low": 0.2, "clip_ratio_high": 0.3, "clip_ratio_c": 3.0,
-            "global_batch_info": {"loss_scale_factor": SCALE}}
+    verl = {
+        "clip_ratio": 0.2,
+        "clip_ratio_low": 0.2,
+        "clip_ratio_high": 0.3,
+        "clip_ratio_c": 3.0,
+        "global_batch_info": {"loss_scale_factor": SCALE},
+    }
     cases = []
     for ours_, theirs in AGGREGATIONS.items():
         common = {"clip_low": 0.2, "clip_high": 0.3, "aggregation": ours_}
         for keys, loss, more in (
-                ({}, "vanilla", {}), ({"dual_clip": 1.5}, "vanilla", {"settings": {"clip_ratio_c": 1.5}}),
-                ({"correction": "token"}, "vanilla", {"weights": weights}), ({"algorithm": "gspo"}, "gspo", {}),
-                ({"algorithm": "cispo"}, "cispo", {}), *(({"kl": 0.3, "kl_estimator": k}, "vanilla", {"kl": k, "kl_weight": 0.3})
-                                                          for k in ("k1", "k2", "k3"))):
+            ({}, "vanilla", {}),
+            ({"dual_clip": 1.5}, "vanilla", {"settings": {"clip_ratio_c": 1.5}}),
+            ({"correction": "token"}, "vanilla", {"weights": weights}),
+            ({"algorithm": "gspo"}, "gspo", {}),
+            ({"algorithm": "cispo"}, "cispo", {}),
+            *(({"kl": 0.3, "kl_estimator": k}, "vanilla", {"kl": k, "kl_weight": 0.3}) for k in ("k1", "k2", "k3")),
+        ):
             own = {name: more[name] for name in ("kl", "kl_weight") if name in more}
-            cases.append((common | keys, {"what": "loss", "loss": loss, "aggregation": theirs,
-                                          "settings": verl | more.get("settings", {}), **own,
-                                          "arrays": sent | ({"weights": weights} if "weights" in more else {})}))
+            cases.append(
+                (
+                    common | keys,
+                    {
+                        "what": "loss",
+                        "loss": loss,
+                        "aggregation": theirs,
+                        "settings": verl | more.get("settings", {}),
+                        **own,
+                        "arrays": sent | ({"weights": weights} if "weights" in more else {}),
+                    },
+                )
+            )
     answers = ask("verl", [question for _, question in cases])
     for answer, (keys, _) in zip(answers, cases, strict=True):
         value, gradient, _ = ours(GrpoTraining(**keys), arrays)
@@ -173,9 +256,18 @@ def test_tokens_with_advantages_of_their_own_in_a_sequence_ratio_as_verl_has_the
     arrays, _ = numbers(2)
     rng = np.random.default_rng(3)
     arrays["advantages"] = [rng.normal(0, 1, n) for n in LENGTHS]
-    answer, = ask("verl", [{"what": "loss", "loss": "gspo", "aggregation": "seq-mean-token-mean", "settings": {
-        "clip_ratio": 0.2, "clip_ratio_low": 0.2, "clip_ratio_high": 0.3},
-        "arrays": {name: pad(rows) for name, rows in arrays.items()} | {"mask": mask()}}])
+    (answer,) = ask(
+        "verl",
+        [
+            {
+                "what": "loss",
+                "loss": "gspo",
+                "aggregation": "seq-mean-token-mean",
+                "settings": {"clip_ratio": 0.2, "clip_ratio_low": 0.2, "clip_ratio_high": 0.3},
+                "arrays": {name: pad(rows) for name, rows in arrays.items()} | {"mask": mask()},
+            }
+        ],
+    )
     value, gradient, _ = ours(GrpoTraining(algorithm="gspo", clip_low=0.2, clip_high=0.3), arrays)
     close(value, answer["value"])
     close(gradient, answer["gradient"])
@@ -185,16 +277,26 @@ def test_entropy_bonus_of_verl():
     """From logits: theirs has no coefficient, and a bonus is what is taken off."""
     rng = np.random.default_rng(4)
     logits = rng.normal(0, 1, (len(LENGTHS), max(LENGTHS), 9))
-    answers = ask("verl", [{"what": "entropy", "logits": logits.tolist(), "arrays": {"mask": mask()}, "aggregation": theirs}
-                           for theirs in ("token-mean", "seq-mean-token-mean")])
+    answers = ask(
+        "verl",
+        [
+            {"what": "entropy", "logits": logits.tolist(), "arrays": {"mask": mask()}, "aggregation": theirs}
+            for theirs in ("token-mean", "seq-mean-token-mean")
+        ],
+    )
     for answer, aggregation in zip(answers, ("token_mean", "sequence_mean"), strict=True):
         leaf = torch.from_numpy(logits).requires_grad_()
         flat = torch.cat([leaf[i, :n] for i, n in enumerate(LENGTHS)]).log_softmax(-1)
         entropy = -(flat.exp() * flat).sum(-1)
         weights = torch.from_numpy(np.repeat(response_weights(LENGTHS, [True] * 6, aggregation), LENGTHS))
         nothing = torch.zeros(sum(LENGTHS), dtype=torch.float64)
-        loss, _ = objective(nothing, entropy, Tokens(nothing, nothing, nothing, weights, None), LENGTHS,
-                            GrpoTraining(entropy=1.0, aggregation=aggregation))
-        gradient, = torch.autograd.grad(loss, leaf)
+        loss, _ = objective(
+            nothing,
+            entropy,
+            Tokens(nothing, nothing, nothing, weights, None),
+            LENGTHS,
+            GrpoTraining(entropy=1.0, aggregation=aggregation),
+        )
+        (gradient,) = torch.autograd.grad(loss, leaf)
         close(-loss.item(), answer["value"])
         close(-gradient.numpy(), answer["gradient"])
