@@ -11,7 +11,6 @@ import numpy as np
 from curriculum.task import Task
 from rewards.verdict import Verdict
 
-
 ARRAYS = ("ids", "logprobs", "versions", "char_ends")  # of a trajectory
 
 

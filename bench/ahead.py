@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ray
 
-from actors.environment import ENVIRONMENT, quiet_libraries
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 
 from .simulated import Quiet, simulated_recipe, train_simulated
 

@@ -29,12 +29,12 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.environment import ENVIRONMENT, quiet_libraries
-from cluster.display import KeptDisplay, LineDisplay
-from cluster.ledger import committed_events
-from cluster.recipe import Recipe, load_recipe
-from cluster.run import Run
-from cluster.session import open_run
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
+from cluster.config.recipe import Recipe, load_recipe
+from cluster.record.console import KeptDisplay, LineDisplay
+from cluster.record.ledger import committed_events
+from cluster.run.launch import open_run
+from cluster.run.loop import Run
 
 SETTINGS = [
     "data.phantoms.train=600",

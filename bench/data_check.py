@@ -18,7 +18,7 @@ from itertools import cycle
 from os import devnull
 from pathlib import Path
 
-from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.task import Task
 from curriculum.taskset import write_tasks
 
@@ -31,11 +31,11 @@ def many(folder: Path, number: int) -> Iterator[Task]:
 
 
 def measure(folder: str, recipe: str | None, answer) -> None:
-    from actors.environment import quiet_libraries
+    from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
-    from cluster.data_check import check
-    from cluster.recipe import load_recipe
+    from cluster.config.recipe import load_recipe
+    from cluster.standalone.data_check import check
 
     started, worked = time.monotonic(), time.process_time()
     with open(devnull, "w") as nowhere, redirect_stdout(nowhere):

@@ -27,7 +27,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from cluster.ledger import committed_events
+from cluster.record.ledger import committed_events
 
 SETTINGS = ["checkpoint.every_minutes=0.05", "checkpoint.keep=3"]
 STEP = re.compile(r"\] (?:sft|closed|open) +\d+/\d+ ")

@@ -10,7 +10,7 @@ says what else is real. About four minutes.
 OUT keeps both run folders, and events.jsonl: what every engine was asked and when, and what was asked of the run. `rates` in the
 last line, one JSON object, are groups a second over those that the workers could write; `late_joiners_proved_first` says
 whether the pool brought every engine to a version before its first group. (A simulated engine has no weights to prove; that a
-real one may not answer without is `tests/test_rollout.py`'s.)
+real one may not answer without is `tests/actors/rollout/test_worker.py`'s.)
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.environment import ENVIRONMENT, quiet_libraries
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.trajectory import Group, Request
-from actors.weights import Version
-from cluster.control import told_status
-from cluster.ledger import committed_events
+from actors.weights.store import Version
+from cluster.control.run_actor import told_status
+from cluster.record.ledger import committed_events
 
 from .simulated import Host, Quiet, simulated_recipe, train_simulated
 

@@ -46,15 +46,15 @@ from typing import Any
 
 import psutil
 
-from actors.encode import Encoder, PromptConfig
-from actors.environment import quiet_libraries
-from actors.tiny_model import TinyModelConfig, make_tiny_model
-from cluster.display import KeptDisplay
-from cluster.ray_cluster import ray_cluster
-from cluster.recipe import Recipe, load_recipe
-from cluster.run import STEP_PHASES
-from cluster.session import open_run
-from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from actors.model.encode import Encoder, PromptConfig
+from actors.model.tiny_model import TinyModelConfig, make_tiny_model
+from actors.runtime.environment import quiet_libraries
+from cluster.config.recipe import Recipe, load_recipe
+from cluster.control.ray_connection import ray_cluster
+from cluster.record.console import KeptDisplay
+from cluster.run.launch import open_run
+from cluster.run.loop import STEP_PHASES
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.task import Task
 from curriculum.taskset import read_tasks, write_tasks
 

@@ -26,14 +26,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import numpy as np
 import torch
 
-from actors.advantage import token_advantages
-from actors.encode import Encoder, PromptConfig
-from actors.environment import ENVIRONMENT, quiet_libraries
-from actors.policy import FORBIDDEN_BIAS
-from actors.tiny_model import TinyModelConfig, make_tiny_model
-from actors.training import GrpoTraining, LearnerConfig
+from actors.algorithm.advantage import token_advantages
+from actors.algorithm.config import GrpoTraining, LearnerConfig
+from actors.model.encode import Encoder, PromptConfig
+from actors.model.policy import FORBIDDEN_BIAS
+from actors.model.tiny_model import TinyModelConfig, make_tiny_model
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.trajectory import Group, ScoredGroup, Trajectory
-from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from rewards.verdict import Verdict
 
 LR = 1e-5
@@ -181,7 +181,7 @@ def main() -> None:
 
 
 def compare(place: Path, given: argparse.Namespace) -> dict[str, float]:
-    from actors.deepspeed_rank import DeepSpeedRank
+    from actors.learner.rank import DeepSpeedRank
 
     tasks = [
         t for t in draw_phantom_set(PhantomConfig(train=2 * given.tasks, val=4, test=4), place) if t.family != "report"

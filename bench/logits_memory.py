@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText
 
-from actors.encode import Encoder, PromptConfig
-from actors.environment import quiet_libraries
-from actors.policy import Policy
-from actors.tiny_model import TinyModelConfig, make_tiny_model
+from actors.model.encode import Encoder, PromptConfig
+from actors.model.policy import Policy
+from actors.model.tiny_model import TinyModelConfig, make_tiny_model
+from actors.runtime.environment import quiet_libraries
 from actors.trajectory import Sample
-from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 
 WAYS = ("policy", "without logits")
 

@@ -34,10 +34,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from actors.encode import Encoder, PromptConfig
-from actors.engine import engine_environment
-from actors.environment import ENVIRONMENT, quiet_libraries
-from actors.rollout import RolloutConfig
+from actors.model.encode import Encoder, PromptConfig
+from actors.rollout.vllm_engine import engine_environment
+from actors.rollout.worker import RolloutConfig
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.trajectory import Request
 from curriculum.images import load_image
 from curriculum.task import Task
@@ -82,7 +82,7 @@ class Worker:
     """Ours."""
 
     def __init__(self, shape: Shape, model: Path) -> None:
-        from cluster.rollout_pool import RolloutPool
+        from cluster.pools.rollout_pool import RolloutPool
 
         self.pool = RolloutPool("bench", config_of(shape), model, PromptConfig(), None, images=1)
         self.pool.ready()
@@ -112,7 +112,7 @@ def raw_process(folder: Path, shape: Shape) -> None:
     from transformers import AutoConfig
     from vllm import LLM, SamplingParams
 
-    from actors.engine_extension import FORBIDDEN_KEY, TokenMask
+    from actors.rollout.vllm_extension import FORBIDDEN_KEY, TokenMask
 
     config, encoder = config_of(shape), Encoder(folder / "model", PromptConfig())
     tasks = train_tasks(folder)

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import ray
 
-from actors.environment import ENVIRONMENT, quiet_libraries
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 
 from .simulated import Quiet, simulated_recipe, train_simulated
 

@@ -23,7 +23,7 @@ import ray
 import yaml
 from ray import serve
 
-from actors.environment import ENVIRONMENT, quiet_libraries
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from cluster.service.serving import ServiceArguments, application
 from cluster.service.tokens import new_token
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.environment import quiet_libraries
-from cluster.evaluation import held_out
+from actors.runtime.environment import quiet_libraries
+from cluster.config.recipe import load_recipe
+from cluster.control.ray_connection import ray_cluster
 from cluster.measures import Interval, Scores
-from cluster.model_eval import answering, find_subject
-from cluster.prepare import prepare
-from cluster.ray_cluster import ray_cluster
-from cluster.recipe import load_recipe
+from cluster.run.evaluation import held_out
+from cluster.run.prepare import prepare
+from cluster.standalone.evaluate import answering, find_subject
 
 
 def main(run: Path) -> dict[str, dict[str, Interval]]:

@@ -15,22 +15,22 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.restarts import Restarts
+from actors.algorithm.config import GrpoTraining
 from actors.reward import Response
-from actors.training import GrpoTraining
+from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group, Request, ScoredGroup, Trajectory
-from actors.weights import Version
-from cluster.control import Control
-from cluster.health import Limits
-from cluster.prepare import Prepared
-from cluster.recipe import Recipe
-from cluster.reward_pool import RewardPool
-from cluster.rollout_pool import SHARES, RolloutPool
-from cluster.run import Run
-from cluster.run_folder import RunFolder
-from cluster.work_pool import WorkPool
-from cluster.workers import Workers
-from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from actors.weights.store import Version
+from cluster.config.recipe import Recipe
+from cluster.control.run_actor import Control
+from cluster.pools.reward_pool import RewardPool
+from cluster.pools.rollout_pool import SHARES, RolloutPool
+from cluster.pools.work_pool import WorkPool
+from cluster.pools.worker_health import Limits
+from cluster.record.run_writer import RunFolder
+from cluster.run.loop import Run
+from cluster.run.prepare import Prepared
+from cluster.run.workers import Workers
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from rewards.verdict import StepVerdict, Verdict
 
 TOKENS = 1024  # of a response

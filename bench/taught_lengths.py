@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actors.encode import Encoder
+from actors.model.encode import Encoder
 from curriculum.task import Task
 
 BATCH = 6

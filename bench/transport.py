@@ -34,17 +34,17 @@ import ray
 import torch
 from safetensors.torch import load_file
 
-from actors.encode import Encoder, PromptConfig
-from actors.environment import ENVIRONMENT, quiet_libraries
-from actors.gather import in_parts
-from actors.policy import Policy
-from actors.rollout import RolloutConfig, RolloutWorker
-from actors.tiny_model import TinyModelConfig, make_tiny_model
-from actors.training import WEIGHTS_AT_ONCE
+from actors.algorithm.config import WEIGHTS_AT_ONCE
+from actors.model.encode import Encoder, PromptConfig
+from actors.model.gather import in_parts
+from actors.model.policy import Policy
+from actors.model.tiny_model import TinyModelConfig, make_tiny_model
+from actors.rollout.worker import RolloutConfig, RolloutWorker
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
+from actors.runtime.remote import wait_for
 from actors.trajectory import Sample
-from actors.waiting import wait_for
-from actors.weights import Version, WeightStore, files_of, publish
-from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from actors.weights.store import Version, WeightStore, files_of, publish
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 
 THREADS = 2
 WARMING = 4  # versions until every page of the arena has been used

@@ -3,7 +3,6 @@
 import sys
 from typing import NoReturn
 
-
 TOKEN_ADVICE = (
     "a cluster of `ray start` wants RAY_AUTH_MODE=token and its own token (~/.ray/auth_token, or RAY_AUTH_TOKEN)"
 )

@@ -21,9 +21,9 @@ from itertools import islice
 from pathlib import Path
 from typing import get_args
 
-from .images import ImageError, check_image
-from .task import Split
-from .taskset import Fault, Size, TaskRow, each_row
+from curriculum.images import ImageError, check_image
+from curriculum.task import Split
+from curriculum.taskset import Fault, Size, TaskRow, each_row
 
 ROWS_AT_ONCE = 1024
 _SPLITS = get_args(Split)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .task import NO_FINDING, OPTION_LETTERS, Split, Task
+from curriculum.task import NO_FINDING, OPTION_LETTERS, Split, Task
 
 RIGHT, WRONG = "✅", "❌"
 VIEWS = ("PA", "AP", "Lateral")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .task import Task
+from curriculum.task import Task
 
 
 class Sampler:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from .task import Form
+from curriculum.task import Form
 
 Measure = Literal["closed_accuracy", "open_micro_f1"]
 GATE_FORMS: dict[Measure, Form] = {"closed_accuracy": "letters", "open_micro_f1": "names"}

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple, get_args
 
-from .task import NO_FINDING, Split, Task, age_band
-from .taskset import Fault, TaskRow
+from curriculum.task import NO_FINDING, Split, Task, age_band
+from curriculum.taskset import Fault, TaskRow
 
 EXAMPLES = 3  # of each family
 FAULTS_KEPT = 20  # of each kind
@@ -37,7 +37,7 @@ class Summary:
     Tasks are counted whether or not their row has a fault; examples are drawn from the rows that have none.
 
     Args:
-        tokens: lengths are in tokens, as `actors.check_tokens` counted them; else in characters.
+        tokens: lengths are in tokens, as `actors.model.check_tokens` counted them; else in characters.
     """
 
     def __init__(self, tokens: bool = False) -> None:

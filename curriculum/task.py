@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from .boxes import read_box
+from curriculum.boxes import read_box
 
 Domain = Literal["closed", "open"]
 Split = Literal["train", "val", "test"]

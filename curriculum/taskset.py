@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from .task import Split, Task
+from curriculum.task import Split, Task
 
 Size = tuple[int, int]
 """Width and height of an image in pixels."""
@@ -54,7 +54,7 @@ class TaskSetError(ValueError):
 
 class Fault(NamedTuple):
     """What is wrong with a row. `kind` is a column's name, "answer" (options, form and gold do not fit), "duplicate id", or
-    one of those that `check` and `actors.check_tokens` add."""
+    one of those that `check` and `actors.model.check_tokens` add."""
 
     kind: str
     reason: str
@@ -65,7 +65,7 @@ class TaskRow:
     """A row of a task set with what is known of it so far.
 
     `each_row` gives the task, or None where the row is none. `check.check_tasks` adds the sizes of the images (empty
-    where one cannot be read), and what no row before had; `actors.check_tokens` adds the numbers of tokens.
+    where one cannot be read), and what no row before had; `actors.model.check_tokens` adds the numbers of tokens.
     """
 
     number: int  # 0-based

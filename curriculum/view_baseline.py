@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from .task import NO_FINDING, Task
+from curriculum.task import NO_FINDING, Task
 
 
 def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tuple[str, ...]]:

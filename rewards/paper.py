@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from curriculum.task import Task
-
-from .overlap import bleu_1, f1, rouge_l
-from .verdict import StepVerdict, Verdict
+from rewards.findings.overlap import bleu_1, f1, rouge_l
+from rewards.verdict import StepVerdict, Verdict
 
 _THINK, _ANSWER, _END = (re.compile(tag, re.IGNORECASE) for tag in ("<think>", "<answer>", "</answer>"))
 _BORDER = re.compile(r"</think>\s*<answer>", re.IGNORECASE)

@@ -8,18 +8,25 @@ from typing import NamedTuple
 
 from curriculum.boxes import mean_iou, read_box, read_boxes
 from curriculum.task import NO_FINDING, Task
-
-from .answers import LONGEST, read_finding, read_findings, read_marks, read_option, read_options, split_names
-from .config import RewardConfig
-from .facts import agreement, facts_of, known_facts
-from .key import Key, key_of
-from .ontology import load_ontology
-from .overlap import f1, rouge_l
-from .own import call_rule
-from .paper import score_paper
-from .parser import Fault, Pair, parse
-from .steps import judge_steps
-from .verdict import StepVerdict, Verdict
+from rewards.answer_key import Key, key_of
+from rewards.config import RewardConfig
+from rewards.custom_rules import call_rule
+from rewards.findings.facts import agreement, facts_of, known_facts
+from rewards.findings.ontology import load_ontology
+from rewards.findings.overlap import f1, rouge_l
+from rewards.paper import score_paper
+from rewards.reading.answers import (
+    LONGEST,
+    read_finding,
+    read_findings,
+    read_marks,
+    read_option,
+    read_options,
+    split_names,
+)
+from rewards.reading.parser import Fault, Pair, parse
+from rewards.steps import judge_steps
+from rewards.verdict import StepVerdict, Verdict
 
 MOST_WRONG = 2  # wrong names for each right one in a list; more is guessing
 CUT_OFF = "cut off at the length limit"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Set, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple
 
 from curriculum.task import NO_FINDING
-
-from .answers import LONGEST, read_marks
-from .config import RewardConfig
-from .facts import agreement, facts_of
-from .key import Key, repeats
-from .overlap import order_kept
-from .parser import Pair
-from .verdict import Judgement, StepVerdict
+from rewards.answer_key import Key, repeats
+from rewards.config import RewardConfig
+from rewards.findings.facts import agreement, facts_of
+from rewards.findings.overlap import order_kept
+from rewards.reading.answers import LONGEST, read_marks
+from rewards.reading.parser import Pair
+from rewards.verdict import Judgement, StepVerdict
 
 
 class Judged(NamedTuple):

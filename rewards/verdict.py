@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from .parser import Fault
+from rewards.reading.parser import Fault
 
 Judgement = Literal["right", "wrong", "unverifiable", "fault"]
 

@@ -9,9 +9,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import pytest
 from hypothesis import settings
 
-from actors.environment import ENVIRONMENT, quiet_libraries
-from actors.tiny_model import TinyModelConfig, make_tiny_model
-from curriculum.phantom_set import PhantomConfig, draw_phantom_set
+from actors.model.tiny_model import TinyModelConfig, make_tiny_model
+from actors.runtime.environment import ENVIRONMENT, quiet_libraries
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 
 quiet_libraries()
 settings.register_profile("repo", deadline=None, derandomize=True, database=None)
@@ -83,7 +83,7 @@ def two(ray_session, tiny_model):
 
 
 def _world(ranks, model):
-    from ranks import start_world
+    from tests.support.ranks import start_world
 
     world = start_world(ranks, model)
     yield world
@@ -93,9 +93,9 @@ def _world(ranks, model):
 @pytest.fixture(scope="session")
 def run(ray_session, tmp_path_factory):
     """The folder of a finished run, which no test changes. Its last stage drops groups without variance, and asks for others."""
-    from cluster.recipe import load_recipe
-    from cluster.session import start
-    from short_run import SHORT, SMOKE
+    from cluster.config.recipe import load_recipe
+    from cluster.run.launch import start
+    from tests.support.short_run import SHORT, SMOKE
 
     path = tmp_path_factory.mktemp("runs") / "first"
     assert start(load_recipe(SMOKE, [*SHORT, "stages.open.training.algorithm=dapo"]), path) == 0

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
+from cluster.measures.measure import Measure, bleu, macro_f1, macro_recall, mean, micro_f1
+from cluster.measures.result import Result
 from curriculum.boxes import mean_iou, read_box, read_boxes
 from curriculum.task import Form
-from rewards.extract import extract
-from rewards.findings import canonical
-from rewards.overlap import rouge_l
-
-from .measure import Measure, bleu, macro_f1, macro_recall, mean, micro_f1
-from .result import Result
+from rewards.findings.canonical import canonical
+from rewards.findings.extract import extract
+from rewards.findings.overlap import rouge_l
 
 PREFIX: dict[Form, str] = {"letters": "closed", "names": "open", "boxes": "boxes", "text": "text"}
 """What the names of the measures over all tasks of a form begin with."""

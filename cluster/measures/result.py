@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curriculum.task import Task
-from rewards.parser import TAG, parse
+from rewards.reading.parser import TAG, parse
 from rewards.verdict import Verdict
 
 

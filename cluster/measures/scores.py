@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from .forms import MAIN, PREFIX, findings_of, measures_by_form
-from .measure import Measure, bootstrap, mean
-from .result import Result
-from .strata import frequency_group, strata
+from cluster.measures.forms import MAIN, PREFIX, findings_of, measures_by_form
+from cluster.measures.measure import Measure, bootstrap, mean
+from cluster.measures.result import Result
+from cluster.measures.strata import frequency_group, strata
 
 Interval = tuple[float, float, float]
 """(value, low, high): a 95 % interval by the percentile bootstrap over patients."""

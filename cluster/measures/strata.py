@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curriculum.task import Task, age_band
-from rewards.findings import canonical
+from rewards.findings.canonical import canonical
 
 UNKNOWN = "unknown"
 HEAD, TAIL = 0.1, 0.01

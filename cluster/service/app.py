@@ -13,10 +13,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from . import chat_api, page, rewards_api, routes_page, runs_api
-from .answers import Json, faults, refusal
-from .starter import Starter
-from .tokens import Role, Token, find_token
+from cluster.service.responses import Json, faults, refusal
+from cluster.service.routes import api_docs as routes_page
+from cluster.service.routes import chat as chat_api
+from cluster.service.routes import dashboard as page
+from cluster.service.routes import rewards as rewards_api
+from cluster.service.routes import runs as runs_api
+from cluster.service.run_jobs import Starter
+from cluster.service.tokens import Role, Token, find_token
 
 LARGEST_REQUEST = 32 * 2**20  # bytes
 MOST_FAULTS = 20  # of a request, that are told

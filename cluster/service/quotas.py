@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..recipe import Recipe
-from .tokens import Quota
+from cluster.config.recipe import Recipe
+from cluster.service.tokens import Quota
 
 
 @dataclass(frozen=True)

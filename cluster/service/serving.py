@@ -13,11 +13,11 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from ..errors import UserError
-from ..ray_cluster import join
-from .app import build
-from .policy import deployment, find_source
-from .tokens import read_tokens
+from cluster.control.ray_connection import join
+from cluster.errors import UserError
+from cluster.service.app import build
+from cluster.service.chat_policy import deployment, find_source
+from cluster.service.tokens import read_tokens
 
 NAME = "curlvpr"
 

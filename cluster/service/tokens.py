@@ -12,7 +12,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ..errors import UserError
+from cluster.errors import UserError
 
 Role = Literal["read", "operate"]
 

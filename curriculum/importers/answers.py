@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..task import OPTION_LETTERS
+from curriculum.task import OPTION_LETTERS
 
 YES_NO = {"A": "Yes", "B": "No"}
 

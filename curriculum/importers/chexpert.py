@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..taskset import TaskSetError
-from .files import read_csv
-from .films import ImportSummary, Label, import_films, read_age
+from curriculum.importers.files import read_csv
+from curriculum.importers.films import ImportSummary, Label, import_films, read_age
+from curriculum.taskset import TaskSetError
 
 DEVICES = "Support Devices"
 FINDINGS = (

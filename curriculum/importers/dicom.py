@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from ..task import NO_FINDING
-from ..taskset import TaskSetError
-from .files import read_csv
-from .films import ImportSummary, Label, import_films, index_images, locate
+from curriculum.importers.files import read_csv
+from curriculum.importers.films import ImportSummary, Label, import_films, index_images, locate
+from curriculum.task import NO_FINDING
+from curriculum.taskset import TaskSetError
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..taskset import TaskSetError
+from curriculum.taskset import TaskSetError
 
 
 def read_csv(

@@ -15,10 +15,10 @@ from typing import get_args
 
 import numpy as np
 
-from ..boxes import write_box
-from ..questions import VIEWS, Film, QuestionWriter
-from ..task import NO_FINDING, OPTION_LETTERS, Split, Task
-from ..taskset import FILE_NAME, TaskSetError, write_tasks
+from curriculum.boxes import write_box
+from curriculum.questions import VIEWS, Film, QuestionWriter
+from curriculum.task import NO_FINDING, OPTION_LETTERS, Split, Task
+from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _NAMES_SHOWN = 5

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..taskset import TaskSetError
-from .chexpert import COLUMNS, FINDINGS, read_findings
-from .files import read_csv
-from .films import ImportSummary, Label, import_films, index_images
-from .reports import sections
+from curriculum.importers.chexpert import COLUMNS, FINDINGS, read_findings
+from curriculum.importers.files import read_csv
+from curriculum.importers.films import ImportSummary, Label, import_films, index_images
+from curriculum.importers.reports import sections
+from curriculum.taskset import TaskSetError
 
 PROVENANCE = {
     "source": "mimic-cxr-jpg",

@@ -12,9 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..taskset import TaskSetError, read_rows
-from .files import read_csv
-from .films import ImportSummary, Label, check_findings, import_films, read_age
+from curriculum.importers.files import read_csv
+from curriculum.importers.films import ImportSummary, Label, check_findings, import_films, read_age
+from curriculum.taskset import TaskSetError, read_rows
 
 FINDINGS = (
     "Atelectasis",

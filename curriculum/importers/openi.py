@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..taskset import TaskSetError
-from .films import ImportSummary, Label, import_films
+from curriculum.importers.films import ImportSummary, Label, import_films
+from curriculum.taskset import TaskSetError
 
 PROVENANCE = {
     "source": "openi-iu",

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..task import Task
-from ..taskset import TaskSetError
-from .answers import YES_NO, Unreadable, read_choice, read_letters, read_names, yes_no
-from .asked import Asked, files_of, import_asked, read_json, read_split, text_of
-from .films import ImportSummary
+from curriculum.importers.answers import YES_NO, Unreadable, read_choice, read_letters, read_names, yes_no
+from curriculum.importers.films import ImportSummary
+from curriculum.importers.ready_questions import Asked, files_of, import_asked, read_json, read_split, text_of
+from curriculum.task import Task
+from curriculum.taskset import TaskSetError
 
 _HINT = re.compile(r"\s*-\s*(?:open|closed|yes/no)\s*$", re.IGNORECASE)  # a few questions of VQA-RAD end with it
 _NO_YES_NO = re.compile(r"(?:what|where|which|how|why)\b", re.IGNORECASE)

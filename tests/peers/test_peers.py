@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from actors.advantage import outcome_advantages
-from actors.loss import Tokens, objective, response_weights
-from actors.training import GrpoTraining
+from actors.algorithm.advantage import outcome_advantages
+from actors.algorithm.config import GrpoTraining
+from actors.algorithm.loss import Tokens, objective, response_weights
 
 HERE = Path(__file__).parent
 PEERS = HERE.parent.parent / ".peers"

@@ -1,0 +1,167 @@
+"""Policy losses: small pure functions over flat token vectors, responses one after another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from actors.algorithm.config import Aggregation, Correction, Estimator, GrpoTraining, Ratio
+
+LIMIT = 20.0  # of a log-ratio, so that its exp stays finite (verl)
+
+
+class Tokens(NamedTuple):
+    """What is known of a micro-batch's tokens before its forward, each [tokens].
+
+    `old`, `rollout`, `reference` are log-probabilities: of the policy before the update, of the one that wrote the tokens, of
+    the reference (None without one). `weights` are `response_weights`.
+    """
+
+    old: Tensor
+    rollout: Tensor
+    advantages: Tensor
+    weights: Tensor
+    reference: Tensor | None
+
+
+def objective(
+    logp: Tensor, entropy: Tensor, tokens: Tokens, lengths: Sequence[int], training: GrpoTraining
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A micro-batch's share of the loss of its update, a scalar; and of each token, [tokens] without gradient: its share,
+    its divergence from the reference (k3), whether it was clipped, and its off-policy weight.
+
+    Σ weight × (policy loss × off-policy weight + kl × KL − entropy × entropy): KL and entropy are aggregated as the policy
+    loss is (verl; for the KL TRL as well).
+    """
+    distance = log_ratio(logp, tokens.old, lengths, training.ratio)
+    if training.clip == "cispo":
+        loss, clipped = cispo_loss(logp, distance, tokens.advantages, training.clip_low, training.clip_high)
+    else:
+        loss, clipped = clipped_policy_loss(
+            distance, tokens.advantages, training.clip_low, training.clip_high, training.dual_clip
+        )
+    corrected = off_policy_weights(tokens.old, tokens.rollout, lengths, training.correction, training.correction_cap)
+    loss, divergence = loss * corrected, torch.zeros_like(logp)
+    if tokens.reference is not None:
+        divergence = kl_estimate(logp.detach(), tokens.reference, "k3")
+        if training.kl_in == "loss":
+            loss = loss + training.kl * kl_estimate(logp, tokens.reference, training.kl_estimator)
+    if training.entropy:
+        loss = loss - training.entropy * entropy
+    loss = loss * tokens.weights
+    return loss.sum(), {"loss": loss.detach(), "kl": divergence, "clipped": clipped, "correction": corrected}
+
+
+def log_ratio(logp: Tensor, old: Tensor, lengths: Sequence[int], level: Ratio) -> Tensor:
+    """log of policy over old policy, [tokens].
+
+    `token`: logp − old. `sequence`: the mean of that over a response's tokens, log s in GSPO (arXiv 2507.18071 §4.1); each token
+    carries the share of the gradient that is its own, log s = sg[log s] + logp − sg[logp] (GSPO-token, §4.3), so that tokens may
+    have advantages of their own. Where they have not, loss and gradient are GSPO's.
+    """
+    distance = logp - old
+    if level == "token":
+        return distance
+    return logp - logp.detach() + per_response(distance.detach(), lengths, torch.mean)
+
+
+def clipped_policy_loss(
+    log_ratio: Tensor, advantages: Tensor, low: float | None, high: float | None, dual: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """PPO's clipped surrogate per token, [tokens], and which tokens were clipped, bool [tokens].
+
+    max(−A r, −A clip(r, 1 − low, 1 + high)), r = exp(log_ratio) (arXiv 1707.06347 §3; two bounds: DAPO, arXiv 2503.14476 §3.1);
+    without a bound there is no clipping on its side. With `dual` c, at most −A c where A < 0 (dual-clip PPO, arXiv 1912.09729).
+    """
+    ratio = torch.exp(torch.clamp(log_ratio, -LIMIT, LIMIT))
+    plain, clipped = -advantages * ratio, -advantages * _bounded(ratio, low, high)
+    loss = torch.maximum(plain, clipped)
+    if dual is not None:
+        loss = torch.where(advantages < 0, torch.minimum(loss, -advantages * dual), loss)
+    return loss, (clipped > plain).detach()
+
+
+def cispo_loss(
+    logp: Tensor, log_ratio: Tensor, advantages: Tensor, low: float | None, high: float | None
+) -> tuple[Tensor, Tensor]:
+    """CISPO's loss per token, [tokens], and which tokens' weights were clipped, bool [tokens].
+
+    −sg[clip(r, 1 − low, 1 + high)] A logp (MiniMax-M1, arXiv 2506.13585 §3.1): a weight is clipped, no token loses its gradient.
+    """
+    ratio = torch.exp(torch.clamp(log_ratio.detach(), -LIMIT, LIMIT))
+    weight = _bounded(ratio, low, high)
+    return -weight * advantages * logp, weight != ratio
+
+
+def _bounded(ratio: Tensor, low: float | None, high: float | None) -> Tensor:
+    return torch.clamp(ratio, -math.inf if low is None else 1 - low, math.inf if high is None else 1 + high)
+
+
+def off_policy_weights(
+    learner: Tensor, rollout: Tensor, lengths: Sequence[int], correction: Correction, cap: float
+) -> Tensor:
+    """What each token's loss is multiplied by, [tokens], since another policy than the learner's wrote it; detached.
+
+    r = exp(learner − rollout), both as they were before the update. `token`: min(r, cap), truncated importance sampling
+    (IMPALA, arXiv 1802.01561 §4.1; for rollouts of language models verl's rollout correction). `sequence`: the same of the
+    product of r over a response; `lengths` are the responses' tokens. `mask`: 1 where 1 / cap ≤ r ≤ cap, else 0. `none`: 1.
+    """
+    if correction == "none":
+        return torch.ones_like(learner)
+    distance = (learner - rollout).detach()
+    if correction == "sequence":
+        distance = per_response(distance, lengths, torch.sum)
+    ratio = torch.exp(torch.clamp(distance, -LIMIT, LIMIT))
+    if correction == "mask":
+        return ((ratio >= 1 / cap) & (ratio <= cap)).to(learner.dtype)
+    return torch.clamp(ratio, max=cap)
+
+
+def kl_estimate(logp: Tensor, reference: Tensor, estimator: Estimator) -> Tensor:
+    """An estimate of KL(policy ‖ reference) at each token, [tokens] (Schulman, "Approximating KL divergence", 2020).
+
+    With d = logp − reference: `k1` d, `k2` d² / 2, `k3` exp(−d) + d − 1. k1 and k3 are unbiased where the policy wrote the
+    tokens, k3 is never negative. As a loss k2 has the gradient of the divergence; k1's is zero on average.
+    """
+    difference = reference - logp
+    if estimator == "k1":
+        return -difference
+    if estimator == "k2":
+        return difference.square() / 2
+    difference = torch.clamp(difference, -LIMIT, LIMIT)
+    return torch.exp(difference) - difference - 1
+
+
+def response_weights(
+    lengths: Sequence[int], kept: Sequence[bool], aggregation: Aggregation, length_scale: int | None = None
+) -> np.ndarray:
+    """What every token of a response weighs in the loss, float64 [responses], given ALL responses of an update.
+
+    The loss is the sum of weight × token loss over all ranks and micro-batches, so that it does not depend on how responses
+    are laid out over them. T tokens and S non-empty responses are kept; a response of n tokens has
+    `token_mean`: 1 / T (DAPO, arXiv 2503.14476 §3.3); `sequence_mean`: 1 / (S n) (GRPO, arXiv 2402.03300 eq. 3); `sequence_sum`:
+    1 / (S × length_scale) (Dr. GRPO, arXiv 2503.20783, whose constant is the longest length allowed). One that is not kept has 0.
+
+    Raises:
+        ValueError: sequence_sum without a length_scale.
+    """
+    if aggregation == "sequence_sum" and not length_scale:
+        raise ValueError("aggregation sequence_sum divides by length_scale, which is missing")
+    tokens = np.where(kept, lengths, 0).astype(np.float64)
+    if aggregation == "token_mean":
+        weights = np.full(len(tokens), 1 / max(tokens.sum(), 1))
+    else:
+        weights = 1 / (
+            max((tokens > 0).sum(), 1) * (np.maximum(tokens, 1) if aggregation == "sequence_mean" else length_scale)
+        )
+    return np.where(tokens > 0, weights, 0.0)
+
+
+def per_response(values: Tensor, lengths: Sequence[int], how: Callable[[Tensor], Tensor]) -> Tensor:
+    """`how` of each response's values, on every token of it: [tokens]."""
+    return torch.cat([how(part).expand(len(part)) for part in values.split(list(lengths))])

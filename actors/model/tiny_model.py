@@ -1,0 +1,202 @@
+"""A tiny Qwen2.5-VL made on the spot: a tokenizer trained on a few texts, the real processor, eyes that have seen films.
+
+It has the class, the chat template and the files of the big one, so everything downstream (transformers, vLLM,
+DeepSpeed) takes the same path as for Qwen2.5-VL-7B. Nothing is downloaded. The big one comes with a vision tower that
+was trained on millions of photographs; the tiny one's learns, in seconds, to tell the findings of phantoms that are drawn
+for it alone. Its language part is random: what to say of a film is learnt in the run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curriculum.phantoms.phantom import FINDINGS, draw_phantom
+
+# Written from the format's description: what Qwen2.5-VL's chat template prints for text and image parts.
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{%- if loop.first and message.role != 'system' -%}
+<|im_start|>system
+You are a helpful assistant.<|im_end|>
+{% endif -%}
+<|im_start|>{{ message.role }}
+{% if message.content is string -%}
+{{ message.content }}
+{%- else -%}
+{%- for part in message.content -%}
+{%- if part.type == 'image' -%}<|vision_start|><|image_pad|><|vision_end|>{%- else -%}{{ part.text }}{%- endif -%}
+{%- endfor -%}
+{%- endif -%}<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}<|im_start|>assistant
+{% endif -%}"""
+
+SPECIAL_TOKENS = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
+VISION_SEED = 1_000_003  # apart from the seeds of runs: no film of a run is shown beforehand
+VISION_BATCH = 32
+PLAIN_TOKENS = ["<think>", "</think>", "<answer>", "</answer>", "✅", "❌"]  # one token each, kept in decoded text
+
+
+class TinyModelConfig(BaseModel):
+    """Sizes of the tiny model. `image_size` in pixels is a multiple of 28, which is a patch of 14 merged two by two."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int = Field(0, description="added to the run's")
+    image_size: int = Field(112, ge=28, multiple_of=28)
+    hidden: int = Field(128, multiple_of=32)
+    layers: int = Field(3, ge=1)
+    vision_hidden: int = Field(96, multiple_of=32)
+    vision_layers: int = Field(3, ge=1)
+    vision_steps: int = Field(300, ge=0, description="steps of 32 films that the vision tower learns from beforehand")
+
+
+def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path) -> Path:
+    """Writes model, tokenizer and processor into `folder`, as `from_pretrained` and vLLM read them.
+
+    Args:
+        texts: what the tokenizer is trained on; every word in them gets a token of its own.
+    """
+    import torch
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import (
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2TokenizerFast,
+        Qwen2VLImageProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(
+        chain(texts, ["system user assistant"] * 50),  # the chat's own words get a token each as well
+        trainers.BpeTrainer(
+            vocab_size=2048,
+            special_tokens=SPECIAL_TOKENS,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
+    bpe.add_tokens([AddedToken(token, normalized=False) for token in PLAIN_TOKENS])
+    tokenizer = Qwen2TokenizerFast(
+        tokenizer_object=bpe,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token=None,
+        bos_token=None,
+        additional_special_tokens=SPECIAL_TOKENS,
+        model_max_length=4096,
+    )
+    pixels = config.image_size**2
+    size = {"shortest_edge": pixels, "longest_edge": pixels}
+    processor = Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=size),
+        tokenizer=tokenizer,
+        video_processor=Qwen2VLVideoProcessor(size=size),
+        chat_template=CHAT_TEMPLATE,
+    )
+
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    torch.manual_seed(config.seed)
+    model = Qwen2_5_VLForConditionalGeneration(model_configuration(config, -(-len(tokenizer) // 64) * 64, ids))
+    with torch.no_grad():  # the usual 0.02 is meant for wide layers; in narrow ones nothing would stir for long
+        for name, parameter in model.named_parameters():
+            if parameter.ndim >= 2 and "embed_tokens" not in name and "lm_head" not in name:
+                parameter *= 3
+    _learn_to_see(model, processor.image_processor, config)
+    model.generation_config.eos_token_id = [ids["<|im_end|>"], ids["<|endoftext|>"]]
+    model.generation_config.pad_token_id = ids["<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def model_configuration(config: TinyModelConfig, vocabulary: int, ids: Mapping[str, int]) -> Any:
+    """transformers' configuration of the model; `ids` of the special tokens."""
+    from transformers import Qwen2_5_VLConfig
+
+    heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
+    return Qwen2_5_VLConfig(
+        text_config=dict(
+            vocab_size=vocabulary,
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            intermediate_size=3 * config.hidden,
+            num_attention_heads=heads,
+            num_key_value_heads=max(1, heads // 2),
+            max_position_embeddings=4096,
+            tie_word_embeddings=False,
+            use_sliding_window=False,
+            bos_token_id=ids["<|endoftext|>"],
+            eos_token_id=ids["<|im_end|>"],
+            pad_token_id=ids["<|endoftext|>"],
+            rope_parameters=dict(rope_type="default", rope_theta=10000.0, mrope_section=[4, 6, 6]),
+        ),
+        vision_config=dict(
+            depth=config.vision_layers,
+            hidden_size=config.vision_hidden,
+            intermediate_size=3 * config.vision_hidden,
+            num_heads=vision_heads,
+            out_hidden_size=config.hidden,
+            fullatt_block_indexes=[config.vision_layers - 1],
+            window_size=112,
+            tokens_per_second=2,
+        ),
+        tie_word_embeddings=False,
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+    )
+
+
+def _learn_to_see(model, image_processor, config: TinyModelConfig) -> None:
+    """Trains the vision tower to tell which findings a phantom shows, by a head that is thrown away afterwards.
+
+    A finding's logit is the log-mean-exp over image tokens of a linear reading of each, so that one token may carry it.
+    """
+    import torch
+    from PIL import Image
+    from torch.nn import functional
+
+    count = 8 * config.vision_steps  # every film is seen about four times
+    if count == 0:
+        return
+    phantoms = [draw_phantom(config.seed + VISION_SEED, index) for index in range(count)]
+    images = [Image.fromarray(phantom.pixels).convert("RGB") for phantom in phantoms]
+    encoded = image_processor(images=images, return_tensors="pt")
+    grids = encoded["image_grid_thw"]
+    pixels = encoded["pixel_values"].view(count, -1, encoded["pixel_values"].shape[-1])
+    truth = torch.tensor([[float(name in phantom.sides) for name in FINDINGS] for phantom in phantoms])
+    head = torch.nn.Linear(config.hidden, len(FINDINGS))
+    parameters = [*model.model.visual.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.95))
+    draw = torch.Generator().manual_seed(config.seed)
+    for step in range(config.vision_steps):
+        chosen = torch.randint(count, (VISION_BATCH,), generator=draw)
+        features = model.model.get_image_features(pixels[chosen].flatten(0, 1), grids[chosen]).pooler_output
+        features = functional.rms_norm(torch.stack(tuple(features)), (config.hidden,))  # [films, tokens, hidden]
+        logits = torch.logsumexp(head(features), 1) - math.log(features.shape[1])
+        functional.binary_cross_entropy_with_logits(logits, truth[chosen]).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.param_groups[0]["lr"] = 1e-3 * min(1.0, (step + 1) / 20)
+        optimizer.step()
+        optimizer.zero_grad()

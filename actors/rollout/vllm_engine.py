@@ -1,0 +1,227 @@
+"""vLLM's AsyncLLM on a model folder: built once, given new weights while it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actors.model.encode import Encoder
+from actors.weights.store import Offer, Probe
+from curriculum.images import load_image
+
+if TYPE_CHECKING:
+    from actors.rollout.worker import RolloutConfig
+
+
+CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
+
+
+class PromptMismatch(RuntimeError):
+    """The engine does not read a prompt as the learner does."""
+
+
+class Engine:
+    """What rollout workers and the served policy have in common. Made inside a running event loop.
+
+    Args:
+        encoder: of the same folder; tokens that it forbids are never written.
+        images: most images that a prompt has.
+        extension: the import path of the class that vLLM mixes into its own worker.
+        image_cache: whether vLLM's front sends a picture to the engine once only. Not where prompts are submitted while `load`
+            empties the caches: a prompt on its way then refers to a picture that is gone, and fails.
+
+    Attributes:
+        llm: vLLM's AsyncLLM.
+
+    Raises:
+        ValueError: vLLM would read images otherwise than the model does.
+    """
+
+    def __init__(
+        self,
+        config: RolloutConfig,
+        model: str,
+        encoder: Encoder,
+        images: int,
+        extension: str = "actors.rollout.vllm_extension.WeightReader",
+        image_cache: bool = True,
+    ) -> None:
+        for name, value in engine_environment(config).items():
+            os.environ[name] = value
+        from transformers import AutoConfig
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        from actors.rollout.vllm_extension import FORBIDDEN_KEY, TokenMask
+
+        if encoder.family.bidirectional and images and not config.gpus:
+            raise ValueError(CAUSAL_ON_CPU)
+        self.config, self.encoder = config, encoder
+        self.counter = 0
+        self.pausing = asyncio.Lock()
+        vocab = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config().vocab_size
+        arguments: dict[str, Any] = dict(
+            model=model,
+            dtype=config.dtype,
+            max_model_len=config.max_model_tokens,
+            max_num_seqs=config.max_sequences,
+            max_num_batched_tokens=config.max_batched_tokens,
+            logprobs_mode="processed_logprobs",
+            load_format="safetensors",  # a pickle from elsewhere could run anything
+            worker_extension_cls=extension,
+            enable_log_requests=False,
+            seed=0,
+            disable_log_stats=True,
+            logits_processors=[TokenMask],
+            additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)},
+        )
+        if encoder.family.sees:
+            arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
+        if not image_cache:
+            arguments["mm_processor_cache_gb"] = 0
+        if config.gpus == 0:  # seeded requests crash the CPU engine when their prefill is chunked
+            arguments |= dict(
+                enforce_eager=True,
+                enable_chunked_prefill=False,
+                distributed_executor_backend="uni",
+                worker_cls="actors.rollout.vllm_cpu.CpuWorker",
+            )
+        else:
+            arguments |= dict(
+                tensor_parallel_size=max(1, int(config.gpus)),
+                gpu_memory_utilization=config.gpu_share,
+                enable_sleep_mode=config.sleep,
+            )
+        self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+
+    async def over(self) -> None:
+        """Comes back once the engine has died; its calls may never come back then."""
+        while not self.llm.errored:
+            await asyncio.sleep(1)
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """The engine stands still inside; what it was writing is kept, and goes on afterwards."""
+        async with self.pausing:
+            # As pause_generation, without its sleep of 20 ms for outputs on their way, which nobody here waits for.
+            await self.llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=False)
+            try:
+                yield
+            finally:
+                await self.llm.resume_generation()
+
+    async def load(self, files: Iterable[str | Path], version: str) -> None:
+        """`read` inside `renewed`."""
+        async with self.renewed(version):
+            await self.read(files)
+
+    async def read(self, files: Iterable[str | Path]) -> None:
+        """Takes the weights of safetensors files, which together are the whole model, one after the other."""
+        async with self._weights():
+            rest = iter(files)
+            while (file := await asyncio.to_thread(next, rest, None)) is not None:
+                await self._call("read_weights", str(file))
+
+    async def receive(self) -> None:
+        """Takes a whole model from the group that was joined. Where that fails, half of it is there, and the group is over."""
+        async with self._weights():
+            await self._call("receive_weights")
+
+    async def join(self, offer: Offer) -> None:
+        """Brings the engine's processes into the group of an offer, and out of the one before."""
+        await self._call("join_weights", offer.address, offer.port, offer.first, offer.names, offer.limit_s)
+
+    @asynccontextmanager
+    async def _weights(self) -> AsyncIterator[None]:
+        await self._call("begin_weights")
+        try:
+            yield
+        finally:
+            await self._call("end_weights")
+
+    @asynccontextmanager
+    async def renewed(self, version: str) -> AsyncIterator[None]:
+        """The engine stands still inside, where it takes new weights, `read` or `receive`. Responses that are being written go on
+        with them afterwards, and read their beginning anew."""
+        async with self.paused():
+            yield
+            await self.llm.reset_prefix_cache(reset_running_requests=True)
+            # The engine's front holds caches of its own; stale ones give old images or a missing one.
+            await self.llm.reset_mm_cache()
+            await self.llm.reset_encoder_cache()
+            await self.llm.update_weight_version(version)
+
+    async def _call(self, method: str, *arguments: Any) -> None:
+        await self.llm.collective_rpc(method, timeout=self.config.timeout_s, args=arguments)
+
+    async def sleep(self) -> None:
+        """Gives the GPU's memory back, weights and cache: `wake`, then `load`, before the next prompt. On a CPU it keeps them."""
+        await self.llm.sleep(level=2)
+
+    async def wake(self) -> None:
+        await self.llm.wake_up()
+
+    async def difference(self, probe: Probe) -> float:
+        """Largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities.
+
+        Raises:
+            PromptMismatch: the engine reads other tokens than the learner.
+        """
+        from vllm import SamplingParams
+
+        worst = 0.0
+        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        queues = [
+            await self.submit(
+                [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()], sample.images, parameters
+            )
+            for task, sample, _ in probe
+        ]  # all at once: one forward where they fit
+        for (task, sample, expected), queue in zip(probe, queues, strict=True):
+            output = await self.finish(queue)
+            start = len(sample.prompt_ids)
+            if not np.array_equal(output.prompt_token_ids, [*sample.prompt_ids, *sample.response_ids]):
+                raise PromptMismatch(
+                    f"task {task.id!r}: the engine reads {len(output.prompt_token_ids)} tokens, the learner "
+                    f"{len(sample)}, or others: vLLM and the model's processor do not agree on its images"
+                )
+            got = [
+                output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())
+            ]
+            worst = max(worst, float(np.abs(np.array(got) - expected).max()))
+        return worst
+
+    async def submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
+        """Puts a prompt with images (paths) into the engine's queue; `finish` takes the answer."""
+        self.counter += 1
+        prompt: dict[str, Any] = {"prompt_token_ids": ids}
+        if images:
+            prompt["multi_modal_data"] = {"image": [load_image(Path(path)) for path in images]}
+        return await self.llm.add_request(str(self.counter), prompt, parameters)
+
+    @staticmethod
+    async def finish(queue: Any) -> Any:
+        while not (output := queue.get_nowait() or await queue.get()).finished:
+            pass
+        queue.close()
+        return output
+
+
+def engine_environment(config: RolloutConfig) -> dict[str, str]:
+    """What vLLM reads from the environment, in the worker and its engine process."""
+    if config.gpus:
+        return {}
+    return {
+        "TORCH_COMPILE_DISABLE": "1",  # else the log-probability gather compiles for seconds at every new shape
+        "VLLM_CPU_KVCACHE_SPACE": str(config.kv_cache_gib),
+        # By itself every engine binds its threads to the machine's first cores: several would share one core.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(config.threads),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # lets the model run in the engine's process ("uni"), not beside it
+    }

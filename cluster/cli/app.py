@@ -1,0 +1,47 @@
+"""The command line. Heavy imports happen inside the commands, so that help and typos answer at once."""
+
+from __future__ import annotations
+
+import typer
+
+from cluster.cli import control, runs, service, training
+from cluster.cli.data import data
+from cluster.cli.reward import reward
+from cluster.errors import UserError, fail
+
+app = typer.Typer(
+    help="Curriculum reinforcement learning with verifiable process rewards for chest X-ray models, on Ray.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    training.train,
+    training.submit,
+    training.resume,
+    control.status,
+    control.scale,
+    control.pause,
+    control.checkpoint,
+    control.stop,
+    runs.runs,
+    runs.logs,
+    runs.compare,
+    training.plan,
+    training.doctor,
+    training.smoke,
+    training.report,
+    service.serve,
+    service.token,
+):
+    app.command()(command)
+app.command("eval")(training.evaluate)
+app.add_typer(data, name="data")
+app.add_typer(reward, name="reward")
+
+
+def main() -> None:
+    """The entry point: every expected fault becomes one line and an exit code (2 for input, 1 for a run that failed)."""
+    try:
+        app()
+    except UserError as error:
+        fail(str(error), 2)

@@ -1,0 +1,321 @@
+"""What stands in a run's way on this machine: facts in, findings out; each fault says what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.specifiers import SpecifierSet
+
+from cluster.config.recipe import Recipe
+from cluster.errors import TOKEN_ADVICE
+from cluster.planning.footprint import GIB, VERSIONS_IN_FLIGHT, Footprint, footprint, lacking
+from cluster.planning.machine import Machine, measure
+from cluster.planning.worker_memory import gib
+
+# How Ray 2.60 sizes its object store by itself (ray._private.utils.resolve_object_store_memory).
+STORE_SHARE, STORE_MOST, SHM_SHARE, SHM_LEAST = 0.3, 200 * 10**9, 0.95, 10 * 10**9
+RAY_LOGS = GIB  # room for them in Ray's temporary folder
+DISK_FULL = 0.95  # Ray creates no object that goes to a disk fuller than this
+OPEN_FILES = 4096  # Ray warns below
+SETUP = "make setup (on GPUs: make setup EXTRA=gpu)"
+SHM_ADVICE = (
+    "give /dev/shm more: --shm-size with docker, an emptyDir of medium Memory in Kubernetes (deploy.yaml has it), "
+    "else mount -o remount,size=… /dev/shm"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was seen of one thing, and what to do about it ("" where it is well)."""
+
+    name: str
+    level: Literal["ok", "warning", "fault"]
+    seen: str
+    advice: str = ""
+
+
+def examine(recipe: Recipe | None) -> list[Finding]:
+    """Measures this machine and judges it, for a recipe where one is given. Starts no Ray; takes as long as the imports."""
+    from cluster.record.run_writer import run_path
+
+    if recipe is None:
+        return judge(measure(Path.cwd()), None)
+    return judge(measure(run_path(recipe, None).parent), footprint(recipe))
+
+
+def judge(machine: Machine, needs: Footprint | None) -> list[Finding]:
+    """The findings of every check. Where runs go to a cluster, the workers do not weigh on this machine."""
+    here = None if machine.joins else needs
+    return [
+        check_python(machine),
+        *(check_package(machine, name) for name in ("torch", "transformers", "peft", "ray", "deepspeed")),
+        check_torchvision(machine),
+        check_vllm(machine, here),
+        check_compiler(machine, here),
+        check_gpus(machine, here),
+        check_shared_memory(machine, here),
+        check_open_files(machine),
+        check_memory(machine, here),
+        check_run_disk(machine, needs),
+        check_ray_disk(machine, here),
+        check_workers(machine, needs),
+        *([check_model(needs)] if needs else []),
+    ]
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """One table, and a last line that sums it up."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    marks = {"ok": Text("ok", "green"), "warning": Text("warning", "yellow"), "fault": Text("fault", "bold red")}
+    table = Table("check", "")
+    table.add_column("what was seen", overflow="fold")  # a path is of use only where it is whole
+    table.add_column("what to do", overflow="fold")
+    for finding in findings:
+        table.add_row(finding.name, marks[finding.level], Text(finding.seen), Text(finding.advice))
+    console = Console(highlight=False)
+    console.print(table)
+    faults = [finding.name for finding in findings if finding.level == "fault"]
+    console.print(
+        f"{len(faults)} to mend before a run: {', '.join(faults)}" if faults else "nothing stands in a run's way"
+    )
+
+
+# -- software -----------------------------------------------------------------------------------------------------------
+
+
+def check_python(machine: Machine) -> Finding:
+    seen = ".".join(map(str, machine.python))
+    if (3, 11) <= machine.python < (3, 13):
+        return Finding("python", "ok", seen)
+    return Finding(
+        "python", "fault", f"{seen}; 3.11 or 3.12 is needed", "install one of them, then make setup PYTHON=python3.12"
+    )
+
+
+def check_package(machine: Machine, name: str) -> Finding:
+    package = machine.packages[name]
+    if package.late:
+        return Finding(
+            name,
+            "warning",
+            f"{package.version}; its import takes too long to judge: {package.error}",
+            "ask again when the machine has less to do",
+        )
+    if package.error:
+        seen = f"{package.version} cannot be imported" if package.version else "not installed"
+        return Finding(name, "fault", f"{seen}: {package.error}", f"remove the environment (.venv), then {SETUP}")
+    built = f", built for {package.build}" if package.build else ""
+    if package.version and not SpecifierSet(package.wanted).contains(package.version, prereleases=True):
+        return Finding(name, "warning", f"{package.version}{built}; {package.wanted} is what was tested", SETUP)
+    return Finding(name, "ok", f"{package.version}{built}")
+
+
+def check_torchvision(machine: Machine) -> Finding:
+    finding = check_package(machine, "torchvision")
+    torch, vision = machine.packages["torch"].build, machine.packages["torchvision"].build
+    if finding.level == "fault" or torch is None or vision in (None, torch):
+        return finding
+    if torch == "cpu":  # so set up where only that build can be had
+        seen = f"{finding.seen}, beside torch for cpu: its Python part, which is enough here"
+        return Finding("torchvision", finding.level, seen, finding.advice)
+    return Finding(
+        "torchvision",
+        "warning",
+        f"{finding.seen}, but torch for {torch}: its operators may lack",
+        "install torch and torchvision from the same index of PyTorch",
+    )
+
+
+def check_vllm(machine: Machine, needs: Footprint | None) -> Finding:
+    finding = check_package(machine, "vllm")
+    build = machine.packages["vllm"].build
+    if finding.level == "fault" or machine.joins or build is None:
+        return finding
+    if needs is None:
+        fit, why, level = "cuda" if machine.driver else "cpu", "this machine", "warning"
+    else:
+        gpus = needs.recipe.rollout.gpus
+        fit, why, level = "cuda" if gpus else "cpu", f"rollout.gpus: {gpus:g}", "fault"
+    if build == fit:
+        return finding
+    extra = "gpu" if fit == "cuda" else "cpu"
+    advice = f"a second environment: make setup VENV=.venv-{extra} EXTRA={extra}"
+    return Finding(
+        "vllm",
+        level,
+        f"{finding.seen}; {why} wants the build for {fit}",
+        f"{advice}, or change rollout.gpus" if needs else advice,
+    )
+
+
+def check_compiler(machine: Machine, needs: Footprint | None) -> Finding:
+    """Triton, by which vLLM and torch make kernels for GPUs, compiles; on CPUs nothing does."""
+    missing = [name for name, there in machine.tools.items() if not there]
+    if not missing:
+        return Finding("compiler", "ok", ", ".join(machine.tools))
+    on_gpu = bool(needs and needs.gpu_memory) if needs or machine.joins else machine.driver is not None
+    seen = f"no {', '.join(missing)}; kernels for GPUs are compiled with them"
+    if not on_gpu:
+        return Finding("compiler", "ok", seen)
+    packages = {"gcc": "apt-get install gcc", "Python.h": "apt-get install python3-dev"}
+    return Finding("compiler", "fault", seen, "; ".join(packages[name] for name in missing))
+
+
+# -- hardware -----------------------------------------------------------------------------------------------------------
+
+
+def check_gpus(machine: Machine, needs: Footprint | None) -> Finding:
+    asked = bool(needs and needs.gpu_memory)
+    level = "fault" if asked else "warning"
+    build = machine.packages["torch"].build
+    if machine.driver is None:
+        if asked:
+            return Finding(
+                "GPU",
+                "fault",
+                "no NVIDIA driver answers, and the recipe asks for GPUs",
+                "install the driver (nvidia-smi must answer), or set rollout.gpus and learner.gpus to 0",
+            )
+        return Finding("GPU", "ok", "none; workers with gpus: 0 run on CPUs")
+    if build == "cpu":
+        return Finding(
+            "GPU",
+            level,
+            f"driver {machine.driver}, but torch is built for cpu and cannot use it",
+            "a second environment: make setup VENV=.venv-gpu EXTRA=gpu",
+        )
+    if machine.gpu_error or not machine.gpus:
+        why = machine.gpu_error or "none is visible"
+        return Finding(
+            "GPU",
+            level,
+            f"driver {machine.driver}, torch for {build} finds no GPU: {why}",
+            f"update the driver to one for {build}, or see what CUDA_VISIBLE_DEVICES hides",
+        )
+    least = min(gpu.memory for gpu in machine.gpus)
+    seen = f"{len(machine.gpus)} × {machine.gpus[0].name}, at least {gib(least)} each, driver {machine.driver}"
+    for kind, bytes_ in (needs.gpu_memory if needs else {}).items():
+        if bytes_ > least:
+            way = {"learner": "more learner.workers with learner.zero_stage 2 or 3", "rollout": "more rollout.gpus"}[
+                kind
+            ]
+            return Finding(
+                "GPU",
+                "fault",
+                f"{seen}; a {kind} worker needs {gib(bytes_)} before activations and caches",
+                f"{way}, a smaller model, or larger GPUs",
+            )
+    return Finding("GPU", "ok", seen)
+
+
+def check_shared_memory(machine: Machine, needs: Footprint | None) -> Finding:
+    free, store = machine.shm.free, _object_store(machine)
+    seen = f"/dev/shm has {gib(free)} free, Ray's object store wants {gib(store)}"
+    if needs and (versions := VERSIONS_IN_FLIGHT * needs.weights) > store:
+        seen += f"; it is to hold {gib(versions)} of weights, and would move some to disk"
+        return Finding("shared memory", "warning", seen, "a machine with more memory; Ray gives the store 30 % of it")
+    if store > free:
+        return Finding("shared memory", "warning", f"{seen}; Ray would use the disk instead, slowly", SHM_ADVICE)
+    return Finding("shared memory", "ok", seen)
+
+
+def check_open_files(machine: Machine) -> Finding:
+    seen = f"at most {machine.open_files} in a process"
+    if machine.open_files >= OPEN_FILES:
+        return Finding("open files", "ok", seen)
+    return Finding(
+        "open files",
+        "warning",
+        f"{seen}; Ray may lose connections below {OPEN_FILES}",
+        "ulimit -n 8192 in the shell that starts Ray (LimitNOFILE in systemd, --ulimit nofile with docker)",
+    )
+
+
+def check_memory(machine: Machine, needs: Footprint | None) -> Finding:
+    seen = f"{gib(machine.memory)} of RAM"
+    if needs is None:
+        return Finding("memory", "ok", seen)
+    total = sum(needs.memory.values())
+    seen += f"; the recipe needs about {gib(total)}: {_parts(needs.memory)}"
+    if total <= 0.9 * machine.memory:
+        return Finding("memory", "ok", seen)
+    return Finding(
+        "memory",
+        "fault" if total > machine.memory else "warning",
+        seen,
+        "fewer rollout.workers or learner.workers, less rollout.kv_cache_gib, or more machines",
+    )
+
+
+def check_run_disk(machine: Machine, needs: Footprint | None) -> Finding:
+    disk = machine.run_disk
+    seen = f"{disk.path}: {gib(disk.free)} free"
+    if needs is None:
+        return Finding("disk of runs", "ok", seen)
+    files = dict(needs.files)
+    if disk.device == machine.ray_disk.device and not machine.joins:
+        files["Ray"] = _ray_files(machine, needs)
+    seen += f"; the run writes about {gib(sum(files.values()))}: {_parts(files)}"
+    if sum(files.values()) <= disk.free:
+        return Finding("disk of runs", "ok", seen)
+    return Finding("disk of runs", "fault", seen, "free some, set root to a larger disk, or lower checkpoint.keep")
+
+
+def check_ray_disk(machine: Machine, needs: Footprint | None) -> Finding:
+    disk, need = machine.ray_disk, _ray_files(machine, needs)
+    seen = f"{disk.path}: {gib(disk.free)} free of {gib(disk.total)}, Ray wants about {gib(need)}"
+    advice = "free some, or set RAY_TMPDIR to a larger disk before Ray starts"
+    if disk.free < (1 - DISK_FULL) * disk.total:
+        return Finding(
+            "disk of Ray", "fault", f"{seen}; Ray stores no objects on a disk over {DISK_FULL:.0%} full", advice
+        )
+    return Finding("disk of Ray", "ok", seen) if need <= disk.free else Finding("disk of Ray", "fault", seen, advice)
+
+
+def check_workers(machine: Machine, needs: Footprint | None) -> Finding:
+    if machine.cluster_error:
+        return Finding(
+            "workers",
+            "fault",
+            f"the cluster of RAY_ADDRESS cannot be joined: {machine.cluster_error}",
+            f"start it, or unset RAY_ADDRESS; {TOKEN_ADVICE}",
+        )
+    limits = machine.cluster if machine.joins else {"CPU": math.floor(machine.cpus), "GPU": len(machine.gpus)}
+    where = "the cluster of RAY_ADDRESS" if machine.joins else "this machine"
+    seen = f"{where} has {limits.get('CPU', 0):g} CPUs and {limits.get('GPU', 0):g} GPUs"
+    if needs and (fault := lacking(needs.recipe.roles, limits)):
+        fault, _, advice = fault.rpartition("; ")
+        return Finding("workers", "fault", fault, f"{advice}, or join a larger cluster with RAY_ADDRESS")
+    return Finding("workers", "ok", f"{seen}, enough for every worker" if needs else seen)
+
+
+def check_model(needs: Footprint) -> Finding:
+    if needs.fault:
+        return Finding(
+            "model",
+            "fault",
+            f"{needs.fault}; the sizes above are without its weights",
+            "set model.path to a Hugging Face folder with safetensors files",
+        )
+    return Finding("model", "ok", f"{gib(needs.weights)} of weights in {needs.recipe.learner.dtype}")
+
+
+def _object_store(machine: Machine) -> float:
+    return min(STORE_SHARE * machine.memory, STORE_MOST, max(SHM_LEAST, SHM_SHARE * machine.shm.free))
+
+
+def _ray_files(machine: Machine, needs: Footprint | None) -> int:
+    """What Ray's temporary folder takes: logs, and versions of the weights that its object store has no room for."""
+    spilled = max(0.0, VERSIONS_IN_FLIGHT * needs.weights - _object_store(machine)) if needs else 0.0
+    return int(RAY_LOGS + spilled)
+
+
+def _parts(sizes: Any) -> str:
+    return ", ".join(f"{name} {gib(size)}" for name, size in sizes.items() if size)

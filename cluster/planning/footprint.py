@@ -1,0 +1,141 @@
+"""What a recipe asks of machines, worked out before anything starts: CPUs and GPUs, memory, and bytes on disk.
+
+Estimates, not promises: weights and optimiser follow from the number of parameters; what processes and text take was
+measured with the quickstart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cluster.config.recipe import Recipe, Role
+from cluster.errors import UserError
+from cluster.planning.model_shape import parameters_in, shape_of, trained_parameters
+from cluster.planning.placement import asks_of
+from cluster.planning.worker_memory import (
+    GIB,
+    PROCESS_BYTES,
+    has_reference,
+    learner_ram,
+    rank_state,
+    rollout_ram,
+    shards_of,
+    width_of,
+)
+
+VERSIONS_IN_FLIGHT = (
+    3  # the store keeps two versions, or one and what has come of the next; a worker may still read a third
+)
+PHANTOM_BYTES = 9_500  # a drawn film of 112 × 112 pixels as PNG, and its questions
+STEP_BYTES = 1_000  # metrics and TensorBoard
+GROUP_BYTES = 250  # two lines of the ledger
+SERVICES_BYTES = 3 * GIB  # Ray's own processes, and the run's
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes, unless said otherwise.
+
+    Attributes:
+        recipe: what this is the footprint of.
+        fault: why the size of its model is not known; weights and optimiser are in no number then.
+        weights: one published version.
+        files: what the run folder holds at its fullest, by kind.
+        memory: RAM of all workers, by kind.
+        gpu_memory: of one GPU of a worker, by kind; only kinds that ask for GPUs. Activations and KV cache are not in it.
+    """
+
+    recipe: Recipe
+    fault: str | None
+    weights: int
+    files: Mapping[str, int]
+    memory: Mapping[str, float]
+    gpu_memory: Mapping[str, float]
+
+
+def footprint(recipe: Recipe) -> Footprint:
+    count = trained = 0
+    fault = None
+    try:
+        count = shape_of(recipe.model).parameters if recipe.model.tiny else parameters_in(recipe.model.path.absolute())
+        trained = trained_parameters(recipe.model, recipe.learner, count)
+    except UserError as error:
+        fault = str(error)
+    width = width_of(recipe.learner.dtype)
+    return Footprint(
+        recipe,
+        fault,
+        weights=count * width,
+        files=_files(recipe, count, trained, width),
+        memory=_memory(recipe, count, trained),
+        gpu_memory=_gpu_memory(recipe, count, trained),
+    )
+
+
+def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | None:
+    """One line on the first resource ("CPU", "GPU") of which all workers together, as few as a run goes on with, want more than
+    `limits` has, or None."""
+    asks = asks_of(roles, learner=False)
+    for resource, field in (("CPU", "cpus"), ("GPU", "gpus")):
+        needs = {ask: ask.workers * getattr(ask, field) for ask in asks}
+        total, limit = math.fsum(needs.values()), limits.get(resource, 0.0)
+        if total > limit + 1e-9:
+            worst = max(asks, key=lambda ask: needs[ask])
+            return (
+                f"{worst.kind}.workers: {worst.workers} × {getattr(worst, field):g} {resource} is more than this cluster can "
+                f"have: all workers together need {total:g} {resource}, it has at most {limit:g}; "
+                f"lower {worst.kind}.workers or {worst.kind}.{field}"
+            )
+    return None
+
+
+def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, int]:
+    plain = recipe.learner.dtype == "float32" and recipe.learner.zero_stage == 0
+    # The policy; and of what is trained weights, Adam's two moments in float32, but for the plain case a float32 master copy.
+    commit = count * width + trained * (width + 8 + (0 if plain else 4))
+    if has_reference(recipe):
+        commit += (trained if recipe.learner.lora else count) * width
+    films = recipe.data.phantoms
+    answers = 2 * len(recipe.stages) * len(recipe.asked) * recipe.evaluation.test_per_family
+    steps = sum(stage.gate.max_steps for stage in recipe.stages)
+    groups = sum(
+        stage.gate.max_steps * stage.training.tasks_per_step for stage in recipe.stages if stage.kind == "grpo"
+    )
+    response = 600 + 6 * recipe.rollout.max_response_tokens
+    return {
+        "data": PHANTOM_BYTES * (films.train + films.val + films.test) if films else 0,
+        # A new one stands before the oldest goes.
+        "checkpoints": 0 if recipe.checkpoint.storage else commit * (recipe.checkpoint.keep + 1),
+        "models": count * (width + (4 if recipe.model.tiny else 0)),
+        "logs": answers * response
+        + steps * (STEP_BYTES + recipe.log_trajectories * 2 * response)
+        + groups * GROUP_BYTES,
+    }
+
+
+def services_ram(recipe: Recipe, count: int) -> float:
+    """RAM of Ray's processes, the run's own, and the versions in Ray's object store, where the run is."""
+    return SERVICES_BYTES + VERSIONS_IN_FLIGHT * count * width_of(recipe.learner.dtype)
+
+
+def _memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
+    rollout, learner = recipe.rollout, recipe.learner
+    return {
+        "rollout workers": rollout.workers * rollout_ram(recipe, count),
+        "learner workers": learner.workers * learner_ram(recipe, count, trained),
+        "reward workers": recipe.reward.workers * PROCESS_BYTES["reward"],
+        "Ray and the run": services_ram(recipe, count),
+    }
+
+
+def _gpu_memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
+    needs = {}
+    if recipe.rollout.gpus:
+        shards = shards_of(recipe)
+        share = min(1.0, recipe.rollout.gpus) * recipe.rollout.gpu_memory
+        needs["rollout"] = count * width_of(recipe.rollout.dtype) / shards / share
+    if recipe.learner.gpus:
+        needs["learner"] = sum(rank_state(recipe, count, trained).values()) / min(1.0, recipe.learner.gpus)
+    return needs

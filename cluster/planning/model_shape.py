@@ -1,0 +1,273 @@
+"""The dimensions of a model and its number of parameters, without loading it: from `config.json`, or from a tiny one's sizes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from actors.algorithm.config import Freeze, LearnerConfig
+from actors.model.family import Family, UnsupportedModel, family_of
+from actors.model.tiny_model import SPECIAL_TOKENS, TinyModelConfig, model_configuration
+from cluster.config.recipe import ModelConfig
+from cluster.errors import UserError
+
+TINY_VOCABULARY = 640  # nearly; the run's texts decide
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A stack of transformer layers with gated MLPs; `kv_heads` heads of keys and values are shared by `heads` of queries."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+
+
+BLIND = Tower(0, 0, 0, 1, 1, 0)
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Of a model of any family; one that reads text alone has a vision tower without layers.
+
+    Attributes:
+        tied: whether the output layer is the embedding.
+        patches: of an image that become one token.
+        image_tokens: of the largest image that its processor lets through; None where no processor is there to say so.
+        parameters: of the weights' files where they are there, else of the class.
+        trained: those that get gradients; where these are adapters, they are not among `parameters`.
+    """
+
+    text: Tower
+    vision: Tower
+    vocabulary: int
+    tied: bool
+    patches: int
+    image_tokens: int | None
+    parameters: int
+    trained: int
+
+    def kv_bytes_per_token(self, width: int, shards: int = 1) -> int:
+        """Of the KV cache on one GPU: 2 (key and value) × layers × heads × head_dim × `width`.
+
+        Tensor parallelism shares out the heads; where there are more `shards` than heads, vLLM copies them.
+        """
+        heads = max(1, self.text.kv_heads // shards)
+        return 2 * self.text.layers * heads * self.text.head_dim * width
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def shape_of(model: ModelConfig, learner: LearnerConfig = LearnerConfig()) -> ModelShape:
+    """Raises UserError where the model's folder does not say what it is, or `trained_parameters` does."""
+    shape = _tiny(model.tiny) if model.tiny else _read(model.path.absolute())
+    return replace(shape, trained=trained_parameters(model, learner, shape.parameters))
+
+
+def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: int) -> int:
+    """How many get gradients: the adapters', or all but the frozen ones; `everything` where there are neither.
+
+    The model is made without memory for it, and the learner's own functions choose.
+
+    Raises:
+        UserError: the model has no such parts.
+    """
+    if learner.lora is None and learner.freeze == Freeze():
+        return everything
+    import torch
+
+    from actors.learner.deepspeed_engine import choose_trained
+
+    with torch.device("meta"):
+        made = _made(model)
+        try:
+            choose_trained(made, learner)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    return sum(parameter.numel() for parameter in made.parameters() if parameter.requires_grad)
+
+
+def _made(model: ModelConfig) -> Any:
+    if model.tiny:
+        from transformers import Qwen2_5_VLForConditionalGeneration
+
+        ids = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
+        return Qwen2_5_VLForConditionalGeneration(model_configuration(model.tiny, TINY_VOCABULARY, ids))
+    path = model.path.absolute() / "config.json"
+    return _family(path).kind().from_config(_configuration(path))
+
+
+def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: int, patches: int) -> int:
+    """Of an untied Qwen2.5-VL (transformers' modeling_qwen2_5_vl): q, k, v have biases, in the vision tower all layers have."""
+    h, queries, keys = text.hidden, text.heads * text.head_dim, text.kv_heads * text.head_dim
+    attention = queries * (h + 1) + 2 * keys * (h + 1) + queries * h
+    language = text.layers * (attention + 3 * h * text.intermediate + 2 * h) + h + vocabulary * h * 2
+    v, wide = vision.hidden, patches * vision.hidden
+    block = 3 * v * (v + 1) + v * (v + 1) + 2 * vision.intermediate * (v + 1) + v * (vision.intermediate + 1) + 2 * v
+    merger = v + wide * (wide + 1) + h * (wide + 1)
+    return language + patch_values * v + vision.layers * block + merger
+
+
+def _tiny(config: TinyModelConfig) -> ModelShape:
+    """What `make_tiny_model` builds, but for the vocabulary, which depends on the run's texts."""
+    heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
+    text = Tower(config.layers, config.hidden, 3 * config.hidden, heads, max(1, heads // 2), 32)
+    vision = Tower(config.vision_layers, config.vision_hidden, 3 * config.vision_hidden, vision_heads, vision_heads, 32)
+    parameters = _tiny_parameters(text, vision, TINY_VOCABULARY, 3 * 2 * 14**2, 4)
+    return ModelShape(text, vision, TINY_VOCABULARY, False, 4, (config.image_size // 28) ** 2, parameters, parameters)
+
+
+def _read(folder: Path) -> ModelShape:
+    if not folder.is_dir():
+        raise UserError(f"model.path: {folder}: no such folder")
+    path = folder / "config.json"
+    family, config = _family(path), _configuration(path)
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    language = Tower(
+        text.num_hidden_layers,
+        text.hidden_size,
+        text.intermediate_size,
+        heads,
+        getattr(text, "num_key_value_heads", None) or heads,
+        getattr(text, "head_dim", None) or text.hidden_size // heads,
+    )
+    vision, patches, image_tokens = _seeing(folder, config) if family.sees else (BLIND, 1, 0)
+    parameters = _in_files(folder) or _count(family, config)
+    return ModelShape(
+        language,
+        vision,
+        text.vocab_size,
+        bool(config.tie_word_embeddings),
+        patches,
+        image_tokens,
+        parameters,
+        parameters,
+    )
+
+
+def _family(path: Path) -> Family:
+    try:
+        return family_of(_json(path).get("model_type", ""))
+    except UnsupportedModel as error:
+        raise UserError(f"model.path: {path}: {error}") from error
+
+
+def _configuration(path: Path) -> Any:
+    """transformers' own, which knows what a folder leaves out."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path.parent, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - its checks raise what they like
+        raise UserError(
+            f"model.path: {path} is no configuration of a model ({' '.join(str(error).split()):.300})"
+        ) from error
+
+
+def _count(family: Family, config: Any) -> int:
+    """Parameters of the model, made without memory for them; a head that is the embedding counts once."""
+    import torch
+
+    with torch.device("meta"):
+        return family.kind().from_config(config).num_parameters()
+
+
+def _seeing(folder: Path, config: Any) -> tuple[Tower, int, int | None]:
+    """The vision tower, patches that become one token, and tokens of the largest image."""
+    part = config.vision_config
+    width, eyes = getattr(part, "embed_dim", part.hidden_size), part.num_attention_heads
+    tower = Tower(
+        getattr(part, "depth", 0) or part.num_hidden_layers,
+        width,
+        getattr(part, "intermediate_size", None) or int(width * part.mlp_ratio),
+        eyes,
+        eyes,
+        width // eyes,
+    )
+    if hasattr(part, "spatial_merge_size"):  # Qwen: as many tokens as its pixels ask for
+        side = part.patch_size * part.spatial_merge_size
+        pixels = _of_processor(
+            folder, lambda films: films.get("max_pixels") or (films.get("size") or {}).get("longest_edge")
+        )
+        return tower, part.spatial_merge_size**2, pixels and int(pixels) // side**2
+    side = part.image_size // part.patch_size
+    if hasattr(config, "mm_tokens_per_image"):  # Gemma: every image is one square
+        return tower, side**2 // config.mm_tokens_per_image, config.mm_tokens_per_image
+    if hasattr(config, "scale_factor"):  # Idefics: the image in tiles, and once as a whole
+        tiles = _of_processor(
+            folder, lambda films: -(-films["size"]["longest_edge"] // films["max_image_size"]["longest_edge"])
+        )
+        return tower, config.scale_factor**2, tiles and (tiles**2 + 1) * (side // config.scale_factor) ** 2
+    return (
+        tower,
+        1,
+        max(
+            _any_resolution(side, height // part.image_size, width // part.image_size)
+            for height, width in config.image_grid_pinpoints
+        ),
+    )
+
+
+def _any_resolution(side: int, rows: int, columns: int) -> int:
+    """LLaVA-OneVision's tokens of an image in `rows` × `columns` tiles of `side` × `side` (`pack_image_features`): once as a
+    whole, then row by row with a token at each end; from 9 tiles on coarser."""
+    ratio = math.sqrt(rows * columns / 9)
+    ratio = ratio if ratio > 1.1 else 1
+    return side**2 + int(side * rows // ratio) * (int(side * columns // ratio) + 1)
+
+
+def _of_processor(folder: Path, read: Callable[[Mapping[str, Any]], int | None]) -> int | None:
+    """What `read` finds in the image processor's settings, in both forms in which they have been stored; None without them."""
+    for name in PROCESSOR_FILES:
+        if (folder / name).is_file():
+            config = _json(folder / name)
+            try:
+                if (found := read(config.get("image_processor", config))) is not None:
+                    return found
+            except (KeyError, TypeError, AttributeError):
+                continue
+    return None
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"model.path: {path.parent} has no {path.name} (the model's configuration)") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path: {path} cannot be read as JSON ({error}); copy it again") from error
+    if not isinstance(config, dict):
+        raise UserError(f"model.path: {path} holds no mapping; copy it again")
+    return config
+
+
+def _in_files(folder: Path) -> int | None:
+    return parameters_in(folder) if any(folder.glob("*.safetensors")) else None
+
+
+def parameters_in(folder: Path) -> int:
+    """Parameters of a Hugging Face folder, from the headers of its safetensors files. Raises UserError."""
+    from safetensors import SafetensorError, safe_open
+
+    if not folder.is_dir():
+        raise UserError(f"model.path: {folder}: no such folder")
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "np") as file:
+                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"model.path: {path} cannot be read as safetensors ({error}); copy it again") from error
+    if not total:
+        raise UserError(f"model.path: {folder} has no *.safetensors file with weights")
+    return total

@@ -1,0 +1,151 @@
+"""The nodes that a run may use: those of the cluster that RAY_ADDRESS names, this machine, or described ones."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from cluster.errors import TOKEN_ADVICE, UserError
+from cluster.planning.machine import IMPORT_SECONDS, gpu_driver, names_cluster, probe, usable_cpus, usable_memory
+from cluster.planning.worker_memory import GIB
+
+FORM = "NODESxGPUSxGIB[,cpus=N][,ram=GIB][,learner=N], each number of one node, such as 2x8x80,cpus=96,ram=1024, or 1x0,cpus=32"
+GROUP_LIMIT = 64  # nodes that are reckoned with of a group that has no limit
+SETTINGS = ("cpus", "ram", "learner")
+
+
+@dataclass(frozen=True)
+class Node:
+    """
+    Attributes:
+        cpus: infinite where not said.
+        gpu_bytes: of each of its GPUs; None where not known, or where there is none.
+        ram: bytes; None where not known.
+        learner: how much of the custom resource `learner` it offers.
+    """
+
+    name: str
+    cpus: float
+    gpus: int = 0
+    gpu_bytes: float | None = None
+    ram: float | None = None
+    learner: float = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"cpus": None if math.isinf(self.cpus) else self.cpus}
+
+
+def find_nodes(described: Sequence[str]) -> tuple[str, list[Node]]:
+    """Where the nodes are, in words, and the nodes: described ones, else those of RAY_ADDRESS, else this machine.
+
+    Raises:
+        UserError: a description cannot be read, or the cluster cannot be joined.
+    """
+    if described:
+        return f"the cluster {' + '.join(described)}", parse_nodes(described)
+    if names_cluster():
+        answer = probe(["nodes"], IMPORT_SECONDS)["nodes"]
+        if "error" in answer:
+            raise UserError(
+                f"the cluster of RAY_ADDRESS={os.environ['RAY_ADDRESS']} cannot be joined: {answer['error']}; "
+                f"{TOKEN_ADVICE}; --cluster describes one that is not there"
+            )
+        return "the cluster of RAY_ADDRESS", nodes_of(answer["nodes"], answer["groups"])
+    return "this machine", [this_machine()]
+
+
+def parse_nodes(described: Sequence[str]) -> list[Node]:
+    """The nodes of `--cluster`. Raises UserError."""
+    nodes: list[Node] = []
+    for text in described:
+        first, *settings = [part.strip() for part in text.split(",")]
+        found = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)(?:\s*[x×]\s*(\d+(?:\.\d+)?))?", first)
+        values = {name: value for name, _, value in (setting.partition("=") for setting in settings)}
+        if not found or not int(found[1]) or len(values) < len(settings):
+            raise UserError(f"--cluster {text}: is no description of nodes; it is written {FORM}")
+        count, gpus, size = int(found[1]), int(found[2]), float(found[3] or 0)
+        if bool(gpus) != bool(size):
+            raise UserError(
+                f"--cluster {text}: {'the GiB of a GPU are missing' if gpus else 'there is no GPU to have GiB'}; "
+                f"it is written {FORM}"
+            )
+        numbers = {name: _number(text, name, value) for name, value in values.items()}
+        ram = numbers.get("ram")
+        node = Node(
+            "",
+            numbers.get("cpus", math.inf),
+            gpus,
+            size * GIB if gpus else None,
+            ram * GIB if ram else None,
+            numbers.get("learner", 0),
+        )
+        nodes += [replace(node, name=f"node {len(nodes) + i + 1}") for i in range(count)]
+    return nodes
+
+
+def nodes_of(nodes: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]) -> list[Node]:
+    """What a joined cluster has and its autoscaler may bring, from `cluster.control.probe`'s answer.
+
+    A node that is there counts as one of the first group that offers the same CPUs and GPUs.
+    """
+    names = [node["name"] for node in nodes]  # of one machine several may be called alike
+    found = [
+        _node(
+            f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name,
+            node["resources"],
+            node["gpu_bytes"],
+        )
+        for place, (name, node) in enumerate(zip(names, nodes))
+    ]
+    there = [(node.cpus, node.gpus) for node in found]
+    for group in groups:
+        like = _node(group["name"], group["resources"], None)
+        most = GROUP_LIMIT if group["most"] < 0 else group["most"]
+        alike = [node for node in found if (node.cpus, node.gpus, node.learner) == (like.cpus, like.gpus, like.learner)]
+        size = min((node.gpu_bytes for node in alike if node.gpu_bytes), default=None)
+        for number in range(most):
+            if (like.cpus, like.gpus) in there:
+                there.remove((like.cpus, like.gpus))
+            else:
+                found.append(replace(like, name=f"{like.name} {number + 1}, to come", gpu_bytes=size))
+    return found
+
+
+def this_machine() -> Node:
+    """GPUs as torch sees them, which takes its import; only where a driver is there."""
+    gpus = probe(["torch"], IMPORT_SECONDS)["torch"].get("gpus", []) if gpu_driver() else []
+    return Node(
+        "this machine",
+        float(math.floor(usable_cpus())),
+        len(gpus),
+        min((gpu["memory"] for gpu in gpus), default=None),
+        usable_memory(),
+    )
+
+
+def _node(name: str, resources: Mapping[str, float], gpu_bytes: float | None) -> Node:
+    ram = resources.get("memory", 0) + resources.get("object_store_memory", 0)
+    return Node(
+        name,
+        float(resources.get("CPU", 0)),
+        int(resources.get("GPU", 0)),
+        gpu_bytes,
+        ram or None,
+        resources.get("learner", 0),
+    )
+
+
+def _number(text: str, name: str, value: str) -> float:
+    if name not in SETTINGS:
+        raise UserError(f"--cluster {text}: {name!r} is not known; known are {', '.join(SETTINGS)}")
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0
+    if not 0 < number < math.inf:
+        raise UserError(f"--cluster {text}: {name} is {value!r}; a positive number is needed")
+    return number

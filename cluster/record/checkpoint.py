@@ -1,0 +1,110 @@
+"""Commits: a folder of parts and, written last, a manifest that names and hashes each of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from actors.runtime.storage import POLICY, Storage
+from cluster.config.recipe import Recipe
+from cluster.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be used. One line: which, and what is wrong with it."""
+
+
+def run_checkpoints(recipe: Recipe, run: Path) -> Checkpoints:
+    """The commits of the run in the folder `run`. Raises UserError: as `run_storage`."""
+    return Checkpoints(run_storage(recipe, run).child("checkpoints"), recipe.checkpoint.keep)
+
+
+def run_storage(recipe: Recipe, run: Path) -> Storage:
+    """Where the run in the folder `run` keeps its commits: there, or where the recipe says.
+
+    Raises:
+        UserError: the recipe names no place that can be reached.
+    """
+    if recipe.checkpoint.storage is None:
+        return Storage(str(run.absolute()))
+    try:
+        return Storage(recipe.checkpoint.storage).child(run.name)
+    except (ValueError, OSError) as error:
+        raise UserError(f"checkpoint.storage: {' '.join(str(error).split())}") from error
+
+
+class Checkpoints:
+    """The commits of a run. One without a manifest was never finished and does not count."""
+
+    def __init__(self, storage: Storage, keep: int) -> None:
+        self.storage, self.keep = storage, keep
+
+    def lacks_room(self) -> str:
+        """Why there is no room for another commit like the last one, in words; "" where there is, or where none was made."""
+        committed = self.committed()
+        if not committed or (free := self.storage.free()) is None:
+            return ""
+        needed = committed[-1].size()
+        return (
+            ""
+            if free > 1.1 * needed
+            else f"{self.storage} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
+        )
+
+    def begin(self, step: int) -> Storage:
+        """An empty folder for the parts of a commit."""
+        folder = self.storage.child(f"step-{step:07d}")
+        folder.clear()
+        return folder
+
+    def commit(self, folder: Storage, digests: Mapping[str, str], state: dict[str, Any]) -> None:
+        """Writes the manifest; from here on the commit counts. Older ones beyond `keep` go, and what was never finished.
+
+        Args:
+            digests: of every part, as `Storage.take_in` gives them.
+        """
+        folder.write(MANIFEST, json.dumps({"state": state, "sha256": dict(digests)}).encode())
+        kept = {commit.name for commit in self.committed()[-self.keep :]}
+        for name in self.storage.children():
+            if name not in kept:
+                self.storage.child(name).remove()
+
+    def committed(self) -> list[Storage]:
+        """Folders of finished commits, the newest last."""
+        folders = (self.storage.child(name) for name in self.storage.children() if name.startswith("step-"))
+        return [folder for folder in folders if folder.has(MANIFEST)]
+
+    @staticmethod
+    def load(folder: Storage) -> dict[str, Any]:
+        """The state of a commit whose parts are all there and as they were written. Raises CheckpointError."""
+        state, digests = _manifest(folder)
+        for name, digest in digests.items():
+            _check(folder, name, digest)
+        return state
+
+    @staticmethod
+    def load_policy(folder: Storage) -> dict[str, Any]:
+        """The state of a commit whose `POLICY` is there and as it was written. Raises CheckpointError."""
+        state, digests = _manifest(folder)
+        _check(folder, POLICY, digests.get(POLICY, ""))
+        return state
+
+
+def _manifest(folder: Storage) -> tuple[dict[str, Any], dict[str, str]]:
+    """State, and digests by the parts' names."""
+    try:
+        manifest = json.loads(folder.read(MANIFEST))
+        return manifest["state"], manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: its manifest cannot be read ({error!r})") from error
+
+
+def _check(folder: Storage, name: str, digest: str) -> None:
+    if not folder.has(name):
+        raise CheckpointError(f"{folder}: {name} is missing")
+    if folder.digest(name) != digest:
+        raise CheckpointError(f"{folder}: {name} is not what was written (its hash differs)")

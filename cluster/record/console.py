@@ -1,0 +1,216 @@
+"""What a run shows in the terminal: a live table, or one line a step where there is no terminal (a job's log, a pipe)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from cluster.measures import Interval
+
+HEADLINES = {
+    "closed_accuracy": "closed accuracy",
+    "open_micro_f1": "open micro-F1",
+    "boxes_iou": "box IoU",
+    "text_rouge_l": "ROUGE-L",
+    "text_clinical_f1": "clinical F1",
+}
+"""The measures that a line has room for, in words."""
+LOG = "log.jsonl"
+_WORKER = re.compile(r"(rollout|reward)-\d+(-start-\d+)?(?=:? )")  # a text about a worker begins with its name
+
+
+class Display(Protocol):
+    def say(self, text: str) -> None: ...
+    def step(self, row: Mapping[str, Any]) -> None: ...
+    def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None: ...
+    def close(self) -> None: ...
+
+
+def open_display(name: str) -> "KeptDisplay":
+    return KeptDisplay(LiveDisplay(name) if sys.stdout.isatty() else LineDisplay(), name)
+
+
+def step_words(row: Mapping[str, Any]) -> str:
+    """A step in one line: stage, step, what was learnt, speed."""
+    head = f"{row['stage']} {row['stage_step']:>4}/{row['max_steps']}"
+    if row.get("skipped") and "loss" not in row:
+        body = "skipped"
+    elif row["kind"] == "sft":
+        body = f"loss {row['loss']:.3f}"
+    else:
+        body = (
+            f"reward {row['reward']:.3f}  outcome {row['outcome']:.3f}  format {row['format']:.2f}  "
+            f"process {row['process']:.2f}  tokens {row['response_tokens']:.0f}  entropy {row['entropy']:.2f}  "
+            f"kl {row['kl']:.3f}  logp-diff {row['logp_diff_max']:.0e}"
+        )
+    return f"{head}  {body}  {row['tokens_per_s']:,.0f} tok/s"
+
+
+def evaluation_words(stage: str, when: str, measures: Mapping[str, Interval]) -> str:
+    names = HEADLINES | {"format_rate": "format"}
+    parts = [
+        f"{words} {value:.3f} [{low:.3f}, {high:.3f}]"
+        for name, words in names.items()
+        if name in measures
+        for value, low, high in [measures[name]]
+    ]
+    return f"{stage} {when}: " + ", ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class LineDisplay:
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(f"[{clock(time.monotonic() - self.start):>5}] {text}", flush=True)
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        self.say(step_words(row) + f"  at most {clock(row['seconds_left'])} left")
+
+    def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
+        self.say(evaluation_words(stage, when, measures))
+
+    def close(self) -> None:
+        pass
+
+
+class LiveDisplay:
+    """The present step below, what has passed above it."""
+
+    def __init__(self, name: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.name, self.start = name, time.monotonic()
+        self.row: Mapping[str, Any] | None = None
+        self.score = ""
+        self.console = Console(highlight=False)
+        self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
+        self.live.start()
+
+    def say(self, text: str) -> None:
+        self.console.print(f"[{clock(time.monotonic() - self.start):>5}] {text}", markup=False)
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        self.row = row
+
+    def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
+        words = evaluation_words(stage, when, measures)
+        self.score = words
+        self.say(words)
+
+    def close(self) -> None:
+        self.live.stop()
+
+    def _table(self) -> Any:
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        row = self.row
+        if row is None:
+            grid.add_row("starting workers …")
+        else:
+            grid.add_row("stage", f"{row['stage']} ({row['kind']})")
+            grid.add_row(
+                "step",
+                ProgressBar(row["max_steps"], row["stage_step"], width=40),
+                f"{row['stage_step']} of at most {row['max_steps']}",
+            )
+            for label, key, form in (
+                ("loss", "loss", ".3f"),
+                ("reward", "reward", ".3f"),
+                ("outcome", "outcome", ".3f"),
+                ("format", "format", ".2f"),
+                ("entropy", "entropy", ".2f"),
+                ("kl", "kl", ".4f"),
+                ("tokens/s", "tokens_per_s", ",.0f"),
+            ):
+                if key in row:
+                    grid.add_row(label, format(row[key], form))
+            grid.add_row(
+                "time",
+                f"{clock(time.monotonic() - self.start)} passed",
+                f"at most {clock(row['seconds_left'])} left in this stage",
+            )
+        if self.score:
+            grid.add_row("score", Text(self.score))
+        return Panel(grid, title=self.name, title_align="left", expand=False)
+
+
+class KeptDisplay:
+    """Shows a run on another display, and keeps what it told in the run's folder: a line of log.jsonl for each text.
+
+    A line is {"time": ISO 8601 in UTC, "run", "step": of the whole run, null before one is known, "event": say, step or
+    evaluation, "worker": its name where the text is about one, "text"}. What is told before `keep_in`, or cannot be
+    written (the disk is full), waits for the next line that can.
+
+    Attributes:
+        at: the step that the run is at.
+    """
+
+    def __init__(self, shown: Display, run: str) -> None:
+        self.shown, self.run = shown, run
+        self.path: Path | None = None
+        self.at: Callable[[], int | None] = lambda: None
+        self.waiting: list[bytes] = []
+
+    def keep_in(self, folder: Path) -> None:
+        """From now on lines are written there; this process holds the run."""
+        self.path = folder / LOG
+        self._write()
+
+    def keep(self, event: str, text: str) -> None:
+        """Keeps a text without showing it."""
+        worker = {"worker": about[0]} if (about := _WORKER.match(text)) else {}
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "run": self.run,
+            "step": self.at(),
+            "event": event,
+            **worker,
+            "text": text,
+        }
+        self.waiting.append(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._write()
+
+    def _write(self) -> None:
+        if self.path is None:
+            return
+        with suppress(OSError), open(self.path, "ab+") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a process died while it wrote the line
+                    self.waiting.insert(0, b"\n")
+            file.write(b"".join(self.waiting))
+            file.flush()
+            self.waiting.clear()
+
+    def say(self, text: str) -> None:
+        self.shown.say(text)
+        self.keep("say", text)
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        self.shown.step(row)
+        self.keep("step", step_words(row))
+
+    def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
+        self.shown.evaluation(stage, when, measures)
+        self.keep("evaluation", evaluation_words(stage, when, measures))
+
+    def close(self) -> None:
+        self.shown.close()

@@ -1,0 +1,85 @@
+"""log.jsonl of a run, read back: whole, or as it grows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cluster.errors import UserError
+from cluster.record.console import LOG
+from cluster.terminal import printable
+
+POLL_S = 2.0
+QUIET_S = 10.0  # a run that has ended still writes its pages, and says so
+
+
+def read_log(run: Path) -> Iterator[dict[str, Any]]:
+    """The lines of the log, oldest first; a torn one is left out.
+
+    Raises:
+        UserError: there is none.
+    """
+    _check(run)
+    with open(run / LOG, "rb") as file:
+        yield from _lines(file)
+
+
+def follow_log(
+    run: Path, goes_on: Callable[[], bool], poll_s: float = POLL_S, quiet_s: float = QUIET_S
+) -> Iterator[dict[str, Any]]:
+    """The lines of the log, and those that come, until the run goes on no more and wrote nothing for `quiet_s`.
+
+    Raises:
+        UserError: the run goes on no more, and there is none.
+    """
+    position, rest = 0, b""
+    while True:
+        going = goes_on()  # asked first: what is written before it ends is read below
+        new = _from(run / LOG, position)
+        position += len(new)
+        *whole, rest = (rest + new).split(b"\n")
+        yield from _lines(whole)
+        if not going and _age(run / LOG) >= quiet_s:
+            _check(run)
+            yield from _lines([rest])
+            return
+        time.sleep(poll_s)
+
+
+def log_words(line: dict[str, Any]) -> str:
+    """A line for the terminal, in local time, without anything that could steer it."""
+    when = datetime.fromisoformat(line["time"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return f"{when}  {printable(line['text'])}"
+
+
+def _check(run: Path) -> None:
+    if not (run / LOG).is_file():
+        raise UserError(f"{run}: has no {LOG}; a run keeps one from its start on, runs of older versions have none")
+
+
+def _lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for raw in lines:
+        try:
+            line = json.loads(raw)
+            datetime.fromisoformat(line["time"])
+            line["text"] = str(line["text"])
+        except (ValueError, KeyError, TypeError):  # being written, or the process died while it wrote the line
+            continue
+        yield line
+
+
+def _from(path: Path, position: int) -> bytes:
+    if not path.is_file():  # the run has not come so far
+        return b""
+    with open(path, "rb") as file:
+        file.seek(position)
+        return file.read()
+
+
+def _age(path: Path) -> float:
+    """Seconds since the file was written; endless where it is not there."""
+    return time.time() - path.stat().st_mtime if path.is_file() else float("inf")

@@ -1,0 +1,36 @@
+"""How a run stands, as far as its folder alone tells. Imports no Ray; `control.told_status` asks the run itself first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cluster.errors import UserError, in_words
+
+GOING = ("starting", "waiting", "running", "paused", "stopping")
+"""What a run that a process holds says of itself."""
+
+
+def check_run_folder(run: Path) -> None:
+    """Raises UserError where it is no run folder."""
+    if not (run / "recipe.yaml").is_file():
+        raise UserError(f"{run}: no run folder; it has no recipe.yaml")
+
+
+def kept_status(run: Path) -> dict[str, Any]:
+    """What its summary says of a run that no process holds.
+
+    Raises:
+        UserError: the summary is damaged.
+    """
+    summary = run / "summary.json"
+    if not summary.is_file():
+        return {"run": run.name, "status": "not started, or gone before its first step"}
+    try:
+        kept = json.loads(summary.read_text(encoding="utf-8"))
+        gone = {"status": "gone: its process died"} if kept["status"] == "running" else {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{summary}: cannot be read ({in_words(error)})") from error
+    told = {name: kept[name] for name in ("status", "step", "steps", "version", "ledger", "why") if name in kept}
+    return {"run": run.name} | told | gone

@@ -1,0 +1,55 @@
+"""Pages out of templates, and films small enough to stand in them. A page is one file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from curriculum.images import load_image
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of `templates/template`. In HTML every value is escaped that is not `markupsafe.Markup`.
+
+    Raises:
+        jinja2.UndefinedError: the template names a value that is not given.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes a page; a reader sees the old one or the whole new one."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(text, encoding="utf-8", errors="replace")  # a model may write half of a surrogate pair
+    os.replace(partial, path)
+
+
+def thumbnail(path: str | Path, size: int = 256) -> str:
+    """An image as a data URI (JPEG), at most `size` pixels wide and high; a smaller one is not enlarged.
+
+    Raises:
+        curriculum.images.ImageError: it cannot be read.
+    """
+    image = load_image(path)
+    image.thumbnail((size, size))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("cluster.reporting"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=select_autoescape(("html.j2",)),
+    )

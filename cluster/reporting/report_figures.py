@@ -1,0 +1,205 @@
+"""The charts of a run's report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from markupsafe import Markup
+
+from cluster.record.console import HEADLINES
+from cluster.record.run_reader import RunRecord, duration, estimates, measure_words
+from cluster.reporting.charts import Level, Series, Timeline, curves, stacks, whiskers
+
+STEP_PHASES = ("generate", "score", "learn", "publish")
+TRAINING: tuple[
+    tuple[str, dict[str, str], str, dict[str, Any]], ...
+] = (  # title, columns with their words, caption, style
+    (
+        "Response length",
+        {"response_tokens": "tokens"},
+        "Mean tokens of a response. A steady climb to the limit, or a fall to almost nothing, is a warning.",
+        {},
+    ),
+    (
+        "Truncated responses",
+        {"truncated": "share"},
+        "Cut off at the length limit. It should stay near 0.",
+        {"share": True},
+    ),
+    (
+        "Flat groups",
+        {"flat_groups": "share"},
+        "Groups whose responses all earn the same: they teach nothing about the answer. Near 1 the tasks are all too easy or all "
+        "too hard.",
+        {"share": True},
+    ),
+    (
+        "Entropy",
+        {"entropy": "entropy"},
+        "Nats per token. A slow fall is learning; at 0 nothing new is tried; a jump upwards is a policy that falls apart, or a "
+        "new kind of question.",
+        {},
+    ),
+    (
+        "KL to the reference",
+        {"kl": "KL"},
+        "Mean k3 estimate per token; 0 throughout where the recipe has no KL term.",
+        {},
+    ),
+    (
+        "Log-probability difference",
+        {"logp_diff_max": "largest", "logp_diff_mean": "mean"},
+        "Between rollout and learner for the same token and weights: rounding only. A rise means that they do not hold the same "
+        "weights.",
+        {"log": True},
+    ),
+    ("Speed", {"tokens_per_s": "tokens/s"}, "Tokens of a step by the time spent on it, without evaluation.", {}),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its title, and in a sentence or two how to read it."""
+
+    title: str
+    svg: Markup
+    caption: str
+
+
+def timeline_of(record: RunRecord) -> Timeline:
+    logged = {row["stage"]: row["stage_step"] for row in record.metrics}  # may be newer than the summary
+    return Timeline({stage.name: max(stage.steps, logged.get(stage.name, 0)) for stage in record.stages})
+
+
+def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
+    """Each headline measure on the test and validation tasks, and what each stage gained.
+
+    Args:
+        guess: closed accuracy of a guess; None where it is not known.
+    """
+    figures = []
+    timeline = timeline_of(record)
+    for measure, words in HEADLINES.items():
+        test = tested(record, measure)
+        if not test.points:
+            continue
+        series = [test]
+        if validated := record.points(measure, "val"):
+            series.append(Series("validation", validated, marked=True))
+        levels = [
+            Level("gate's threshold", s.config.gate.threshold, s.name)
+            for s in record.stages
+            if s.config.gate.measure == measure and s.config.gate.threshold is not None
+        ]
+        if measure in record.baseline:
+            levels.append(Level("view alone", record.baseline[measure].value))
+        if measure == "closed_accuracy" and guess is not None:
+            levels.append(Level("guessing", guess))
+        title = words[0].upper() + words[1:]
+        values = ", ".join(f"{stage} step {step} {value:.3f}" for stage, step, value in test.points)
+        svg = curves(series, timeline, f"{title} on the test tasks: {values}.", levels=levels, share=True)
+        figures.append(
+            Figure(
+                title,
+                svg,
+                "Test tasks where a stage starts and ends, with 95\u00a0% intervals; validation "
+                "tasks decide the gate. Every stage has the same width.",
+            )
+        )
+    gains = [(gain, gain.gain) for gain in record.gains if gain.gain]
+    if gains:
+        alt = "; ".join(f"{gain.stage}, {measure_words(gain.measure)} {value.signed}" for gain, value in gains)
+        rows = [
+            (f"{gain.stage}\n{measure_words(gain.measure)}", value.value, value.low, value.high)
+            for gain, value in gains
+        ]
+        figures.append(
+            Figure(
+                "Gain of each stage",
+                whiskers(rows, f"Gains with 95 % intervals: {alt}."),
+                "Paired by test task, with 95\u00a0% intervals. One that includes 0 shows no clear change.",
+            )
+        )
+    return figures
+
+
+def tested(record: RunRecord, measure: str) -> Series:
+    """The tests as a line; where a stage starts with the weights that the one before ended with, they are one point."""
+    points, intervals, last = [], [], None
+    for stage in record.stages:
+        for when, step in (("start", 0), ("end", stage.steps)):
+            measured = stage.evaluation.get(when, {})
+            if measure in measured and measured["version"] != last:
+                estimate, last = estimates(measured)[measure], measured["version"]
+                points.append((stage.name, step, estimate.value))
+                intervals.append((estimate.low, estimate.high))
+    return Series("test", points, intervals, marked=True)
+
+
+def training_figures(record: RunRecord) -> list[Figure]:
+    """What metrics.parquet holds of every step; a chart without any value is left out."""
+    timeline = timeline_of(record)
+    supervised = [stage.name for stage in record.stages if stage.config.kind == "sft"]
+
+    def figure(
+        title: str, columns: dict[str, str], caption: str, *, stages: Collection[str] | None = None, **style: Any
+    ) -> list[Figure]:
+        """A line for each column, which it names in words; of all stages or only some."""
+        series = []
+        for column, words in columns.items():
+            points = [point for point in record.points(column) if stages is None or point[0] in stages]
+            if points:
+                series.append(Series(words, points))
+        if not series:
+            return []
+        alt = "; ".join(f"{line.name} from {line.points[0][2]:.3g} to {line.points[-1][2]:.3g}" for line in series)
+        return [Figure(title, curves(series, timeline, f"{title} over the steps: {alt}.", **style), caption)]
+
+    own = dict.fromkeys(name for row in record.metrics for name in row if name.startswith("own_"))
+    more = [name for name in ("reason", *own) if any(value for _, _, value in record.points(name))]
+    parts = ["reward", "outcome", "format", "process", *more]
+    return [
+        *figure(
+            "Reward and its parts",
+            {name: name.removeprefix("own_") for name in parts},
+            "Means over the responses of a step, which are sampled. Reward should rise with outcome; where only process "
+            "or format rises, the model learns the form and not the answer.",
+        ),
+        *figure("Supervised loss", {"loss": "loss"}, "On gold traces. It falls fast, then slowly.", stages=supervised),
+        *(item for title, columns, caption, style in TRAINING for item in figure(title, columns, caption, **style)),
+    ]
+
+
+def time_figures(record: RunRecord) -> list[Figure]:
+    """Where the time of the run went, and that of a step of each stage."""
+    minutes = {name: spent / 60 for name, spent in record.phases.items() if spent > 0}
+    alt = ", ".join(f"{name} {duration(60 * spent)}" for name, spent in minutes.items())
+    figures = [
+        Figure(
+            "The whole run",
+            stacks({"run": minutes}, "minutes", f"Time by phase: {alt}."),
+            "Other is start-up and waiting.",
+        )
+    ]
+    steps = {}
+    for stage in record.stages:
+        rows = [row for row in record.metrics if row["event"] == "step" and row["stage"] == stage.name]
+        typical = {phase: median(row.get(f"seconds_{phase}") or 0 for row in rows) for phase in STEP_PHASES if rows}
+        if any(typical.values()):
+            steps[stage.name] = {phase: spent for phase, spent in typical.items() if spent}
+    if steps:
+        alt = "; ".join(
+            f"{name}: " + ", ".join(f"{phase} {spent:.2f}" for phase, spent in row.items())
+            for name, row in steps.items()
+        )
+        figures.append(
+            Figure(
+                "A step",
+                stacks(steps, "seconds", f"Median seconds of a step by phase. {alt}."),
+                "Median seconds of one step in each stage.",
+            )
+        )
+    return figures

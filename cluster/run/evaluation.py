@@ -1,0 +1,68 @@
+"""Greedy answers to held-out tasks, scored by the true rules without gates: in a run, and for `curlvpr eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from actors.trajectory import Request
+from cluster.measures import Result
+from cluster.pools.reward_pool import RewardPool
+from cluster.pools.rollout_pool import RolloutPool
+from cluster.pools.shares import GivenUp
+from curriculum.task import Task
+from curriculum.view_baseline import view_baseline
+from rewards.config import RewardConfig
+from rewards.score import score
+from rewards.verdict import unscored
+
+
+def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) -> list[Task]:
+    """At most `per_family` tasks of each family, always the same ones, in a fixed order."""
+    chosen = []
+    for family in families:
+        of_family = [task for task in tasks if task.family == family]
+        order = np.random.default_rng(0).permutation(len(of_family))[:per_family]
+        chosen += [of_family[i] for i in sorted(order)]
+    return chosen
+
+
+def answer(
+    tasks: Sequence[Task],
+    rollouts: RolloutPool,
+    rewards: RewardPool,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Result]:
+    """The model's most likely answer to each task, with its verdict; none where no worker could make one.
+
+    They are asked in parts of twice what the engines hold at once, so that the pool's time limit is that of a part.
+
+    Args:
+        progress: is told how many tasks are answered, after each part.
+    """
+    part = 2 * rollouts.config.max_sequences * rollouts.config.workers
+    results: list[Result] = []
+    for start in range(0, len(tasks), part):
+        requests = [
+            Request(f"evaluation-{start + i}", task, 1, 0) for i, task in enumerate(tasks[start : start + part])
+        ]
+        answers = rollouts.generate(requests, 0.0)
+        verdicts = iter(rewards.score([a for a in answers if not isinstance(a, GivenUp)], evaluation=True))
+        results += [
+            Result(request.task, "", unscored(a.why))
+            if isinstance(a, GivenUp)
+            else Result(request.task, a.trajectories[0].text, next(verdicts)[0])
+            for request, a in zip(requests, answers, strict=True)
+        ]
+        progress(len(results))
+    return results
+
+
+def answer_by_view(train: Sequence[Task], test: Sequence[Task], rules: RewardConfig) -> list[Result] | None:
+    """What the view alone (PA or AP) answers, by the frequencies of the train tasks; None where no view is known."""
+    if not any(task.view for task in test):
+        return None
+    answers = view_baseline(train, test)
+    texts = {id: f"<think>By the view.</think><answer>{', '.join(answer)}</answer>" for id, answer in answers.items()}
+    return [Result(task, texts[task.id], score(task, texts[task.id], rules)) for task in test if task.id in texts]

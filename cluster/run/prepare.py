@@ -1,0 +1,220 @@
+"""What must stand before a run starts: the tasks and the model folder, both checked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from actors.model.check_tokens import TokenBudget, check_tokens
+from actors.model.encode import BLIND, Encoder
+from actors.model.family import Family, UnsupportedModel, family_of
+from actors.model.tiny_model import make_tiny_model
+from actors.rollout.vllm_engine import CAUSAL_ON_CPU
+from actors.rollout.worker import RolloutConfig
+from cluster.config.recipe import Recipe
+from cluster.errors import UserError
+from cluster.planning.model_shape import trained_parameters
+from curriculum.check import check_tasks
+from curriculum.phantoms.phantom_set import draw_phantom_set
+from curriculum.stages import GATE_FORMS
+from curriculum.task import Split, Task
+from curriculum.taskset import FILE_NAME, TaskRow, TaskSetError, read_tasks, write_tasks
+from rewards.custom_rules import RuleError, check_own
+
+MODEL_FILES = (  # what each part may be called
+    (("config.json",), "the model's configuration"),
+    (("tokenizer_config.json",), "its tokenizer"),
+)
+PROCESSOR_FILES = ((("processor_config.json", "preprocessor_config.json"), "its image processor"),)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The tasks of every split, the folder of the model to start from, and how many bad rows were dropped, by kind."""
+
+    tasks: dict[Split, list[Task]]
+    model: Path
+    dropped: Counter[str]
+
+
+def prepare(recipe: Recipe, folder: Path) -> Prepared:
+    """Draws the tasks, or reads and checks them; makes or checks the model. What is drawn here is right by construction.
+
+    Raises:
+        UserError: the task set has a bad row and the recipe does not drop them, the model folder cannot be used, or a
+            rule of the recipe's own cannot be found; one line says why.
+    """
+    try:
+        check_own(recipe.reward.rules.own)
+    except RuleError as error:
+        raise UserError(str(error)) from error
+    dropped: Counter[str] = Counter()
+    if recipe.data.phantoms is not None:
+        tasks = _by_split(recipe, _phantoms(recipe, folder))
+        model = model_folder(recipe, folder, tasks["train"])
+        check_images(model, "model.path", chain(*tasks.values()), recipe.rollout)
+        return Prepared(tasks, model, dropped)
+    try:
+        rows = _usable(recipe, check_tasks(recipe.data.tasks), dropped)
+    except TaskSetError as error:
+        raise UserError(f"data.tasks: {error}") from error
+    tasks = _by_split(recipe, [row.task for row in rows])
+    model = model_folder(recipe, folder, tasks["train"])
+    rows = _usable(recipe, check_tokens(rows, load_encoder(recipe, model), token_budget(recipe)), dropped)
+    check_images(model, "model.path", (row.task for row in rows), recipe.rollout)
+    return Prepared(_by_split(recipe, [row.task for row in rows]), model, dropped)
+
+
+def token_budget(recipe: Recipe) -> TokenBudget:
+    """What the recipe leaves to prompts and gold traces."""
+    taught = frozenset(family for stage in recipe.stages if stage.kind == "sft" for family in stage.mixture)
+    return TokenBudget(
+        recipe.rollout.max_model_tokens, recipe.rollout.max_response_tokens, frozenset(recipe.asked), taught
+    )
+
+
+def load_encoder(recipe: Recipe, model: Path) -> Encoder:
+    """The processor of a model folder, with the recipe's prompt.
+
+    Raises:
+        UserError: the folder holds no processor that can be used.
+    """
+    try:
+        return Encoder(model, recipe.prompt)
+    except (OSError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"model: {model}: its processor cannot be used ({reason:.200})") from error
+
+
+def _phantoms(recipe: Recipe, folder: Path) -> list[Task]:
+    if not (folder / "data" / FILE_NAME).is_file():  # a resumed run has it
+        write_tasks(draw_phantom_set(_seeded(recipe.data.phantoms, recipe), folder / "data"), folder / "data")
+    return read_tasks(folder / "data")
+
+
+def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> list[TaskRow]:
+    """The rows without fault. Others are counted in `dropped` by the kind of their first fault, where the recipe says so."""
+    good: list[TaskRow] = []
+    first: TaskRow | None = None
+    bad = 0
+    for row in rows:
+        if not row.faults:
+            good.append(row)
+            continue
+        first = first or row
+        bad += 1
+        dropped[row.faults[0].kind] += 1
+    if first and not recipe.data.drop_bad_rows:
+        more = f" (and {bad - 1:,} more bad rows)" if bad > 1 else ""
+        raise UserError(
+            f"data.tasks: {recipe.data.tasks}: {first.told(first.faults[0])}{more}. All are shown by `curlvpr "
+            f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them"
+        )
+    return good
+
+
+def _by_split(recipe: Recipe, tasks: Iterable[Task]) -> dict[Split, list[Task]]:
+    by_split: dict[Split, list[Task]] = {"train": [], "val": [], "test": []}
+    for task in tasks:
+        by_split[task.split].append(task)
+    _check_families(recipe, by_split)
+    return by_split
+
+
+def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
+    asked = recipe.asked
+    present = {split: {task.family for task in of_split} for split, of_split in tasks.items()}
+    for stage in recipe.stages:
+        for family in stage.mixture:
+            for split, families in present.items():
+                if family not in families:
+                    raise UserError(
+                        f"stages.{stage.name}.tasks: the {split} split has no task of family {family!r}; "
+                        f"it has {', '.join(sorted(families)) or 'no tasks'}"
+                    )
+        measure = stage.gate.measure
+        if not any(task.form == GATE_FORMS[measure] and task.family in asked for task in tasks["val"]):
+            raise UserError(
+                f"stages.{stage.name}.gate.measure: {measure} is of tasks whose answers are "
+                f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(asked)}"
+            )
+        if stage.kind == "sft":
+            bare = next((t for t in tasks["train"] if t.family in stage.mixture and not t.reference), None)
+            if bare:
+                raise UserError(
+                    f"stages.{stage.name}: sft learns from gold traces, and train task {bare.id!r} "
+                    "has none in its column 'reference'"
+                )
+
+
+def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
+    """The recipe's model folder, or a tiny model made in `folder`/base, whose tokenizer is trained on the train tasks.
+
+    Raises:
+        UserError: the recipe's folder is not there, or a part of the model is missing in it, or is to be trained or frozen and the
+            model has none such.
+    """
+    if recipe.model.tiny is None:
+        check_model(recipe.model.path.absolute(), "model.path")
+    trained_parameters(recipe.model, recipe.learner, 0)  # before a learner is started that could not train it
+    if recipe.model.tiny is not None:
+        if (folder / "base" / "processor_config.json").is_file():  # written last; a resumed run has it
+            return folder / "base"
+        return make_tiny_model(_seeded(recipe.model.tiny, recipe), _texts(recipe, train), folder / "base")
+    return recipe.model.path.absolute()
+
+
+def check_model(path: Path, setting: str) -> None:
+    """Raises UserError, which names `setting`, where `path` is no folder of a model that can be trained, with its tokenizer and,
+    where it sees, its image processor."""
+    if not path.is_dir():
+        raise UserError(f"{setting}: {path}: no such folder")
+    _check_files(path, setting, MODEL_FILES)
+    if model_family(path, setting).sees:
+        _check_files(path, setting, PROCESSOR_FILES)
+
+
+def _check_files(path: Path, setting: str, files: Iterable[tuple[tuple[str, ...], str]]) -> None:
+    for names, what in files:
+        if not any((path / name).is_file() for name in names):
+            raise UserError(
+                f"{setting}: {path} has no {' or '.join(names)} ({what}); a Hugging Face folder saved with "
+                "model.save_pretrained and processor.save_pretrained is needed"
+            )
+
+
+def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: RolloutConfig) -> None:
+    """Raises UserError, which names `setting`, where the model, or its engine, cannot read the tasks' images."""
+    if not any(task.images for task in tasks):
+        return
+    family = model_family(path, setting)
+    if not family.sees:
+        raise UserError(f"{setting}: {path}: {BLIND}, and these tasks have images")
+    if family.bidirectional and not rollout.gpus:
+        raise UserError(f"{setting}: {path}: {CAUSAL_ON_CPU}; give the rollout workers GPUs (rollout.gpus)")
+
+
+def model_family(path: Path, setting: str) -> Family:
+    """Of a model folder with a config.json. Raises UserError, which names `setting`."""
+    try:
+        return family_of(json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type", ""))
+    except UnsupportedModel as error:
+        raise UserError(f"{setting}: {path}: {error}") from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{setting}: {path / 'config.json'} cannot be read as JSON ({error}); copy it again") from error
+
+
+def _texts(recipe: Recipe, tasks: Iterable[Task]) -> Iterator[str]:
+    yield recipe.prompt.system
+    for task in tasks:
+        yield task.question
+        yield from (f"{letter}) {text}" for letter, text in task.options.items())
+        yield task.reference or ""
+
+
+def _seeded(config, recipe: Recipe):
+    return config.model_copy(update={"seed": config.seed + recipe.seed})

@@ -1,0 +1,101 @@
+"""Everything that works for a run: weight store, learner, rollout and reward pools; started together, ended together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ray
+
+from actors.learner.handle import Learner
+from actors.weights.store import WeightStore
+from cluster.config.recipe import Recipe
+from cluster.control.ray_connection import has_learner_resource, near_driver
+from cluster.measures.strata import train_shares
+from cluster.pools.reward_pool import RewardPool
+from cluster.pools.rollout_pool import RolloutPool
+from cluster.pools.shares import Span
+from cluster.pools.work_pool import WorkPool
+from cluster.record.checkpoint import run_storage
+from cluster.run.prepare import Prepared
+
+
+class Workers:
+    """A context: inside it the workers stand and answer."""
+
+    def __init__(self, recipe: Recipe, run: Path, prepared: Prepared) -> None:
+        name, model = run.name, prepared.model
+        images = max(len(task.images) for tasks in prepared.tasks.values() for task in tasks)
+        rules = recipe.reward.rules.weighted_by(train_shares(prepared.tasks["train"]))
+        self.store = (
+            ray.remote(WeightStore)
+            .options(name=f"{name}/weight-store", num_cpus=0, max_concurrency=100, scheduling_strategy=near_driver())
+            .remote()
+        )
+        # All start at once; importing vLLM and DeepSpeed takes longest.
+        self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, recipe.collective)
+        self.rewards = RewardPool(
+            name, recipe.reward.model_copy(update={"rules": rules}), lambda: self.rollouts.pool.pump(0)
+        )
+        self.learner = Learner(
+            recipe.learner,
+            name,
+            recipe.prompt,
+            model,
+            self.store,
+            run_storage(recipe, run),
+            recipe.seed,
+            has_learner_resource(),
+            near_driver(),
+            self.pump,
+        )
+
+    def __enter__(self) -> "Workers":
+        try:
+            self.learner.ready()
+            self.rollouts.ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pools(self) -> tuple[WorkPool, WorkPool]:
+        return self.rollouts.pool, self.rewards.pool
+
+    def pump(self) -> None:
+        """Keeps the pools at work while the learner learns."""
+        for pool in self.pools:
+            pool.pump(0)
+
+    def scale(self, rollout: int | None = None, reward: int | None = None) -> None:
+        """From now on so many workers; None leaves a pool as it is. Who is too many finishes what it has."""
+        for pool, size in zip(self.pools, (rollout, reward), strict=True):
+            if size is not None:
+                pool.scale(size)
+
+    def states(self) -> dict[str, dict[str, int]]:
+        """How many workers of each kind are in which state."""
+        return {pool.kind: pool.states() for pool in self.pools}
+
+    def news(self) -> list[str]:
+        """What went wrong in the pools since the last call, in words."""
+        told = [line for pool in self.pools for line in pool.news]
+        for pool in self.pools:
+            pool.news.clear()
+        return told
+
+    def spans(self) -> dict[str, list[Span]]:
+        """Who had what when since the last call, by the kind of worker."""
+        told = {pool.kind: list(pool.spans) for pool in self.pools}
+        for pool in self.pools:
+            pool.spans.clear()
+        return told
+
+    def stop(self) -> None:
+        self.learner.stop()
+        self.rollouts.stop()
+        self.rewards.stop()
+        ray.kill(self.store)

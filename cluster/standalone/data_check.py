@@ -1,0 +1,94 @@
+"""`curlvpr data check`: every fault of a task set in the terminal, then what the set holds; a page of it where wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import Progress
+
+from cluster.config.recipe import Recipe
+from cluster.errors import UserError
+from cluster.terminal import rich_table
+from curriculum.check import check_tasks
+from curriculum.summary import FAULTS_KEPT, Summary
+from curriculum.taskset import TaskRow, TaskSetError, each_row, task_file
+
+
+def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, images: bool = True) -> bool:
+    """Prints each fault as it is found, then the summary.
+
+    Args:
+        path: the task set, file or folder.
+        recipe: where given, lengths are counted in tokens of its model, and held against its budget.
+        page: where given, an HTML page with the summary is written there.
+        images: whether the page shows films.
+
+    Returns:
+        Whether the set is without fault.
+
+    Raises:
+        UserError: the file cannot be read at all, or the recipe's model cannot be used.
+    """
+    if page and not page.absolute().parent.is_dir():
+        raise UserError(f"--html {page}: {page.absolute().parent} is no folder")
+    console = Console(highlight=False)
+    summary = Summary(tokens=recipe is not None)
+    try:
+        rows = _rows(path, recipe)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            for row in progress.track(rows, total=_count(path), description="checking"):
+                for fault in row.faults:
+                    console.print(row.told(fault), markup=False, soft_wrap=True)
+                summary.add(row)
+    except TaskSetError as error:
+        raise UserError(str(error)) from error
+    for table in summary.tables():
+        console.print(rich_table(table))
+    if page:
+        from cluster.reporting.pages import render, thumbnail, write_page
+
+        file = task_file(path)
+        write_page(
+            page,
+            render(
+                "data.html.j2",
+                name=file.parent.name,
+                path=file,
+                summary=summary,
+                shown=FAULTS_KEPT,
+                images=images,
+                thumbnail=thumbnail,
+            ),
+        )
+        console.print(f"page → {page}", markup=False, soft_wrap=True)
+    console.print(summary.conclusion(), markup=False, soft_wrap=True)
+    return not summary.bad_rows
+
+
+def _rows(path: Path, recipe: Recipe | None) -> Iterator[TaskRow]:
+    rows = check_tasks(path)
+    if recipe is None:
+        return rows
+    from actors.model.check_tokens import check_tokens
+    from cluster.run.prepare import load_encoder, model_folder, token_budget
+
+    with TemporaryDirectory() as folder:
+        if recipe.model.tiny:  # the run's tokenizer, made as the run will make it; the weights do not matter here
+            blind = recipe.model.tiny.model_copy(update={"vision_steps": 0})
+            recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"tiny": blind})})
+        train = (row.task for row, _ in each_row(path) if row.task and row.task.split == "train")
+        encoder = load_encoder(recipe, model_folder(recipe, Path(folder), train))
+    return check_tokens(rows, encoder, token_budget(recipe))
+
+
+def _count(path: Path) -> int | None:
+    """Rows of the file, for the progress bar; a file that cannot be read has none."""
+    try:
+        return pq.read_metadata(task_file(path)).num_rows
+    except (pa.ArrowException, OSError):
+        return None

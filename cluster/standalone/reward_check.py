@@ -1,0 +1,129 @@
+"""`curlvpr reward check`: tries a rule of one's own on sample responses before a run depends on it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cluster.errors import UserError
+from cluster.standalone.reward_file import Row, read_rows
+from curriculum.task import Task
+from rewards.config import OwnRule, RewardConfig
+from rewards.custom_rules import RuleError, call_rule, check_rule
+
+SHOWN = 20
+_CLOSED = Task(
+    id="closed",
+    domain="closed",
+    family="single_choice",
+    question="Which finding is seen?",
+    images=("-",),
+    options={"A": "Mass", "B": "Edema"},
+    gold=("B",),
+    reference="<think>No mass is seen.</think><answer>A) ❌</answer><think>There is edema.</think>"
+    "<answer>B) ✅</answer><think>Only edema.</think><answer>B</answer>",
+)
+_OPEN = Task(
+    id="open",
+    domain="open",
+    family="diagnosis",
+    question="Name all findings.",
+    images=("-",),
+    gold=("Edema",),
+    reference="<think>Candidates to weigh.</think><answer>Edema, Mass</answer><think>There is edema.</think>"
+    "<answer>Edema ✅</answer><think>No mass is seen.</think><answer>Mass ❌</answer><think>Only edema.</think>"
+    "<answer>Edema</answer>",
+)
+_TEXT = Task(
+    id="text",
+    domain="open",
+    form="text",
+    family="impression",
+    images=("-",),
+    question="Write the impression section of the report.",
+    gold=("Pulmonary edema. No mass.",),
+    reference="<think>In sum.</think><answer>Pulmonary edema. No mass.</answer>",
+)
+
+
+def sample_rows() -> Iterator[Row]:
+    """Responses of every kind that a rule meets in a run: right, wrong, malformed, cut off, empty."""
+    for task in (_CLOSED, _OPEN, _TEXT):
+        right = task.reference
+        wrong = "<think>There is a mass.</think><answer>{}</answer>".format("A" if task is _CLOSED else "Mass")
+        for name, response in (
+            ("right", right),
+            ("wrong", wrong),
+            ("malformed", f"So: {right}</think>"),
+            ("no format", "Edema."),
+            ("cut off", right[:-20]),
+            ("empty", ""),
+        ):
+            yield Row(f"{task.id}, {name}", task, response, name == "cut off")
+
+
+def check_lines(name: str, options: str, path: Path | None) -> Iterator[str]:
+    """Calls a rule twice on each response of a file, or on samples, and yields a line of a table for each of the first.
+
+    Args:
+        name: the rule, module:function.
+        options: its options, a JSON object.
+        path: JSON lines as `read_rows` takes them; None for `sample_rows`.
+
+    Raises:
+        UserError: the rule or the options cannot be used; or, after all responses, some call raised, gave no number in
+            [0, 1], or gave another number the second time.
+    """
+    own = _own_rule(name, options)
+    config = RewardConfig()
+    rows = read_rows(path, config) if path else sample_rows()
+    yield from _tried(own, rows, config)
+
+
+def _tried(own: OwnRule, rows: Iterable[Row], config: RewardConfig) -> Iterator[str]:
+    values: list[float] = []
+    seconds: list[float] = []
+    faults: list[str] = []
+    yield f"{'response':<32}{'value':>7}{'ms':>10}"
+    for row in rows:
+        verdict = row.score(config)
+        start = time.perf_counter()
+        value, fault = call_rule(own, row.task, row.response, verdict)
+        seconds.append(time.perf_counter() - start)
+        again, _ = call_rule(own, row.task, row.response, verdict)
+        if not fault and again != value:
+            fault = f"rule {own.rule} gave {value:g} and then {again:g} for the same response"
+        values.append(value)
+        faults += [f"{row.where}: {fault}"] if fault else []
+        if len(values) <= SHOWN:
+            yield f"{row.where:<32}{'fault' if fault else f'{value:.3f}':>7}{1000 * seconds[-1]:>10.3f}"
+    if len(values) > SHOWN:
+        yield f"… and {len(values) - SHOWN} more"
+    if faults:
+        raise UserError(faults[0] + (f" (and {len(faults) - 1} more responses)" if faults[1:] else ""))
+    if values:
+        yield (
+            f"{own.rule}: {len(values)} responses, {min(values):.3f} to {max(values):.3f}; "
+            f"a call took {1000 * sum(seconds) / len(seconds):.3f} ms, at most {1000 * max(seconds):.3f} ms"
+        )
+
+
+def _own_rule(name: str, options: str) -> OwnRule:
+    try:
+        given = json.loads(options)
+        if not isinstance(given, dict):
+            raise ValueError(f"found {type(given).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f'--options {options:.80}: a JSON object is needed, as {{"least": 20}} ({error})') from error
+    try:
+        own = OwnRule(rule=name, weight=1, options=given)
+        check_rule(own)
+    except ValidationError as error:
+        raise UserError(f"{name}: a rule is module:function, as rewards.own:length_guard") from error
+    except RuleError as error:
+        raise UserError(str(error)) from error
+    return own

@@ -1,0 +1,245 @@
+"""The `curlvpr reward` commands that read JSON lines: a row becomes a task and a response, a verdict becomes a line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import string
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import ValidationError
+
+from cluster.errors import UserError
+from curriculum.task import NO_FINDING, OPTION_LETTERS, Task
+from rewards.config import RewardConfig
+from rewards.custom_rules import RuleError, check_own
+from rewards.findings.canonical import canonical
+from rewards.findings.extract import extract
+from rewards.reading.answers import read_options, split_names
+from rewards.score import score
+from rewards.verdict import Verdict
+
+_TEXT_LINE = '{"text": "…"}'
+_RESPONSE_LINE = '{"domain": "closed", "options": {"A": "…", "B": "…"}, "gold": ["B"], "response": "…"}'
+_OPTIONS = '{"A": "Mass", "B": "Edema"}'
+_PARTS = ("total", "format", "outcome", "process", "reason", "answer", "steps", "faults", "why")
+_YES_NO = {"A": "Yes", "B": "No"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a file: `where` names file and line."""
+
+    where: str
+    task: Task
+    response: str
+    truncated: bool
+
+    def score(self, config: RewardConfig) -> Verdict:
+        return score(self.task, self.response, config, self.truncated)
+
+
+def extract_lines(path: Path) -> Iterator[str]:
+    """{"present": […], "absent": […], "uncertain": […]} with NIH names for each {"text": …} of a file of JSON lines.
+
+    Raises:
+        UserError: the file cannot be read, or a line is no such object; lines are counted from 1.
+    """
+    for _, values in _objects(path, "text", _TEXT_LINE):
+        found = extract(values["text"])
+        yield json.dumps({status: sorted(getattr(found, status)) for status in ("present", "absent", "uncertain")})
+
+
+def score_lines(path: Path, config: RewardConfig) -> Iterator[str]:
+    """The verdict on each row of a file, a JSON object each; with the preset `paper` also `overall` and `base`.
+
+    Raises:
+        UserError: as `read_rows`.
+    """
+    for row in read_rows(path, config):
+        verdict = row.score(config)
+        told = verdict.to_dict()
+        line = {part: told[part] for part in _PARTS}
+        if verdict.more:
+            line["more"] = told["more"]
+        if config.preset == "paper":  # its batch gate is open here
+            line |= {"overall": verdict.total, "base": verdict.base}
+        yield json.dumps(line)
+
+
+def read_rows(path: Path, config: RewardConfig) -> Iterator[Row]:
+    """The rows of a file of JSON lines; docs/rewards.md says what a line may hold. "-" is standard input.
+
+    Raises:
+        UserError: the file cannot be read, or a line is no task with a response; lines are counted from 1.
+    """
+    for where, values in _objects(path, "response", _RESPONSE_LINE):
+        yield read_row(where, values, config)
+
+
+def nth_row(path: Path, number: int, config: RewardConfig) -> Row:
+    """Row `number` of a file, counted from 1; the others need not be right.
+
+    Raises:
+        UserError: as `read_rows`; or there is no such line.
+    """
+    count = 0
+    for count, line in _lines(path):
+        if count == number:
+            where = _where(path, number)
+            return read_row(where, _object(line, where, "response", _RESPONSE_LINE), config)
+    raise UserError(f"{_name(path)}: has no line {number}; it has {count}")
+
+
+def recipe_rules(path: Path) -> RewardConfig:
+    """The rules of a recipe, its own ones loaded.
+
+    Raises:
+        UserError: the recipe cannot be read, or a rule of its own not be used.
+    """
+    from cluster.config.recipe import load_recipe
+
+    rules = load_recipe(path).reward.rules
+    try:
+        check_own(rules.own)
+    except RuleError as error:
+        raise UserError(f"{path}: {error}") from error
+    if rules.rarity and not rules.finding_weights:
+        print(
+            f"{path}: rarity {rules.rarity:g} needs the train tasks of a run; here all findings weigh the same",
+            file=sys.stderr,
+        )
+    return rules
+
+
+def read_row(where: str, values: Mapping[str, Any], config: RewardConfig) -> Row:
+    """The row that an object holds, `where` naming its place. Raises UserError: it is no task with a response."""
+    truncated = values.get("truncated") or False
+    if not isinstance(truncated, bool):
+        raise UserError(f"{where}: truncated must be true or false, found {truncated!r:.80}")
+    return Row(where, _task(where, values, config.preset == "paper"), values["response"], truncated)
+
+
+def _task(where: str, values: Mapping[str, Any], paper: bool) -> Task:
+    domain = values.get("domain")
+    if domain not in ("closed", "open"):
+        raise UserError(f'{where}: "domain" must be closed or open, found {domain!r:.80}')
+    form = values.get("form") or ("letters" if domain == "closed" else "names")
+    gold, options = _gold(where, values), _options(where, values)
+    written = gold
+    if form == "letters":
+        if not options and len(gold) == 1 and gold[0].strip(" .").casefold() in ("yes", "no"):
+            options = _YES_NO
+        if not options:
+            raise UserError(f'{where}: a closed row needs "options", as {_OPTIONS}')
+        gold = _letters(where, gold, options)
+    elif form == "names":
+        written = gold = (
+            [name for text in gold for name in split_names(text)] if isinstance(values["gold"], str) else gold
+        )
+        healthy = [canonical(name) == NO_FINDING for name in gold]
+        if any(healthy) and not all(healthy):
+            raise UserError(f"{where}: gold {gold} names a finding and {NO_FINDING}")
+        gold = [] if any(healthy) else gold
+    try:
+        task = Task(
+            id=where,
+            domain=domain,
+            family="file",
+            question=values.get("question") or "?",
+            options=options,
+            form=form,
+            gold=gold,
+            images=("-",),
+            reference=values.get("reference"),
+        )
+    except ValidationError as error:
+        raise UserError(f"{where}: {_fault(error)}") from error
+    if not paper or form not in ("letters", "names"):
+        return task
+    # The published code takes the gold as it is written, and its first letter from A to G for the right option.
+    as_written = tuple(written) if form == "names" else (_first_letter(written[0]),)
+    return task.model_copy(update={"gold": as_written})
+
+
+def _gold(where: str, values: Mapping[str, Any]) -> list[str]:
+    gold = values.get("gold")
+    texts = [gold] if isinstance(gold, str) else gold
+    if isinstance(texts, list) and values.get("form") == "boxes":
+        texts = [str(box) if isinstance(box, list) else box for box in texts]
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise UserError(f'{where}: "gold" must be a list of strings, found {gold!r:.80}; a line is {_RESPONSE_LINE}')
+    return texts
+
+
+def _options(where: str, values: Mapping[str, Any]) -> dict[str, str]:
+    options = values.get("options") or {}
+    if isinstance(options, list):
+        options = dict(zip(string.ascii_uppercase, options, strict=False))
+    if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
+        raise UserError(f'{where}: "options" must be letters and texts, as {_OPTIONS}, found {options!r:.80}')
+    return dict(sorted(options.items()))
+
+
+def _letters(where: str, gold: list[str], options: Mapping[str, str]) -> list[str]:
+    """The letters of a gold that is given by letter or by an option's text."""
+    letters: list[str] = []
+    for text in gold:
+        named = read_options(text, options)
+        if named is None:
+            raise UserError(f"{where}: gold {text!r:.80} is none of the options {dict(options)}")
+        letters += named
+    return letters
+
+
+def _first_letter(text: str) -> str:
+    match = re.search(f"[{OPTION_LETTERS}]", text.upper())
+    return match[0] if match else ""
+
+
+def _fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{fault['loc'][0]}: {message}, found {fault['input']!r:.80}" if fault["loc"] else message
+
+
+def _objects(path: Path, key: str, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where it stands, and the object, for each line; under `key` it holds a string."""
+    for number, line in _lines(path):
+        where = _where(path, number)
+        yield where, _object(line, where, key, example)
+
+
+def _object(line: bytes, where: str, key: str, example: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: no JSON ({str(error).splitlines()[0]}); a line is {example}") from error
+    if not isinstance(values, dict) or not isinstance(values.get(key), str):
+        raise UserError(f'{where}: no "{key}" that is a string; a line is {example}')
+    return values
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with _opened(path) as file:
+            yield from enumerate(file, 1)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+
+
+def _opened(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
+    return contextlib.nullcontext(sys.stdin.buffer) if path == Path("-") else path.open("rb")
+
+
+def _where(path: Path, number: int) -> str:
+    return f"{_name(path)}: line {number}"
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == Path("-") else str(path)

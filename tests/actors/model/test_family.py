@@ -1,0 +1,343 @@
+"""Every family of models: what the learner computes, against transformers' own forward and against vLLM.
+
+An engine for each takes minutes together: by itself pytest starts those of `IN_EVERY_RUN`; the others are marked `slow`, and
+`pytest -m "slow or not slow" tests/test_families.py` runs all.
+"""
+
+import asyncio
+import json
+import shutil
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load, load_file
+
+from actors.model.check_tokens import TokenBudget, check_tokens
+from actors.model.encode import Encoder, PromptConfig
+from actors.model.family import FAMILIES, UnsupportedModel
+from actors.model.model_parts import is_embedding, layer_of, part_of
+from actors.model.policy import Policy
+from actors.rollout.vllm_engine import Engine
+from actors.rollout.worker import RolloutConfig
+from actors.trajectory import Sample
+from actors.weights.store import bucket_of, files_of
+from cluster.config.recipe import ModelConfig, load_recipe
+from cluster.errors import UserError
+from cluster.planning.model_shape import shape_of
+from cluster.run.launch import start
+from cluster.run.prepare import check_images
+from curriculum.taskset import TaskRow, write_tasks
+from tests.support.ranks import ENTIRELY
+from tests.support.short_run import SHORT, SMOKE
+from tests.support.tiny_families import MAKERS, make_family
+
+CPU = torch.device("cpu")
+IN_EVERY_RUN = ("qwen3_vl", "idefics3")
+QUESTIONS = ["one film", "another film", "wide", "two films", "three films", "no film"]
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory, phantom_tasks):
+    """Of a family's tiny model; made once."""
+    texts = [" ".join([t.question, *t.options.values(), t.reference]) for t in phantom_tasks]
+
+    @cache
+    def folder(name):
+        return make_family(name, texts, tmp_path_factory.mktemp(name))
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def policy_of(folder_of):
+    return cache(lambda name: Policy(folder_of(name), Encoder(folder_of(name), PromptConfig()), torch.float32))
+
+
+@pytest.fixture(scope="session")
+def tasks(phantom_tasks, tmp_path_factory):
+    """A task for each of `QUESTIONS`; the first two differ in their film alone."""
+    wide, tall = (str(tmp_path_factory.mktemp("films") / "film.png") for _ in range(2))
+    for path, size in ((wide, (100, 160, 3)), (tall, (150, 60, 3))):
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, size, np.uint8)).save(path)
+    first, other = phantom_tasks[0].images[0], phantom_tasks[8].images[0]
+    images = [(first,), (other,), (wide,), (first, other), (wide, first, tall), ()]
+    made = [
+        task.model_copy(update={"id": name, "images": paths})
+        for name, task, paths in zip(QUESTIONS, [phantom_tasks[n] for n in (0, 0, 1, 2, 3, 4)], images, strict=True)
+    ]
+    prior = {"captions": ("prior film, 3 May", "current film"), "context": "Prior report: no effusion."}
+    return [task.model_copy(update=prior) if task.id == "two films" else task for task in made]
+
+
+def samples_of(encoder, tasks):
+    return [
+        Sample(encoder.expand(task), task.images, encoder.response_ids(task.reference))
+        for task in tasks
+        if can_ask(encoder, task)
+    ]
+
+
+def can_ask(encoder, task):
+    return encoder.family.sees or not task.images
+
+
+def logprobs(policy, samples):
+    """All in one batch, in the order of the samples."""
+    batch = policy.collate(samples, range(len(samples)), CPU)
+    with torch.no_grad():
+        values = policy(batch, 1.0, True)[0].split(batch.lengths)
+    return [values[batch.index.index(n)].numpy() for n in range(len(samples))]
+
+
+def plain(folder, encoder, task, response):
+    """Independent: prompt ids and log-probabilities by the processor's and the model's own way, for one task."""
+    processor, sees = encoder.processor, encoder.family.sees
+    films = [Image.open(path).convert("RGB") for path in task.images]
+    text = encoder.prompt_text(task)
+    given = dict(images=films) if films else {}
+    inputs = dict(processor(text=[text], add_special_tokens=False, return_tensors="pt", **given))
+    prompt, ids = inputs["input_ids"][0], torch.tensor(response).long()
+    inputs |= {
+        name: torch.cat([inputs[name], torch.full((1, len(ids)), fill)], 1)
+        for name, fill in (("attention_mask", 1), ("mm_token_type_ids", 0), ("token_type_ids", 0))
+        if name in inputs
+    }
+    model = FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]].load(folder, torch.float32)
+    kept = {name: value for name, value in inputs.items() if sees or name == "attention_mask"}
+    with torch.no_grad():
+        logits = model(**kept | {"input_ids": torch.cat([prompt, ids])[None]}).logits[0, len(prompt) - 1 : -1]
+    return prompt.numpy(), torch.log_softmax(logits, -1)[range(len(ids)), ids].numpy()
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_log_probabilities_are_those_of_the_plain_model(name, folder_of, policy_of, tasks):
+    policy = policy_of(name)
+    asked = [task for task in tasks if can_ask(policy.encoder, task)]
+    samples = samples_of(policy.encoder, tasks)
+    ours = logprobs(policy, samples)
+    for task, sample, got in zip(asked, samples, ours, strict=True):
+        prompt, wanted = plain(folder_of(name), policy.encoder, task, sample.response_ids)
+        assert sample.prompt_ids.tolist() == prompt.tolist(), task.id
+        assert np.abs(got - wanted).max() < 1e-5, task.id
+    if policy.encoder.family.sees:
+        assert np.abs(ours[0] - ours[1]).max() > 1e-3, "the film makes no difference"
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_batch_is_its_samples(name, folder_of, policy_of, tasks):
+    """Log-probabilities and the gradient of every weight: all samples packed (padded, where the family cannot be packed)
+    against one at a time, which is a plain forward. Two are responses to the same prompt."""
+    policy = policy_of(name)
+    assert policy.packed == (name != "gemma3")
+    samples = samples_of(policy.encoder, tasks)
+    samples.append(replace(samples[0], response_ids=samples[-1].response_ids))
+    alone = Policy(folder_of(name), policy.encoder, torch.float32, packed=False)
+    padded = logprobs(alone, samples)
+    for ours, plain in zip(logprobs(policy, samples), padded, strict=True):
+        assert np.abs(ours - plain).max() < 1e-5
+    whole = policy.collate(samples, range(len(samples)), CPU)
+    assert whole.ids.shape[0] == (1 if policy.packed else len(samples))
+    policy(whole, 0.7)[0].sum().backward()
+    for n in range(len(samples)):
+        alone(alone.collate(samples, [n], CPU), 0.7)[0].sum().backward()
+    wanted = {key: value.grad for key, value in alone.model.named_parameters()}
+    norm = max(value.norm() for value in wanted.values() if value is not None)
+    for key, value in policy.model.named_parameters():
+        assert (value.grad is None) == (wanted[key] is None), key
+        assert value.grad is None or (value.grad - wanted[key]).norm() < 1e-5 * norm, key
+    policy.zero_grad()
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_parts_of_a_model_are_known_by_their_names(name, policy_of):
+    """What is no layer, no vision tower and no projector is the embedding, the last norm, or the head."""
+    model, family = policy_of(name).model, policy_of(name).encoder.family
+    names = [key for key, _ in model.named_parameters()]
+    assert {layer_of(key) for key in names} == {None, 0, 1}
+    assert {part_of(key) for key in names} == {"language", *(("vision", "projector") if family.sees else ())}
+    rest = [key for key in names if part_of(key) == "language" and layer_of(key) is None]
+    assert len(rest) == 2 + (not model.config.tie_word_embeddings) and sum(map(is_embedding, rest)) == 1, rest
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_weights_travel_by_the_names_of_their_folder_and_come_back(name, folder_of, policy_of, tasks, tmp_path):
+    policy = policy_of(name)
+    state = policy.state()
+    sent = {}
+    for part in policy.parts(2**14):
+        bucket = load(b"".join(bucket_of(policy.published(part))))
+        assert not bucket.keys() & sent.keys()
+        sent |= bucket
+    stored = load_file(folder_of(name) / "model.safetensors")
+    assert sent.keys() == stored.keys() and all(torch.equal(value, stored[key]) for key, value in sent.items())
+    assert any("lm_head" in key for key in sent) != policy.model.config.tie_word_embeddings
+    other = Policy(folder_of(name), policy.encoder, torch.float32)
+    moved = {key: value + 0.01 for key, value in state.items()}
+    other.load_state(moved)
+    assert all(torch.equal(value, moved[key]) for key, value in other.state().items())
+    with pytest.raises(RuntimeError, match="missing"):
+        other.load_state(dict(list(state.items())[1:]))
+    other.model.save_pretrained(tmp_path, state_dict=other.state())
+    policy.encoder.processor.save_pretrained(tmp_path)
+    again = Policy(tmp_path, Encoder(tmp_path, PromptConfig()), torch.float32)
+    samples = samples_of(policy.encoder, tasks)
+    assert all(map(np.array_equal, logprobs(again, samples), logprobs(other, samples)))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_response_comes_back_as_it_was_written(name, policy_of, phantom_tasks):
+    encoder = policy_of(name).encoder
+    forbidden = set(encoder.forbidden(policy_of(name).bias.numel()))
+    for text in (phantom_tasks[0].reference, " <think> é 🫁\n\n</think>", "Nothing  here\n", "ok ✅▁"):
+        ids = encoder.response_ids(text)
+        back, ends = encoder.text_with_offsets(ids)
+        if name in ("gemma3", "llama"):  # "▁" is how their tokenizers write a space
+            text = text.replace("▁", " ")
+        if name == "llama":  # and this one's a text's first
+            text = text.removeprefix(" ")
+        assert back == text and ends[-1] == len(text) and ids[-1] == encoder.eos and not forbidden & set(ids.tolist())
+        assert encoder.tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+def test_an_unknown_type_of_model_is_named(folder_of, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mllama", "architectures": ["X"]}))
+    with pytest.raises(UnsupportedModel, match="'mllama' cannot be trained; those of type qwen2_vl, .* llama can"):
+        Encoder(tmp_path, PromptConfig())
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in MAKERS]
+)
+def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, tmp_path):
+    """For every prompt, before and after an update of all weights; it reads the prompts as the learner does."""
+    policy = policy_of(name)
+    before = policy.state()
+    before = {key: value.clone() for key, value in before.items()}
+    asked = [task for task in tasks if can_ask(policy.encoder, task)]
+    if name == "gemma3":  # see the test below
+        asked = asked[-1:]
+    images = max(len(task.images) for task in asked)
+
+    def probe():
+        samples = samples_of(policy.encoder, asked)
+        return list(zip(asked, samples, logprobs(policy, samples), strict=True))
+
+    async def differences():
+        engine = Engine(RolloutConfig(max_model_tokens=1024), str(folder_of(name)), policy.encoder, images)
+        try:
+            first = await engine.difference(probe())
+            with torch.no_grad():
+                for parameter in policy.model.parameters():
+                    parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+            stale = await engine.difference(probe())
+            await engine.load(files_of(bucket_of(policy.published(part)) for part in policy.parts(2**14)), "0.1")
+            return first, stale, await engine.difference(probe())
+        finally:
+            engine.llm.shutdown()
+
+    try:
+        first, stale, updated = asyncio.run(differences())
+    finally:
+        policy.load_state(before)
+    assert first < 1e-5 and updated < 1e-5 and stale > 1e-2
+
+
+def test_what_an_engine_cannot_read_is_refused_before_it_starts(folder_of, policy_of, tasks):
+    on_cpu, on_gpu = RolloutConfig(), RolloutConfig(gpus=1)
+    with pytest.raises(ValueError, match="causal attention on a CPU"):
+        Engine(on_cpu, str(folder_of("gemma3")), policy_of("gemma3").encoder, 1)
+    with pytest.raises(UserError, match="--model: .*gemma3.*causal attention on a CPU.*give the rollout workers GPUs"):
+        check_images(folder_of("gemma3"), "--model", tasks, on_cpu)
+    with pytest.raises(UserError, match="--model: .*qwen2.*reads text alone"):
+        check_images(folder_of("qwen2"), "--model", tasks, on_gpu)
+    check_images(folder_of("gemma3"), "--model", tasks, on_gpu)
+    for name in ("gemma3", "qwen2"):
+        check_images(folder_of(name), "--model", tasks[-1:], on_cpu)
+    with pytest.raises(ValueError, match="'one film' has images; the model reads text alone"):
+        policy_of("llama").encoder.prompt_ids(tasks[0])
+    rows = [TaskRow(number, task.id, task, []) for number, task in enumerate(tasks)]
+    list(check_tokens(rows, policy_of("llama").encoder, TokenBudget(1024, 256, frozenset(), frozenset())))
+    assert [[fault.kind for fault in row.faults] for row in rows] == [["image"]] * 5 + [[]]
+    assert rows[-1].prompt_tokens == len(policy_of("llama").encoder.expand(tasks[-1]))
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if FAMILIES[name].sees])
+def test_prompt_lengths_are_told_beforehand(name, policy_of, tasks):
+    """Without reading a film's pixels. Gemma's tokenizer joins line breaks at an image's edges, so that it may be fewer."""
+    encoder = policy_of(name).encoder
+    rows = [
+        TaskRow(n, task.id, task, [], tuple(Image.open(path).size for path in task.images))
+        for n, task in enumerate(tasks)
+    ]
+    list(check_tokens(rows, encoder, TokenBudget(1024, 256, frozenset(), frozenset())))
+    for row in rows:
+        assert not row.faults and 0 <= row.prompt_tokens - len(encoder.expand(row.task)) <= (
+            3 if name == "gemma3" else 0
+        )
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_shape_of_a_model_is_known_without_its_weights(name, folder_of, policy_of, tasks, tmp_path):
+    """Its parameters, the KV cache of a token, and the tokens of the largest film that its processor makes."""
+    for file in folder_of(name).iterdir():
+        if file.suffix != ".safetensors":
+            shutil.copy(file, tmp_path)
+    shape, policy = shape_of(ModelConfig(path=tmp_path)), policy_of(name)
+    assert shape.parameters == policy.model.num_parameters() == shape_of(ModelConfig(path=folder_of(name))).parameters
+    assert shape.kv_bytes_per_token(4) == 2 * 2 * 1 * 32 * 4 and shape.vocabulary == policy.bias.numel()
+    assert shape.tied == policy.model.config.tie_word_embeddings
+    if shape.vision.layers:
+        largest = policy.encoder.read(Image.new("RGB", (112, 112)))
+        tokens = policy.encoder.tokenizer(largest.text, add_special_tokens=False).input_ids
+        assert shape.vision.layers == 2 and shape.image_tokens == tokens.count(policy.encoder.image_token)
+        assert shape.vision.hidden == 64 and shape.vision.intermediate == (256 if name == "qwen2_vl" else 96)
+    else:
+        assert shape.image_tokens == 0 and not policy.encoder.family.sees
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen2_vl", "smolvlm", "llava_onevision", "qwen2"])
+def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, capsys):
+    """Every stage; the model card's own lines load what was trained."""
+    sees = FAMILIES[name].sees
+    data = write_tasks(
+        [task if sees else task.model_copy(update={"images": ()}) for task in phantom_tasks], tmp_path / "data"
+    )
+    recipe = load_recipe(
+        SMOKE,
+        [
+            "data.phantoms=null",
+            f"data.tasks={data}",
+            "model.tiny=null",
+            f"model.path={folder_of(name)}",
+            "rollout.max_model_tokens=640",
+            *(setting for setting in SHORT if not setting.startswith(("data", "model"))),
+        ],
+    )
+    assert start(recipe, tmp_path / "run") == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert [stage["name"] for stage in summary["stages"]] == ["sft", "closed", "open"]
+    code = (tmp_path / "run" / "model" / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    film = phantom_tasks[0].images[0]
+    exec(code.replace('"model"', repr(str(tmp_path / "run" / "model"))).replace('"film.png"', repr(film)), {})
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_step_of_sharded_ranks_is_that_of_one(name, one, two, folder_of, tasks):
+    """ZeRO-3, every weight sharded; one micro-batch has films, another none. A film's newline and a tied head are found, too."""
+    told, gradients = [], []
+    asked = [task for task in tasks if FAMILIES[name].sees or not task.images] * 2
+    for world, config in ((one, dict(zero_stage=0)), (two, dict(zero_stage=3, micro_batch_tokens=1))):
+        world = replace(world, model=str(folder_of(name)))
+        world.make(zero=ENTIRELY if config["zero_stage"] else {}, **config)
+        told.append(world.call("sft", asked, 1e-3))
+        gradients.append(world.first("last_gradients"))
+    assert told[1]["loss"] == pytest.approx(told[0]["loss"], rel=1e-5) and gradients[0].keys() == gradients[1].keys()
+    off = sum(np.square(value - gradients[1][key]).sum() for key, value in gradients[0].items())
+    assert off**0.5 < 1e-5 * told[0]["grad_norm"]

@@ -1,0 +1,217 @@
+"""The rollout worker around a real engine, against the learner's own policy."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import torch
+
+from actors.model.encode import Encoder, PromptConfig
+from actors.model.policy import Policy
+from actors.rollout import vllm_extension as engine_extension
+from actors.rollout.worker import RolloutConfig
+from actors.runtime.remote import RemoteFailure, wait_for
+from actors.trajectory import Request, Sample
+from actors.weights.store import ASLEEP, Version, WeightStore
+from tests.support.faulty_loader import DAMAGES, FaultyWorker
+from tests.support.sender import start_sender
+
+CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_model):
+    return Policy(tiny_model, Encoder(tiny_model, PromptConfig()), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def store(ray_session):
+    return ray.remote(WeightStore).options(num_cpus=0).remote()
+
+
+@pytest.fixture(scope="module")
+def sender(store):
+    sender = start_sender(store)
+    yield sender
+    ray.kill(sender)
+
+
+@pytest.fixture(scope="module")
+def worker(ray_session, store, tiny_model):
+    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[3])}}  # for tests.support.faulty_loader
+    worker = (
+        ray.remote(FaultyWorker)
+        .options(num_cpus=0.5, max_concurrency=8, runtime_env=here)
+        .remote(0, CONFIG, str(tiny_model), PromptConfig(), store, 1)
+    )
+    wait_for(worker.ready.remote(), 300, "the worker")
+    yield worker
+    ray.kill(worker)
+
+
+def logprobs(policy, samples, raw=False):
+    with torch.no_grad():
+        return [
+            policy(policy.collate(samples, [i], torch.device("cpu")), 1.0, raw)[0].numpy() for i in range(len(samples))
+        ]
+
+
+def publish(policy, sender, task, version):
+    """Publishes the policy's weights, in buckets that cut layers apart, with a probe that it computes."""
+    sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
+    probe = [(task, sample, logprobs(policy, [sample], raw=True)[0])]
+    buckets = [policy.published(part) for part in policy.parts(2**18)]
+    wait_for(sender.publish.remote(Version(0, version), buckets, probe), 60, "the sender")
+
+
+def generate(worker, requests, version, temperature=1.0):
+    return wait_for(worker.generate.remote(requests, temperature, Version(0, version)), 120, "the worker")
+
+
+@pytest.fixture
+def ready(policy, sender, worker, phantom_tasks):
+    """The worker on version 1, which are the policy's weights."""
+    publish(policy, sender, phantom_tasks[0], 1)
+    assert wait_for(worker.update.remote(Version(0, 1)), 120, "the worker") < 1e-4
+    return worker
+
+
+def test_a_group_carries_what_the_learner_needs(ready, policy, phantom_tasks):
+    requests = [Request(f"g{i}", task, 3, 100 * i) for i, task in enumerate(phantom_tasks[:6])]
+    groups = generate(ready, requests, 1)
+    assert [g.group_id for g in groups] == [r.group_id for r in requests]
+    forbidden = set(policy.encoder.forbidden(policy.bias.numel()))
+    for group in groups:
+        assert (group.prompt_ids == policy.encoder.expand(group.task)).all()
+        samples = [Sample(group.prompt_ids, group.task.images, t.ids) for t in group.trajectories]
+        for trajectory, expected in zip(group.trajectories, logprobs(policy, samples), strict=True):
+            assert (
+                len(trajectory.ids) == len(trajectory.logprobs) == len(trajectory.versions) == len(trajectory.char_ends)
+            )
+            assert np.abs(trajectory.logprobs - expected).max() < 1e-4
+            assert (trajectory.versions == 1).all() and not forbidden & set(trajectory.ids.tolist())
+            assert trajectory.truncated == (trajectory.ids[-1] != policy.encoder.eos)
+        assert len({t.ids.tobytes() for t in group.trajectories}) == 3  # samples of a group differ
+
+
+def test_the_process_is_called_by_role_rank_and_version(ready):
+    pid = wait_for(ready.__ray_call__.remote(lambda worker: __import__("os").getpid()), 60, "the worker")
+    with open(f"/proc/{pid}/cmdline") as file:
+        assert "rollout-0 v1" in file.read()
+
+
+def test_the_same_seeds_give_the_same_responses(ready, phantom_tasks):
+    requests = [Request("g", task, 2, 7) for task in phantom_tasks[:3]]
+    first, second = ([t.ids.tolist() for g in generate(ready, requests, 1) for t in g.trajectories] for _ in range(2))
+    assert first == second
+
+
+def test_new_weights_reach_an_engine_that_is_writing(ready, policy, sender, phantom_tasks):
+    """Every token keeps the version that wrote it, and has the log-probability that this version gives it."""
+    before = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    task = phantom_tasks[0]
+    requests = [Request(f"g{i}", t, 4, 100 * i) for i, t in enumerate(phantom_tasks[:6])]
+    try:
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+        after = {name: value.clone() for name, value in policy.model.state_dict().items()}
+        publish(policy, sender, task, 4)
+        pending = ready.generate.remote(requests, 1.0, Version(0, 1))
+        assert wait_for(ready.update.remote(Version(0, 4)), 120, "the worker") < 1e-4
+        trajectories = [(g, t) for g in wait_for(pending, 120, "the worker") for t in g.trajectories]
+        assert {1, 4} == {int(v) for _, t in trajectories for v in t.versions}, "the update came too early or too late"
+        for version, state in ((1, before), (4, after)):
+            policy.model.load_state_dict(state)
+            for group, trajectory in trajectories:
+                (expected,) = logprobs(policy, [Sample(group.prompt_ids, group.task.images, trajectory.ids)])
+                own = trajectory.versions == version
+                assert np.abs(trajectory.logprobs - expected)[own].max(initial=0) < 1e-4
+        assert all((np.diff(t.versions) >= 0).all() for _, t in trajectories)
+    finally:
+        policy.model.load_state_dict(before)
+
+
+def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(ready, policy, sender, phantom_tasks):
+    state = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    state["lm_head.weight"][policy.encoder.image_token] = 50 * state["lm_head.weight"].mean(0).sign()
+    original = policy.model.lm_head.weight.detach().clone()
+    try:
+        policy.model.load_state_dict(state)
+        publish(policy, sender, phantom_tasks[0], 2)
+        wait_for(ready.update.remote(Version(0, 2)), 120, "the worker")
+        groups = generate(ready, [Request("g", t, 4, 5) for t in phantom_tasks[:4]], 2)
+    finally:
+        policy.model.lm_head.weight.data.copy_(original)
+    assert not any(policy.encoder.image_token in t.ids for g in groups for t in g.trajectories)
+
+
+def test_the_model_runner_of_gpus_takes_the_mask(monkeypatch):
+    """No engine here has it, but what it makes of the classes that it is given needs no GPU."""
+    from vllm.v1.worker.gpu.sample.logits_processor import build_custom_logits_processors
+
+    monkeypatch.setattr(engine_extension, "_die_with_parent", lambda: None)
+    requests = SimpleNamespace(
+        device=torch.device("cpu"),
+        max_num_reqs=1,
+        vocab_size=5,
+        all_token_ids=None,
+        prompt_len=None,
+        prefill_len=None,
+        total_len=None,
+    )
+    config = SimpleNamespace(additional_config={engine_extension.FORBIDDEN_KEY: [1, 3]})
+    (mask,) = build_custom_logits_processors(config, requests, False, (engine_extension.TokenMask,))
+    assert mask.add_request(0, None) and mask.apply(torch.zeros(1, 5), None).tolist() == [[0, -np.inf, 0, -np.inf, 0]]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(
+    ready, policy, sender, phantom_tasks, damage
+):
+    """The learner moved on, and the engine's own loader lets fall what it is given."""
+    before = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    try:
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        publish(policy, sender, phantom_tasks[0], 3)
+        wait_for(ready.break_loader.remote(damage), 60, "rollout-0")
+        with pytest.raises(RemoteFailure, match="does not hold weights version 0.3"):
+            wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0")
+        with pytest.raises(RemoteFailure, match="0.3 is wanted"):
+            generate(ready, [Request("g", phantom_tasks[0], 1, 0)], 3)
+        wait_for(ready.break_loader.remote(""), 60, "rollout-0")
+        assert wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0") < 1e-4  # the loader alone was at fault
+    finally:
+        policy.model.load_state_dict(before)
+
+
+def test_a_worker_that_sleeps_writes_nothing_until_it_is_given_weights_again(ready, phantom_tasks):
+    """On a CPU its memory stays; what is shown here is that it wakes sound."""
+    requests = [Request("g", phantom_tasks[0], 2, 7)]
+    before = [t.ids.tolist() for t in generate(ready, requests, 1)[0].trajectories]
+    for _ in range(2):
+        wait_for(ready.update.remote(ASLEEP), 60, "rollout-0")
+    with pytest.raises(RemoteFailure, match="0.1 is wanted"):
+        generate(ready, requests, 1)
+    assert wait_for(ready.update.remote(Version(0, 1)), 120, "rollout-0") < 1e-4
+    assert [t.ids.tolist() for t in generate(ready, requests, 1)[0].trajectories] == before
+
+
+def test_a_version_that_is_not_kept_is_named(ready):
+    with pytest.raises(RemoteFailure, match="version 0.99 is not kept"):
+        wait_for(ready.update.remote(Version(0, 99)), 60, "rollout-0")
+
+
+def test_a_killed_worker_takes_its_engine_along(ready):
+    """The last test here: the worker is gone after it."""
+    pid = wait_for(ready.__ray_call__.remote(lambda worker: __import__("os").getpid()), 60, "the worker")
+    engine = psutil.Process(pid).children(recursive=True)
+    assert engine
+    psutil.Process(pid).kill()
+    _, alive = psutil.wait_procs(engine, timeout=20)
+    assert not alive

@@ -1,0 +1,72 @@
+"""Joining a cluster and handing it a job: whose token it wants, and where the code lies."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.errors import UserError
+
+RECIPE = "recipes/smoke.yaml"
+
+
+@pytest.fixture
+def door():
+    """The address of somebody who listens, and answers nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield "127.0.0.1:%d" % server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        (["submit", RECIPE, "--address", "http://DOOR"], "the cluster takes no job: "),
+        (["train", RECIPE], "no connection to DOOR: "),
+        (["status", "RUN"], "RUN: no connection to its cluster at DOOR: "),
+        (["plan", RECIPE], "the cluster of RAY_ADDRESS=DOOR cannot be joined: "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_missing_token_is_told_in_one_line(tmp_path, door, command, words):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.yaml").write_text("{}")
+    (run / "ray_address").write_text(json.dumps({"address": door, "auth_mode": "token"}))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "RAY_ADDRESS": door}
+    filled = [part.replace("DOOR", door).replace("RUN", str(run)) for part in [*command, words]]
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster.cli", *filled[:-1]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    line = done.stderr.strip()
+    assert done.returncode == 2 and line.startswith(f"curlvpr: {filled[-1]}") and len(line.splitlines()) == 1, (
+        done.stderr
+    )
+    assert (
+        "Token authentication is enabled but" in line
+        and "RAY_AUTH_MODE=token and its own token (~/.ray/auth_token" in line
+    )
+
+
+def test_nodes_of_one_machine_that_share_a_jobs_code_are_refused():
+    from cluster.control.ray_connection import check_code
+
+    def node(address, folder, alive=True):
+        return {"NodeManagerAddress": address, "RayletSocketName": f"{folder}/session_1/sockets/raylet", "Alive": alive}
+
+    here = Path("/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_0")
+    shared = [node("10.0.0.1", "/tmp/ray"), node("10.0.0.1", "/tmp/ray"), node("10.0.0.2", "/tmp/ray")]
+    with pytest.raises(UserError, match="2 nodes on 10.0.0.1 share /tmp/ray, .* --temp-dir=/tmp/ray-2"):
+        check_code(here, shared)
+    check_code(Path.cwd(), shared)  # nothing is unpacked over code that did not come with a job
+    check_code(
+        here, [node("10.0.0.1", "/tmp/ray"), node("10.0.0.1", "/tmp/ray-2"), node("10.0.0.1", "/tmp/ray", alive=False)]
+    )

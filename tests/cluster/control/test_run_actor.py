@@ -1,0 +1,71 @@
+"""What is told of runs that no process holds, and an interrupt that gets lost. How a run that goes on is asked: tests/test_run.py."""
+
+import json
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from cluster.control.run_actor import Control, Wish, ask, told_status
+from cluster.control.run_address import find_address, write_address
+from cluster.errors import UserError
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("name: x")
+    return tmp_path
+
+
+def summary(run, **values):
+    (run / "summary.json").write_text(json.dumps({"steps": 7, "version": 9, "ledger": {}, **values}))
+
+
+def test_a_run_that_is_over_is_told_from_its_summary(run):
+    summary(run, status="finished")
+    assert told_status(run) == {"run": run.name, "status": "finished", "steps": 7, "version": 9, "ledger": {}}
+    summary(run, status="failed", why="the learner stopped")
+    assert told_status(run)["why"] == "the learner stopped"
+
+
+def test_a_run_whose_process_died_is_not_called_running(run):
+    summary(run, status="running")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        write_address(run, f"127.0.0.1:{server.getsockname()[1]}")
+    assert find_address(run) is None and told_status(run)["status"] == "gone: its process died"
+
+
+def test_only_a_run_that_goes_on_can_be_asked(run, tmp_path):
+    summary(run, status="finished")
+    with pytest.raises(UserError, match="does not go on now; it is finished"):
+        ask(run, Wish("stop"))
+    with pytest.raises(UserError, match="no run folder"):
+        told_status(tmp_path / "nothing")
+
+
+def test_the_token_mode_of_the_runs_cluster_is_taken_over(run, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        write_address(run, address)
+        monkeypatch.delenv("RAY_AUTH_MODE")
+        assert find_address(run) == address
+        assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_falls_into_a_destructor_is_not_lost(ray_session, run):
+    class Library:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+
+    before = signal.getsignal(signal.SIGINT)
+    with Control(run) as control:
+        assert control.exchange({}) == []
+        Library()  # Python tells of the interrupt on standard error, and drops it
+        with pytest.raises(KeyboardInterrupt):
+            control.exchange({})
+    assert signal.getsignal(signal.SIGINT) is before

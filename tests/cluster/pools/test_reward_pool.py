@@ -1,0 +1,127 @@
+"""Reward workers under faults: real Ray actors, rules of one's own that crash, hang and raise."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import ray
+
+from actors.reward import RewardWorkersConfig
+from actors.trajectory import Group, Trajectory
+from cluster.pools.reward_pool import RewardPool
+from curriculum.task import Task
+from rewards.config import RewardConfig
+from rewards.score import score
+from rewards.verdict import NOT_SCORED
+
+TASK = Task(
+    id="t",
+    domain="closed",
+    family="single_choice",
+    question="?",
+    images=("x.png",),
+    gold=("B",),
+    options={"A": "Mass", "B": "Edema"},
+)
+RULE = """
+import os, time
+
+def misbehave(task, response, verdict):
+    if "crash" in response:
+        os._exit(1)
+    if "hang" in response:
+        time.sleep(1000)
+    if "raise" in response:
+        raise ValueError("no such thing")
+    if "far" in response:
+        return 7.0
+    return 0.5
+"""
+
+
+def groups(*texts, size=2):
+    empty = np.array([], np.int32)
+    made = [Trajectory(text, empty, empty, empty, empty, "stop", 0) for text in texts]
+    return [Group(str(i), TASK, empty, tuple(made[i : i + size])) for i in range(0, len(made), size)]
+
+
+def say(word, answer="B"):
+    return f"<think>{word}</think><answer>{answer}</answer>"
+
+
+def open_pool(workers, rules=RewardConfig(), timeout=30.0):
+    config = RewardWorkersConfig(workers=workers, cpus=0.1, timeout_s=timeout, response_timeout_s=2, rules=rules)
+    return RewardPool(f"test-{os.urandom(4).hex()}", config)
+
+
+@pytest.fixture
+def own_rule(tmp_path, monkeypatch):
+    (tmp_path / "house_rules.py").write_text(RULE)
+    monkeypatch.chdir(tmp_path)
+    return RewardConfig.model_validate({"own": {"house": {"rule": "house_rules:misbehave", "weight": 0.2}}})
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_verdicts_do_not_depend_on_the_number_of_workers(ray_session, workers):
+    texts = [say(str(i), "AB"[i % 3 == 0]) for i in range(14)]
+    pool = open_pool(workers)
+    found = pool.score(groups(*texts))
+    pool.stop()
+    assert [v for group in found for v in group] == [score(TASK, text, RewardConfig()) for text in texts]
+    assert [len(group) for group in found] == [2] * 7
+
+
+def test_a_response_that_crashes_hangs_or_raises_costs_its_own_verdict_alone(ray_session, own_rule):
+    texts = [say(word) for word in ("a", "raise", "b", "crash", "c", "d", "hang", "far", "e", "f")]
+    pool = open_pool(2, own_rule, timeout=8)
+    verdicts = [v for group in pool.score(groups(*texts)) for v in group]
+    pool.stop()
+    lost = [i for i, v in enumerate(verdicts) if NOT_SCORED in v.faults]
+    assert lost == [3, 6] and "died" in verdicts[3].why[0] and "did not answer its work within" in verdicts[6].why[0]
+    assert all(verdicts[i].total == verdicts[i].base == 0 for i in lost)
+    assert "ValueError: no such thing" in verdicts[1].why[-1] and "7.0" in verdicts[7].why[-1]
+    for i in {0, 2, 4, 5, 8, 9}:
+        assert dict(verdicts[i].more) == {"house": 0.5} and verdicts[i].total == pytest.approx(1.1)
+    assert verdicts[1].total == verdicts[7].total == pytest.approx(1.0)
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(ray_session, tmp_path, monkeypatch):
+    (tmp_path / "slow_rules.py").write_text(
+        "import time, os, pathlib\n\ndef slow(task, response, verdict, *, folder):\n"
+        "    pathlib.Path(folder, str(os.getpid())).touch()\n    time.sleep(0.2)\n    return 1.0\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    rules = {"own": {"slow": {"rule": "slow_rules:slow", "weight": 0.1, "options": {"folder": str(pids)}}}}
+    pool = open_pool(1, RewardConfig.model_validate(rules))
+
+    def kill():
+        while not (seen := list(pids.iterdir())):
+            time.sleep(0.05)
+        os.kill(int(seen[0].name), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    verdicts = [v for group in pool.score(groups(*[say(str(i)) for i in range(8)])) for v in group]
+    thread.join()
+    again = pool.score(groups(say("later"), say("on")))
+    pool.stop()
+    assert len(list(pids.iterdir())) >= 2  # another process took over
+    assert all(dict(v.more) == {"slow": 1.0} for v in verdicts) and len(again[0]) == 2
+
+
+def test_a_stopped_pool_has_no_actors_left(ray_session):
+    pool = open_pool(2)
+    pool.score(groups(say("a"), say("b")))
+    actors = [worker.actor for worker in pool.pool.workers.values()]
+    pool.stop()
+    assert len(actors) == 2
+    for worker in actors:
+        with pytest.raises(ray.exceptions.RayActorError):
+            for _ in range(100):  # a kill takes effect after the call returns
+                ray.get(worker.ready.remote(), timeout=30)
+                time.sleep(0.1)

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.task import Task
+from curriculum.taskset import TaskSetError, read_tasks, write_tasks
+from curriculum.view_baseline import view_baseline
+
+ROW = dict(
+    id="t0",
+    domain="closed",
+    family="single_choice",
+    question="Which?",
+    options={"A": "Mass", "B": "Edema"},
+    gold=["B"],
+    images=["x.png"],
+    split="train",
+)
+
+
+def save(folder: Path, *rows: dict) -> Path:
+    pq.write_table(pa.Table.from_pylist(rows), folder / "tasks.parquet")
+    return folder
+
+
+def test_phantom_set_is_the_same_after_a_round_trip(tmp_path):
+    tasks = list(draw_phantom_set(PhantomConfig(train=3, val=2, test=1), tmp_path))
+    path = write_tasks(tasks, tmp_path)
+    assert path == tmp_path / "tasks.parquet"
+    assert read_tasks(tmp_path) == read_tasks(path) == tasks
+    assert read_tasks(path, splits=["val", "test"]) == [task for task in tasks if task.split != "train"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "tasks.parquet"]
+
+
+def test_images_inside_the_folder_move_with_it_and_others_stay(tmp_path):
+    (tmp_path / "set").mkdir()
+    inside, outside = tmp_path / "set/images/a.png", tmp_path / "settled/b.png"
+    task = Task(id="t", domain="open", family="diagnosis", question="?", gold=(), images=(str(inside), str(outside)))
+    write_tasks([task], tmp_path / "set")
+    (tmp_path / "set").rename(tmp_path / "moved")
+    assert read_tasks(tmp_path / "moved")[0].images == (str(tmp_path / "moved/images/a.png"), str(outside))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    task = Task(id="t", domain="open", family="diagnosis", question="?", gold=(), images=("x.png",))
+    path = write_tasks([task], tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(TaskSetError, match="row 1 .*row 0 has the same id"):
+        write_tasks([task, task], tmp_path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"gold": ["C"]}, ["row 1 (0-based)", "'t0'", "['C'] is not among the options ['A', 'B']"]),
+        ({"id": "t"}, ["row 1 (0-based)", "'t'", "row 0 has the same id"]),
+        ({"split": "dev"}, ["row 1", "split", "'train', 'val' or 'test'", "'dev'"]),
+        ({"question": None}, ["row 1", "question", "valid string", "None"]),
+        ({"split": None}, ["row 1", "split", "'train', 'val' or 'test'"]),
+        ({"domain": "open"}, ["row 1", "no options"]),
+    ],
+)
+def test_a_bad_row_is_named_in_one_line(tmp_path, changes, words):
+    save(tmp_path, ROW | {"id": "t"}, ROW | changes)
+    with pytest.raises(TaskSetError) as caught:
+        read_tasks(tmp_path, splits=["val"])  # a bad row is refused in whichever split
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in [str(tmp_path / "tasks.parquet"), *words])
+
+
+@pytest.mark.parametrize(
+    "row, words",
+    [
+        ({k: v for k, v in ROW.items() if k != "gold"}, "'gold' is missing"),
+        (ROW | {"splits": "val"}, "'splits' is unknown"),
+        (ROW | {"id": 7}, "row 0 .*task 7: id: .*valid string, found 7"),
+        (ROW | {"options": "A, B"}, "options: .*valid dictionary, found 'A, B'"),
+    ],
+)
+def test_bad_columns(tmp_path, row, words):
+    save(tmp_path, row)
+    with pytest.raises(TaskSetError, match=words):
+        read_tasks(tmp_path)
+
+
+def test_bad_files_and_splits(tmp_path):
+    with pytest.raises(TaskSetError, match="tasks.parquet: no such file"):
+        read_tasks(tmp_path)
+    (tmp_path / "tasks.parquet").write_text("id,gold\n")
+    with pytest.raises(TaskSetError, match="not a readable Parquet file"):
+        read_tasks(tmp_path)
+    with pytest.raises(ValueError, match="no such split"):
+        read_tasks(tmp_path, splits="train")
+
+
+def test_hand_made_rows_may_leave_out_what_has_a_default(tmp_path):
+    three = {"A": "Mass", "B": "Edema", "C": "Hernia"}
+    save(tmp_path, ROW | {"options": three, "view": "PA"}, ROW | {"id": "t1", "view": None})
+    assert [(task.options, task.view) for task in read_tasks(tmp_path)] == [(three, "PA"), (ROW["options"], "")]
+
+
+def test_view_baseline_answers_from_view_and_question():
+    def film(id, view, mass, seen):
+        common = dict(images=("x.png",), view=view)
+        options = {"A": "Mass", "B": "Edema", "C": "Hernia"}
+        return [
+            Task(
+                id=f"{id}b",
+                domain="closed",
+                family="binary",
+                question="Is there Mass?",
+                options={"A": "Yes", "B": "No"},
+                gold=("A" if mass else "B",),
+                **common,
+            ),
+            Task(
+                id=f"{id}m",
+                domain="closed",
+                family="multiple_choice",
+                question="Which?",
+                options=options,
+                gold=tuple(letter for letter, name in options.items() if name in seen) or ("C",),
+                **common,
+            ),
+            Task(id=f"{id}d", domain="open", family="diagnosis", question="All?", gold=tuple(seen), **common),
+        ]
+
+    train = [task for n in range(4) for task in film(f"ap{n}", "AP", n > 0, ["Mass", "Edema"] if n > 0 else [])]
+    train += [task for n in range(4) for task in film(f"pa{n}", "PA", n == 0, ["Edema"] if n == 0 else [])]
+    answers = view_baseline(
+        train, film("x", "AP", False, []) + film("y", "PA", True, ["Mass"]) + film("z", "", True, ["Mass"])
+    )
+    assert [answers[key] for key in ("xb", "xm", "xd")] == [("A",), ("A", "B"), ("Edema", "Mass")]
+    assert [answers[key] for key in ("yb", "ym", "yd")] == [("B",), ("C",), ("No finding",)]
+    assert answers["zd"] == ("No finding",) and len(answers["zb"]) == 1  # a view that train never had

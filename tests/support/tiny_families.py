@@ -1,0 +1,417 @@
+"""A tiny model with random weights of every family that can be trained, made on the spot: nothing is downloaded.
+
+Each has the class, the files, the kind of tokenizer and the form of chat of the published models of its family. Weights are
+larger than the usual 0.02, so that what a layer does with an image, a position or a mask shows in the log-probabilities.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers as hf
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from actors.model.tiny_model import CHAT_TEMPLATE, PLAIN_TOKENS, SPECIAL_TOKENS
+
+IMAGES_FIRST = """\
+{%- for message in messages -%}
+<|im_start|>{{ message.role }}
+{% for part in message.content if part.type == 'image' %}<image>
+{% endfor %}{% for part in message.content if part.type == 'text' %}{{ part.text }}{% endfor %}<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}<|im_start|>assistant
+{% endif -%}"""
+NAMED_TURNS = """\
+<|im_start|>{% for message in messages -%}
+{{ message.role | capitalize }}{{ ':' if message.content[0].type == 'image' else ': ' }}
+{%- for part in message.content -%}{{ part.text if part.type == 'text' else '<image>' }}{%- endfor -%}<end_of_utterance>
+{% endfor -%}
+{%- if add_generation_prompt -%}Assistant:{%- endif -%}"""
+SYSTEM_IN_USER = """\
+{{ bos_token }}
+{%- if messages[0].role == 'system' -%}
+{%- set prefix = messages[0].content[0].text + '\n\n' -%}{%- set turns = messages[1:] -%}
+{%- else -%}{%- set prefix = '' -%}{%- set turns = messages -%}{%- endif -%}
+{%- for message in turns -%}
+<start_of_turn>{{ 'model' if message.role == 'assistant' else message.role }}
+{{ prefix if loop.first else '' }}
+{%- if message.content is string -%}{{ message.content | trim }}
+{%- else -%}
+{%- for part in message.content -%}{{ '<start_of_image>' if part.type == 'image' else part.text | trim }}{%- endfor -%}
+{%- endif -%}<end_of_turn>
+{% endfor -%}
+{%- if add_generation_prompt -%}<start_of_turn>model
+{% endif -%}"""
+TEXT_TURNS = """\
+{%- for message in messages -%}
+{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}<|im_start|>assistant
+{% endif -%}"""
+INSTRUCTIONS = """\
+{{ bos_token }}{% for message in messages -%}
+{{ ' ' + message.content + ' ' + eos_token if message.role == 'assistant' else '[INST] ' + message.content + ' [/INST]' }}
+{%- endfor -%}"""
+
+TEXT = dict(
+    hidden_size=64,
+    num_hidden_layers=2,
+    intermediate_size=128,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    max_position_embeddings=4096,
+)
+MROPE = dict(rope_type="default", rope_theta=10000.0, mrope_section=[4, 6, 6])
+EYES = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2)
+
+
+Made = tuple[Any, Any]  # model and processor
+
+
+def byte_level(texts: Sequence[str], special: Sequence[str], end: str, pad: str = "<|endoftext|>") -> Any:
+    """As Qwen's, SmolLM2's and Llama 3's."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=900,
+            special_tokens=list(special),
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
+    bpe.add_tokens([AddedToken(token, normalized=False) for token in PLAIN_TOKENS])
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token=end,
+        pad_token=pad,
+        additional_special_tokens=list(special),
+        model_max_length=4096,
+    )
+
+
+def sentence_piece(
+    texts: Sequence[str], special: Sequence[str], plain: Sequence[str], prefix: bool, **tokens: Any
+) -> Any:
+    """As Gemma's and, where a space is put before every text (`prefix`), Llama 2's: spaces are "▁", unknown characters bytes."""
+    trained = Tokenizer(models.BPE(unk_token="<unk>"))
+    trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first" if prefix else "never")
+    trained.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=700, special_tokens=list(special), show_progress=False)
+    )
+    state = json.loads(trained.to_str())["model"]
+    vocabulary = dict(state["vocab"])
+    for token in ("\n", "▁", *(f"<0x{byte:02X}>" for byte in range(256))):
+        vocabulary.setdefault(token, len(vocabulary))
+    bpe = Tokenizer(
+        models.BPE(
+            vocabulary, [tuple(pair) for pair in state["merges"]], unk_token="<unk>", byte_fallback=True, fuse_unk=True
+        )
+    )
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if prefix:
+        bpe.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+        steps.append(decoders.Strip(" ", left=1))
+    else:
+        bpe.normalizer = normalizers.Replace(" ", "▁")
+    bpe.decoder = decoders.Sequence(steps)
+    bpe.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    bpe.add_tokens([AddedToken(token, normalized=False) for token in plain])
+    return hf.PreTrainedTokenizerFast(tokenizer_object=bpe, model_max_length=4096, unk_token="<unk>", **tokens)
+
+
+def qwen(
+    texts: Sequence[str], name: str, tied: bool, config: type, model: type, text: dict, vision: dict, patch: int
+) -> Made:
+    tokenizer = byte_level(texts, SPECIAL_TOKENS, "<|im_end|>")
+    size = dict(shortest_edge=(8 * patch) ** 2, longest_edge=(8 * patch) ** 2)
+    at = tokenizer.convert_tokens_to_ids
+    films = hf.Qwen2VLImageProcessor(size=size, patch_size=patch)
+    if name == "qwen3_vl":
+        processor = hf.Qwen3VLProcessor(
+            films, tokenizer, hf.Qwen3VLVideoProcessor(size=size), chat_template=CHAT_TEMPLATE
+        )
+    else:
+        kind = hf.Qwen2VLProcessor if name == "qwen2_vl" else hf.Qwen2_5_VLProcessor
+        processor = kind(films, tokenizer, hf.Qwen2VLVideoProcessor(size=size), chat_template=CHAT_TEMPLATE)
+    return model(
+        config(
+            text_config=TEXT
+            | dict(
+                vocab_size=rounded(tokenizer),
+                eos_token_id=at("<|im_end|>"),
+                bos_token_id=at("<|endoftext|>"),
+                tie_word_embeddings=tied,
+            )
+            | text,
+            vision_config=vision,
+            tie_word_embeddings=tied,
+            image_token_id=at("<|image_pad|>"),
+            video_token_id=at("<|video_pad|>"),
+            vision_start_token_id=at("<|vision_start|>"),
+            vision_end_token_id=at("<|vision_end|>"),
+        )
+    ), processor
+
+
+def qwen2_vl(texts: Sequence[str]) -> Made:
+    return qwen(
+        texts,
+        "qwen2_vl",
+        True,
+        hf.Qwen2VLConfig,
+        hf.Qwen2VLForConditionalGeneration,
+        dict(rope_parameters=MROPE),
+        dict(depth=2, embed_dim=64, hidden_size=64, num_heads=2, patch_size=14),
+        14,
+    )
+
+
+def qwen2_5_vl(texts: Sequence[str]) -> Made:
+    return qwen(
+        texts,
+        "qwen2_5_vl",
+        False,
+        hf.Qwen2_5_VLConfig,
+        hf.Qwen2_5_VLForConditionalGeneration,
+        dict(rope_parameters=MROPE),
+        dict(
+            depth=2,
+            hidden_size=64,
+            intermediate_size=96,
+            num_heads=2,
+            out_hidden_size=64,
+            fullatt_block_indexes=[1],
+            window_size=56,
+        ),
+        14,
+    )
+
+
+def qwen3_vl(texts: Sequence[str]) -> Made:
+    """With deepstack: the first vision layer's features are added to the first text layer's output."""
+    return qwen(
+        texts,
+        "qwen3_vl",
+        True,
+        hf.Qwen3VLConfig,
+        hf.Qwen3VLForConditionalGeneration,
+        dict(rope_parameters=MROPE | dict(mrope_interleaved=True), head_dim=32),
+        dict(
+            depth=2,
+            hidden_size=64,
+            intermediate_size=96,
+            num_heads=2,
+            out_hidden_size=64,
+            num_position_embeddings=64,
+            deepstack_visual_indexes=[0],
+            patch_size=16,
+        ),
+        16,
+    )
+
+
+def idefics(texts: Sequence[str], name: str) -> Made:
+    """Films larger than 56 pixels are cut into tiles of 56 × 56, and a small copy of the whole is put after them."""
+    special = [
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<end_of_utterance>",
+        "<fake_token_around_image>",
+        "<image>",
+        "<global-img>",
+        *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)),
+    ]
+    tokenizer = byte_level(texts, special, "<end_of_utterance>")
+    at = tokenizer.convert_tokens_to_ids
+    settings = dict(size=dict(longest_edge=112), max_image_size=dict(longest_edge=56))
+    parts = dict(tokenizer=tokenizer, image_seq_len=4, chat_template=NAMED_TURNS)
+    if name == "smolvlm":
+        videos = hf.SmolVLMVideoProcessor(**settings)
+        processor = hf.SmolVLMProcessor(hf.SmolVLMImageProcessor(**settings), video_processor=videos, **parts)
+        config, model = hf.SmolVLMConfig, hf.SmolVLMForConditionalGeneration
+    else:
+        processor = hf.Idefics3Processor(hf.Idefics3ImageProcessor(**settings), **parts)
+        config, model = hf.Idefics3Config, hf.Idefics3ForConditionalGeneration
+    tied = name == "smolvlm"
+    return model(
+        config(
+            text_config=TEXT
+            | dict(
+                model_type="llama",
+                vocab_size=rounded(tokenizer),
+                pad_token_id=at("<|endoftext|>"),
+                eos_token_id=at("<end_of_utterance>"),
+                bos_token_id=at("<|im_start|>"),
+                tie_word_embeddings=tied,
+            ),
+            vision_config=EYES | dict(image_size=56, patch_size=14),
+            scale_factor=2,
+            tie_word_embeddings=tied,
+            image_token_id=at("<image>"),
+            pad_token_id=at("<|endoftext|>"),
+        )
+    ), processor
+
+
+def gemma3(texts: Sequence[str]) -> Made:
+    """One layer with a sliding window shorter than a prompt, one without."""
+    tokenizer = sentence_piece(
+        texts,
+        [
+            "<pad>",
+            "<eos>",
+            "<bos>",
+            "<unk>",
+            "<start_of_turn>",
+            "<end_of_turn>",
+            "<start_of_image>",
+            "<end_of_image>",
+            "<image_soft_token>",
+        ],
+        ["\n\n", "\n\n\n", "\n\n\n\n", *PLAIN_TOKENS],
+        prefix=False,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        extra_special_tokens=dict(
+            boi_token="<start_of_image>", eoi_token="<end_of_image>", image_token="<image_soft_token>"
+        ),
+    )
+    at = tokenizer.convert_tokens_to_ids
+    processor = hf.Gemma3Processor(
+        hf.Gemma3ImageProcessor(size=dict(height=56, width=56)), tokenizer, SYSTEM_IN_USER, image_seq_length=4
+    )
+    model = hf.Gemma3ForConditionalGeneration(
+        hf.Gemma3Config(
+            text_config=TEXT
+            | dict(
+                vocab_size=rounded(tokenizer),
+                head_dim=32,
+                query_pre_attn_scalar=32,
+                sliding_window=32,
+                layer_types=["sliding_attention", "full_attention"],
+                pad_token_id=0,
+                eos_token_id=1,
+                bos_token_id=2,
+            ),
+            vision_config=EYES | dict(image_size=56, patch_size=14, vision_use_head=False),
+            mm_tokens_per_image=4,
+            boi_token_index=at("<start_of_image>"),
+            eoi_token_index=at("<end_of_image>"),
+            image_token_index=at("<image_soft_token>"),
+        )
+    )
+    model.generation_config.eos_token_id = [1, at("<end_of_turn>")]
+    with torch.no_grad():  # zeros, as the class makes it, would hide every film
+        model.model.multi_modal_projector.mm_input_projection_weight.normal_(std=0.1)
+    return model, processor
+
+
+def llava_onevision(texts: Sequence[str]) -> Made:
+    """A film that stands alone is seen whole and in tiles; several films of a prompt only whole."""
+    tokenizer = byte_level(texts, ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"], "<|im_end|>")
+    at = tokenizer.convert_tokens_to_ids
+    grids = [[56, 56], [56, 112], [112, 56], [112, 112]]
+    size = dict(height=56, width=56)
+    processor = hf.LlavaOnevisionProcessor(
+        hf.LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=grids),
+        tokenizer,
+        hf.LlavaOnevisionVideoProcessor(size=size),
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+        chat_template=IMAGES_FIRST,
+    )
+    return hf.LlavaOnevisionForConditionalGeneration(
+        hf.LlavaOnevisionConfig(
+            text_config=TEXT
+            | dict(
+                model_type="qwen2",
+                vocab_size=rounded(tokenizer),
+                eos_token_id=at("<|im_end|>"),
+                bos_token_id=at("<|endoftext|>"),
+                tie_word_embeddings=True,
+            ),
+            vision_config=EYES
+            | dict(model_type="siglip_vision_model", image_size=56, patch_size=14, vision_use_head=False),
+            image_grid_pinpoints=grids,
+            image_token_index=at("<image>"),
+            video_token_index=at("<video>"),
+            tie_word_embeddings=True,
+        )
+    ), processor
+
+
+def qwen_text(texts: Sequence[str], config: type, model: type, **more: Any) -> Made:
+    tokenizer = byte_level(texts, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>")
+    tokenizer.chat_template = TEXT_TURNS
+    at = tokenizer.convert_tokens_to_ids
+    return model(
+        config(
+            **TEXT,
+            vocab_size=rounded(tokenizer),
+            eos_token_id=at("<|im_end|>"),
+            bos_token_id=at("<|endoftext|>"),
+            tie_word_embeddings=True,
+            **more,
+        )
+    ), tokenizer
+
+
+def llama(texts: Sequence[str]) -> Made:
+    """With Llama 2's kind of tokenizer and chat, which has no token for padding."""
+    tokenizer = sentence_piece(
+        texts, ["<unk>", "<s>", "</s>"], PLAIN_TOKENS, prefix=True, bos_token="<s>", eos_token="</s>"
+    )
+    tokenizer.chat_template = INSTRUCTIONS
+    return hf.LlamaForCausalLM(
+        hf.LlamaConfig(**TEXT, vocab_size=rounded(tokenizer), bos_token_id=1, eos_token_id=2)
+    ), tokenizer
+
+
+MAKERS: dict[str, Callable[[Sequence[str]], Made]] = {
+    "qwen2_vl": qwen2_vl,
+    "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_vl": qwen3_vl,
+    "smolvlm": partial(idefics, name="smolvlm"),
+    "idefics3": partial(idefics, name="idefics3"),
+    "gemma3": gemma3,
+    "llava_onevision": llava_onevision,
+    "qwen2": partial(qwen_text, config=hf.Qwen2Config, model=hf.Qwen2ForCausalLM),
+    "qwen3": partial(qwen_text, config=hf.Qwen3Config, model=hf.Qwen3ForCausalLM, head_dim=32),
+    "llama": llama,
+}
+
+
+def rounded(tokenizer: Any) -> int:
+    """A vocabulary size with rows that only pad it."""
+    return -(-(len(tokenizer) + 1) // 64) * 64
+
+
+def make_family(name: str, texts: Sequence[str], folder: Path) -> Path:
+    """Writes the family's tiny model into `folder`, as `from_pretrained` and vLLM read it."""
+    torch.manual_seed(0)
+    model, processor = MAKERS[name](texts)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if parameter.ndim >= 2 and "projection_weight" not in key:
+                parameter *= 1 if "embed_tokens" in key or "lm_head" in key else 4
+            elif parameter.ndim == 1 and key.endswith("bias"):
+                parameter.normal_(std=0.1)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    if name in ("gemma3", "llava_onevision"):  # a model that was not loaded forgets this part of its published names
+        file = folder / "model.safetensors"
+        named = {
+            key.replace("vision_tower.", "vision_tower.vision_model."): value for key, value in load_file(file).items()
+        }
+        save_file(named, file, {"format": "pt"})
+    return folder
