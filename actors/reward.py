@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import ray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
+from curriculum.strict import Strict
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
 from rewards.verdict import Verdict
 
 
-class RewardWorkersConfig(BaseModel):
+class RewardWorkersConfig(Strict):
     """How many workers score, and by which rules."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: PositiveInt = 1
     cpus: PositiveFloat = Field(0.25, description="what Ray reserves for one worker")

@@ -33,7 +33,7 @@ from ray.cluster_utils import Cluster
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.trajectory import Group, Request
 from actors.weights.store import Version
-from cluster.control.run_actor import told_status
+from cluster.control.run_actor import read_status
 from cluster.record.ledger import committed_events
 
 from .simulated import Host, Quiet, simulated_recipe, train_simulated
@@ -86,10 +86,10 @@ def ready(run: Path, count: int) -> None:
     until = time.monotonic() + 90
     while (
         not (run / "recipe.yaml").is_file()
-        or told_status(run).get("workers", {}).get("rollout", {}).get("ready") != count
+        or read_status(run).get("workers", {}).get("rollout", {}).get("ready") != count
     ):
         if time.monotonic() > until:
-            raise SystemExit(f"{count} rollout workers are wanted; the run says {told_status(run)}")
+            raise SystemExit(f"{count} rollout workers are wanted; the run says {read_status(run)}")
         time.sleep(0.2)
 
 

@@ -23,7 +23,7 @@ from typing import get_args
 
 from curriculum.images import ImageError, check_image
 from curriculum.task import Split
-from curriculum.taskset import Fault, Size, TaskRow, each_row
+from curriculum.taskset import RowFault, Size, TaskRow, each_row
 
 ROWS_AT_ONCE = 1024
 _SPLITS = get_args(Split)
@@ -52,7 +52,7 @@ def check_tasks(path: Path) -> Iterator[TaskRow]:
             for row, values in chunk:
                 row.faults += _leak(row, values, first)
                 images = {image: looked_at[hash(image)] for image in _images(values)}
-                row.faults += [Fault("image", found) for found in images.values() if isinstance(found, str)]
+                row.faults += [RowFault("image", found) for found in images.values() if isinstance(found, str)]
                 row.new_sizes = [
                     found for image, found in images.items() if image in unseen and not isinstance(found, str)
                 ]
@@ -75,7 +75,7 @@ def _look_at(image: str) -> Size | str:
         return str(error)
 
 
-def _leak(row: TaskRow, values: dict[str, object], first: dict[int, int]) -> list[Fault]:
+def _leak(row: TaskRow, values: dict[str, object], first: dict[int, int]) -> list[RowFault]:
     """The row's patient, or else one of its images, stands in another split above."""
     split = values.get("split", "train")
     if split not in _SPLITS:
@@ -90,7 +90,7 @@ def _leak(row: TaskRow, values: dict[str, object], first: dict[int, int]) -> lis
         row.new_patient |= what == "patient" and above == here
         if _SPLITS[there] != split:
             faults.append(
-                Fault(
+                RowFault(
                     "two splits",
                     f"{what} {name!r} is in split {split!r} here and in {_SPLITS[there]!r} in row "
                     f"{number}; {'a' if what == 'patient' else 'an'} {what} must be in one split only",

@@ -40,7 +40,7 @@ Describe = Callable[[str, bool, np.random.Generator], str]
 
 
 @dataclass(frozen=True)
-class Film:
+class LabelledFilm:
     """One image and its truth: `findings` are present, `unsure` may be, every other name of the vocabulary is absent.
 
     Nothing is asked about what is unsure. `noticed` are those that the writer of the gold traces noticed, where that is
@@ -90,7 +90,7 @@ class QuestionWriter:
         self.healthy = healthy
         self.describe = describe
 
-    def binary(self, film: Film, rng: np.random.Generator) -> Task:
+    def binary(self, film: LabelledFilm, rng: np.random.Generator) -> Task:
         """Is one finding present? "Yes" is right more often where the film shows any, to make up for healthy films."""
         ask_present = bool(film.findings) and rng.random() < 0.6
         finding = str(rng.choice(film.findings)) if ask_present else self.distractors(film, 1, rng)[0]
@@ -111,19 +111,19 @@ class QuestionWriter:
             reference=trace,
         )
 
-    def single_choice(self, film: Film, rng: np.random.Generator, n_options: int = 4) -> Task:
+    def single_choice(self, film: LabelledFilm, rng: np.random.Generator, n_options: int = 4) -> Task:
         """Which one of the options does the film show? A healthy film's right option is "No finding"."""
         gold = str(rng.choice(film.findings)) if film.findings else NO_FINDING
         wrong = self.wrong_options(film, n_options - 1, n_options, rng)
         return self._choice(film, rng, "single_choice", "Which finding is seen?", [gold], wrong)
 
-    def multiple_choice(self, film: Film, rng: np.random.Generator, n_options: int = 4) -> Task:
+    def multiple_choice(self, film: LabelledFilm, rng: np.random.Generator, n_options: int = 4) -> Task:
         """Which of the options does the film show? One or more are right."""
         right = list(rng.permutation(film.findings)[: n_options - 1]) or [NO_FINDING]
         wrong = self.wrong_options(film, n_options - len(right), n_options, rng)
         return self._choice(film, rng, "multiple_choice", "Which findings are seen?", right, wrong)
 
-    def diagnosis(self, film: Film, rng: np.random.Generator, n_candidates: int = 4) -> Task:
+    def diagnosis(self, film: LabelledFilm, rng: np.random.Generator, n_candidates: int = 4) -> Task:
         """Name the findings. The gold trace weighs `n_candidates` names, the present ones among them."""
         distractors = self.distractors(film, max(1, n_candidates - len(film.findings)), rng)
         # In one order for all films: a list in random order cannot be learnt, and its greedy reading repeats a name.
@@ -144,7 +144,7 @@ class QuestionWriter:
             reference=trace,
         )
 
-    def report(self, film: Film, rng: np.random.Generator) -> Task:
+    def report(self, film: LabelledFilm, rng: np.random.Generator) -> Task:
         """A sentence about every finding, in random order: no steps, text that teaches to see, for SFT. Needs `describe`."""
         names = [str(name) for name in rng.permutation(list(self.prevalence)) if name not in film.unsure]
         text = " ".join(self.describe(name, name in film.findings, rng) for name in names)
@@ -158,7 +158,7 @@ class QuestionWriter:
             reference=text,
         )
 
-    def view(self, film: Film) -> Task:
+    def view(self, film: LabelledFilm) -> Task:
         """How was the film taken? Its view must be one of VIEWS."""
         options = dict(zip(OPTION_LETTERS, VIEWS, strict=False))
         gold = next(letter for letter, view in options.items() if view == film.provenance["view"])
@@ -172,7 +172,7 @@ class QuestionWriter:
             reference=self.trace([], gold),
         )
 
-    def matching(self, film: Film, text: str, other: str | None, rng: np.random.Generator) -> Task:
+    def matching(self, film: LabelledFilm, text: str, other: str | None, rng: np.random.Generator) -> Task:
         """Does a text belong to the film? Its own `text` or, every second time where there is one, `other`, of another film."""
         own = other is None or bool(rng.random() < 0.5)
         letter = "A" if own else "B"
@@ -186,7 +186,7 @@ class QuestionWriter:
             reference=self.trace([], letter),
         )
 
-    def progression(self, before: Film, film: Film, finding: str) -> Task:
+    def progression(self, before: LabelledFilm, film: LabelledFilm, finding: str) -> Task:
         """What became of a finding between two films of a patient, as far as their labels tell."""
         options = dict(zip(OPTION_LETTERS, CHANGES.values(), strict=False))
         change = CHANGES[finding in before.findings, finding in film.findings]
@@ -204,7 +204,7 @@ class QuestionWriter:
             update={"images": (before.image, film.image), "captions": ("prior film", "current film")}
         )
 
-    def section(self, film: Film, name: str, text: str, indication: str = "") -> Task:
+    def section(self, film: LabelledFilm, name: str, text: str, indication: str = "") -> Task:
         """Write the "findings" or the "impression" of the film's report, told why it was taken or not."""
         family = f"{name}_with_indication" if indication else name
         why = f" Indication: {indication}" if indication else ""
@@ -218,7 +218,7 @@ class QuestionWriter:
             reference=self.trace([], text),
         )
 
-    def grounding(self, film: Film, finding: str, boxes: Sequence[str]) -> Task:
+    def grounding(self, film: LabelledFilm, finding: str, boxes: Sequence[str]) -> Task:
         """Where is a finding? `boxes` are texts as `boxes.write_box` gives them."""
         return film.task(
             f"grounding-{_slug(finding)}",
@@ -230,14 +230,14 @@ class QuestionWriter:
             reference=self.trace([], ", ".join(boxes)),
         )
 
-    def distractors(self, film: Film, count: int, rng: np.random.Generator) -> list[str]:
+    def distractors(self, film: LabelledFilm, count: int, rng: np.random.Generator) -> list[str]:
         """`count` different findings that the film does not show, drawn by prevalence."""
         hidden = {*film.findings, *film.unsure}
         absent = {name: weight for name, weight in self.prevalence.items() if name not in hidden}
         weights = np.array(list(absent.values()), float)
         return [str(name) for name in rng.choice(list(absent), size=count, replace=False, p=weights / weights.sum())]
 
-    def wrong_options(self, film: Film, count: int, n_options: int, rng: np.random.Generator) -> list[str]:
+    def wrong_options(self, film: LabelledFilm, count: int, n_options: int, rng: np.random.Generator) -> list[str]:
         """`count` distractors; for a film with findings "No finding" may be one of them."""
         wrong = self.distractors(film, count, rng)
         if film.findings and rng.random() * (1 - self.healthy) < (n_options - 1) * self.healthy:
@@ -245,7 +245,13 @@ class QuestionWriter:
         return wrong
 
     def _choice(
-        self, film: Film, rng: np.random.Generator, family: str, question: str, right: list[str], wrong: list[str]
+        self,
+        film: LabelledFilm,
+        rng: np.random.Generator,
+        family: str,
+        question: str,
+        right: list[str],
+        wrong: list[str],
     ) -> Task:
         order = [str(name) for name in rng.permutation([*right, *wrong])]
         options = dict(zip(OPTION_LETTERS, order, strict=False))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from curriculum.strict import Strict
 from curriculum.task import Form
 
 Measure = Literal["closed_accuracy", "open_micro_f1"]
@@ -16,19 +17,15 @@ GATE_FORMS: dict[Measure, Form] = {"closed_accuracy": "letters", "open_micro_f1"
 Reason = Literal["threshold", "plateau", "maximum"]
 
 
-class Plateau(BaseModel):
+class Plateau(Strict):
     """No gain of `min_gain` over the best before, in the last `evaluations` evaluations."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     evaluations: PositiveInt = 3
     min_gain: float = Field(0.01, ge=0)
 
 
-class Gate(BaseModel):
+class Gate(Strict):
     """When a stage ends. Its measure is taken on the validation split every `every` steps, from `min_steps` on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     measure: Measure
     every: PositiveInt = 10
@@ -55,10 +52,8 @@ class Gate(BaseModel):
         return "maximum" if step >= self.max_steps else None
 
 
-class StageConfig(BaseModel):
+class StageConfig(Strict):
     """What a stage asks: families of tasks with their weights, and which share of its tasks rehearses earlier stages."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")
     kind: Literal["sft", "grpo"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, get_args
 
 from curriculum.task import NO_FINDING, Split, Task, age_band
-from curriculum.taskset import Fault, TaskRow
+from curriculum.taskset import RowFault, TaskRow
 
 EXAMPLES = 3  # of each family
 FAULTS_KEPT = 20  # of each kind
@@ -107,7 +107,7 @@ class Summary:
         faults = "1 fault" if self.kinds.total() == 1 else f"{self.kinds.total():,} faults"
         return f"{faults} in {self.bad_rows:,} of {self.rows:,} rows: {kinds}"
 
-    def _add_fault(self, row: TaskRow, fault: Fault) -> None:
+    def _add_fault(self, row: TaskRow, fault: RowFault) -> None:
         self.kinds[fault.kind] += 1
         if self.kinds[fault.kind] <= FAULTS_KEPT:
             self.faults.append(row.told(fault))

@@ -52,7 +52,7 @@ class TaskSetError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
-class Fault(NamedTuple):
+class RowFault(NamedTuple):
     """What is wrong with a row. `kind` is a column's name, "answer" (options, form and gold do not fit), "duplicate id", or
     one of those that `check` and `actors.model.check_tokens` add."""
 
@@ -71,14 +71,14 @@ class TaskRow:
     number: int  # 0-based
     id: object  # as it stands in the file
     task: Task | None
-    faults: list[Fault]
+    faults: list[RowFault]
     sizes: tuple[Size, ...] = ()
     new_sizes: list[Size] = field(default_factory=list)
     new_patient: bool = False
     prompt_tokens: int | None = None  # with those of the images
     reference_tokens: int | None = None  # with the end token
 
-    def told(self, fault: Fault) -> str:
+    def told(self, fault: RowFault) -> str:
         """A fault of this row in one line."""
         return " ".join(f"row {self.number} (0-based), task {self.id!r}: {fault.reason}".split())
 
@@ -231,23 +231,23 @@ def _cleaned(values: dict[str, object], root: str) -> dict[str, object]:
     return given | {"options": options}
 
 
-def _task(values: dict[str, object]) -> tuple[Task | None, list[Fault]]:
+def _task(values: dict[str, object]) -> tuple[Task | None, list[RowFault]]:
     """The task of a row, or one fault for each column that is wrong."""
     try:
         return Task(**values), []
     except ValidationError as error:
-        faults: dict[str, Fault] = {}
+        faults: dict[str, RowFault] = {}
         for fault in error.errors():
             message = fault["msg"].removeprefix("Value error, ")
             if fault["loc"]:
                 message = f"{'.'.join(map(str, fault['loc']))}: {message}, found {fault['input']!r:.80}"
             kind = str(fault["loc"][0]) if fault["loc"] else "answer"  # a rule of Task itself says what is right
-            faults.setdefault(kind, Fault(kind, message))
+            faults.setdefault(kind, RowFault(kind, message))
         return None, list(faults.values())
 
 
-def _repeated(first: int) -> Fault:
-    return Fault("duplicate id", f"row {first} has the same id; ids must differ")
+def _repeated(first: int) -> RowFault:
+    return RowFault("duplicate id", f"row {first} has the same id; ids must differ")
 
 
 def _inside(image: str, root: str) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from curriculum.strict import Strict
 
 Gate = Literal["format", "outcome", "batch"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OwnRule(_Part):
+class OwnRule(Strict):
     """A rule of one's own: `def rule(task: Task, response: str, verdict: Verdict, **options) -> float`, in [0, 1]."""
 
     rule: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function")
@@ -22,7 +20,7 @@ class OwnRule(_Part):
     options: dict[str, Any] = Field({}, description="passed to the function by name")
 
 
-class RewardConfig(_Part):
+class RewardConfig(Strict):
     """Weights of the parts, and gates before them.
 
     `strict` is our rules (docs/rewards.md). `paper` gives the numbers of CX-Mind's code, faults included; it takes none of

@@ -24,7 +24,7 @@ from rewards.reading.answers import (
     read_options,
     split_names,
 )
-from rewards.reading.parser import Fault, Pair, parse
+from rewards.reading.parser import FormatFault, Pair, parse
 from rewards.steps import judge_steps
 from rewards.verdict import StepVerdict, Verdict
 
@@ -56,7 +56,7 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
     if config.preset == "paper" and task.form in ("letters", "names"):
         return score_paper(task, response)
     parsed = parse(response)
-    faults = (*parsed.faults, *((Fault(CUT_OFF, len(response)),) if truncated else ()))
+    faults = (*parsed.faults, *((FormatFault(CUT_OFF, len(response)),) if truncated else ()))
     judge = {"letters": _judge_closed, "names": _judge_open, "text": _judge_text, "boxes": _judge_boxes}[task.form]
     judged = judge(task, parsed.pairs, config) if parsed.pairs else _Judged(None, 0.0, (), 0.0, 0.0, ("no answer",))
     steps, process, reason, why = judged.steps, judged.process, judged.reason, judged.why

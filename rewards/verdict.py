@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from rewards.reading.parser import Fault
+from rewards.reading.parser import FormatFault
 
 Judgement = Literal["right", "wrong", "unverifiable", "fault"]
 
@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
     reason: float
     answer: tuple[str, ...] | None
     steps: tuple[StepVerdict, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[FormatFault, ...] = ()
     why: tuple[str, ...] = ()
     more: tuple[tuple[str, float], ...] = ()
 
@@ -65,13 +65,13 @@ class Verdict(NamedTuple):
                 "answer": None if answer is None else tuple(answer),
                 "why": tuple(values["why"]),
                 "steps": tuple(StepVerdict(**step) for step in values["steps"]),
-                "faults": tuple(Fault(**fault) for fault in values["faults"]),
+                "faults": tuple(FormatFault(**fault) for fault in values["faults"]),
                 "more": tuple(values["more"].items()),
             }
         )
 
 
-NOT_SCORED = Fault("not scored", 0)
+NOT_SCORED = FormatFault("not scored", 0)
 
 
 def unscored(why: str) -> Verdict:

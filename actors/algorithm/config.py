@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from actors.algorithm.advantage import Baseline, Credit, Normalise
 from actors.model.model_parts import Part
+from curriculum.strict import Strict
 
 LOGITS_AT_ONCE = 2**23  # numbers of the [tokens × vocabulary] matrix that the output layer holds at a time
 WEIGHTS_AT_ONCE = 2**29  # bytes that ZeRO-3 gathers, and that travel, at a time
@@ -18,10 +19,8 @@ Estimator = Literal["k1", "k2", "k3"]
 Correction = Literal["none", "token", "sequence", "mask"]
 
 
-class Freeze(BaseModel):
+class Freeze(Strict):
     """Parts of the model that keep the weights they came with."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     vision: bool = Field(False, description="the tower that reads images")
     projector: bool = Field(False, description="what leads its features to the language model")
@@ -29,20 +28,16 @@ class Freeze(BaseModel):
     layers: int = Field(0, ge=0, description="the first so many of the language model")
 
 
-class Lora(BaseModel):
+class Lora(Strict):
     """Low-rank adapters, the only thing that is trained then. They are merged into the weights that are published and exported."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: PositiveInt = 32
     alpha: PositiveFloat = Field(64, description="an adapter's share is multiplied by alpha / rank")
     targets: tuple[Part, ...] = Field(("language",), min_length=1, description="parts whose linear layers get one each")
 
 
-class LearnerConfig(BaseModel):
+class LearnerConfig(Strict):
     """How the learner is laid out; the same through a whole run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: PositiveInt = 1
     min_workers: PositiveInt | None = Field(
@@ -136,10 +131,8 @@ class LearnerConfig(BaseModel):
         return self
 
 
-class Optimisation(BaseModel):
+class Optimisation(Strict):
     """Learning rate of a stage: `warmup_steps` up, then flat, or down to zero in a straight line by `decay_steps`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     lr: PositiveFloat = 1e-6
     warmup_steps: int = Field(0, ge=0)

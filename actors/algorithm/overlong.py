@@ -8,7 +8,7 @@ from actors.trajectory import Trajectory
 from rewards.verdict import Verdict
 
 
-def punished(
+def with_overlong_penalty(
     verdicts: Sequence[Verdict], trajectories: Sequence[Trajectory], longest: int, share: float, most: float
 ) -> tuple[Verdict, ...]:
     """The verdicts of a group, `total` and `base` less the soft overlong punishment of DAPO (arXiv 2503.14476 §3.4, eq. 13).

@@ -16,14 +16,14 @@ from actors.model.model_parts import is_embedding, layer_of, part_of
 from actors.model.policy import Policy
 
 
-class Step(NamedTuple):
+class OptimiserStep(NamedTuple):
     """`norm` of the gradient before it was clipped; where it was not finite, nothing was `applied`, on no rank."""
 
     norm: float
     applied: bool
 
 
-class Engine:
+class DeepSpeedEngine:
     """The policy under DeepSpeed. Every rank makes the same calls in the same order.
 
     Args:
@@ -71,7 +71,7 @@ class Engine:
         if not last:
             self.deepspeed.step()
 
-    def step(self, lr: float) -> Step:
+    def step(self, lr: float) -> OptimiserStep:
         """Clips and updates, unless the gradient is not finite: that is forgotten, and weights and optimiser stay as they were."""
         for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
             group["lr"] = lr * scale
@@ -82,9 +82,9 @@ class Engine:
                 self.deepspeed.step()
             else:
                 self.deepspeed.zero_grad()
-            return Step(norm, applied)
+            return OptimiserStep(norm, applied)
         self.deepspeed.step()
-        return Step(float(self.deepspeed.get_global_grad_norm()), self.deepspeed.was_step_applied())
+        return OptimiserStep(float(self.deepspeed.get_global_grad_norm()), self.deepspeed.was_step_applied())
 
     def save(self, folder: Path) -> None:
         """Weights and optimiser, as every rank holds them; frozen weights are the model folder's, and left out."""

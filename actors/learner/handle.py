@@ -44,7 +44,7 @@ class MoreRanks(Exception):
     """Why a rank ends that nothing is wrong with."""
 
 
-class DeskState(NamedTuple):
+class MailboxState(NamedTuple):
     """`groups` have joined so far, the last of `ranks`; `late` ranks have not answered the order that stands; `lost` says which
     ranks of the group before died, and why."""
 
@@ -55,7 +55,7 @@ class DeskState(NamedTuple):
     lost: list[str]
 
 
-class Desk:
+class Mailbox:
     """The mailbox between the run and the ranks: an asynchronous actor; one order at a time.
 
     Ray Train starts all ranks anew when one dies, or fewer or more of them. Each time they join as a new group, by a name of its
@@ -129,9 +129,9 @@ class Desk:
         """Ray Train says which ranks died, and why."""
         self.lost |= {rank: f"learner rank {self._place(rank)}: {why}" for rank, why in faults.items()}
 
-    async def state(self) -> DeskState:
+    async def state(self) -> MailboxState:
         late = [self._place(rank) for rank in range(self.ranks) if rank not in self.answers]
-        return DeskState(self.groups, self.ranks, late, self.answers, list(self.lost_before.values()))
+        return MailboxState(self.groups, self.ranks, late, self.answers, list(self.lost_before.values()))
 
     def _place(self, rank: int) -> str:
         return f"{rank} on {self.nodes.get(rank, 'an unknown node')}"
@@ -169,7 +169,7 @@ class Learner:
         self.restarts = Restarts(**RESTARTS)
         os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.silent_s)
         self.desk = (
-            ray.remote(Desk)
+            ray.remote(Mailbox)
             .options(name=f"{run}/learner-desk", num_cpus=0, max_concurrency=1000, scheduling_strategy=place)
             .remote(config.workers)
         )

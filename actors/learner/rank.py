@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from actors.algorithm.advantage import batch_advantages
 from actors.algorithm.config import GrpoTraining, LearnerConfig
 from actors.algorithm.loss import Tokens, kl_estimate, objective, response_weights
-from actors.learner.deepspeed_engine import Engine
+from actors.learner.deepspeed_engine import DeepSpeedEngine
 from actors.learner.reshard import ranks_of, to_universal
 from actors.model.encode import Encoder
 from actors.model.lora import adapters
@@ -49,7 +49,7 @@ class DeepSpeedRank:
         self.encoder = Encoder(setup["model"], setup["prompt"])
         self.policy = Policy(setup["model"], self.encoder, getattr(torch, self.config.dtype)).to(self.device)
         self.reference: CopiedReference | AdapterReference | None = None
-        self.engine = Engine(self.policy, self.config)
+        self.engine = DeepSpeedEngine(self.policy, self.config)
         self.probe: Probe = []  # of the version that was published last
         self.broadcaster: Broadcaster | None = None
 
@@ -100,7 +100,7 @@ class DeepSpeedRank:
         """`updates_per_step` updates on scored groups, whose advantages are those among all groups of the step."""
         scored: list[ScoredGroup] = groups if isinstance(groups, list) else wait_for(groups, 60, "the batch's owner")
         parts = [
-            _Part(scored, range(i, len(scored), training.updates_per_step), self.rank, self.world, training)
+            UpdateBatch(scored, range(i, len(scored), training.updates_per_step), self.rank, self.world, training)
             for i in range(training.updates_per_step)
         ]
         fined = training.kl > 0 and training.kl_in == "reward"
@@ -136,7 +136,7 @@ class DeepSpeedRank:
         return result | {"lr": lr, "culprits": culprits}
 
     def _penalties(
-        self, parts: Sequence["_Part"], scored: Sequence[ScoredGroup], training: GrpoTraining
+        self, parts: Sequence["UpdateBatch"], scored: Sequence[ScoredGroup], training: GrpoTraining
     ) -> list[list[np.ndarray]]:
         """What KL takes off the reward at each token: for each group, float64 [tokens] for each response, from all ranks."""
         own = {}
@@ -151,7 +151,7 @@ class DeepSpeedRank:
         return [[penalties[group, response] for response in range(len(s.verdicts))] for group, s in enumerate(scored)]
 
     def _update(
-        self, part: "_Part", training: GrpoTraining, lr: float, temperature: float, culprits: list[dict[str, Any]]
+        self, part: "UpdateBatch", training: GrpoTraining, lr: float, temperature: float, culprits: list[dict[str, Any]]
     ) -> dict[str, float]:
         """One optimiser step on a part of the batch; where it was skipped, `culprits` tells why.
 
@@ -379,7 +379,7 @@ def probe_text(task: Task) -> str:
     return task.reference or f"<think>{task.question}</think><answer>{', '.join(task.gold)}</answer>"
 
 
-class _Part:
+class UpdateBatch:
     """The groups of one update, as this rank sees them.
 
     Args:

@@ -22,7 +22,7 @@ from PIL import Image
 from actors.model.encode import BLIND, Encoder
 from curriculum.check import ROWS_AT_ONCE
 from curriculum.task import Task
-from curriculum.taskset import Fault, Size, TaskRow
+from curriculum.taskset import RowFault, Size, TaskRow
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class _Check:
         self.encoder, self.budget = encoder, budget
         added = encoder.tokenizer.added_tokens_decoder.values()
         self.marks = re.compile("|".join(re.escape(token.content) for token in added if token.special) or "(?!)")
-        self.of_size: dict[Size, int | Fault] = {}  # tokens of an image of that size
+        self.of_size: dict[Size, int | RowFault] = {}  # tokens of an image of that size
 
     def count(self, rows: list[TaskRow]) -> None:
         """Fills in the token numbers and the faults of rows that are tasks."""
         if not self.encoder.family.sees:
             for row in rows:
-                row.faults += [Fault("image", f"the task has images; {BLIND}")] if row.task.images else []
+                row.faults += [RowFault("image", f"the task has images; {BLIND}")] if row.task.images else []
             rows = [row for row in rows if not row.task.images]
         texts = [self.encoder.prompt_text(row.task) for row in rows]
         prompts = self._tokens(texts)
@@ -75,10 +75,10 @@ class _Check:
             if len(row.sizes) != len(row.task.images):
                 continue
             found = {size: self._placeholders(size) for size in row.sizes}
-            faults = [fault for fault in found.values() if isinstance(fault, Fault)]
+            faults = [fault for fault in found.values() if isinstance(fault, RowFault)]
             if (number := len(self.encoder.placeholders(text)) - 1) != len(row.sizes):
                 faults.append(
-                    Fault(
+                    RowFault(
                         "placeholders",
                         f"the prompt has {number} placeholders for {len(row.sizes)} images; "
                         "the chat template must write one for each",
@@ -93,7 +93,7 @@ class _Check:
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         return self.encoder.tokenizer(texts, add_special_tokens=False).input_ids if texts else []
 
-    def _marks(self, task: Task) -> list[Fault]:
+    def _marks(self, task: Task) -> list[RowFault]:
         texts = {
             "question": task.question,
             "options": "\n".join(task.options.values()),
@@ -102,32 +102,34 @@ class _Check:
             "reference": task.reference or "",
         }
         return [
-            Fault("special token", f"{name}: holds {mark[0]!r}, which the model's tokenizer reads as a mark of its own")
+            RowFault(
+                "special token", f"{name}: holds {mark[0]!r}, which the model's tokenizer reads as a mark of its own"
+            )
             for name, text in texts.items()
             if (mark := self.marks.search(text))
         ]
 
-    def _placeholders(self, size: Size) -> int | Fault:
+    def _placeholders(self, size: Size) -> int | RowFault:
         """How many tokens the processor itself makes of an image of this size; only the size decides."""
         if size not in self.of_size:
             self.of_size[size] = self._ask_processor(size)
         return self.of_size[size]
 
-    def _ask_processor(self, size: Size) -> int | Fault:
+    def _ask_processor(self, size: Size) -> int | RowFault:
         try:
             film = self.encoder.read(Image.new("RGB", size))
         except ValueError as error:
-            return Fault(
+            return RowFault(
                 "image", f"the model's image processor refuses an image of {size[0]} × {size[1]} pixels ({error})"
             )
         return len(self._tokens([film.text])[0])
 
-    def _too_long(self, row: TaskRow, of_images: int) -> list[Fault]:
+    def _too_long(self, row: TaskRow, of_images: int) -> list[RowFault]:
         family, prompt, trace, budget = row.task.family, row.prompt_tokens, row.reference_tokens, self.budget
         if family in budget.asked and prompt + budget.response > budget.sequence:
             left = budget.sequence - budget.response
             return [
-                Fault(
+                RowFault(
                     "too long",
                     f"the prompt has {prompt} tokens, {of_images} of them for images; a sequence of "
                     f"{budget.sequence} leaves {left} beside a response of {budget.response}",
@@ -137,11 +139,11 @@ class _Check:
             return []
         if family in budget.asked and trace > budget.response:
             return [
-                Fault("too long", f"reference: the trace has {trace} tokens; a response may have {budget.response}")
+                RowFault("too long", f"reference: the trace has {trace} tokens; a response may have {budget.response}")
             ]
         if prompt + trace > budget.sequence:
             return [
-                Fault(
+                RowFault(
                     "too long",
                     f"reference: prompt and trace have {prompt + trace} tokens; a sequence may have {budget.sequence}",
                 )

@@ -10,26 +10,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 
 from actors.model.family import family_of
 from actors.model.token_bytes import TokenBytes, token_bytes
 from curriculum.images import load_image
+from curriculum.strict import Strict
 from curriculum.task import Task
 
 FILMS_BYTES = 2**30  # 3,600 films of 112 × 112 pixels for a Qwen2.5-VL, 90 of 900 × 900
 BLIND = "the model reads text alone, whose tasks have none"
 
 
-class PromptConfig(BaseModel):
+class PromptConfig(Strict):
     """The system message; it tells the model the form of the response."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     system: str = "Answer in steps."
 
 
-class Film(NamedTuple):
+class EncodedImage(NamedTuple):
     """An image as the model's processor hands it on: its `pixels` by the names of `Family.inputs`, and the `text` that stands
     for it in a prompt."""
 
@@ -64,7 +62,7 @@ class Encoder:
             config.image_token_id if self.family.sees else None
         )  # where an image's features go
         self.prompt = prompt
-        self._films: dict[str, Film] = {}
+        self._films: dict[str, EncodedImage] = {}
         self._films_bytes = 0
 
     @cached_property
@@ -130,7 +128,7 @@ class Encoder:
         """The parts of a prompt between its placeholders."""
         return prompt.split(self.processor.image_token) if self.family.sees else [prompt]
 
-    def film(self, path: str) -> Film:
+    def film(self, path: str) -> EncodedImage:
         """The last ones stay in memory, `FILMS_BYTES` of them: SFT and groups see the same films again and again.
 
         Raises:
@@ -143,7 +141,7 @@ class Encoder:
                 self._films_bytes -= self._films.pop(next(iter(self._films))).bytes
         return self._films[path]
 
-    def read(self, image: Image.Image) -> Film:
+    def read(self, image: Image.Image) -> EncodedImage:
         """Raises ValueError: the processor refuses an image of this shape."""
         out = self.processor(
             text=[self.processor.image_token],
@@ -151,12 +149,12 @@ class Encoder:
             return_text_replacement_offsets=True,
             images_kwargs={"return_tensors": "np"},
         )
-        return Film(
+        return EncodedImage(
             {name: out[name] for name in self.family.inputs}, out["text_replacement_offsets"][0][0]["replacement"]
         )
 
     @cached_property
-    def blank(self) -> Film:
+    def blank(self) -> EncodedImage:
         """A small black image."""
         return self.read(Image.new("RGB", (28, 28)))
 

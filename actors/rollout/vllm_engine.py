@@ -26,7 +26,7 @@ class PromptMismatch(RuntimeError):
     """The engine does not read a prompt as the learner does."""
 
 
-class Engine:
+class VllmEngine:
     """What rollout workers and the served policy have in common. Made inside a running event loop.
 
     Args:

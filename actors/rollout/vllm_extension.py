@@ -10,7 +10,7 @@ import torch
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as GpuLogitsProcessor
 
-from actors.weights.process_group import CollectiveError, Group
+from actors.weights.process_group import CollectiveError, WeightGroup
 
 FORBIDDEN_KEY = "forbidden_tokens"  # in vLLM's additional_config: list of token ids
 
@@ -48,7 +48,7 @@ def _die_with_parent() -> None:
 class WeightReader:
     """vLLM mixes this class into its worker."""
 
-    weights_group: Group | None = None
+    weights_group: WeightGroup | None = None
 
     def begin_weights(self) -> None:
         """Before any `read_weights` or `receive_weights`."""
@@ -71,7 +71,7 @@ class WeightReader:
         """
         if self.weights_group is not None:
             self.weights_group.close()
-        self.weights_group = Group(address, port, first + self.rank, names, self.device, limit_s)
+        self.weights_group = WeightGroup(address, port, first + self.rank, names, self.device, limit_s)
         self.weights_group.join()
 
     def receive_weights(self) -> None:

@@ -10,22 +10,21 @@ from typing import Any, Literal
 
 import numpy as np
 import ray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from actors.model.encode import Encoder, PromptConfig
-from actors.rollout.vllm_engine import Engine
+from actors.rollout.vllm_engine import VllmEngine
 from actors.runtime.process_title import set_title
 from actors.runtime.remote import RemoteFailure
 from actors.trajectory import Group, Request, Trajectory
 from actors.weights.store import ASLEEP, Bucket, Offer, Probe, Version, files_of
+from curriculum.strict import Strict
 
 log = logging.getLogger(__name__)
 
 
-class RolloutConfig(BaseModel):
+class RolloutConfig(Strict):
     """How many workers, what each holds, and how they sample."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: PositiveInt = 1
     min: PositiveInt | None = Field(
@@ -114,7 +113,7 @@ class RolloutWorker:
         Returns:
             The id of the worker's node.
         """
-        self.engine = Engine(self.config, self.model, self.encoder, self.images, self.extension)
+        self.engine = VllmEngine(self.config, self.model, self.encoder, self.images, self.extension)
         self.watching = asyncio.create_task(self._end_with_engine())
         if self.store is None:
             self.version = Version(0, 0)

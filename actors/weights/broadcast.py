@@ -11,7 +11,7 @@ import ray
 import torch
 
 from actors.runtime.remote import RemoteFailure, wait_for
-from actors.weights.process_group import CollectiveError, Group
+from actors.weights.process_group import CollectiveError, WeightGroup
 from actors.weights.store import Offer, Probe, Version, Waiting
 
 MEET_S = 20.0  # that workers, which were told before the learner, may be late
@@ -35,7 +35,7 @@ class Broadcaster:
         self.store, self.limit_s = store, limit_s
         # A number names the GPU for NCCL's threads, whatever their own is.
         self.device = torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else device
-        self.group: Group | None = None
+        self.group: WeightGroup | None = None
         self.offers: dict[str, Offer] = {}  # of the group, by the worker's actor
 
     def send(
@@ -101,7 +101,7 @@ class Broadcaster:
             firsts[who] = len(names)
             names += [receivers[who] + (f" rank {rank}" if waiting.ranks > 1 else "") for rank in range(waiting.ranks)]
         address, name = ray.util.get_node_ip_address(), uuid.uuid4().hex
-        self.group = Group(address, 0, 0, names, self.device, self.limit_s)
+        self.group = WeightGroup(address, 0, 0, names, self.device, self.limit_s)
         self.offers = {
             who: Offer(name, address, self.group.port, first, names, self.limit_s, []) for who, first in firsts.items()
         }

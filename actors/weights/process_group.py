@@ -32,7 +32,7 @@ class CollectiveError(RuntimeError):
     """The group is over: one line, with who failed where that is known."""
 
 
-class Group:
+class WeightGroup:
     """One member of a group; rank 0 sends, all others receive. `join` comes first. After an error it is of no use any more.
 
     Args:

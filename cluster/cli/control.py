@@ -79,5 +79,5 @@ def control_of(run: Path) -> ModuleType:
 
 def _ask(run: Path, what: str, *counts: Optional[int]) -> None:
     control = control_of(run)
-    control.ask(run, control.Wish(what, *counts))
+    control.send_request(run, control.ControlRequest(what, *counts))
     print(f"{run}: asked; it is done after the step that the run is at")

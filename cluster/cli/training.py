@@ -71,10 +71,10 @@ def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/
     import ray
 
     from cluster.config.recipe import load_recipe
-    from cluster.run.launch import go_on
+    from cluster.run.launch import resume
 
     ray.shutdown()  # the connection to where it went on before
-    sys.exit(go_on(load_recipe(run / "recipe.yaml"), run.absolute()))
+    sys.exit(resume(load_recipe(run / "recipe.yaml"), run.absolute()))
 
 
 def evaluate(

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
+
+from curriculum.strict import Strict
 
 Measure = Literal["flat_groups", "entropy", "format", "kl", "truncated", "response_tokens"]
 Action = Literal["warn", "pause", "roll_back"]
 
 
-class Guard(BaseModel):
+class Guard(Strict):
     """One number of a step of reinforcement learning that must stay above or below a limit."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     measure: Measure = Field(
         description="flat_groups: share of groups whose rewards are all equal; entropy, in nats a token; "

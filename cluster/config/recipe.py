@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from actors.algorithm.config import GrpoTraining, LearnerConfig, SftTraining
 from actors.model.encode import PromptConfig
@@ -22,13 +22,10 @@ from cluster.config.guards import DEFAULT, Guard
 from cluster.errors import UserError
 from curriculum.phantoms.phantom_set import PhantomConfig
 from curriculum.stages import StageConfig
+from curriculum.strict import Strict
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataConfig(_Part):
+class DataConfig(Strict):
     """Where the tasks come from: phantoms drawn for the run, or a task set on disk (`curlvpr data import` writes one)."""
 
     phantoms: PhantomConfig | None = None
@@ -40,7 +37,7 @@ class DataConfig(_Part):
         return _exactly_one(self, "phantoms", "tasks")
 
 
-class ModelConfig(_Part):
+class ModelConfig(Strict):
     """The model to start from: a tiny one made on the spot, or a Hugging Face folder."""
 
     tiny: TinyModelConfig | None = None
@@ -64,7 +61,7 @@ class GrpoStage(StageConfig):
 Stage = Annotated[SftStage | GrpoStage, Field(discriminator="kind")]
 
 
-class EvaluationConfig(_Part):
+class EvaluationConfig(Strict):
     """Held-out tasks of each family: `val` decides the gates, `test` is scored where a stage starts and ends."""
 
     val_per_family: PositiveInt = 100
@@ -72,7 +69,7 @@ class EvaluationConfig(_Part):
     bootstrap: PositiveInt = Field(1000, description="resamples of a 95 % interval")
 
 
-class CheckpointConfig(_Part):
+class CheckpointConfig(Strict):
     every_minutes: float = Field(
         5,
         ge=0,
@@ -91,11 +88,11 @@ Role = RolloutConfig | RewardWorkersConfig | LearnerConfig
 """What a recipe says of one kind of workers."""
 
 
-class ReportConfig(_Part):
+class ReportConfig(Strict):
     images: bool = Field(True, description="films in report.html; false where patient data must not leave its place")
 
 
-class Recipe(_Part):
+class Recipe(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0)
     root: Path = Field(Path("runs"), description="the run folder is root/name")

@@ -23,7 +23,7 @@ RELEASE_S = 15
 
 
 @dataclass(frozen=True)
-class Wish:
+class ControlRequest:
     """What a user asks of a run. It is granted after the step that the run is at."""
 
     what: Literal["scale", "pause", "resume", "checkpoint", "stop"]
@@ -36,18 +36,18 @@ class RunActor:
 
     def __init__(self) -> None:
         self.status: dict[str, Any] = {}
-        self.wishes: list[Wish] = []
+        self.wishes: list[ControlRequest] = []
 
     def __repr__(self) -> str:
         return "run"
 
-    async def exchange(self, status: dict[str, Any]) -> list[Wish]:
+    async def exchange(self, status: dict[str, Any]) -> list[ControlRequest]:
         """The run's side: tells its status, and takes what was asked since."""
         self.status = status
         wishes, self.wishes = self.wishes, []
         return wishes
 
-    async def ask(self, wish: Wish) -> None:
+    async def add_request(self, wish: ControlRequest) -> None:
         self.wishes.append(wish)
 
     async def tell(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Control:
         forget_address(self.run)
         ray.kill(self.actor)
 
-    def exchange(self, status: dict[str, Any]) -> list[Wish]:
+    def exchange(self, status: dict[str, Any]) -> list[ControlRequest]:
         """Tells the status; returns what was asked since the last time. A run does not end because nobody can ask it.
 
         Raises:
@@ -135,14 +135,14 @@ def find_run(run: Path) -> Any | None:
         return None
 
 
-def ask(run: Path, wish: Wish) -> None:
+def send_request(run: Path, wish: ControlRequest) -> None:
     """Hands a wish to the run. Raises UserError where it does not go on."""
     if (actor := find_run(run)) is None:
-        raise UserError(f"{run}: this run does not go on now; it is {told_status(run)['status']}")
-    wait_for(actor.ask.remote(wish), 30, f"the run {run}")
+        raise UserError(f"{run}: this run does not go on now; it is {read_status(run)['status']}")
+    wait_for(actor.add_request.remote(wish), 30, f"the run {run}")
 
 
-def told_status(run: Path) -> dict[str, Any]:
+def read_status(run: Path) -> dict[str, Any]:
     """What a run says of itself now; where no process holds it, what its summary says. Raises UserError as `kept_status`."""
     if actor := find_run(run):
         try:

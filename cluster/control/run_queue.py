@@ -24,7 +24,7 @@ POLL_S = 1.0
 GONE_S = 30.0  # a run that has not asked for so long is no longer in the line
 
 
-class Line:
+class RunQueue:
     """Runs that wait for room, in order; a named actor of the cluster. The first may start its workers."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Line:
 
 
 @contextmanager
-def turn(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None]) -> Iterator[None]:
+def wait_for_slot(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None]) -> Iterator[None]:
     """Waits until it is the run's turn and the cluster has room for all bundles; until the block ends nobody else starts.
 
     Args:
@@ -54,7 +54,7 @@ def turn(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None])
         wait: is called every second while the run waits, with the reason; what it raises ends the wait.
     """
     line = (
-        ray.remote(Line)
+        ray.remote(RunQueue)
         .options(
             name="line-of-runs",
             namespace=NAMESPACE,

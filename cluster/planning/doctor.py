@@ -29,7 +29,7 @@ SHM_ADVICE = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What was seen of one thing, and what to do about it ("" where it is well)."""
 
     name: str
@@ -38,7 +38,7 @@ class Finding:
     advice: str = ""
 
 
-def examine(recipe: Recipe | None) -> list[Finding]:
+def examine(recipe: Recipe | None) -> list[CheckResult]:
     """Measures this machine and judges it, for a recipe where one is given. Starts no Ray; takes as long as the imports."""
     from cluster.record.run_writer import run_path
 
@@ -47,7 +47,7 @@ def examine(recipe: Recipe | None) -> list[Finding]:
     return judge(measure(run_path(recipe, None).parent), footprint(recipe))
 
 
-def judge(machine: Machine, needs: Footprint | None) -> list[Finding]:
+def judge(machine: Machine, needs: Footprint | None) -> list[CheckResult]:
     """The findings of every check. Where runs go to a cluster, the workers do not weigh on this machine."""
     here = None if machine.joins else needs
     return [
@@ -67,7 +67,7 @@ def judge(machine: Machine, needs: Footprint | None) -> list[Finding]:
     ]
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def print_findings(findings: Sequence[CheckResult]) -> None:
     """One table, and a last line that sums it up."""
     from rich.console import Console
     from rich.table import Table
@@ -90,19 +90,19 @@ def print_findings(findings: Sequence[Finding]) -> None:
 # -- software -----------------------------------------------------------------------------------------------------------
 
 
-def check_python(machine: Machine) -> Finding:
+def check_python(machine: Machine) -> CheckResult:
     seen = ".".join(map(str, machine.python))
     if (3, 11) <= machine.python < (3, 13):
-        return Finding("python", "ok", seen)
-    return Finding(
+        return CheckResult("python", "ok", seen)
+    return CheckResult(
         "python", "fault", f"{seen}; 3.11 or 3.12 is needed", "install one of them, then make setup PYTHON=python3.12"
     )
 
 
-def check_package(machine: Machine, name: str) -> Finding:
+def check_package(machine: Machine, name: str) -> CheckResult:
     package = machine.packages[name]
     if package.late:
-        return Finding(
+        return CheckResult(
             name,
             "warning",
             f"{package.version}; its import takes too long to judge: {package.error}",
@@ -110,22 +110,22 @@ def check_package(machine: Machine, name: str) -> Finding:
         )
     if package.error:
         seen = f"{package.version} cannot be imported" if package.version else "not installed"
-        return Finding(name, "fault", f"{seen}: {package.error}", f"remove the environment (.venv), then {SETUP}")
+        return CheckResult(name, "fault", f"{seen}: {package.error}", f"remove the environment (.venv), then {SETUP}")
     built = f", built for {package.build}" if package.build else ""
     if package.version and not SpecifierSet(package.wanted).contains(package.version, prereleases=True):
-        return Finding(name, "warning", f"{package.version}{built}; {package.wanted} is what was tested", SETUP)
-    return Finding(name, "ok", f"{package.version}{built}")
+        return CheckResult(name, "warning", f"{package.version}{built}; {package.wanted} is what was tested", SETUP)
+    return CheckResult(name, "ok", f"{package.version}{built}")
 
 
-def check_torchvision(machine: Machine) -> Finding:
+def check_torchvision(machine: Machine) -> CheckResult:
     finding = check_package(machine, "torchvision")
     torch, vision = machine.packages["torch"].build, machine.packages["torchvision"].build
     if finding.level == "fault" or torch is None or vision in (None, torch):
         return finding
     if torch == "cpu":  # so set up where only that build can be had
         seen = f"{finding.seen}, beside torch for cpu: its Python part, which is enough here"
-        return Finding("torchvision", finding.level, seen, finding.advice)
-    return Finding(
+        return CheckResult("torchvision", finding.level, seen, finding.advice)
+    return CheckResult(
         "torchvision",
         "warning",
         f"{finding.seen}, but torch for {torch}: its operators may lack",
@@ -133,7 +133,7 @@ def check_torchvision(machine: Machine) -> Finding:
     )
 
 
-def check_vllm(machine: Machine, needs: Footprint | None) -> Finding:
+def check_vllm(machine: Machine, needs: Footprint | None) -> CheckResult:
     finding = check_package(machine, "vllm")
     build = machine.packages["vllm"].build
     if finding.level == "fault" or machine.joins or build is None:
@@ -147,7 +147,7 @@ def check_vllm(machine: Machine, needs: Footprint | None) -> Finding:
         return finding
     extra = "gpu" if fit == "cuda" else "cpu"
     advice = f"a second environment: make setup VENV=.venv-{extra} EXTRA={extra}"
-    return Finding(
+    return CheckResult(
         "vllm",
         level,
         f"{finding.seen}; {why} wants the build for {fit}",
@@ -155,37 +155,37 @@ def check_vllm(machine: Machine, needs: Footprint | None) -> Finding:
     )
 
 
-def check_compiler(machine: Machine, needs: Footprint | None) -> Finding:
+def check_compiler(machine: Machine, needs: Footprint | None) -> CheckResult:
     """Triton, by which vLLM and torch make kernels for GPUs, compiles; on CPUs nothing does."""
     missing = [name for name, there in machine.tools.items() if not there]
     if not missing:
-        return Finding("compiler", "ok", ", ".join(machine.tools))
+        return CheckResult("compiler", "ok", ", ".join(machine.tools))
     on_gpu = bool(needs and needs.gpu_memory) if needs or machine.joins else machine.driver is not None
     seen = f"no {', '.join(missing)}; kernels for GPUs are compiled with them"
     if not on_gpu:
-        return Finding("compiler", "ok", seen)
+        return CheckResult("compiler", "ok", seen)
     packages = {"gcc": "apt-get install gcc", "Python.h": "apt-get install python3-dev"}
-    return Finding("compiler", "fault", seen, "; ".join(packages[name] for name in missing))
+    return CheckResult("compiler", "fault", seen, "; ".join(packages[name] for name in missing))
 
 
 # -- hardware -----------------------------------------------------------------------------------------------------------
 
 
-def check_gpus(machine: Machine, needs: Footprint | None) -> Finding:
+def check_gpus(machine: Machine, needs: Footprint | None) -> CheckResult:
     asked = bool(needs and needs.gpu_memory)
     level = "fault" if asked else "warning"
     build = machine.packages["torch"].build
     if machine.driver is None:
         if asked:
-            return Finding(
+            return CheckResult(
                 "GPU",
                 "fault",
                 "no NVIDIA driver answers, and the recipe asks for GPUs",
                 "install the driver (nvidia-smi must answer), or set rollout.gpus and learner.gpus to 0",
             )
-        return Finding("GPU", "ok", "none; workers with gpus: 0 run on CPUs")
+        return CheckResult("GPU", "ok", "none; workers with gpus: 0 run on CPUs")
     if build == "cpu":
-        return Finding(
+        return CheckResult(
             "GPU",
             level,
             f"driver {machine.driver}, but torch is built for cpu and cannot use it",
@@ -193,7 +193,7 @@ def check_gpus(machine: Machine, needs: Footprint | None) -> Finding:
         )
     if machine.gpu_error or not machine.gpus:
         why = machine.gpu_error or "none is visible"
-        return Finding(
+        return CheckResult(
             "GPU",
             level,
             f"driver {machine.driver}, torch for {build} finds no GPU: {why}",
@@ -206,31 +206,33 @@ def check_gpus(machine: Machine, needs: Footprint | None) -> Finding:
             way = {"learner": "more learner.workers with learner.zero_stage 2 or 3", "rollout": "more rollout.gpus"}[
                 kind
             ]
-            return Finding(
+            return CheckResult(
                 "GPU",
                 "fault",
                 f"{seen}; a {kind} worker needs {gib(bytes_)} before activations and caches",
                 f"{way}, a smaller model, or larger GPUs",
             )
-    return Finding("GPU", "ok", seen)
+    return CheckResult("GPU", "ok", seen)
 
 
-def check_shared_memory(machine: Machine, needs: Footprint | None) -> Finding:
+def check_shared_memory(machine: Machine, needs: Footprint | None) -> CheckResult:
     free, store = machine.shm.free, _object_store(machine)
     seen = f"/dev/shm has {gib(free)} free, Ray's object store wants {gib(store)}"
     if needs and (versions := VERSIONS_IN_FLIGHT * needs.weights) > store:
         seen += f"; it is to hold {gib(versions)} of weights, and would move some to disk"
-        return Finding("shared memory", "warning", seen, "a machine with more memory; Ray gives the store 30 % of it")
+        return CheckResult(
+            "shared memory", "warning", seen, "a machine with more memory; Ray gives the store 30 % of it"
+        )
     if store > free:
-        return Finding("shared memory", "warning", f"{seen}; Ray would use the disk instead, slowly", SHM_ADVICE)
-    return Finding("shared memory", "ok", seen)
+        return CheckResult("shared memory", "warning", f"{seen}; Ray would use the disk instead, slowly", SHM_ADVICE)
+    return CheckResult("shared memory", "ok", seen)
 
 
-def check_open_files(machine: Machine) -> Finding:
+def check_open_files(machine: Machine) -> CheckResult:
     seen = f"at most {machine.open_files} in a process"
     if machine.open_files >= OPEN_FILES:
-        return Finding("open files", "ok", seen)
-    return Finding(
+        return CheckResult("open files", "ok", seen)
+    return CheckResult(
         "open files",
         "warning",
         f"{seen}; Ray may lose connections below {OPEN_FILES}",
@@ -238,15 +240,15 @@ def check_open_files(machine: Machine) -> Finding:
     )
 
 
-def check_memory(machine: Machine, needs: Footprint | None) -> Finding:
+def check_memory(machine: Machine, needs: Footprint | None) -> CheckResult:
     seen = f"{gib(machine.memory)} of RAM"
     if needs is None:
-        return Finding("memory", "ok", seen)
+        return CheckResult("memory", "ok", seen)
     total = sum(needs.memory.values())
     seen += f"; the recipe needs about {gib(total)}: {_parts(needs.memory)}"
     if total <= 0.9 * machine.memory:
-        return Finding("memory", "ok", seen)
-    return Finding(
+        return CheckResult("memory", "ok", seen)
+    return CheckResult(
         "memory",
         "fault" if total > machine.memory else "warning",
         seen,
@@ -254,34 +256,38 @@ def check_memory(machine: Machine, needs: Footprint | None) -> Finding:
     )
 
 
-def check_run_disk(machine: Machine, needs: Footprint | None) -> Finding:
+def check_run_disk(machine: Machine, needs: Footprint | None) -> CheckResult:
     disk = machine.run_disk
     seen = f"{disk.path}: {gib(disk.free)} free"
     if needs is None:
-        return Finding("disk of runs", "ok", seen)
+        return CheckResult("disk of runs", "ok", seen)
     files = dict(needs.files)
     if disk.device == machine.ray_disk.device and not machine.joins:
         files["Ray"] = _ray_files(machine, needs)
     seen += f"; the run writes about {gib(sum(files.values()))}: {_parts(files)}"
     if sum(files.values()) <= disk.free:
-        return Finding("disk of runs", "ok", seen)
-    return Finding("disk of runs", "fault", seen, "free some, set root to a larger disk, or lower checkpoint.keep")
+        return CheckResult("disk of runs", "ok", seen)
+    return CheckResult("disk of runs", "fault", seen, "free some, set root to a larger disk, or lower checkpoint.keep")
 
 
-def check_ray_disk(machine: Machine, needs: Footprint | None) -> Finding:
+def check_ray_disk(machine: Machine, needs: Footprint | None) -> CheckResult:
     disk, need = machine.ray_disk, _ray_files(machine, needs)
     seen = f"{disk.path}: {gib(disk.free)} free of {gib(disk.total)}, Ray wants about {gib(need)}"
     advice = "free some, or set RAY_TMPDIR to a larger disk before Ray starts"
     if disk.free < (1 - DISK_FULL) * disk.total:
-        return Finding(
+        return CheckResult(
             "disk of Ray", "fault", f"{seen}; Ray stores no objects on a disk over {DISK_FULL:.0%} full", advice
         )
-    return Finding("disk of Ray", "ok", seen) if need <= disk.free else Finding("disk of Ray", "fault", seen, advice)
+    return (
+        CheckResult("disk of Ray", "ok", seen)
+        if need <= disk.free
+        else CheckResult("disk of Ray", "fault", seen, advice)
+    )
 
 
-def check_workers(machine: Machine, needs: Footprint | None) -> Finding:
+def check_workers(machine: Machine, needs: Footprint | None) -> CheckResult:
     if machine.cluster_error:
-        return Finding(
+        return CheckResult(
             "workers",
             "fault",
             f"the cluster of RAY_ADDRESS cannot be joined: {machine.cluster_error}",
@@ -292,19 +298,19 @@ def check_workers(machine: Machine, needs: Footprint | None) -> Finding:
     seen = f"{where} has {limits.get('CPU', 0):g} CPUs and {limits.get('GPU', 0):g} GPUs"
     if needs and (fault := lacking(needs.recipe.roles, limits)):
         fault, _, advice = fault.rpartition("; ")
-        return Finding("workers", "fault", fault, f"{advice}, or join a larger cluster with RAY_ADDRESS")
-    return Finding("workers", "ok", f"{seen}, enough for every worker" if needs else seen)
+        return CheckResult("workers", "fault", fault, f"{advice}, or join a larger cluster with RAY_ADDRESS")
+    return CheckResult("workers", "ok", f"{seen}, enough for every worker" if needs else seen)
 
 
-def check_model(needs: Footprint) -> Finding:
+def check_model(needs: Footprint) -> CheckResult:
     if needs.fault:
-        return Finding(
+        return CheckResult(
             "model",
             "fault",
             f"{needs.fault}; the sizes above are without its weights",
             "set model.path to a Hugging Face folder with safetensors files",
         )
-    return Finding("model", "ok", f"{gib(needs.weights)} of weights in {needs.recipe.learner.dtype}")
+    return CheckResult("model", "ok", f"{gib(needs.weights)} of weights in {needs.recipe.learner.dtype}")
 
 
 def _object_store(machine: Machine) -> float:

@@ -29,7 +29,7 @@ SLOW_FOR_ADAPTERS = 5e-6  # what is below is a rate of reinforcement learning on
 
 
 @dataclass(frozen=True)
-class Fault:
+class Shortfall:
     """What does not fit. `excess` is by how much, in bytes, or in workers where `about` is "nodes"."""
 
     kind: str
@@ -59,7 +59,7 @@ class Plan:
     limits: Mapping[str, float | None]
     sequences: int | None
     placement: Placement
-    faults: Sequence[Fault]
+    faults: Sequence[Shortfall]
     notes: Sequence[str]
 
     @property
@@ -156,9 +156,9 @@ def _limit(recipe: Recipe, ask: Ask, nodes: Sequence[Node]) -> float | None:
     return size * (recipe.rollout.gpu_share if ask.kind == "rollout" else min(1.0, ask.gpus))
 
 
-def _crowded(asks: Sequence[Ask], placement: Placement) -> list[Fault]:
+def _crowded(asks: Sequence[Ask], placement: Placement) -> list[Shortfall]:
     return [
-        Fault(
+        Shortfall(
             ask.kind, "nodes", f"{left} of {ask.workers} {ask.kind} workers find no node with {wants(ask)} free", left
         )
         for ask in asks
@@ -166,7 +166,7 @@ def _crowded(asks: Sequence[Ask], placement: Placement) -> list[Fault]:
     ]
 
 
-def _rollout_faults(recipe: Recipe, shape: ModelShape, memory: Memory, limit: float | None) -> list[Fault]:
+def _rollout_faults(recipe: Recipe, shape: ModelShape, memory: Memory, limit: float | None) -> list[Shortfall]:
     if limit is None:
         return []
     one = sequence_bytes(recipe, shape)
@@ -181,14 +181,14 @@ def _rollout_faults(recipe: Recipe, shape: ModelShape, memory: Memory, limit: fl
             f"an engine needs {gib(fixed)} of each GPU, and {gib(one)} for the KV cache of one sequence; it may take "
             f"{gib(limit)}"
         )
-    return [Fault("rollout", "memory", text, fixed + one - limit)]
+    return [Shortfall("rollout", "memory", text, fixed + one - limit)]
 
 
-def _learner_faults(memory: Memory, limit: float | None) -> list[Fault]:
+def _learner_faults(memory: Memory, limit: float | None) -> list[Shortfall]:
     if limit is None or memory.total <= limit:
         return []
     text = f"a rank needs {gib(memory.total)} of GPU memory ({memory.when}), it has {gib(limit)}"
-    return [Fault("learner", "memory", text, memory.total - limit)]
+    return [Shortfall("learner", "memory", text, memory.total - limit)]
 
 
 def seat_ram(seat: Seat, memory: Mapping[str, Memory]) -> float:
@@ -196,7 +196,7 @@ def seat_ram(seat: Seat, memory: Mapping[str, Memory]) -> float:
     return sum(count * memory[kind].ram for kind, count in seat.holds.items())
 
 
-def _full_nodes(placement: Placement, memory: Mapping[str, Memory], services: float) -> list[Fault]:
+def _full_nodes(placement: Placement, memory: Mapping[str, Memory], services: float) -> list[Shortfall]:
     """Ray and the run are reckoned to the node that has most room left."""
     known = [(seat.node.ram - seat_ram(seat, memory), seat) for seat in placement.seats if seat.node.ram]
     if not known:
@@ -215,5 +215,7 @@ def _full_nodes(placement: Placement, memory: Mapping[str, Memory], services: fl
                 f"{seat.node.name}: has {gib(seat.node.ram)} of RAM and would need {gib(seat.node.ram - room)} "
                 f"({', '.join(f'{name} {gib(size)}' for name, size in parts.items())})"
             )
-            faults.append(Fault(max(kinds, key=lambda kind: kinds[kind]) if kinds else "rollout", "RAM", text, -room))
+            faults.append(
+                Shortfall(max(kinds, key=lambda kind: kinds[kind]) if kinds else "rollout", "RAM", text, -room)
+            )
     return faults

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
-from cluster.planning.plan import Fault, Plan, make_plan
+from cluster.planning.plan import Plan, Shortfall, make_plan
 from cluster.planning.worker_memory import GIB, sequence_bytes
 
 Settings = dict[str, Any]
-Lever = Callable[[Recipe, Plan, Fault], Settings]
+Lever = Callable[[Recipe, Plan, Shortfall], Settings]
 LEAST_RESPONSE, LEAST_PROMPT, LEAST_SEQUENCES, MOST_GPU_MEMORY, MOST_RANKS, LEAST_CPUS, PULLS = (
     64,
     1024,
@@ -97,7 +97,7 @@ def _step(plan: Plan) -> tuple[str, Settings, Plan] | None:
     return None
 
 
-def _pull(plan: Plan, lever: Lever, fault: Fault) -> tuple[Settings, Plan] | None:
+def _pull(plan: Plan, lever: Lever, fault: Shortfall) -> tuple[Settings, Plan] | None:
     """A lever, a few times where once is not enough to see a difference: a quarter of a worker's CPUs makes room, half none."""
     settings: Settings = {}
     present: Plan | None = plan
@@ -112,7 +112,7 @@ def _pull(plan: Plan, lever: Lever, fault: Fault) -> tuple[Settings, Plan] | Non
     return None
 
 
-def _better(tried: Plan, plan: Plan, fault: Fault) -> bool:
+def _better(tried: Plan, plan: Plan, fault: Shortfall) -> bool:
     first = ORDER.index(fault.about)
     settled = [other for other in tried.faults if ORDER.index(other.about) <= first]
     return _excess(tried, fault) < _excess(plan, fault) - 1e-9 and all(
@@ -120,7 +120,7 @@ def _better(tried: Plan, plan: Plan, fault: Fault) -> bool:
     )
 
 
-def _alternatives(plan: Plan, fault: Fault) -> list[Alternative]:
+def _alternatives(plan: Plan, fault: Shortfall) -> list[Alternative]:
     found = []
     for lever in LEVERS.get((fault.kind, fault.about), ()):
         taken: Settings = {}
@@ -134,7 +134,7 @@ def _alternatives(plan: Plan, fault: Fault) -> list[Alternative]:
     return found
 
 
-def _need(plan: Plan, fault: Fault) -> float:
+def _need(plan: Plan, fault: Shortfall) -> float:
     """Of an engine: with the KV cache of one sequence."""
     memory = plan.memory[fault.kind]
     if fault.kind == "learner":
@@ -142,7 +142,7 @@ def _need(plan: Plan, fault: Fault) -> float:
     return memory.total - memory.parts["KV cache"] + sequence_bytes(plan.recipe, plan.shape)
 
 
-def _excess(plan: Plan, fault: Fault) -> float:
+def _excess(plan: Plan, fault: Shortfall) -> float:
     """Of all workers together where they share what lacks; of a GPU each kind has its own."""
     return sum(
         other.excess
@@ -154,22 +154,22 @@ def _excess(plan: Plan, fault: Fault) -> float:
 # -- levers: the next step of a change, {} where there is none -----------------------------------------------------------
 
 
-def _zero_stage(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _zero_stage(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     learner = recipe.learner
     return {"learner.zero_stage": learner.zero_stage + 1} if learner.zero_stage < 3 and learner.workers > 1 else {}
 
 
-def _micro_batch(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _micro_batch(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     """Below a whole sample it changes nothing."""
     now, least = recipe.learner.micro_batch_tokens, recipe.rollout.max_model_tokens
     return {"learner.micro_batch_tokens": max(least, now // 2)} if now > least else {}
 
 
-def _checkpointing(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _checkpointing(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     return {} if recipe.learner.gradient_checkpointing else {"learner.gradient_checkpointing": True}
 
 
-def _offload(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _offload(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     """Master weights and moments; with ZeRO-2, gradients as well."""
     learner = recipe.learner
     if not learner.gpus or learner.offload != "none":
@@ -177,7 +177,7 @@ def _offload(recipe: Recipe, _: Plan, __: Fault) -> Settings:
     return {"learner.offload": "optimiser"} | ({"learner.zero_stage": 2} if learner.zero_stage < 2 else {})
 
 
-def _more_ranks(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _more_ranks(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     """Ranks share what ZeRO shards; ZeRO-2 at least, or more of them would hold as much."""
     learner = recipe.learner
     if learner.workers >= MOST_RANKS:
@@ -185,7 +185,7 @@ def _more_ranks(recipe: Recipe, _: Plan, __: Fault) -> Settings:
     return {"learner.workers": 2 * learner.workers, "learner.zero_stage": max(2, learner.zero_stage)}
 
 
-def _learner_width(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _learner_width(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     learner = recipe.learner
     return (
         {"learner.dtype": "bfloat16", "learner.zero_stage": max(1, learner.zero_stage)}
@@ -194,20 +194,20 @@ def _learner_width(recipe: Recipe, _: Plan, __: Fault) -> Settings:
     )
 
 
-def _no_reference(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _no_reference(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     return {
         f"stages.{stage.name}.training.kl": 0.0 for stage in recipe.stages if stage.kind == "grpo" and stage.training.kl
     }
 
 
-def _shorter_prompts(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _shorter_prompts(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     """Half of what a response leaves; smaller films fit into it, and `curlvpr data check` says which tasks do."""
     response, whole = recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens
     prompt = (whole - response) // 2
     return _length(recipe, response, response + prompt) if prompt >= LEAST_PROMPT else {}
 
 
-def _shorter(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _shorter(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     """A response of half the length; a prompt may be as long as before."""
     response, whole = recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens
     return _length(recipe, response // 2, whole - response + response // 2) if response // 2 >= LEAST_RESPONSE else {}
@@ -220,40 +220,40 @@ def _length(recipe: Recipe, response: int, whole: int) -> Settings:
     )
 
 
-def _batched(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _batched(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     now, least = recipe.rollout.max_batched_tokens, recipe.rollout.max_model_tokens
     return {"rollout.max_batched_tokens": max(least, now // 2)} if now > least else {}
 
 
-def _fewer_sequences(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _fewer_sequences(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     now = recipe.rollout.max_sequences
     return {"rollout.max_sequences": now // 2} if now // 2 >= LEAST_SEQUENCES else {}
 
 
-def _more_of_gpu(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _more_of_gpu(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     whole = recipe.rollout.gpus >= 1 and recipe.rollout.gpu_memory < MOST_GPU_MEMORY
     return {"rollout.gpu_memory": MOST_GPU_MEMORY} if whole else {}
 
 
-def _more_shards(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _more_shards(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     return {"rollout.gpus": 2.0 * recipe.rollout.gpus} if recipe.rollout.gpus >= 1 else {}
 
 
-def _rollout_width(recipe: Recipe, _: Plan, __: Fault) -> Settings:
+def _rollout_width(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     return {"rollout.dtype": "bfloat16"} if recipe.rollout.dtype in ("float32", "float") else {}
 
 
-def _more_cache(recipe: Recipe, plan: Plan, _: Fault) -> Settings:
+def _more_cache(recipe: Recipe, plan: Plan, _: Shortfall) -> Settings:
     need = math.ceil(sequence_bytes(recipe, plan.shape) / GIB)
     return {"rollout.kv_cache_gib": need} if not recipe.rollout.gpus and need > recipe.rollout.kv_cache_gib else {}
 
 
-def _less_cache(recipe: Recipe, plan: Plan, _: Fault) -> Settings:
+def _less_cache(recipe: Recipe, plan: Plan, _: Shortfall) -> Settings:
     now = recipe.rollout.kv_cache_gib
     return {"rollout.kv_cache_gib": now - 1} if not recipe.rollout.gpus and now > 1 else {}
 
 
-def _fewer(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
+def _fewer(recipe: Recipe, _: Plan, fault: Shortfall) -> Settings:
     kind, part = fault.kind, recipe.roles[fault.kind]
     workers, key = (
         getattr(part, "fewest", part.workers),
@@ -264,22 +264,22 @@ def _fewer(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
     return {f"{kind}.{key}": fewer} | least if fewer < workers else {}
 
 
-def _fewer_rollouts(recipe: Recipe, plan: Plan, _: Fault) -> Settings:
+def _fewer_rollouts(recipe: Recipe, plan: Plan, _: Shortfall) -> Settings:
     """They leave room to others."""
-    return _fewer(recipe, plan, Fault("rollout", "", "", 1))
+    return _fewer(recipe, plan, Shortfall("rollout", "", "", 1))
 
 
-def _fewer_cpus(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
+def _fewer_cpus(recipe: Recipe, _: Plan, fault: Shortfall) -> Settings:
     """Half as many; what a worker uses is up to its threads, Ray only counts."""
     now = recipe.roles[fault.kind].cpus
     return {f"{fault.kind}.cpus": now / 2} if now > LEAST_CPUS else {}
 
 
-def _fewer_rollout_cpus(recipe: Recipe, plan: Plan, _: Fault) -> Settings:
-    return _fewer_cpus(recipe, plan, Fault("rollout", "", "", 1))
+def _fewer_rollout_cpus(recipe: Recipe, plan: Plan, _: Shortfall) -> Settings:
+    return _fewer_cpus(recipe, plan, Shortfall("rollout", "", "", 1))
 
 
-def _fewer_gpus(recipe: Recipe, _: Plan, fault: Fault) -> Settings:
+def _fewer_gpus(recipe: Recipe, _: Plan, fault: Shortfall) -> Settings:
     now = recipe.roles[fault.kind].gpus
     return {f"{fault.kind}.gpus": float(now // 2)} if now >= 2 else {}
 

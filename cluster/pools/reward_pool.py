@@ -12,7 +12,7 @@ import ray
 from actors.reward import Response, RewardWorker, RewardWorkersConfig
 from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group
-from cluster.pools.shares import GivenUp
+from cluster.pools.shares import Failed
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
 from rewards.verdict import Verdict, unscored
@@ -57,7 +57,7 @@ class RewardPool:
             self.config.timeout_s,
             self.meanwhile,
         )
-        verdicts = deque(unscored(v.why) if isinstance(v, GivenUp) else v for v in scored)
+        verdicts = deque(unscored(v.why) if isinstance(v, Failed) else v for v in scored)
         return [tuple(verdicts.popleft() for _ in group.trajectories) for group in groups]
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ from actors.runtime.remote import wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group, Request
 from actors.weights.store import ASLEEP, Version
-from cluster.pools.shares import Batch, GivenUp
+from cluster.pools.shares import Batch, Failed
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
 
@@ -120,13 +120,13 @@ class RolloutPool:
 
         return self.pool.submit(requests, generate, self.config.timeout_s)
 
-    def gather(self, batch: Batch) -> list[Group | GivenUp]:
+    def gather(self, batch: Batch) -> list[Group | Failed]:
         """Waits for a batch: a group for each request, in order, or why no worker could make it. Raises RemoteFailure."""
         while not batch.done:
             self.pool.pump()
         return batch.results
 
-    def generate(self, requests: Sequence[Request], temperature: float) -> list[Group | GivenUp]:
+    def generate(self, requests: Sequence[Request], temperature: float) -> list[Group | Failed]:
         """`submit` and `gather` in one."""
         return self.gather(self.submit(requests, temperature))
 

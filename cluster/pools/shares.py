@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 
 @dataclass(frozen=True)
-class GivenUp:
+class Failed:
     """In place of a result: no worker could do this item, and why."""
 
     why: str
 
 
-class Span(NamedTuple):
+class WorkSpan(NamedTuple):
     """A worker had `items` for `seconds`, from `began` on (by `time.monotonic`)."""
 
     worker: str
@@ -25,7 +25,7 @@ class Span(NamedTuple):
 
 
 class Batch:
-    """Items that were handed in together. `results` are in their order: what the call gave for each, or `GivenUp`."""
+    """Items that were handed in together. `results` are in their order: what the call gave for each, or `Failed`."""
 
     def __init__(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any]) -> None:
         self.call = call

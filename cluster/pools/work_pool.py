@@ -17,7 +17,7 @@ import ray
 
 from actors.runtime.remote import CallFailed, RemoteFailure, wait_for
 from actors.runtime.restart_policy import Restarts
-from cluster.pools.shares import Batch, Call, GivenUp, Share, Span, cut
+from cluster.pools.shares import Batch, Call, Failed, Share, WorkSpan, cut
 from cluster.pools.worker_health import Health, Limits, State
 
 PUMP_S = 1.0  # the longest that one turn waits
@@ -100,7 +100,7 @@ class WorkPool:
         self.version = None if update else version
         self.started = self.died = 0
         self.busy_s = self.present_s = 0.0
-        self.spans: list[Span] = []
+        self.spans: list[WorkSpan] = []
         self._counted = self._looked = self._searched = time.monotonic()
         self.proven = False  # whether a worker was ever ready
         self.news: list[str] = []
@@ -361,7 +361,7 @@ class WorkPool:
             if len(answer) != len(call.share.items):
                 raise RemoteFailure(f"{worker.title} gave {len(answer)} results for {len(call.share.items)} items")
             call.share.batch.settle(call.share.first, answer)
-            self.spans.append(Span(worker.name, call.since, now - call.since, len(answer)))
+            self.spans.append(WorkSpan(worker.name, call.since, now - call.since, len(answer)))
         elif call.what == "update":
             worker.health.verified(call.version, now)
             worker.proof, self.proven = answer, True
@@ -402,7 +402,7 @@ class WorkPool:
         elif share.failures + 1 < self.tries:
             self.waiting.append(replace(share, failures=share.failures + 1))
         else:
-            share.batch.settle(share.first, [GivenUp(why)])
+            share.batch.settle(share.first, [Failed(why)])
 
 
 def draining_nodes() -> set[str]:

@@ -78,7 +78,7 @@ class Level:
     stage: str | None = None
 
 
-class Timeline:
+class StageAxis:
     """The stages of a run side by side, each as wide as the others: a short one is seen as well as a long one.
 
     Args:
@@ -88,8 +88,8 @@ class Timeline:
     def __init__(self, stages: Mapping[str, int]) -> None:
         self.stages = {name: max(1, steps) for name, steps in stages.items()}
 
-    def only(self, names: set[str]) -> "Timeline":
-        return Timeline({name: steps for name, steps in self.stages.items() if name in names})
+    def only(self, names: set[str]) -> "StageAxis":
+        return StageAxis({name: steps for name, steps in self.stages.items() if name in names})
 
     def place(self, stage: str, step: int) -> float:
         return list(self.stages).index(stage) + step / self.stages[stage]
@@ -112,7 +112,7 @@ class Timeline:
 
 def curves(
     series: Sequence[Series],
-    timeline: Timeline,
+    timeline: StageAxis,
     alt: str,
     *,
     levels: Sequence[Level] = (),

@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.record.console import HEADLINES
 from cluster.record.run_reader import Estimate, RunRecord, duration, measure_words
-from cluster.reporting.charts import Series, Timeline, curves, stacks, whiskers
+from cluster.reporting.charts import Series, StageAxis, curves, stacks, whiskers
 from cluster.reporting.compare_pairs import Paired
 from cluster.reporting.report_figures import TRAINING, Figure, tested, timeline_of
 
@@ -118,7 +118,7 @@ def _figure(
     ]
 
 
-def _common_timeline(records: Sequence[RunRecord]) -> Timeline:
+def _common_timeline(records: Sequence[RunRecord]) -> StageAxis:
     """All stages in the order of the runs, each as long as the run with most steps in it."""
     steps: dict[str, int] = {}
     order: list[str] = []
@@ -129,4 +129,4 @@ def _common_timeline(records: Sequence[RunRecord]) -> Timeline:
                 order.insert(place, name)
             place = order.index(name) + 1
             steps[name] = max(count, steps.get(name, 0))
-    return Timeline({name: steps[name] for name in order})
+    return StageAxis({name: steps[name] for name in order})

@@ -19,7 +19,7 @@ _MARKS = {"right": "✓ right", "wrong": "✗ wrong", "fault": "! fault", "unver
 
 
 @dataclass(frozen=True)
-class Step:
+class ShownStep:
     """One part of a response: a think–answer pair with its verdict, or text outside of pairs (then `answer` is None)."""
 
     think: str
@@ -39,7 +39,7 @@ class Answer:
     total: float
     right: bool
     why: str
-    steps: list[Step]
+    steps: list[ShownStep]
 
 
 @dataclass(frozen=True)
@@ -95,15 +95,15 @@ def answer_of(row: Mapping[str, Any], when: str) -> Answer:
     """The response of a row of evaluations.jsonl or trajectories.jsonl, in parts."""
     text, verdict = row["response"], row["verdict"]
     judged = {step["start"]: step for step in verdict["steps"]}
-    steps: list[Step] = []
+    steps: list[ShownStep] = []
     done = 0
     for pair in parse(text).pairs:
         if stray := text[done : pair.start].strip():
-            steps.append(Step(stray, None))
+            steps.append(ShownStep(stray, None))
         done = pair.end
         if step := judged.get(pair.start):
             steps.append(
-                Step(
+                ShownStep(
                     pair.think.strip(),
                     pair.answer.strip(),
                     step["judgement"],
@@ -113,9 +113,9 @@ def answer_of(row: Mapping[str, Any], when: str) -> Answer:
                 )
             )
         else:
-            steps.append(Step(pair.think.strip(), pair.answer.strip()))
+            steps.append(ShownStep(pair.think.strip(), pair.answer.strip()))
     if stray := text[done:].strip():
-        steps.append(Step(stray, None))
+        steps.append(ShownStep(stray, None))
     faults = [f"{fault['what']} at {fault['position']}" for fault in verdict["faults"]]
     why = "; ".join(dict.fromkeys([*verdict["why"], *faults]))
     return Answer(when, verdict["outcome"], verdict["total"], verdict["outcome"] == 1, why, steps)

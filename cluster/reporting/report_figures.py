@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cluster.record.console import HEADLINES
 from cluster.record.run_reader import RunRecord, duration, estimates, measure_words
-from cluster.reporting.charts import Level, Series, Timeline, curves, stacks, whiskers
+from cluster.reporting.charts import Level, Series, StageAxis, curves, stacks, whiskers
 
 STEP_PHASES = ("generate", "score", "learn", "publish")
 TRAINING: tuple[
@@ -69,9 +69,9 @@ class Figure:
     caption: str
 
 
-def timeline_of(record: RunRecord) -> Timeline:
+def timeline_of(record: RunRecord) -> StageAxis:
     logged = {row["stage"]: row["stage_step"] for row in record.metrics}  # may be newer than the summary
-    return Timeline({stage.name: max(stage.steps, logged.get(stage.name, 0)) for stage in record.stages})
+    return StageAxis({stage.name: max(stage.steps, logged.get(stage.name, 0)) for stage in record.stages})
 
 
 def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:

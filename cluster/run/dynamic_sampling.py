@@ -9,7 +9,7 @@ from actors.algorithm.config import GrpoTraining
 from actors.trajectory import ScoredGroup
 
 
-def sort_out(
+def replace_flat_groups(
     fresh: Sequence[ScoredGroup], training: GrpoTraining, least: int, more: Callable[[int, int], Sequence[ScoredGroup]]
 ) -> tuple[list[ScoredGroup], list[ScoredGroup]]:
     """The groups that are trained, and those in which nothing is better than anything else.

@@ -10,7 +10,7 @@ from actors.trajectory import Request
 from cluster.measures import Result
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
-from cluster.pools.shares import GivenUp
+from cluster.pools.shares import Failed
 from curriculum.task import Task
 from curriculum.view_baseline import view_baseline
 from rewards.config import RewardConfig
@@ -48,10 +48,10 @@ def answer(
             Request(f"evaluation-{start + i}", task, 1, 0) for i, task in enumerate(tasks[start : start + part])
         ]
         answers = rollouts.generate(requests, 0.0)
-        verdicts = iter(rewards.score([a for a in answers if not isinstance(a, GivenUp)], evaluation=True))
+        verdicts = iter(rewards.score([a for a in answers if not isinstance(a, Failed)], evaluation=True))
         results += [
             Result(request.task, "", unscored(a.why))
-            if isinstance(a, GivenUp)
+            if isinstance(a, Failed)
             else Result(request.task, a.trajectories[0].text, next(verdicts)[0])
             for request, a in zip(requests, answers, strict=True)
         ]

@@ -12,14 +12,14 @@ from actors.runtime.remote import RemoteFailure
 from actors.trajectory import Group, Request, sampling_seed
 from cluster.config.recipe import GrpoStage, Recipe
 from cluster.pools.rollout_pool import RolloutPool
-from cluster.pools.shares import Batch, GivenUp
+from cluster.pools.shares import Batch, Failed
 from cluster.record.ledger import Ledger
 from curriculum.sampler import Sampler
 from curriculum.task import Task
 
 
 @dataclass(frozen=True)
-class Flight:
+class StepInFlight:
     """The groups of one step of a stage."""
 
     step: int
@@ -27,7 +27,7 @@ class Flight:
     batch: Batch
 
 
-class Flights:
+class InFlight:
     """Asks for groups, some steps in advance where the recipe allows it, and hands them out in order of steps.
 
     No group is older than `max_staleness` steps then: step s + k is asked for when step s is about to be trained, at the
@@ -36,7 +36,7 @@ class Flights:
 
     def __init__(self, recipe: Recipe, sampler: Sampler, rollouts: RolloutPool, ledger: Ledger) -> None:
         self.recipe, self.sampler, self.rollouts, self.ledger = recipe, sampler, rollouts, ledger
-        self.waiting: deque[Flight] = deque()
+        self.waiting: deque[StepInFlight] = deque()
 
     def issue(self, stage: GrpoStage, step: int) -> None:
         """Asks for the groups of `step` and of those after it that may be written with the present weights."""
@@ -99,8 +99,8 @@ class Flights:
             asked = [Request(group, tasks[task], count, seed) for group, task, count, seed in requests]
             self.waiting.append(self._ask(step, asked))
 
-    def _ask(self, step: int, requests: Sequence[Request]) -> Flight:
-        return Flight(step, requests, self.rollouts.submit(requests, self.recipe.rollout.temperature))
+    def _ask(self, step: int, requests: Sequence[Request]) -> StepInFlight:
+        return StepInFlight(step, requests, self.rollouts.submit(requests, self.recipe.rollout.temperature))
 
     def _requests(self, stage: GrpoStage, step: int, count: int, first: int = 0) -> list[Request]:
         """Draws tasks and books a group of each as issued; it is number `first` and so on of its step."""
@@ -111,12 +111,12 @@ class Flights:
             self.ledger.issue(requests[-1], stage.name, step, pass_number)
         return requests
 
-    def _arrived(self, flight: Flight, training: GrpoTraining, version: int) -> tuple[list[Group], str]:
+    def _arrived(self, flight: StepInFlight, training: GrpoTraining, version: int) -> tuple[list[Group], str]:
         """The groups that came and are not too old for weights `version`; and why the last of the others was dropped."""
         groups, why = [], ""
         oldest = version - training.max_staleness * training.updates_per_step
         for request, answer in zip(flight.requests, self.rollouts.gather(flight.batch), strict=True):
-            if isinstance(answer, GivenUp):
+            if isinstance(answer, Failed):
                 why = answer.why
             elif min((int(t.versions[0]) for t in answer.trajectories if len(t.versions)), default=oldest) < oldest:
                 why = f"older than version {oldest}"

@@ -17,7 +17,7 @@ from actors.runtime.storage import Storage
 from cluster.config.recipe import Recipe
 from cluster.control.ray_connection import ray_cluster
 from cluster.control.run_actor import Control
-from cluster.control.run_queue import turn, worker_bundles
+from cluster.control.run_queue import wait_for_slot, worker_bundles
 from cluster.errors import UserError, in_words
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
 from cluster.record.console import Display, KeptDisplay, clock, open_display
@@ -46,7 +46,7 @@ def start(recipe: Recipe, path: Path) -> int:
         raise
 
 
-def go_on(recipe: Recipe, path: Path) -> int:
+def resume(recipe: Recipe, path: Path) -> int:
     """Trains on from the newest commit of the run folder `path`, from the beginning where there is none; returns as `start`.
 
     Raises:
@@ -135,8 +135,8 @@ def open_run(recipe: Recipe, path: Path, display: KeptDisplay) -> Iterator[Run]:
             kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
             display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
         with ExitStack() as stack:
-            patience = Patience(path.name, display, control)
-            with turn(str(path), worker_bundles(recipe), patience.wait):
+            patience = QueueWait(path.name, display, control)
+            with wait_for_slot(str(path), worker_bundles(recipe), patience.wait):
                 patience.tell("starting")
                 ranks = recipe.learner.workers
                 fewest = f"{recipe.learner.fewest} to " if recipe.learner.fewest < ranks else ""
@@ -154,7 +154,7 @@ class StoppedEarly(Exception):
     """The run was told to stop while it waited for room on the cluster."""
 
 
-class Patience:
+class QueueWait:
     """What a run does while it waits for room: tells so, and heeds a wish to stop."""
 
     def __init__(self, name: str, display: Display, control: Control) -> None:

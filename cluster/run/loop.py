@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from actors.algorithm.config import GrpoTraining, SftTraining
-from actors.algorithm.overlong import punished
+from actors.algorithm.overlong import with_overlong_penalty
 from actors.learner.handle import LearnerRestarted
 from actors.runtime.remote import RemoteFailure
 from actors.runtime.storage import Storage
@@ -28,9 +28,9 @@ from cluster.record.ledger import Ledger
 from cluster.record.response_metrics import response_numbers
 from cluster.record.run_writer import RunFolder
 from cluster.record.timeline import Timeline
-from cluster.run.dynamic_sampling import sort_out
+from cluster.run.dynamic_sampling import replace_flat_groups
 from cluster.run.evaluation import answer, answer_by_view, held_out
-from cluster.run.in_flight import Flights
+from cluster.run.in_flight import InFlight
 from cluster.run.prepare import Prepared
 from cluster.run.prometheus import RunMetrics
 from cluster.run.workers import Workers
@@ -78,7 +78,7 @@ class Run:
         self.guards = Guards(recipe.guards)
         self.roll_backs = 0  # that guards asked for; each takes nine tenths of the learning rate
         self.ledger = Ledger(folder.path / "ledger.jsonl")
-        self.flights = Flights(recipe, self.sampler, workers.rollouts, self.ledger)
+        self.flights = InFlight(recipe, self.sampler, workers.rollouts, self.ledger)
         self.checkpoints = run_checkpoints(recipe, folder.path)
         self.metrics, self.timeline = RunMetrics(folder.path.name), Timeline(folder.path)
         self.step = self.version = self.lineage = 0
@@ -295,7 +295,9 @@ class Run:
             groups = self.flights.take(training, self.version)
         kept, flat = self._score(groups, training), []
         if training.dynamic_sampling:
-            kept, flat = sort_out(kept, training, self.flights.least(training), partial(self._more, stage, step))
+            kept, flat = replace_flat_groups(
+                kept, training, self.flights.least(training), partial(self._more, stage, step)
+            )
         gate = {}
         if self.recipe.reward.rules.batch_gate:
             verdicts, is_open = self.gate.apply([scored.verdicts for scored in (*kept, *flat)])
@@ -327,7 +329,7 @@ class Run:
             verdicts = self.workers.rewards.score(groups)
             if training.overlong:
                 verdicts = [
-                    punished(
+                    with_overlong_penalty(
                         v,
                         g.trajectories,
                         self.recipe.rollout.max_response_tokens,

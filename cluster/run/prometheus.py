@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.util.metrics import Counter, Gauge
 
-from cluster.pools.shares import Span
+from cluster.pools.shares import WorkSpan
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import State
 
@@ -101,7 +101,7 @@ class RunMetrics:
                 self.workers.set(states.get(state, 0), {"kind": pool.kind, "state": str(state)})
             self.deaths.set(pool.died, {"kind": pool.kind})
 
-    def worked(self, kind: str, span: Span) -> None:
+    def worked(self, kind: str, span: WorkSpan) -> None:
         """A worker answered a share."""
         labels = {"kind": kind, "worker": span.worker}
         self.items.inc(span.items, labels)

@@ -13,7 +13,7 @@ from cluster.control.ray_connection import has_learner_resource, near_driver
 from cluster.measures.strata import train_shares
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
-from cluster.pools.shares import Span
+from cluster.pools.shares import WorkSpan
 from cluster.pools.work_pool import WorkPool
 from cluster.record.checkpoint import run_storage
 from cluster.run.prepare import Prepared
@@ -87,7 +87,7 @@ class Workers:
             pool.news.clear()
         return told
 
-    def spans(self) -> dict[str, list[Span]]:
+    def spans(self) -> dict[str, list[WorkSpan]]:
         """Who had what when since the last call, by the kind of worker."""
         told = {pool.kind: list(pool.spans) for pool in self.pools}
         for pool in self.pools:

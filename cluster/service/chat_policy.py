@@ -15,7 +15,7 @@ from ray import serve
 from ray.serve import Deployment
 
 from actors.model.encode import Encoder, PromptConfig
-from actors.rollout.vllm_engine import Engine
+from actors.rollout.vllm_engine import VllmEngine
 from actors.rollout.worker import RolloutConfig
 from actors.runtime.storage import POLICY, Storage
 from cluster.config.recipe import load_recipe
@@ -24,7 +24,7 @@ from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoi
 from cluster.standalone.evaluate import find_subject
 from curriculum.images import ImageError, read_image
 
-DEPLOYMENT = "Policy"
+DEPLOYMENT = "ChatPolicy"
 TIMEOUT_S = 600  # for an answer, or the next piece of a stream
 FOLLOW_S = 2.0  # between two looks at what the run has committed
 IMAGES = 4  # most of a chat
@@ -92,10 +92,10 @@ def deployment(source: Source, replicas: int) -> Deployment:
             "target_ongoing_requests": max(1, config.max_sequences // 2),
         },
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
-    )(Policy)
+    )(ChatPolicy)
 
 
-class Policy:
+class ChatPolicy:
     """One replica. Chats that are being answered when a new commit is taken up go on with the new weights."""
 
     async def __init__(self, source: Source) -> None:
@@ -105,7 +105,7 @@ class Policy:
         self.source = source
         self.held: str | None = None if source.commits else source.model.name  # which weights
         self.encoder = Encoder(source.model, source.prompt)
-        self.engine = Engine(source.config, str(source.model), self.encoder, IMAGES, image_cache=False)
+        self.engine = VllmEngine(source.config, str(source.model), self.encoder, IMAGES, image_cache=False)
         self.chats = _chat_server(self.engine, source)
         if newest := source.newest():
             await self._take(newest)
@@ -182,7 +182,7 @@ class Policy:
             yield answer.model_dump_json(exclude_none=True)
 
 
-def _chat_server(engine: Engine, source: Source) -> Any:
+def _chat_server(engine: VllmEngine, source: Source) -> Any:
     """vLLM's own, which knows templates, stop words, streams and usage."""
     from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
     from vllm.entrypoints.openai.models.protocol import BaseModelPath

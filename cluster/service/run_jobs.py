@@ -14,7 +14,7 @@ import ray
 
 from cluster.config.recipe import Recipe, load_recipe
 from cluster.control.ray_jobs import Job, jobs, submit_command
-from cluster.control.run_actor import told_status
+from cluster.control.run_actor import read_status
 from cluster.errors import UserError
 from cluster.service.quotas import Held, exceeds, held
 from cluster.service.tokens import Token
@@ -143,7 +143,7 @@ class Starter:
         try:
             if not (folder / "recipe.yaml").is_file():
                 return held(load_recipe(self._recipe(run)), self.driver_cpus, NONE)
-            workers = told_status(folder).get("workers", {})
+            workers = read_status(folder).get("workers", {})
             counts = {kind: sum(states.values()) for kind, states in workers.items()}
             return held(load_recipe(folder / "recipe.yaml"), self.driver_cpus, counts)
         except UserError:  # its folder was removed or damaged

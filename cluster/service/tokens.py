@@ -10,27 +10,24 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from cluster.errors import UserError
+from curriculum.strict import Strict
 
 Role = Literal["read", "operate"]
 
 
-class Quota(BaseModel):
+class Quota(Strict):
     """What the runs that a token started may hold of the cluster at once; no limit where left out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpus: float | None = Field(None, ge=0)
     gpus: float | None = Field(None, ge=0)
     runs: int | None = Field(None, ge=0)
 
 
-class Token(BaseModel):
+class Token(Strict):
     """One line of the tokens' file. `operate` may do what `read` may, and start, change and stop runs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     role: Role

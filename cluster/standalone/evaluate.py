@@ -45,7 +45,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationSet:
     """The tasks of a split, and of the train films the share that shows each finding."""
 
     tasks: list[Task]
@@ -83,7 +83,7 @@ def find_subjects(folders: Sequence[Path], recipe: Path | None) -> list[Subject]
     return [replace(subject, name=str(subject.folder)) for subject in subjects]
 
 
-def find_tasks(path: Path, split: str) -> Asked:
+def find_tasks(path: Path, split: str) -> EvaluationSet:
     """The tasks of a split, their images checked.
 
     Raises:
@@ -105,7 +105,7 @@ def find_tasks(path: Path, split: str) -> Asked:
             check_image(image)
         except ImageError as error:
             raise UserError(f"--tasks: task {task.id!r}: {error}") from error
-    return Asked(tasks, train_shares([task for task in every if task.split == "train"]))
+    return EvaluationSet(tasks, train_shares([task for task in every if task.split == "train"]))
 
 
 def find_scorer(folder: Path, layer: int | None) -> BertScorer:
@@ -150,7 +150,11 @@ def answering(subject: Subject, images: int) -> Iterator[Ask]:
 
 
 def evaluate(
-    subjects: Sequence[Subject], asked: Asked, say: Say, answers: Path | None = None, scorer: BertScorer | None = None
+    subjects: Sequence[Subject],
+    asked: EvaluationSet,
+    say: Say,
+    answers: Path | None = None,
+    scorer: BertScorer | None = None,
 ) -> dict[str, Any]:
     """Lets every model answer every task, one model after the other.
 
@@ -183,7 +187,7 @@ def evaluate(
     return report(subjects, scores, asked)
 
 
-def report(subjects: Sequence[Subject], scores: Sequence[Scores], asked: Asked) -> dict[str, Any]:
+def report(subjects: Sequence[Subject], scores: Sequence[Scores], asked: EvaluationSet) -> dict[str, Any]:
     """Scores as a JSON tree: measures of each model, and differences of each to the first."""
     first = scores[0]
     models = [

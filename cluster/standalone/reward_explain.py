@@ -13,7 +13,7 @@ from cluster.standalone.reward_file import Row
 from curriculum.task import NO_FINDING, Task
 from rewards.config import RewardConfig
 from rewards.paper import FORMAT, OUTCOME
-from rewards.reading.parser import TAG, Fault
+from rewards.reading.parser import TAG, FormatFault
 from rewards.verdict import StepVerdict, Verdict
 
 _STYLES = {"right": "green", "wrong": "red", "unverifiable": "yellow", "fault": "magenta"}
@@ -128,7 +128,7 @@ def _painted(response: str, steps: Sequence[StepVerdict]) -> Text:
     return text
 
 
-def _marked(text: Text, start: int, end: int, faults: Sequence[Fault], response: str) -> Text:
+def _marked(text: Text, start: int, end: int, faults: Sequence[FormatFault], response: str) -> Text:
     """The text from `start` to `end`: each fault's number before it, and underlined what stands there."""
     marked, done = Text(), start
     for number, fault in enumerate(faults, 1):

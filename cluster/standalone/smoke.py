@@ -255,7 +255,7 @@ def engine(place: Place) -> str:
     is let err three times as far as the learner does with it."""
     import torch
 
-    from actors.rollout.vllm_engine import Engine
+    from actors.rollout.vllm_engine import VllmEngine
     from actors.rollout.worker import RolloutConfig
 
     samples = place.samples[::3]
@@ -274,7 +274,7 @@ def engine(place: Place) -> str:
     config = RolloutConfig(gpus=float(place.gpu), dtype=place.dtype, max_model_tokens=512, gpu_memory=0.5, threads=2)
 
     async def difference() -> float:
-        stands = Engine(config, str(place.model), place.encoder, 2)
+        stands = VllmEngine(config, str(place.model), place.encoder, 2)
         try:
             return await stands.difference(list(zip(place.tasks, samples, plain, strict=True)))
         finally:
@@ -284,7 +284,7 @@ def engine(place: Place) -> str:
     return within("largest difference of a log-probability", asyncio.run(difference()), limit)
 
 
-class Told:
+class QuietDisplay:
     """The display of a run that shows nothing, and keeps the steps of reinforcement learning."""
 
     def __init__(self) -> None:
@@ -359,7 +359,7 @@ def whole_run(
             "guards": [],
         }
     )
-    told = Told()
+    told = QuietDisplay()
     with ray_cluster(recipe.roles), open_run(recipe, place.folder / name, KeptDisplay(told, name)) as run:
         summary = run.train()
         run.close()

@@ -23,7 +23,7 @@ from PIL import Image
 
 from curriculum.importers.answers import YES_NO, Unreadable, read_letters, read_names, split_options, yes_no
 from curriculum.importers.films import ImportSummary
-from curriculum.importers.ready_questions import Asked, files_of, import_asked, read_json, read_split, text_of
+from curriculum.importers.ready_questions import ReadyQuestion, files_of, import_asked, read_json, read_split, text_of
 from curriculum.task import Task
 from curriculum.taskset import TaskSetError, read_rows
 
@@ -54,7 +54,7 @@ def import_chat(images: Path | None, labels: Path, out: Path, seed: int = 0) -> 
     return import_asked(rows, images, labels, out, seed, skipped)
 
 
-def _read(path: Path, folder: Path, skipped: Counter[str]) -> Iterator[Asked]:
+def _read(path: Path, folder: Path, skipped: Counter[str]) -> Iterator[ReadyQuestion]:
     rows = read_rows(path, (), at_once=_ROWS_AT_ONCE) if path.suffix == ".parquet" else read_json(path)
     for number, row in enumerate(rows):
         where = f"{path}: row {number} (0-based)"
@@ -76,7 +76,7 @@ def _read(path: Path, folder: Path, skipped: Counter[str]) -> Iterator[Asked]:
             continue
         extra = row.get("extra_info")
         split = row.get("split") or (extra.get("split") if isinstance(extra, dict) else None)
-        yield Asked(
+        yield ReadyQuestion(
             where,
             Task(
                 id=f"{path.stem}-{number}",

@@ -16,7 +16,7 @@ from typing import get_args
 import numpy as np
 
 from curriculum.boxes import write_box
-from curriculum.questions import VIEWS, Film, QuestionWriter
+from curriculum.questions import VIEWS, LabelledFilm, QuestionWriter
 from curriculum.task import NO_FINDING, OPTION_LETTERS, Split, Task
 from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks
 
@@ -125,7 +125,9 @@ def import_films(
     films = [
         (
             row,
-            Film(row.id, path, row.findings or (), splits[row.patient], row.patient, row.provenance, unsure=row.unsure),
+            LabelledFilm(
+                row.id, path, row.findings or (), splits[row.patient], row.patient, row.provenance, unsure=row.unsure
+            ),
         )
         for row, path in present
     ]
@@ -232,7 +234,7 @@ def _by_share(share: float, train_below: float, val_below: float) -> Split:
     return "train" if share < train_below else "val" if share < val_below else "test"
 
 
-def _questions(films: Sequence[tuple[Label, Film]], vocabulary: Sequence[str], seed: int) -> Iterator[Task]:
+def _questions(films: Sequence[tuple[Label, LabelledFilm]], vocabulary: Sequence[str], seed: int) -> Iterator[Task]:
     labelled = [film for row, film in films if row.findings is not None]
     seen = Counter(finding for film in labelled if film.split == "train" for finding in film.findings)
     # One more of each: a finding that no train film shows must still be offered as a wrong option.
@@ -268,7 +270,9 @@ def _questions(films: Sequence[tuple[Label, Film]], vocabulary: Sequence[str], s
             yield writer.grounding(film, finding, list(dict.fromkeys(of_finding)))
 
 
-def _about_findings(writer: QuestionWriter, film: Film, looked_for: int, rng: np.random.Generator) -> Iterator[Task]:
+def _about_findings(
+    writer: QuestionWriter, film: LabelledFilm, looked_for: int, rng: np.random.Generator
+) -> Iterator[Task]:
     absent = looked_for - len(film.findings) - len(film.unsure)
     most = min(len(OPTION_LETTERS), absent + 1)
     few, many = (min(int(rng.choice([4, 5, 6, 7], p=[0.7, 0.1, 0.1, 0.1])), most) for _ in range(2))
@@ -284,7 +288,7 @@ def _about_findings(writer: QuestionWriter, film: Film, looked_for: int, rng: np
         yield writer.report(film, rng)
 
 
-def _texts(films: Sequence[tuple[Label, Film]]) -> dict[str, str]:
+def _texts(films: Sequence[tuple[Label, LabelledFilm]]) -> dict[str, str]:
     """Film to the text that is asked to match it: of its report, or the names of its findings."""
     return {
         film.id: row.sections.get("impression")
@@ -296,7 +300,7 @@ def _texts(films: Sequence[tuple[Label, Film]]) -> dict[str, str]:
 
 
 def _of_another(
-    film: Film, texts: dict[str, str], films: Sequence[tuple[Label, Film]], rng: np.random.Generator
+    film: LabelledFilm, texts: dict[str, str], films: Sequence[tuple[Label, LabelledFilm]], rng: np.random.Generator
 ) -> str | None:
     """The text of another film of the same split, with other findings where they are known; None if a few tries find none."""
     for index in rng.integers(len(films), size=32):
@@ -307,7 +311,7 @@ def _of_another(
     return None
 
 
-def _films_before(films: Sequence[tuple[Label, Film]]) -> dict[str, Film]:
+def _films_before(films: Sequence[tuple[Label, LabelledFilm]]) -> dict[str, LabelledFilm]:
     """Film to the labelled one before it of the same patient. A lateral film is not compared with a frontal one."""
     of_patient = defaultdict(list)
     for row, film in films:
@@ -320,7 +324,9 @@ def _films_before(films: Sequence[tuple[Label, Film]]) -> dict[str, Film]:
     return before
 
 
-def _changed(before: Film, film: Film, vocabulary: Sequence[str], rng: np.random.Generator) -> str | None:
+def _changed(
+    before: LabelledFilm, film: LabelledFilm, vocabulary: Sequence[str], rng: np.random.Generator
+) -> str | None:
     """A finding of which both films are sure; each kind of change that the two show is as likely as the others."""
     kinds = defaultdict(list)
     for finding in vocabulary:

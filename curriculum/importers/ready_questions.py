@@ -28,7 +28,7 @@ _SPLIT_NAMES = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReadyQuestion:
     """A question that a set ships. The task's `images` are as the set writes them; its split and patient are not read."""
 
     where: str  # file and row, for messages
@@ -37,7 +37,7 @@ class Asked:
 
 
 def import_asked(
-    rows: Iterable[Asked], images: Path | None, labels: Path, out: Path, seed: int, skipped: Counter[str]
+    rows: Iterable[ReadyQuestion], images: Path | None, labels: Path, out: Path, seed: int, skipped: Counter[str]
 ) -> ImportSummary:
     """Writes `out`/tasks.parquet with the questions whose images are there.
 

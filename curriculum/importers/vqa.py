@@ -18,7 +18,7 @@ from pathlib import Path
 
 from curriculum.importers.answers import YES_NO, Unreadable, read_choice, read_letters, read_names, yes_no
 from curriculum.importers.films import ImportSummary
-from curriculum.importers.ready_questions import Asked, files_of, import_asked, read_json, read_split, text_of
+from curriculum.importers.ready_questions import ReadyQuestion, files_of, import_asked, read_json, read_split, text_of
 from curriculum.task import Task
 from curriculum.taskset import TaskSetError
 
@@ -65,7 +65,7 @@ def import_vqa(layout: _Layout, images: Path, labels: Path, out: Path, seed: int
     return import_asked(_agreed(rows, skipped), images, labels, out, seed, skipped)
 
 
-def _read(path: Path, layout: _Layout, skipped: Counter[str]) -> Iterator[Asked]:
+def _read(path: Path, layout: _Layout, skipped: Counter[str]) -> Iterator[ReadyQuestion]:
     for number, row in enumerate(read_json(path)):
         where = f"{path}: row {number} (0-based)"
         id, image = text_of(row, "qid", where), text_of(row, layout.image, where)
@@ -87,7 +87,7 @@ def _read(path: Path, layout: _Layout, skipped: Counter[str]) -> Iterator[Asked]
             attribution=layout.attribution,
             **fields,
         )
-        yield Asked(where, task, read_split(row.get("split"), path, where))
+        yield ReadyQuestion(where, task, read_split(row.get("split"), path, where))
 
 
 def _check_kept(row: dict, layout: _Layout, where: str) -> None:
@@ -123,7 +123,7 @@ def _fields(question: str, answer: str, answer_type: str) -> dict[str, object]:
     return dict(domain="open", family="vqa", question=question, gold=read_names(_MISSPELT.get(answer, answer)))
 
 
-def _agreed(rows: list[Asked], skipped: Counter[str]) -> Iterator[Asked]:
+def _agreed(rows: list[ReadyQuestion], skipped: Counter[str]) -> Iterator[ReadyQuestion]:
     """Each question on an image once, and not at all where it is answered in two ways."""
     answers = defaultdict(set)
     for row in rows:
@@ -139,5 +139,5 @@ def _agreed(rows: list[Asked], skipped: Counter[str]) -> Iterator[Asked]:
             yield row
 
 
-def _key(row: Asked) -> tuple[str, str]:
+def _key(row: ReadyQuestion) -> tuple[str, str]:
     return row.task.images[0], row.task.question.casefold().rstrip(" ?.")

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from curriculum.phantoms.phantom import FREQUENCY, NUMBER_OF_FINDINGS, draw_phantom
-from curriculum.questions import Film, QuestionWriter
+from curriculum.questions import LabelledFilm, QuestionWriter
 from curriculum.task import NO_FINDING, Split, Task
 
 _SIGNS = {  # what is seen where the finding is present, and where it is not
@@ -66,7 +66,7 @@ def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
             Image.fromarray(phantom.pixels).save(path, compress_level=1)
             rng = np.random.default_rng([config.seed, index, 1])
             noticed = tuple(finding for finding in phantom.sides if rng.random() < config.trace_recall)
-            film = Film(
+            film = LabelledFilm(
                 id=name,
                 image=str(path),
                 findings=tuple(phantom.sides),

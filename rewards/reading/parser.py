@@ -13,7 +13,7 @@ MAX_FAULTS = 20  # what is said of one response; a babbling one has thousands
 MAX_PAIRS = 100  # no film needs more steps; what follows is not read
 
 
-class Fault(NamedTuple):
+class FormatFault(NamedTuple):
     """What breaks the format, in words, and the character at which it does."""
 
     what: str
@@ -40,7 +40,7 @@ class Parsed(NamedTuple):
     """
 
     pairs: tuple[Pair, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[FormatFault, ...]
 
 
 class _State(Enum):
@@ -84,7 +84,7 @@ def _parse_sound(response: str) -> Parsed | None:
 
 def _parse_any(response: str) -> Parsed:
     pairs: list[Pair] = []
-    faults: list[Fault] = []
+    faults: list[FormatFault] = []
     state = _State.OUTSIDE
     start = body = 0  # of the open pair, and of what its last tag opened
     think = ""
@@ -92,7 +92,7 @@ def _parse_any(response: str) -> Parsed:
 
     def fault(words: str, position: int) -> None:
         if len(faults) < MAX_FAULTS:
-            faults.append(Fault(words, position))
+            faults.append(FormatFault(words, position))
 
     while len(faults) < MAX_FAULTS and (match := (_OPEN if state is _State.LOST else TAG).search(response, done)):
         tag, position = match.group().lower(), match.start()
@@ -126,7 +126,7 @@ def _parse_any(response: str) -> Parsed:
     if state in _WANTED and state is not _State.OUTSIDE:
         fault(f"unclosed pair: {_WANTED[state]} is missing", len(response))
     if not pairs:
-        faults.insert(0, Fault("no pair of think and answer", 0))
+        faults.insert(0, FormatFault("no pair of think and answer", 0))
     return Parsed(tuple(pairs), tuple(faults[:MAX_FAULTS]))
 
 

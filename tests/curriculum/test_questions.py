@@ -7,7 +7,7 @@ from curriculum.importers.films import describe as nih_describe
 from curriculum.importers.nih import FINDINGS as NIH_FINDINGS
 from curriculum.phantoms.phantom import FINDINGS, FREQUENCY, NUMBER_OF_FINDINGS
 from curriculum.phantoms.phantom_set import describe
-from curriculum.questions import RIGHT, WRONG, Film, QuestionWriter
+from curriculum.questions import RIGHT, WRONG, LabelledFilm, QuestionWriter
 from curriculum.task import NO_FINDING
 from rewards.reading.answers import read_marks
 
@@ -21,7 +21,7 @@ def films(count):
     for index in range(count):
         number = rng.choice(len(NUMBER_OF_FINDINGS), p=NUMBER_OF_FINDINGS)
         names = tuple(FINDINGS[i] for i in rng.choice(len(FINDINGS), number, replace=False, p=weights))
-        yield Film(str(index), "x.png", names, "train", f"p{index}")
+        yield LabelledFilm(str(index), "x.png", names, "train", f"p{index}")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_rare_findings_are_offered_wrongly_too(asked):
 @pytest.mark.parametrize("size", [2, 4, 7])
 def test_any_number_of_options_for_any_film(shown, size):
     writer = QuestionWriter(dict.fromkeys(NIH_FINDINGS, 1.0), 0.2, nih_describe)
-    film = Film("f", "x.png", shown, "val", "p", {"view": "AP", "source": "s"})
+    film = LabelledFilm("f", "x.png", shown, "val", "p", {"view": "AP", "source": "s"})
     for seed in range(5):
         rng = np.random.default_rng(seed)
         single, several = writer.single_choice(film, rng, size), writer.multiple_choice(film, rng, size)
@@ -150,7 +150,7 @@ def test_traces_tell_what_their_writer_noticed_and_gold_and_report_stay_true():
     writer = QuestionWriter(FREQUENCY, 0.2, describe)
     rng = np.random.default_rng(0)
     present, overlooked = FINDINGS[:2], FINDINGS[1]
-    film = Film("f", "x.png", present, "train", "p", noticed=present[:1])
+    film = LabelledFilm("f", "x.png", present, "train", "p", noticed=present[:1])
     for _ in range(30):
         task = writer.diagnosis(film, rng)
         assert task.gold == present and f"{overlooked} {WRONG}" in task.reference
@@ -164,7 +164,7 @@ def test_traces_tell_what_their_writer_noticed_and_gold_and_report_stay_true():
             and f"{letters[overlooked]}) {WRONG}" in task.reference
         )
         assert task.reference.endswith(f"<answer>{letters[present[0]]}</answer>")
-    blind = Film("g", "x.png", present[:1], "train", "p", noticed=())
+    blind = LabelledFilm("g", "x.png", present[:1], "train", "p", noticed=())
     for _ in range(30):
         task = writer.single_choice(blind, rng)
         letters = {name: letter for letter, name in task.options.items()}

@@ -13,10 +13,10 @@ import pytest
 from safetensors.torch import load_file
 
 from cluster.config.recipe import load_recipe
-from cluster.control.run_actor import Wish, ask, told_status
+from cluster.control.run_actor import ControlRequest, send_request, read_status
 from cluster.record.ledger import committed_events
 from cluster.record.run_log import read_log
-from cluster.run.launch import go_on, start
+from cluster.run.launch import resume, start
 from tests.support.short_run import SHORT, SMOKE, wait_until
 
 
@@ -129,7 +129,7 @@ def test_a_complete_run_says_so(run):
     from cluster.errors import UserError
 
     with pytest.raises(UserError, match="complete"):
-        go_on(load_recipe(run / "recipe.yaml"), run)
+        resume(load_recipe(run / "recipe.yaml"), run)
 
 
 def reached(run):
@@ -144,9 +144,9 @@ def train_beside(act, recipe, path, train=start):
     def acting():
         try:
             act()
-            wait_until(lambda: told_status(path)["status"] in ("finished", "stopped", "failed"))
+            wait_until(lambda: read_status(path)["status"] in ("finished", "stopped", "failed"))
         except BaseException:
-            ask(path, Wish("stop"))
+            send_request(path, ControlRequest("stop"))
             raise
 
     with ThreadPoolExecutor(1) as pool:
@@ -181,10 +181,10 @@ def dies_between_micro_batches(mark):
         import os
         import signal
 
-        from actors.learner.deepspeed_engine import Engine
+        from actors.learner.deepspeed_engine import DeepSpeedEngine
         from actors.learner.handle import learner_rank
 
-        backward = Engine.backward
+        backward = DeepSpeedEngine.backward
 
         def deadly(self, loss, last):
             backward(self, loss, last)
@@ -192,7 +192,7 @@ def dies_between_micro_batches(mark):
                 mark.rename(mark.with_suffix(".done"))
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        Engine.backward = deadly
+        DeepSpeedEngine.backward = deadly
         learner_rank(setup)
 
     return rank
@@ -219,7 +219,7 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
         wait_until(lambda: process("ray::learner-0 v")).suspend()
 
     train_beside(
-        disturb, load_recipe(again / "recipe.yaml", ["learner.silent_s=25", "transport=collective"]), again, go_on
+        disturb, load_recipe(again / "recipe.yaml", ["learner.silent_s=25", "transport=collective"]), again, resume
     )
     assert same(weights(again), weights(run))
     assert events(again) == events(run)
@@ -287,20 +287,20 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
 
     def ask_it():
         wait_until(lambda: booked(path, "trained", "closed"))
-        asked["status"] = told_status(path)
-        ask(path, Wish("scale", rollout=2, reward=2))
-        ask(path, Wish("pause"))
-        wait_until(lambda: told_status(path)["status"] == "paused")
-        wait_until(lambda: told_status(path)["workers"] == {"rollout": {"ready": 2}, "reward": {"ready": 2}})
-        asked["paused"] = told_status(path)
-        ask(path, Wish("resume"))
-        wait_until(lambda: told_status(path)["step"] > asked["paused"]["step"])
-        ask(path, Wish("stop"))
+        asked["status"] = read_status(path)
+        send_request(path, ControlRequest("scale", rollout=2, reward=2))
+        send_request(path, ControlRequest("pause"))
+        wait_until(lambda: read_status(path)["status"] == "paused")
+        wait_until(lambda: read_status(path)["workers"] == {"rollout": {"ready": 2}, "reward": {"ready": 2}})
+        asked["paused"] = read_status(path)
+        send_request(path, ControlRequest("resume"))
+        wait_until(lambda: read_status(path)["step"] > asked["paused"]["step"])
+        send_request(path, ControlRequest("stop"))
 
     train_beside(ask_it, load_recipe(SMOKE, settings), path)
     assert asked["status"]["stage"] == "closed" and asked["status"]["ledger"]["trained"] >= 8
-    assert told_status(path)["status"] == "stopped" and not (path / "model").exists()
-    assert go_on(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
+    assert read_status(path)["status"] == "stopped" and not (path / "model").exists()
+    assert resume(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
     rows = [
         r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"
     ]
@@ -357,10 +357,10 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
 
     def mend():
         wait_until(lambda: booked(path, "trained", "closed"))
-        wait_until(lambda: told_status(path)["status"] == "paused")
-        asked["paused"] = told_status(path)
+        wait_until(lambda: read_status(path)["status"] == "paused")
+        asked["paused"] = read_status(path)
         (tmp_path / "collapsed").unlink()
-        ask(path, Wish("resume"))
+        send_request(path, ControlRequest("resume"))
 
     train_beside(mend, load_recipe(SMOKE, settings), path)
     assert (asked["paused"]["stage"], asked["paused"]["stage_step"]) == ("closed", 2)

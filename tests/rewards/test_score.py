@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from curriculum.importers import nih
 from curriculum.importers.films import describe
 from curriculum.phantoms import phantom
-from curriculum.questions import RIGHT, WRONG, Film, QuestionWriter
+from curriculum.questions import RIGHT, WRONG, LabelledFilm, QuestionWriter
 from curriculum.task import NO_FINDING, Task
 from curriculum.taskset import read_tasks
 from rewards.config import RewardConfig
@@ -58,7 +58,7 @@ def nih_tasks():
     writer = QuestionWriter(dict.fromkeys(nih.FINDINGS, 1.0), 0.3, describe)
     for n in range(40):
         findings = tuple(str(name) for name in rng.permutation(nih.FINDINGS)[: n % 10])
-        film = Film(str(n), "x.png", findings, "train", str(n))
+        film = LabelledFilm(str(n), "x.png", findings, "train", str(n))
         size = min(2 + n % 6, len(nih.FINDINGS) - len(findings) + 1)
         yield from (
             writer.binary(film, rng),
@@ -94,8 +94,8 @@ def new_tasks():
     """A task of each family whose reference has an answer but no steps."""
     rng = np.random.default_rng(0)
     writer = QuestionWriter(dict.fromkeys(nih.FINDINGS, 1.0), 0.3, describe)
-    film = Film("f", "x.png", ("Edema",), "train", "p", {"view": "AP"})
-    before = Film("e", "w.png", (), "train", "p")
+    film = LabelledFilm("f", "x.png", ("Edema",), "train", "p", {"view": "AP"})
+    before = LabelledFilm("e", "w.png", (), "train", "p")
     text = "There is moderate pulmonary edema. No effusion."
     return (
         writer.view(film),

@@ -24,7 +24,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Told:
+class RouteDoc:
     """A route; `body` and `answer` are examples as text, `answers` (status, words)."""
 
     name: str
@@ -43,7 +43,7 @@ def routes(request: Request) -> HTMLResponse:
     )
 
 
-def _routes(description: dict[str, Any]) -> Iterator[Told]:
+def _routes(description: dict[str, Any]) -> Iterator[RouteDoc]:
     schemas = description["components"]["schemas"]
     for path, methods in description["paths"].items():
         for method, route in methods.items():
@@ -61,7 +61,7 @@ def _routes(description: dict[str, Any]) -> Iterator[Told]:
                 ]
                 body = _example(content, schemas)
             fine = next(answer for status, answer in route["responses"].items() if status < "300")
-            yield Told(
+            yield RouteDoc(
                 f"{method.upper()} {path}",
                 route["description"],
                 fields,

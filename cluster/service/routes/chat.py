@@ -97,28 +97,28 @@ class ChatRequest(BaseModel):
     user: str | None = None
 
 
-class Told(BaseModel):
+class OpenModel(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class ChatMessage(Told):
+class ChatMessage(OpenModel):
     role: Literal["assistant"]
     content: str | None = None
 
 
-class Choice(Told):
+class Choice(OpenModel):
     index: int
     message: ChatMessage
     finish_reason: str | None = Field(None, description="stop, or length where it breaks off")
 
 
-class Usage(Told):
+class Usage(OpenModel):
     prompt_tokens: int
     completion_tokens: int | None = None
     total_tokens: int
 
 
-class ChatAnswer(Told):
+class ChatAnswer(OpenModel):
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={

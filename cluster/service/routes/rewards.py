@@ -23,7 +23,7 @@ EXAMPLE = {
 }
 
 
-class Response(BaseModel):
+class ResponseBody(BaseModel):
     """A task and one response to it; as a line of `curlvpr reward score`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -78,7 +78,7 @@ class ScoreRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     preset: Literal["strict", "paper"] = "strict"
-    responses: list[Response] = Field(min_length=1, max_length=1024)
+    responses: list[ResponseBody] = Field(min_length=1, max_length=1024)
 
 
 class StepJudgement(BaseModel):
@@ -145,7 +145,7 @@ async def score(
 
 @router.post("/explain", response_model=Explanation)
 def explain(
-    response: Annotated[Response, Body(openapi_examples={"one": {"value": EXAMPLE}})],
+    response: Annotated[ResponseBody, Body(openapi_examples={"one": {"value": EXAMPLE}})],
     preset: Literal["strict", "paper"] = "strict",
 ) -> Any:
     """One response: its verdict, and how its points add up."""
@@ -175,7 +175,7 @@ def _scored(request: ScoreRequest) -> Json:
     )  # `ScoreAnswer` is for readers; checking our own numbers takes as long as scoring
 
 
-def _rows(responses: list[Response], config: RewardConfig) -> list[Row]:
+def _rows(responses: list[ResponseBody], config: RewardConfig) -> list[Row]:
     try:
         return [
             read_row(f"responses.{number}", response.model_dump(), config) for number, response in enumerate(responses)

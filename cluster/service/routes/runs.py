@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actors.runtime.remote import RemoteFailure
 from cluster.config.recipe import parse_recipe
-from cluster.control.run_actor import Wish, ask, told_status
+from cluster.control.run_actor import ControlRequest, read_status, send_request
 from cluster.errors import UserError
 from cluster.record.run_status import GOING
 from cluster.service.allowlist import confine, film_below, is_below
@@ -78,7 +78,7 @@ class Scale(BaseModel):
     reward: int | None = Field(None, ge=1, le=10_000)
 
 
-class Asked(BaseModel):
+class ControlAnswer(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"run": "quickstart", "asked": "pause"}]})
 
     run: str
@@ -213,25 +213,25 @@ def start(
     return {"run": run, "job": job}
 
 
-@operate.post("/{name}/scale", status_code=202, response_model=Asked, responses=_GONE)
+@operate.post("/{name}/scale", status_code=202, response_model=ControlAnswer, responses=_GONE)
 def scale(request: Request, run: Run, counts: Scale) -> Any:
     """Change the number of workers while the run goes on, within the quota of the token that started it."""
     if counts.rollout is None and counts.reward is None:
         raise HTTPException(422, "give rollout, reward or both")
     with _conflicts_told(), request.app.state.starter.growing(run, counts.model_dump()):
-        return _ask(run, Wish("scale", counts.rollout, counts.reward))
+        return _ask(run, ControlRequest("scale", counts.rollout, counts.reward))
 
 
-@operate.post("/{name}/{what}", status_code=202, response_model=Asked, responses=_GONE)
+@operate.post("/{name}/{what}", status_code=202, response_model=ControlAnswer, responses=_GONE)
 def wish(request: Request, run: Run, what: Literal["pause", "resume", "checkpoint", "stop"]) -> Any:
     """Let a run wait, go on, commit, or commit and end, after its present step. A run that has ended is resumed as a new job."""
-    if what == "resume" and told_status(run)["status"] not in (*GOING, "finished"):
+    if what == "resume" and read_status(run)["status"] not in (*GOING, "finished"):
         with _conflicts_told():
             return {
                 "run": run.name,
                 "asked": f"resume, as job {request.app.state.starter.resume(run, request.state.token)}",
             }
-    return _ask(run, Wish(what))
+    return _ask(run, ControlRequest(what))
 
 
 @contextmanager
@@ -244,9 +244,9 @@ def _conflicts_told() -> Iterator[None]:
         raise HTTPException(503, str(error)) from error
 
 
-def _ask(run: Path, wish: Wish) -> dict[str, str]:
+def _ask(run: Path, wish: ControlRequest) -> dict[str, str]:
     try:
-        ask(run, wish)
+        send_request(run, wish)
     except UserError as error:
         raise HTTPException(409, str(error)) from error
     except RemoteFailure as error:
@@ -255,9 +255,9 @@ def _ask(run: Path, wish: Wish) -> dict[str, str]:
 
 
 def status_of(run: Path, starter: Starter) -> dict[str, Any]:
-    """As `told_status`, in words where the folder is damaged; a run that is being resumed does not say so itself at first."""
+    """As `read_status`, in words where the folder is damaged; a run that is being resumed does not say so itself at first."""
     try:
-        told = told_status(run)
+        told = read_status(run)
         return _finite(told if told["status"] in (*GOING, "finished") else told | starter.told(run.name))
     except (UserError, ValueError, OSError) as error:
         return {"run": run.name, "status": "unreadable", "why": str(error)}

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from actors.algorithm.advantage import batch_advantages
 from actors.algorithm.config import PRESETS, GrpoTraining, LearnerConfig
 from actors.algorithm.loss import Tokens, objective, response_weights
-from actors.algorithm.overlong import punished
+from actors.algorithm.overlong import with_overlong_penalty
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.runtime.storage import Storage
 from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
-from cluster.run.dynamic_sampling import sort_out
+from cluster.run.dynamic_sampling import replace_flat_groups
 from rewards.verdict import StepVerdict, Verdict
 from tests.actors.learner.test_handle import groups, plain  # noqa: F401, F811 - the first is a fixture
 
@@ -383,7 +383,7 @@ def scored_group(name, rewards, lengths=None, finish="stop", steps=()):
 )
 def test_a_long_response_loses_more_the_longer_it_is(tokens, cut, lost):
     group = scored_group("g", [0.75, 0.5], [tokens, 3], "length" if cut else "stop")
-    verdict, other = punished(group.verdicts, group.group.trajectories, 100, 0.2, 2.0)
+    verdict, other = with_overlong_penalty(group.verdicts, group.group.trajectories, 100, 0.2, 2.0)
     assert verdict.total == pytest.approx(0.75 - 2 * lost) and verdict.base == pytest.approx(0.75 - 2 * lost)
     assert bool(verdict.why) == (lost > 0) and verdict.outcome == 0.75
     assert cut or other == group.verdicts[1]
@@ -408,13 +408,16 @@ def test_groups_without_variance_are_replaced_until_there_are_enough_or_the_roun
     good, flat = (lambda name: scored_group(name, [0, 1])), (lambda name: scored_group(name, [1, 1]))
     training = GrpoTraining(dynamic_sampling=2, tasks_per_step=3, group_size=2)
     more, asked = answers([flat("d"), good("e")], [good("f")])
-    kept, dropped = sort_out([good("a"), flat("b"), flat("c")], training, 1, more)
+    kept, dropped = replace_flat_groups([good("a"), flat("b"), flat("c")], training, 1, more)
     assert (named(kept), named(dropped), asked) == (["a", "e", "f"], ["b", "c", "d"], [(3, 2), (5, 1)])
     more, asked = answers([flat("d"), flat("e")], [])  # workers may give up all of them
-    kept, dropped = sort_out([good("a"), flat("b"), flat("c")], training, 2, more)
+    kept, dropped = replace_flat_groups([good("a"), flat("b"), flat("c")], training, 2, more)
     assert (named(kept), named(dropped), asked) == (["a", "b"], ["c", "d", "e"], [(3, 2), (5, 2)])
     more, asked = answers()
-    assert named(sort_out([good("a"), good("b"), good("c")], training, 1, more)[0]) == ["a", "b", "c"] and not asked
+    assert (
+        named(replace_flat_groups([good("a"), good("b"), good("c")], training, 1, more)[0]) == ["a", "b", "c"]
+        and not asked
+    )
 
 
 def test_a_group_teaches_by_its_steps_where_they_have_credit():
@@ -428,5 +431,5 @@ def test_a_group_teaches_by_its_steps_where_they_have_credit():
         ({"credit": "return"}, True),
     ):
         more, _ = answers([])
-        kept, _ = sort_out([group], GrpoTraining(dynamic_sampling=1, tasks_per_step=1, **keys), 0, more)
+        kept, _ = replace_flat_groups([group], GrpoTraining(dynamic_sampling=1, tasks_per_step=1, **keys), 0, more)
         assert bool(kept) == teaches

@@ -21,7 +21,7 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.family import FAMILIES, UnsupportedModel
 from actors.model.model_parts import is_embedding, layer_of, part_of
 from actors.model.policy import Policy
-from actors.rollout.vllm_engine import Engine
+from actors.rollout.vllm_engine import VllmEngine
 from actors.rollout.worker import RolloutConfig
 from actors.trajectory import Sample
 from actors.weights.store import bucket_of, files_of
@@ -227,7 +227,7 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, 
         return list(zip(asked, samples, logprobs(policy, samples), strict=True))
 
     async def differences():
-        engine = Engine(RolloutConfig(max_model_tokens=1024), str(folder_of(name)), policy.encoder, images)
+        engine = VllmEngine(RolloutConfig(max_model_tokens=1024), str(folder_of(name)), policy.encoder, images)
         try:
             first = await engine.difference(probe())
             with torch.no_grad():
@@ -249,7 +249,7 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, 
 def test_what_an_engine_cannot_read_is_refused_before_it_starts(folder_of, policy_of, tasks):
     on_cpu, on_gpu = RolloutConfig(), RolloutConfig(gpus=1)
     with pytest.raises(ValueError, match="causal attention on a CPU"):
-        Engine(on_cpu, str(folder_of("gemma3")), policy_of("gemma3").encoder, 1)
+        VllmEngine(on_cpu, str(folder_of("gemma3")), policy_of("gemma3").encoder, 1)
     with pytest.raises(UserError, match="--model: .*gemma3.*causal attention on a CPU.*give the rollout workers GPUs"):
         check_images(folder_of("gemma3"), "--model", tasks, on_cpu)
     with pytest.raises(UserError, match="--model: .*qwen2.*reads text alone"):

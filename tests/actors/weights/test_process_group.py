@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 import pytest
 import torch
 
-from actors.weights.process_group import CollectiveError, Group
+from actors.weights.process_group import CollectiveError, WeightGroup
 
 NAMES = ["learner rank 0", "rollout-0", "rollout-1", "rollout-2"]
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def member(port, rank, told, limit_s):
     """Receives versions until the group ends."""
     torch.set_num_threads(1)
     try:
-        group = Group("127.0.0.1", port, rank, NAMES, CPU, limit_s)
+        group = WeightGroup("127.0.0.1", port, rank, NAMES, CPU, limit_s)
         if rank == 0:
             told.send((0, (group.port, "")))
         group.join()
@@ -107,7 +107,7 @@ def hear(told, count, what=lambda word: word != "bucket"):
 
 def test_every_tensor_comes_as_it_was_for_one_version_after_the_other(start):
     start, told = start
-    group = Group("127.0.0.1", 0, 0, NAMES, CPU, 20)
+    group = WeightGroup("127.0.0.1", 0, 0, NAMES, CPU, 20)
     start(group.port, (1, 2, 3), 20)
     group.join()
     for buckets in (BUCKETS, BUCKETS[1:]):
@@ -127,7 +127,7 @@ def test_every_tensor_comes_as_it_was_for_one_version_after_the_other(start):
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_receiver_ends_the_group_for_all_and_is_named(start, fault):
     start, told = start
-    group = Group("127.0.0.1", 0, 0, NAMES, CPU, 2)
+    group = WeightGroup("127.0.0.1", 0, 0, NAMES, CPU, 2)
     members = start(group.port, (1, 2, 3), 2)
     group.join()
     group.send(BUCKETS[0])
@@ -146,7 +146,7 @@ def test_a_lost_receiver_ends_the_group_for_all_and_is_named(start, fault):
 
 def test_who_does_not_join_is_named(start):
     start, told = start
-    group = Group("127.0.0.1", 0, 0, NAMES, CPU, 2)
+    group = WeightGroup("127.0.0.1", 0, 0, NAMES, CPU, 2)
     start(group.port, (1, 3), 2)
     with pytest.raises(CollectiveError, match=r"^rollout-1 gave no sign of life \(.*could not join within 2 s"):
         group.join()
@@ -155,9 +155,9 @@ def test_who_does_not_join_is_named(start):
 
 def test_a_receiver_that_fails_says_so_to_all(start):
     start, told = start
-    group = Group("127.0.0.1", 0, 0, NAMES, CPU, 20)
+    group = WeightGroup("127.0.0.1", 0, 0, NAMES, CPU, 20)
     start(group.port, (1, 2), 20)
-    third = Group("127.0.0.1", group.port, 3, NAMES, CPU, 20)
+    third = WeightGroup("127.0.0.1", group.port, 3, NAMES, CPU, 20)
     thread = threading.Thread(target=third.join)
     thread.start()
     group.join()

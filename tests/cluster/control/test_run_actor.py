@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cluster.control.run_actor import Control, Wish, ask, told_status
+from cluster.control.run_actor import Control, ControlRequest, send_request, read_status
 from cluster.control.run_address import find_address, write_address
 from cluster.errors import UserError
 
@@ -25,24 +25,24 @@ def summary(run, **values):
 
 def test_a_run_that_is_over_is_told_from_its_summary(run):
     summary(run, status="finished")
-    assert told_status(run) == {"run": run.name, "status": "finished", "steps": 7, "version": 9, "ledger": {}}
+    assert read_status(run) == {"run": run.name, "status": "finished", "steps": 7, "version": 9, "ledger": {}}
     summary(run, status="failed", why="the learner stopped")
-    assert told_status(run)["why"] == "the learner stopped"
+    assert read_status(run)["why"] == "the learner stopped"
 
 
 def test_a_run_whose_process_died_is_not_called_running(run):
     summary(run, status="running")
     with socket.create_server(("127.0.0.1", 0)) as server:
         write_address(run, f"127.0.0.1:{server.getsockname()[1]}")
-    assert find_address(run) is None and told_status(run)["status"] == "gone: its process died"
+    assert find_address(run) is None and read_status(run)["status"] == "gone: its process died"
 
 
 def test_only_a_run_that_goes_on_can_be_asked(run, tmp_path):
     summary(run, status="finished")
     with pytest.raises(UserError, match="does not go on now; it is finished"):
-        ask(run, Wish("stop"))
+        send_request(run, ControlRequest("stop"))
     with pytest.raises(UserError, match="no run folder"):
-        told_status(tmp_path / "nothing")
+        read_status(tmp_path / "nothing")
 
 
 def test_the_token_mode_of_the_runs_cluster_is_taken_over(run, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from cluster.control import run_queue as admission
-from cluster.control.run_queue import Line, turn
+from cluster.control.run_queue import RunQueue, wait_for_slot
 from cluster.errors import UserError
 from cluster.planning.placement import describe
 
@@ -28,7 +28,7 @@ class Contender(threading.Thread):
         self.start()
 
     def run(self):
-        with turn(self.name, [{"CPU": self.cpus}], self.reasons.append):
+        with wait_for_slot(self.name, [{"CPU": self.cpus}], self.reasons.append):
             worker = Worker.options(num_cpus=self.cpus).remote()
             assert ray.get(worker.ready.remote(), timeout=60)
             self.standing.set()
@@ -61,16 +61,16 @@ def test_who_gives_up_leaves_the_line_and_no_reservation(ray_session):
     def lose_patience(why):
         raise Enough
 
-    with pytest.raises(Enough), turn("/runs/impatient", [{"CPU": 99.0}], lose_patience):
+    with pytest.raises(Enough), wait_for_slot("/runs/impatient", [{"CPU": 99.0}], lose_patience):
         pass
-    with turn("/runs/next", [{"CPU": 4.0}], pytest.fail):
+    with wait_for_slot("/runs/next", [{"CPU": 4.0}], pytest.fail):
         pass
     assert not [group for group in ray.util.placement_group_table().values() if group["state"] not in ("REMOVED",)]
 
 
 def test_a_run_that_died_in_the_line_holds_nobody_up(monkeypatch):
     monkeypatch.setattr(admission, "GONE_S", 0.3)
-    line = Line()
+    line = RunQueue()
     assert line.ahead("dead") == [] and line.ahead("alive") == ["dead"]
     until = time.monotonic() + 0.5
     while time.monotonic() < until:

@@ -13,7 +13,7 @@ import ray
 
 from actors.runtime.remote import RemoteFailure
 from actors.runtime.restart_policy import Restarts
-from cluster.pools.shares import GivenUp
+from cluster.pools.shares import Failed
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
 
@@ -103,7 +103,7 @@ def test_results_come_in_order_whatever_the_number_of_workers(open_pool):
 def test_bad_items_alone_are_given_up(open_pool):
     pool = open_pool(2)
     results = pool.map([1, 13, 2, 3, 17, 4], double, WAIT_S)
-    assert [r for r in results if not isinstance(r, GivenUp)] == [2, 4, 6, 8]
+    assert [r for r in results if not isinstance(r, Failed)] == [2, 4, 6, 8]
     assert "died" in results[1].why and "17 is not liked" in results[4].why
 
 

@@ -20,7 +20,7 @@ from cluster.measures import Result, Scores
 from cluster.record.console import LineDisplay
 from cluster.record.run_reader import StageHistory
 from cluster.record.run_writer import RunFolder
-from cluster.reporting.charts import Series, Timeline, curves
+from cluster.reporting.charts import Series, StageAxis, curves
 from cluster.reporting.model_card import write_model_card
 from cluster.reporting.report import write_report
 from cluster.run.launch import write_pages
@@ -281,7 +281,7 @@ def test_a_fault_in_the_report_is_told_and_fails_no_run(finished, capsys):
 )
 def test_a_logarithmic_axis_is_labelled_in_plain_numbers(values, labels):
     points = [("sft", step, value) for step, value in enumerate(values)]
-    svg = curves([Series("$x_{ #000099", points, place=0)], Timeline({"sft": 2}), "alt", log=True)
+    svg = curves([Series("$x_{ #000099", points, place=0)], StageAxis({"sft": 2}), "alt", log=True)
     shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert [
         plain for label in shown if "e-" in (plain := label.replace("−", "-"))

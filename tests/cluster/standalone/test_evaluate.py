@@ -13,7 +13,7 @@ from cluster.config.recipe import load_recipe
 from cluster.errors import UserError
 from cluster.measures import Scores
 from cluster.standalone.evaluate import (
-    Asked,
+    EvaluationSet,
     check_new_file,
     find_scorer,
     find_subject,
@@ -51,7 +51,7 @@ def results(right):
 def reported(tiny_model):
     """Three models; the third answers as the first."""
     subjects = [find_subject(tiny_model)] * 3
-    asked = Asked([], {"Mass": 0.5, "Edema": 0.004})
+    asked = EvaluationSet([], {"Mass": 0.5, "Edema": 0.004})
     return report(subjects, [Scores(results(right), 100, shares=asked.shares) for right in (4, 9, 4)], asked)
 
 
@@ -83,7 +83,7 @@ def test_models_are_compared_with_the_first(reported):
 
 def test_few_patients_have_a_value_and_no_interval(tiny_model):
     scores = [Scores([closed(i, i % 2) for i in range(9)], 100, shares={})]
-    leaf = report([find_subject(tiny_model)], scores, Asked([], {}))["models"][0]["measures"]["overall"][
+    leaf = report([find_subject(tiny_model)], scores, EvaluationSet([], {}))["models"][0]["measures"]["overall"][
         "closed_accuracy"
     ]
     assert leaf == {"value": pytest.approx(4 / 9), "low": None, "high": None, "tasks": 9, "patients": 9}

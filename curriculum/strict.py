@@ -1,0 +1,9 @@
+"""The base of every typed setting and every request body."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    """Refuses unknown keys, and never changes once it is built."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
