@@ -27,7 +27,8 @@ import numpy as np
 import torch
 
 from actors.algorithm.advantage import token_advantages
-from actors.algorithm.config import GrpoTraining, LearnerConfig
+from actors.algorithm.config import GrpoTraining
+from actors.learner.config import LearnerConfig
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import FORBIDDEN_BIAS
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model

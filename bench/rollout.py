@@ -35,8 +35,8 @@ from statistics import median
 from typing import Any
 
 from actors.model.encode import Encoder, PromptConfig
+from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import engine_environment
-from actors.rollout.worker import RolloutConfig
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.trajectory import Request
 from curriculum.images import load_image

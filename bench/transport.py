@@ -34,12 +34,13 @@ import ray
 import torch
 from safetensors.torch import load_file
 
-from actors.algorithm.config import WEIGHTS_AT_ONCE
+from actors.model.config import WEIGHTS_AT_ONCE
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.gather import in_parts
 from actors.model.policy import Policy
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model
-from actors.rollout.worker import RolloutConfig, RolloutWorker
+from actors.rollout.config import RolloutConfig
+from actors.rollout.worker import RolloutWorker
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.runtime.remote import wait_for
 from actors.trajectory import Sample

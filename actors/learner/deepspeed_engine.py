@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from actors.algorithm.config import Freeze, LearnerConfig
+from actors.learner.config import Freeze, LearnerConfig
 from actors.learner.reshard import TAG
 from actors.model.lora import adapt
 from actors.model.model_parts import is_embedding, layer_of, part_of

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 
-from actors.algorithm.config import GrpoTraining, LearnerConfig, SftTraining
+from actors.algorithm.config import GrpoTraining, SftTraining
+from actors.learner.config import LearnerConfig
 from actors.model.encode import PromptConfig
 from actors.runtime.remote import RemoteFailure, cause, wait_for
 from actors.runtime.restart_policy import Restarts

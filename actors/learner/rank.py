@@ -13,8 +13,9 @@ import torch.distributed
 from safetensors.torch import load_file, save_file
 
 from actors.algorithm.advantage import batch_advantages
-from actors.algorithm.config import GrpoTraining, LearnerConfig
+from actors.algorithm.config import GrpoTraining
 from actors.algorithm.loss import Tokens, kl_estimate, objective, response_weights
+from actors.learner.config import LearnerConfig
 from actors.learner.deepspeed_engine import DeepSpeedEngine
 from actors.learner.reshard import ranks_of, to_universal
 from actors.model.encode import Encoder

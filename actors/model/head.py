@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from actors.algorithm.config import LOGITS_AT_ONCE
+from actors.model.config import LOGITS_AT_ONCE
 
 
 class LogprobHead(nn.Linear):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from actors.algorithm.config import Lora
+from actors.model.config import Lora
 from actors.model.gather import gathered
 from actors.model.model_parts import part_of
 

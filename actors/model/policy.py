@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers.core_model_loading import revert_weight_conversion
 
-from actors.algorithm.config import WEIGHTS_AT_ONCE
 from actors.model import attention
+from actors.model.config import WEIGHTS_AT_ONCE
 from actors.model.encode import Encoder
 from actors.model.family import Images, side_by_side
 from actors.model.gather import in_parts

@@ -7,17 +7,14 @@ import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from actors.model.encode import Encoder
+from actors.rollout.config import RolloutConfig
 from actors.weights.store import Offer, Probe
 from curriculum.images import load_image
-
-if TYPE_CHECKING:
-    from actors.rollout.worker import RolloutConfig
-
 
 CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
 

@@ -6,74 +6,20 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import ray
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from actors.model.encode import Encoder, PromptConfig
+from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import VllmEngine
 from actors.runtime.process_title import set_title
 from actors.runtime.remote import RemoteFailure
 from actors.trajectory import Group, Request, Trajectory
 from actors.weights.store import ASLEEP, Bucket, Offer, Probe, Version, files_of
-from curriculum.strict import Strict
 
 log = logging.getLogger(__name__)
-
-
-class RolloutConfig(Strict):
-    """How many workers, what each holds, and how they sample."""
-
-    workers: PositiveInt = 1
-    min: PositiveInt | None = Field(
-        None,
-        description="with max: the number of workers follows the balance between the time "
-        "that responses take and the time that learning takes",
-    )
-    max: PositiveInt | None = None
-    cpus: PositiveFloat = 1
-    gpus: float = Field(0, ge=0, description="of one worker; its tensor-parallel size where above 1")
-    placement: Literal["pack", "spread"] = Field("pack", description="workers on as few nodes as can be, or on as many")
-    dtype: str = "float32"
-    temperature: PositiveFloat = 1.0
-    max_response_tokens: PositiveInt = 128
-    max_model_tokens: PositiveInt = 512
-    max_sequences: PositiveInt = 256
-    max_batched_tokens: PositiveInt = 16384
-    threads: PositiveInt = Field(1, description="of one worker's engine, on CPU")
-    kv_cache_gib: PositiveInt = Field(1, description="on CPU; on a GPU `gpu_memory` rules")
-    gpu_memory: float = Field(
-        0.9,
-        gt=0,
-        le=1,
-        description="of what `gpus` gives a worker: with 0.5, of half a GPU; "
-        "with `sleep` of all of it, beside what the learner keeps",
-    )
-    sleep: bool = Field(
-        False,
-        description="engines give their GPU memory back while the learner works, for few GPUs: with "
-        "gpus 0.5 each, a rollout worker and a learner share one",
-    )
-    probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
-    timeout_s: PositiveFloat = Field(
-        600, description="for a worker's share of a step, its start, and an update of its weights"
-    )
-    silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for so long is replaced")
-
-    @property
-    def gpu_share(self) -> float:
-        """What an engine takes of each of its GPUs."""
-        return self.gpu_memory if self.sleep else self.gpu_memory * min(1.0, self.gpus)
-
-    @model_validator(mode="after")
-    def _range_holds_workers(self) -> "RolloutConfig":
-        if (self.min is None) != (self.max is None):
-            raise ValueError("min and max of the rollout workers are given together")
-        if self.min is not None and not self.min <= self.workers <= self.max:
-            raise ValueError(f"workers {self.workers} is not between min {self.min} and max {self.max}")
-        return self
 
 
 class WeightsMismatch(RuntimeError):

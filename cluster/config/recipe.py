@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, Union
 import yaml
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
 
-from actors.algorithm.config import GrpoTraining, LearnerConfig, SftTraining
+from actors.algorithm.config import GrpoTraining, SftTraining
+from actors.learner.config import LearnerConfig
 from actors.model.encode import PromptConfig
 from actors.model.tiny_model import TinyModelConfig
 from actors.reward import RewardWorkersConfig
-from actors.rollout.worker import RolloutConfig
+from actors.rollout.config import RolloutConfig
 from cluster.config.credentials import find_credential
 from cluster.config.guards import DEFAULT, Guard
 from cluster.errors import UserError

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from actors.algorithm.config import Freeze, LearnerConfig
+from actors.learner.config import Freeze, LearnerConfig
 from actors.model.family import Family, UnsupportedModel, family_of
 from actors.model.tiny_model import SPECIAL_TOKENS, TinyModelConfig, model_configuration
 from cluster.config.recipe import ModelConfig

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from actors.algorithm.config import LOGITS_AT_ONCE, WEIGHTS_AT_ONCE
+from actors.model.config import LOGITS_AT_ONCE, WEIGHTS_AT_ONCE
 from cluster.config.recipe import Recipe
 from cluster.planning.model_shape import ModelShape, Tower
 

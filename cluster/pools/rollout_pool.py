@@ -9,7 +9,8 @@ from typing import Any
 import ray
 
 from actors.model.encode import PromptConfig
-from actors.rollout.worker import RolloutConfig, RolloutWorker
+from actors.rollout.config import RolloutConfig
+from actors.rollout.worker import RolloutWorker
 from actors.runtime.remote import wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group, Request

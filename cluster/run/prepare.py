@@ -13,8 +13,8 @@ from actors.model.check_tokens import TokenBudget, check_tokens
 from actors.model.encode import BLIND, Encoder
 from actors.model.family import Family, UnsupportedModel, family_of
 from actors.model.tiny_model import make_tiny_model
+from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import CAUSAL_ON_CPU
-from actors.rollout.worker import RolloutConfig
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.planning.model_shape import trained_parameters

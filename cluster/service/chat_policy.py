@@ -15,8 +15,8 @@ from ray import serve
 from ray.serve import Deployment
 
 from actors.model.encode import Encoder, PromptConfig
+from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import VllmEngine
-from actors.rollout.worker import RolloutConfig
 from actors.runtime.storage import POLICY, Storage
 from cluster.config.recipe import load_recipe
 from cluster.errors import UserError

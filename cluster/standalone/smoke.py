@@ -255,8 +255,8 @@ def engine(place: Place) -> str:
     is let err three times as far as the learner does with it."""
     import torch
 
+    from actors.rollout.config import RolloutConfig
     from actors.rollout.vllm_engine import VllmEngine
-    from actors.rollout.worker import RolloutConfig
 
     samples = place.samples[::3]
 

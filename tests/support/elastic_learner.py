@@ -11,7 +11,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.algorithm.config import LearnerConfig
+from actors.learner.config import LearnerConfig
 from actors.learner.handle import Learner, LearnerRestarted
 from actors.model.encode import PromptConfig
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries

@@ -13,7 +13,7 @@ import numpy as np
 import ray
 import torch
 
-from actors.algorithm.config import LearnerConfig
+from actors.learner.config import LearnerConfig
 from actors.model.encode import Encoder, PromptConfig
 from actors.runtime.remote import wait_for
 from actors.trajectory import Group, ScoredGroup, Trajectory

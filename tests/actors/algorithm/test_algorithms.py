@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from actors.algorithm.advantage import batch_advantages
-from actors.algorithm.config import PRESETS, GrpoTraining, LearnerConfig
+from actors.algorithm.config import PRESETS, GrpoTraining
 from actors.algorithm.loss import Tokens, objective, response_weights
 from actors.algorithm.overlong import with_overlong_penalty
+from actors.learner.config import LearnerConfig
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.runtime.storage import Storage

@@ -13,8 +13,10 @@ from safetensors.torch import load
 from torch import nn
 from transformers import AutoModelForImageTextToText
 
-from actors.algorithm.config import Freeze, GrpoTraining, LearnerConfig, Lora
+from actors.algorithm.config import GrpoTraining
+from actors.learner.config import Freeze, LearnerConfig
 from actors.learner.deepspeed_engine import checkpoint_layers, freeze
+from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.runtime.remote import wait_for

@@ -3,7 +3,8 @@
 import pytest
 from safetensors.torch import load_file
 
-from actors.algorithm.config import Freeze, Lora
+from actors.learner.config import Freeze
+from actors.model.config import Lora
 from actors.runtime.storage import POLICY, Storage
 from tests.support.ranks import ENTIRELY, same
 

@@ -21,8 +21,8 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.family import FAMILIES, UnsupportedModel
 from actors.model.model_parts import is_embedding, layer_of, part_of
 from actors.model.policy import Policy
+from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import VllmEngine
-from actors.rollout.worker import RolloutConfig
 from actors.trajectory import Sample
 from actors.weights.store import bucket_of, files_of
 from cluster.config.recipe import ModelConfig, load_recipe

@@ -8,8 +8,10 @@ from safetensors.torch import load_file
 from torch.func import functional_call
 from transformers import AutoModelForImageTextToText
 
-from actors.algorithm.config import Freeze, GrpoTraining, LearnerConfig, Lora
+from actors.algorithm.config import GrpoTraining
+from actors.learner.config import Freeze, LearnerConfig
 from actors.learner.rank import REFERENCE
+from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.lora import adapt
 from actors.model.model_parts import part_of

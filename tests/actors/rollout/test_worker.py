@@ -12,7 +12,7 @@ import torch
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.rollout import vllm_extension as engine_extension
-from actors.rollout.worker import RolloutConfig
+from actors.rollout.config import RolloutConfig
 from actors.runtime.remote import RemoteFailure, wait_for
 from actors.trajectory import Request, Sample
 from actors.weights.store import ASLEEP, Version, WeightStore

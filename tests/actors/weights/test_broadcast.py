@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from actors.model.encode import PromptConfig
-from actors.rollout.worker import RolloutConfig
+from actors.rollout.config import RolloutConfig
 from actors.runtime.remote import wait_for
 from actors.weights.store import Version, WeightStore
 from cluster.pools.rollout_pool import RolloutPool

@@ -81,9 +81,9 @@ def test_a_run_that_died_in_the_line_holds_nobody_up(monkeypatch):
 
 
 def test_what_the_cluster_can_never_hold_is_told_at_once(ray_session):
-    from actors.algorithm.config import LearnerConfig
+    from actors.learner.config import LearnerConfig
     from actors.reward import RewardWorkersConfig
-    from actors.rollout.worker import RolloutConfig
+    from actors.rollout.config import RolloutConfig
     from cluster.control.ray_connection import check_fits
 
     roles = {"rollout": RolloutConfig(cpus=4), "reward": RewardWorkersConfig(), "learner": LearnerConfig(cpus=4)}

@@ -1,0 +1,19 @@
+"""Low-rank adapters, and how much of a model is handled at a time."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from actors.model.model_parts import Part
+from curriculum.strict import Strict
+
+LOGITS_AT_ONCE = 2**23  # numbers of the [tokens × vocabulary] matrix that the output layer holds at a time
+WEIGHTS_AT_ONCE = 2**29  # bytes that ZeRO-3 gathers, and that travel, at a time
+
+
+class Lora(Strict):
+    """Low-rank adapters, the only thing that is trained then. They are merged into the weights that are published and exported."""
+
+    rank: PositiveInt = 32
+    alpha: PositiveFloat = Field(64, description="an adapter's share is multiplied by alpha / rank")
+    targets: tuple[Part, ...] = Field(("language",), min_length=1, description="parts whose linear layers get one each")
