@@ -1,14 +1,15 @@
 # make train   sets up, then runs the whole method on the embedded default (CPU, minutes)
+# make check   sets up, then checks format, style, layers and types (under a minute)
 # make test    sets up, then runs the tests
-# make setup   only sets up; a second call is instant where nothing changed
-# make bench   sets up, then every comparison with a peer, and docs/performance.md from it (two quiet cores: half an hour)
-# make peers   TRL and verl, each in an environment of its own in .peers, for tests and benches against them
+# make setup   only sets up; a second call is instant if nothing has changed
+# make bench   sets up, then runs every comparison with a peer and writes docs/performance.md (half an hour on two quiet cores)
+# make peers   installs TRL and verl, each in its own environment in .peers, for the tests and benches against them
 VENV ?= .venv
 EXTRA ?= cpu
 PYTHON ?= python3
 RECIPE ?= recipes/quickstart.yaml
 
-.PHONY: setup train test bench peers
+.PHONY: setup train check test bench peers
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints-cpu.txt scripts/setup.sh scripts/torchvision_cpu_ops.py
@@ -17,6 +18,12 @@ $(VENV)/.ready: pyproject.toml constraints-cpu.txt scripts/setup.sh scripts/torc
 
 train: setup
 	$(VENV)/bin/curlvpr train $(RECIPE)
+
+check: setup
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/mypy
 
 test: setup
 	$(VENV)/bin/python -m pytest -n 2 --no-loadscope-reorder
