@@ -30,7 +30,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
-from cluster.config.recipe import Recipe, load_recipe
+from cluster.config.recipe import Recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.record.console import KeptDisplay, LineDisplay
 from cluster.record.ledger import committed_events
 from cluster.run.launch import open_run

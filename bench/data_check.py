@@ -34,7 +34,7 @@ def measure(folder: str, recipe: str | None, answer) -> None:
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
-    from cluster.config.recipe import load_recipe
+    from cluster.config.recipe_file import load_recipe
     from cluster.standalone.data_check import check
 
     started, worked = time.monotonic(), time.process_time()

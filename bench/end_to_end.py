@@ -49,7 +49,8 @@ import psutil
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model
 from actors.runtime.environment import quiet_libraries
-from cluster.config.recipe import Recipe, load_recipe
+from cluster.config.recipe import Recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import ray_cluster
 from cluster.record.console import KeptDisplay
 from cluster.run.launch import open_run

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from actors.runtime.environment import quiet_libraries
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import ray_cluster
 from cluster.measures import Interval, Scores
 from cluster.run.evaluation import held_out

@@ -93,7 +93,7 @@ def _world(ranks, model):
 @pytest.fixture(scope="session")
 def run(ray_session, tmp_path_factory):
     """The folder of a finished run, which no test changes. Its last stage drops groups without variance, and asks for others."""
-    from cluster.config.recipe import load_recipe
+    from cluster.config.recipe_file import load_recipe
     from cluster.run.launch import start
     from tests.support.short_run import SHORT, SMOKE
 

@@ -34,7 +34,7 @@ def check(
     no_images: Annotated[bool, typer.Option("--no-images", help="no films on the page, for patient data")] = False,
 ) -> None:
     """Report every bad row with number and reason, and what the set holds. The exit code is 2 where a row is bad."""
-    from cluster.config.recipe import load_recipe
+    from cluster.config.recipe_file import load_recipe
     from cluster.standalone.data_check import check
 
     if recipe:

@@ -23,7 +23,7 @@ def train(
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
-    from cluster.config.recipe import load_recipe
+    from cluster.config.recipe_file import load_recipe
     from cluster.record.run_writer import run_path
     from cluster.run.launch import start
 
@@ -70,7 +70,7 @@ def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/
         return
     import ray
 
-    from cluster.config.recipe import load_recipe
+    from cluster.config.recipe_file import load_recipe
     from cluster.run.launch import resume
 
     ray.shutdown()  # the connection to where it went on before
@@ -144,7 +144,7 @@ def doctor(
     try:
         from rich.console import Console
 
-        from cluster.config.recipe import load_recipe
+        from cluster.config.recipe_file import load_recipe
         from cluster.planning.doctor import examine, print_findings
 
         settings = load_recipe(recipe, set or []) if recipe else None
@@ -172,7 +172,7 @@ def plan(
     """Say what a run will ask for, whether a cluster can hold it, and what to change if not. Starts no worker."""
     import json
 
-    from cluster.config.recipe import load_recipe
+    from cluster.config.recipe_file import load_recipe
     from cluster.planning.model_shape import shape_of
     from cluster.planning.nodes import find_nodes
     from cluster.planning.plan import make_plan

@@ -29,7 +29,7 @@ class Guard(Strict):
     )
 
     @model_validator(mode="after")
-    def _one_limit(self) -> "Guard":
+    def _one_limit(self) -> Guard:
         if (self.above is None) == (self.below is None):
             raise ValueError(f"a guard of {self.measure} needs exactly one of above and below: the values that are bad")
         return self

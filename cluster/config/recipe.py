@@ -1,16 +1,11 @@
-"""A recipe: the whole configuration of a run as one typed tree, read from YAML and overridden by `--set a.b=c`."""
+"""A recipe: the whole configuration of a run as one typed tree. `recipe_file` reads it from YAML."""
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from actors.algorithm.config import GrpoTraining, SftTraining
 from actors.learner.config import LearnerConfig
@@ -18,9 +13,7 @@ from actors.model.encode import PromptConfig
 from actors.model.tiny_model import TinyModelConfig
 from actors.reward import RewardWorkersConfig
 from actors.rollout.config import RolloutConfig
-from cluster.config.credentials import find_credential
 from cluster.config.guards import DEFAULT, Guard
-from cluster.errors import UserError
 from curriculum.phantoms.phantom_set import PhantomConfig
 from curriculum.stages import StageConfig
 from curriculum.strict import Strict
@@ -34,7 +27,7 @@ class DataConfig(Strict):
     drop_bad_rows: bool = Field(False, description="train without the rows that `curlvpr data check` finds bad")
 
     @model_validator(mode="after")
-    def _one(self) -> "DataConfig":
+    def _one(self) -> DataConfig:
         return _exactly_one(self, "phantoms", "tasks")
 
 
@@ -45,7 +38,7 @@ class ModelConfig(Strict):
     path: Path | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> "ModelConfig":
+    def _one(self) -> ModelConfig:
         return _exactly_one(self, "tiny", "path")
 
 
@@ -142,7 +135,7 @@ class Recipe(Strict):
         return not self.rollout.sleep and (both == (0, 0) or min(both) >= 1)
 
     @model_validator(mode="after")
-    def _collective_can_be(self) -> "Recipe":
+    def _collective_can_be(self) -> Recipe:
         if self.transport == "collective" and not self._gpus_apart:
             raise ValueError(
                 "transport: collective joins processes with a whole GPU each, or with none at all: set it to store or "
@@ -152,14 +145,14 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
-    def _names_differ(self) -> "Recipe":
+    def _names_differ(self) -> Recipe:
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"two stages have the same name: {names}")
         return self
 
     @model_validator(mode="after")
-    def _every_rank_has_work(self) -> "Recipe":
+    def _every_rank_has_work(self) -> Recipe:
         for stage in self.stages:
             least = self.learner.workers * getattr(stage.training, "updates_per_step", 1)
             if stage.training.tasks_per_step < least:
@@ -170,7 +163,7 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
-    def _sleepers_are_not_ahead(self) -> "Recipe":
+    def _sleepers_are_not_ahead(self) -> Recipe:
         for stage in self.stages:
             if self.rollout.sleep and getattr(stage.training, "max_staleness", 0):
                 raise ValueError(
@@ -180,133 +173,8 @@ class Recipe(Strict):
         return self
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a YAML file with `overrides` ("stages.closed.gate.max_steps=50") laid over it.
-
-    Raises:
-        UserError: no such file, broken YAML, an unknown key (the nearest known one is offered), or a wrong value.
-    """
-    if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in Path("recipes").glob("*.yaml")], 1)
-        raise UserError(f"{path}: no such recipe" + (f"; did you mean recipes/{near[0]}?" if near else ""))
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise UserError(f"{path}: broken YAML, {where}{getattr(error, 'problem', None) or error}") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: a recipe is a mapping of keys to values, found {type(tree).__name__}")
-    for text in overrides:
-        _override(tree, text)
-    return parse_recipe(tree, str(path))
-
-
-def parse_recipe(tree: dict[str, Any], source: str) -> Recipe:
-    """The checked recipe of a plain tree; `source` names it in errors. Raises UserError, which tells no password or key."""
-    try:
-        found = find_credential(tree)
-    except ValueError as error:
-        raise UserError(f"{source}: {error}") from error
-    if found:
-        raise UserError(
-            f"{source}: {found[0]}: looks like {found[1]}; a recipe is kept in run folders, reports and trackers: set "
-            "it in the environment of the cluster's nodes instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-    try:
-        return Recipe.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(f"{source}: {_fault(error, tree)}") from error
-
-
 def _exactly_one(part: Any, *names: str) -> Any:
     given = [name for name in names if getattr(part, name) is not None]
     if len(given) != 1:
         raise ValueError(f"exactly one of {' and '.join(names)} must be given, found {' and '.join(given) or 'none'}")
     return part
-
-
-def _override(tree: Any, text: str) -> None:
-    path, equals, value = text.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise UserError(f"--set {text}: a setting is written a.b=c")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {text}: the value is broken YAML") from error
-    node = tree
-    for depth, key in enumerate(keys):
-        if isinstance(node, list):  # by number, or by the name of a stage
-            names = [item.get("name") if isinstance(item, dict) else None for item in node]
-            if key in names:
-                key = names.index(key)
-            elif key.isdigit() and int(key) < len(node):
-                key = int(key)
-            else:
-                raise UserError(f"--set {text}: {'.'.join(keys[:depth])} has no {key!r}; it has {names}")
-        elif not isinstance(node, dict):
-            raise UserError(f"--set {text}: {'.'.join(keys[:depth])} is a value, not a mapping")
-        if depth == len(keys) - 1:
-            node[key] = parsed
-        elif isinstance(node, dict) and node.get(key) is None:
-            node[key] = {}
-        node = node[key]
-
-
-def _fault(error: ValidationError, tree: Any) -> str:
-    """One line on the first fault: its path, what is wrong, what would be right."""
-    # An unknown key first: it is the likeliest cause of whatever else is missing.
-    faults = sorted(error.errors(), key=lambda f: f["type"] != "extra_forbidden")
-    fault = faults[0]
-    location = _without_tags(fault["loc"], tree)
-    path = ".".join(map(str, location)) or "the recipe"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    if fault["type"] == "extra_forbidden":
-        known = sorted(_keys_at(Recipe, location[:-1]))
-        near = difflib.get_close_matches(str(location[-1]), known, 1, 0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-        return f"{path}: unknown key; {hint}{more}"
-    if fault["type"] == "missing":
-        return f"{path}: is missing{more}"
-    message = fault["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if fault["type"] == "value_error":  # a rule of ours, which names the values itself
-        return f"{path}: {message}{more}"
-    return f"{path}: {message}, found {fault['input']!r:.80}{more}"
-
-
-def _without_tags(location: Sequence[str | int], tree: Any) -> list[str | int]:
-    """A pydantic location without the tags of unions ("grpo") that it puts into it."""
-    kept: list[str | int] = []
-    node = tree
-    for number, key in enumerate(location):
-        inside = (isinstance(node, dict) and key in node) or (isinstance(node, list) and isinstance(key, int))
-        if inside:
-            node = node[key]
-        elif number + 1 < len(location) and kept and isinstance(kept[-1], int):
-            continue  # a tag stands right after the number of a stage
-        kept.append(key)
-    return kept
-
-
-def _keys_at(model: Any, location: Sequence[str | int]) -> set[str]:
-    """The keys that are known at a location of the tree."""
-    models = list(_models_in(model))
-    for key in location:
-        if not isinstance(key, int):
-            models = [
-                m
-                for parent in models
-                if key in parent.model_fields
-                for m in _models_in(parent.model_fields[key].annotation)
-            ]
-    return {name for m in models for name in m.model_fields}
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif typing.get_origin(annotation) in (Union, types.UnionType, Annotated, list):
-        for inner in typing.get_args(annotation):
-            yield from _models_in(inner)

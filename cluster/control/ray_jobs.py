@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
 
 CODE = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cluster.config.recipe import Recipe
+from cluster.config.recipe_file import with_settings
 from cluster.errors import UserError
 from cluster.planning.plan import Plan, Shortfall, make_plan
 from cluster.planning.worker_memory import GIB, sequence_bytes
@@ -67,22 +68,10 @@ def advise(plan: Plan) -> Advice:
     return Advice({key: value for settings in taken.values() for key, value in settings.items()}, alternatives, needs)
 
 
-def changed(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
-    """The recipe with settings such as {"learner.zero_stage": 3} in it. Raises pydantic's ValidationError."""
-    tree = recipe.model_dump()
-    for path, value in settings.items():
-        node: Any = tree
-        *keys, last = path.split(".")
-        for key in keys:
-            node = next(item for item in node if item["name"] == key) if isinstance(node, list) else node[key]
-        node[last] = value
-    return Recipe.model_validate(tree)
-
-
 def _with(plan: Plan, settings: Settings) -> Plan | None:
     """The plan with other settings, None where no recipe may have them."""
     try:
-        return make_plan(changed(plan.recipe, settings), plan.shape, plan.source, plan.nodes)
+        return make_plan(with_settings(plan.recipe, settings), plan.shape, plan.source, plan.nodes)
     except (ValidationError, UserError):
         return None
 

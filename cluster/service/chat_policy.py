@@ -18,7 +18,7 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import VllmEngine
 from actors.runtime.storage import POLICY, Storage
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoints
 from cluster.standalone.evaluate import find_subject

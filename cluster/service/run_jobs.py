@@ -12,7 +12,8 @@ from typing import Any
 
 import ray
 
-from cluster.config.recipe import Recipe, load_recipe
+from cluster.config.recipe import Recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_jobs import Job, jobs, submit_command
 from cluster.control.run_actor import read_status
 from cluster.errors import UserError

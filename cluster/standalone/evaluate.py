@@ -14,7 +14,8 @@ from typing import Any, get_args
 from actors.model.encode import PromptConfig
 from actors.reward import RewardWorkersConfig
 from actors.rollout.config import RolloutConfig
-from cluster.config.recipe import Role, load_recipe
+from cluster.config.recipe import Role
+from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import check_fits, ray_cluster
 from cluster.errors import UserError
 from cluster.measures import MIN_PATIENTS, Interval, Result, Scores

@@ -102,7 +102,7 @@ def recipe_rules(path: Path) -> RewardConfig:
     Raises:
         UserError: the recipe cannot be read, or a rule of its own not be used.
     """
-    from cluster.config.recipe import load_recipe
+    from cluster.config.recipe_file import load_recipe
 
     rules = load_recipe(path).reward.rules
     try:

@@ -14,7 +14,7 @@ from PIL import Image
 from actors.model.check_tokens import TokenBudget, check_tokens
 from actors.model.encode import Encoder, PromptConfig
 from cluster.cli.app import main
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.run.prepare import prepare
 from curriculum.boxes import write_box

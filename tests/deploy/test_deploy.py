@@ -25,7 +25,7 @@ from ray.serve.schema import ServeDeploySchema
 from typer.testing import CliRunner
 
 from cluster.cli.app import app
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import LEARNER_RESOURCE
 from cluster.planning.footprint import lacking
 from cluster.service.serving import ServiceArguments

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
-from cluster.config.recipe import load_recipe
-from cluster.control.run_actor import ControlRequest, send_request, read_status
+from cluster.config.recipe_file import load_recipe
+from cluster.control.run_actor import ControlRequest, read_status, send_request
 from cluster.record.ledger import committed_events
 from cluster.record.run_log import read_log
 from cluster.run.launch import resume, start

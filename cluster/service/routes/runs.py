@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.runtime.remote import RemoteFailure
-from cluster.config.recipe import parse_recipe
+from cluster.config.recipe_file import parse_recipe
 from cluster.control.run_actor import ControlRequest, read_status, send_request
 from cluster.errors import UserError
 from cluster.record.run_status import GOING

@@ -21,7 +21,8 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.runtime.remote import wait_for
 from actors.weights.store import Version, WeightStore
-from cluster.config.recipe import ModelConfig, load_recipe
+from cluster.config.recipe import ModelConfig
+from cluster.config.recipe_file import load_recipe
 from cluster.planning.model_shape import shape_of
 from cluster.planning.worker_memory import rank_state
 from tests.support.ranks import ENTIRELY, same, two_groups

@@ -25,7 +25,8 @@ from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import VllmEngine
 from actors.trajectory import Sample
 from actors.weights.store import bucket_of, files_of
-from cluster.config.recipe import ModelConfig, load_recipe
+from cluster.config.recipe import ModelConfig
+from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.planning.model_shape import shape_of
 from cluster.run.launch import start

@@ -9,7 +9,7 @@ import yaml
 
 from actors.model.tiny_model import TinyModelConfig
 from cluster.cli.app import main
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.planning.doctor import judge
 from cluster.planning.footprint import GIB, footprint
 from cluster.planning.machine import PACKAGES, Disk, Gpu, Machine, Package, disk, probe

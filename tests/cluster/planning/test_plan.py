@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from cluster.cli.app import main
-from cluster.config.recipe import ModelConfig, load_recipe
+from cluster.config.recipe import ModelConfig
+from cluster.config.recipe_file import load_recipe, with_settings
 from cluster.errors import UserError
 from cluster.planning.model_shape import shape_of
 from cluster.planning.nodes import Node, find_nodes, nodes_of, parse_nodes
 from cluster.planning.placement import Ask, place
 from cluster.planning.plan import make_plan
-from cluster.planning.plan_advice import advise, changed
+from cluster.planning.plan_advice import advise
 from cluster.planning.plan_tables import to_dict
 from cluster.planning.worker_memory import GIB, activations, rank_state, rollout_memory
 
@@ -353,7 +354,7 @@ def test_advice_that_is_followed_fits(seven, cluster, settings):
     again = seven(cluster, *settings, *followed)
     assert again.fits, again.faults
     for alternative in advice.alternatives:
-        alone = make_plan(changed(plan.recipe, alternative.settings), plan.shape, plan.source, plan.nodes)
+        alone = make_plan(with_settings(plan.recipe, alternative.settings), plan.shape, plan.source, plan.nodes)
         assert alone.fits == alternative.fits
 
 

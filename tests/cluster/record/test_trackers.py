@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.record.run_writer import RunFolder
 from cluster.record.trackers import KINDS, Trackers

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cluster.cli.app import main
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.reporting.compare import compare, recipe_table, short_table, write_comparison
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set

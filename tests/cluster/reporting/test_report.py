@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cluster.cli.app import main
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.measures import Result, Scores
 from cluster.record.console import LineDisplay

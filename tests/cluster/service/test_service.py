@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from safetensors.torch import load_file, save_file
 
 from actors.runtime.storage import POLICY, Storage
-from cluster.config.recipe import parse_recipe
+from cluster.config.recipe_file import parse_recipe
 from cluster.errors import UserError
 from cluster.record.checkpoint import Checkpoints
 from cluster.record.run_reader import RunRecord

@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cluster.cli.app import app
-from cluster.config.recipe import parse_recipe
+from cluster.config.recipe_file import parse_recipe
 from cluster.control.ray_jobs import Job
 from cluster.errors import UserError
 from cluster.service.allowlist import confine, film_below

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cluster.cli.app import main
-from cluster.config.recipe import load_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.measures import Scores
 from cluster.standalone.evaluate import (
