@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from curriculum.choice import KeyOf
 from curriculum.strict import Strict
-from curriculum.task import Form
 
-Measure = Literal["closed_accuracy", "open_micro_f1"]
-GATE_FORMS: dict[Measure, Form] = {"closed_accuracy": "letters", "open_micro_f1": "names"}
-"""A gate's measure to the form of the tasks that it is taken on."""
+GATE_FORMS: dict[str, str] = {"closed_accuracy": "letters", "open_micro_f1": "names"}
+"""Measures that a gate may use, each with the form of the tasks that it is taken on."""
+Measure = Annotated[str, KeyOf(GATE_FORMS)]
 Reason = Literal["threshold", "plateau", "maximum"]
 
 

@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from curriculum.boxes import read_box
+from curriculum.forms import DEFAULT_FORM, FORMS, Domain, Form
 
-Domain = Literal["closed", "open"]
 Split = Literal["train", "val", "test"]
-Form = Literal["letters", "names", "text", "boxes"]
 Sex = Literal["", "F", "M", "O"]
 OPTION_LETTERS = string.ascii_uppercase[:7]  # A to G, as in CX-Mind
 NO_FINDING = "No finding"
@@ -31,10 +29,10 @@ Filled = Annotated[str, AfterValidator(_not_blank)]
 class Task(BaseModel):
     """One question and its gold.
 
-    Closed tasks have `options` (letter to text) and `gold` names the right letters. Open tasks have no options, and
-    `form` says what their gold is: "names" of findings (empty for a healthy film) or of whatever else was asked, one
-    "text" (a section of a report), or "boxes", each as `boxes.write_box` writes it. It is "letters" for closed tasks
-    and "names" for open ones where left out.
+    Closed tasks have `options` (letter to text), and `gold` holds the right letters. Open tasks have no options, and
+    `form` (a key of `forms.FORMS`) says what their gold is: "names" of findings (empty for a healthy film) or of
+    whatever else was asked, one "text" (a section of a report), or "boxes", each as `boxes.write_box` writes it. It
+    defaults to "letters" for closed tasks and to "names" for open ones.
     `images` are paths, never pixels: the worker that needs an image loads it. In a file they may be
     relative to the task set's folder; `taskset.read_tasks` makes them absolute. `captions` say what each of them is, such
     as a prior film; none says nothing. `context` is what else is known before the question: the indication, a prior report.
@@ -70,7 +68,8 @@ class Task(BaseModel):
     @classmethod
     def _form_of_domain(cls, values: dict) -> dict:
         if isinstance(values, dict) and not values.get("form"):
-            return values | {"form": "names" if values.get("domain") == "open" else "letters"}
+            domain: Domain = "open" if values.get("domain") == "open" else "closed"
+            return values | {"form": DEFAULT_FORM[domain]}
         return values
 
     @model_validator(mode="after")
@@ -81,7 +80,8 @@ class Task(BaseModel):
             raise ValueError(
                 f"{len(self.captions)} captions for {len(self.images)} images; there is one for each, or none"
             )
-        if (self.domain == "closed") != (self.form == "letters"):
+        form = FORMS[self.form]
+        if self.domain != form.domain:
             raise ValueError(
                 f"{self.form} is no form of {'a closed' if self.domain == 'closed' else 'an open'} task's answer"
             )
@@ -90,17 +90,9 @@ class Task(BaseModel):
                 raise ValueError("an open task has no options")
             if blank := [name for name in self.gold if not name.strip()]:
                 raise ValueError(f"gold {blank[0]!r} is empty")
-            if self.form == "text" and len(self.gold) != 1:
-                raise ValueError(f"a text task has one gold text, found {len(self.gold)}")
-            if self.form == "boxes":
-                for text in self.gold or ("",):
-                    read_box(text)
-            return self
-        if list(self.options) != list(OPTION_LETTERS[: len(self.options)]) or len(self.options) < 2:
+        elif list(self.options) != list(OPTION_LETTERS[: len(self.options)]) or len(self.options) < 2:
             raise ValueError(f"options must be lettered A, B, … (2 to 7 of them), found {list(self.options)}")
-        stray = [letter for letter in self.gold if letter not in self.options]
-        if stray or not self.gold:
-            raise ValueError(f"gold {list(self.gold)} is not among the options {list(self.options)}")
+        form.check(self.gold, self.options)
         return self
 
     @property

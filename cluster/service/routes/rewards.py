@@ -12,6 +12,7 @@ from cluster.errors import UserError
 from cluster.service.responses import Json
 from cluster.standalone.reward_explain import payments
 from cluster.standalone.reward_file import Row, read_row
+from curriculum.forms import Form
 from rewards.config import RewardConfig
 from rewards.verdict import Verdict
 
@@ -29,9 +30,7 @@ class ResponseBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     domain: Literal["closed", "open"]
-    form: Literal["letters", "names", "text", "boxes"] | None = Field(
-        None, description="of the gold: letters where closed, names where open, if left out"
-    )
+    form: Form | None = Field(None, description="of the gold: letters where closed, names where open, if left out")
     question: str | None = None
     options: dict[str, str] | list[str] | None = Field(None, description="of a closed task: letters and texts")
     gold: list[str | list[float]] | str
