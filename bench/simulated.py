@@ -22,6 +22,7 @@ from actors.trajectory import Group, Request, ScoredGroup, Trajectory
 from actors.weights.store import Version
 from cluster.config.recipe import Recipe
 from cluster.control.run_actor import Control
+from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import SHARES, RolloutPool
 from cluster.pools.work_pool import WorkPool
@@ -128,20 +129,14 @@ class Handle:
 class SimulatedRollouts(RolloutPool):
     def __init__(self, config: Any, start: Callable[[int, str], Any], kill: Callable[[Any], None] = ray.kill) -> None:
         self.config = config
-        self.pool = WorkPool(
-            "simulated",
-            "rollout",
-            config.workers,
-            start,
-            Limits(),
-            Restarts(20, 600, 1),
-            60,
-            3,
-            lambda worker, version: worker.update.remote(version),
-            5.0,
-            SHARES,
-            kill=kill,
+        settings = WorkPoolConfig(
+            "simulated", "rollout", config.workers, Limits(), min_share_s=60, tries=3, beat_s=5.0, shares_each=SHARES
         )
+
+        def update(worker: Any, version: Version) -> Any:
+            return worker.update.remote(version)
+
+        self.pool = WorkPool(settings, start, Restarts(20, 600, 1), update, kill=kill)
 
 
 class SimulatedRewards(RewardPool):
@@ -151,9 +146,8 @@ class SimulatedRewards(RewardPool):
         def start(rank: int, name: str) -> Handle:
             return Handle(hosts[rank % len(hosts)], rank)
 
-        self.pool = WorkPool(
-            "simulated", "reward", config.workers, start, Limits(), Restarts(20, 600, 1), 5, kill=lambda worker: None
-        )
+        settings = WorkPoolConfig("simulated", "reward", config.workers, Limits(), min_share_s=5)
+        self.pool = WorkPool(settings, start, Restarts(20, 600, 1), kill=lambda worker: None)
 
 
 class SimulatedLearner:

@@ -15,14 +15,15 @@ from actors.runtime.remote import wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group, Request
 from actors.weights.store import ASLEEP, Version
+from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.shares import Batch, Failed
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
 
-RESTARTS = dict(limit=20, window_s=1800, backoff_s=1)
 TRIES = 3  # how many workers a request may cost before it is given up
 SHARES = 2  # that a worker may have at once: while the last responses of one are written, the next is begun
 BEAT_S = 5.0
+MIN_SHARE_S = 60
 PLACEMENT = {"pack": "DEFAULT", "spread": "SPREAD"}  # in Ray's words
 
 
@@ -60,25 +61,27 @@ class RolloutPool:
         def update(worker: Any, version: Version) -> Any:
             return worker.update.remote(version, collective)
 
-        limits = Limits(config.timeout_s, config.silent_s / 3, config.silent_s)
-        self.pool = WorkPool(
+        settings = WorkPoolConfig(
             run,
             "rollout",
             config.workers,
+            Limits(config.timeout_s, config.silent_s / 3, config.silent_s),
+            min_share_s=MIN_SHARE_S,
+            tries=TRIES,
+            beat_s=BEAT_S,
+            shares_each=SHARES,
+        )
+        self.pool = WorkPool(
+            settings,
             start,
-            limits,
-            Restarts(**RESTARTS),
-            60,
-            TRIES,
-            update if store is not None else None,
-            BEAT_S,
-            SHARES,
-            Version(0, 0),
+            Restarts(limit=20, window_s=1800, backoff_s=1),
+            update=update if store is not None else None,
+            built_in=Version(0, 0),
         )
 
     def ready(self) -> None:
         """Waits until every engine stands. Raises RemoteFailure."""
-        self.pool.ready()
+        self.pool.wait_until_ready()
 
     def update(self, version: Version) -> float:
         """Every worker takes the version and proves that it holds it; one that cannot is replaced.
@@ -97,14 +100,14 @@ class RolloutPool:
         Raises:
             RemoteFailure: as `update`, for the one before.
         """
-        self.pool.settle()
-        self.pool.begin(version)
+        self.pool.wait_until_current()
+        self.pool.begin_version(version)
 
     def withdraw(self) -> None:
         """The version that workers were told of last does not come; another will. Raises RemoteFailure."""
         if self.pool.version is not None:
             wait_for(self.store.withdraw.remote(self.pool.version), 10, "the weight store")
-        self.pool.withdraw()
+        self.pool.cancel_version()
 
     def sleep(self) -> None:
         """Every worker gives its GPU memory back, until the next `update`. Raises RemoteFailure."""
@@ -133,7 +136,7 @@ class RolloutPool:
 
     def forget(self) -> None:
         """Drops what was submitted and not gathered."""
-        self.pool.forget()
+        self.pool.discard_all()
 
     def stop(self) -> None:
         self.pool.stop()

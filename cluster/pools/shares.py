@@ -1,11 +1,16 @@
-"""What a work pool hands out: batches of items, cut into shares; and what it asks of a worker."""
+"""What a work pool hands out: batches of items, cut into shares, and the calls that carry them to a worker."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
+
+CallKind = Literal["start", "beat", "update", "work"]
+SendShare = Callable[[Any, Sequence[Any]], Any]
+"""Sends items to an actor; its reference yields one result for each item."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class Failed:
 
 
 class WorkSpan(NamedTuple):
-    """A worker had `items` for `seconds`, from `began` on (by `time.monotonic`)."""
+    """A worker had `items` for `seconds`, starting at `began` (by `time.monotonic`)."""
 
     worker: str
     began: float
@@ -25,46 +30,60 @@ class WorkSpan(NamedTuple):
 
 
 class Batch:
-    """Items that were handed in together. `results` are in their order: what the call gave for each, or `Failed`."""
+    """Items that were submitted together.
 
-    def __init__(self, items: Sequence[Any], call: Callable[[Any, Sequence[Any]], Any]) -> None:
-        self.call = call
+    Attributes:
+        results: for each item, in order, what `send` returned for it, or `Failed`.
+    """
+
+    def __init__(self, items: Sequence[Any], send: SendShare) -> None:
+        self.send = send
         self.results: list[Any] = [None] * len(items)
-        self.left = len(items)
+        self.missing = len(items)
 
     @property
     def done(self) -> bool:
-        return self.left == 0
+        return self.missing == 0
 
-    def settle(self, first: int, results: Sequence[Any]) -> None:
+    def deliver(self, first: int, results: Sequence[Any]) -> None:
+        """Stores the results of item `first` and those that follow it."""
         self.results[first : first + len(results)] = results
-        self.left -= len(results)
+        self.missing -= len(results)
 
 
 @dataclass
 class Share:
-    """A part of a batch: items `first` and following, how long a worker may take over them, how often one item failed."""
+    """A contiguous part of a batch.
+
+    Attributes:
+        first: the index of its first item in the batch.
+        limit_s: how long a worker may take.
+        failures: how often its item failed, once it is down to one.
+    """
 
     batch: Batch
     first: int
     items: Sequence[Any]
-    seconds: float
+    limit_s: float
     failures: int = 0
 
 
 @dataclass
 class Call:
-    """What a worker was asked for: to start, a sign of life, to hold a version, or a share. The first two have no limit of
-    their own: `Health.tick` ends them."""
+    """A call that a worker has not answered yet: to start, to show that it is alive, to take a version, or to do a
+    share.
 
-    what: Literal["start", "beat", "update", "work"]
+    The first two kinds have no limit of their own: `Health.tick` ends them.
+    """
+
+    kind: CallKind
     since: float
-    seconds: float = math.inf
+    limit_s: float = math.inf
     share: Share | None = None
     version: Any = None
 
 
 def cut(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
-    """`items` cut into `count` contiguous parts whose sizes differ by one at most."""
+    """`items` cut into `count` contiguous parts whose sizes differ by at most one."""
     edges = [len(items) * i // count for i in range(count + 1)]
-    return [items[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [items[start:end] for start, end in pairwise(edges)]

@@ -77,7 +77,7 @@ class Health:
             self._go(State.SYNCING if self.version is None else State.READY, now)
         self._hear(now)
 
-    def asked(self, now: float) -> None:
+    def pinged(self, now: float) -> None:
         """It is asked whether it lives: its silence counts from here."""
         self._hear(now)
 

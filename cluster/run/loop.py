@@ -365,15 +365,15 @@ class Run:
         with self._phase("publish"):
             if self.recipe.collective:
                 if not wait:
-                    rollouts.pool.settle(partial(learner.finish, wait=False))
-                rollouts.pool.begin(version)  # the learner meets them at the store
+                    rollouts.pool.wait_until_current(partial(learner.finish, wait=False))
+                rollouts.pool.begin_version(version)  # the learner meets them at the store
                 receivers = rollouts.pool.receivers()
                 sent = learner.publish(version, probe, receivers)
                 self.by_collective = sent.reached / max(1, len(receivers))
                 for line in sent.news:
                     self.display.say(line)
                 if wait:
-                    rollouts.pool.settle(partial(learner.finish, wait=False))
+                    rollouts.pool.wait_until_current(partial(learner.finish, wait=False))
             else:
                 learner.publish(version, probe)
                 if wait:
@@ -461,8 +461,8 @@ class Run:
         self.row = row
         self._add(row)
         self.display.step(row)
-        for news in self.workers.news():
-            self.display.say(news)
+        for event in self.workers.events():
+            self.display.say(event)
 
     def _rollout_use(self, stage: Stage, seconds: dict[str, float]) -> dict[str, float]:
         """The share of their time that rollout workers spent on responses; scales them by it where the recipe says so."""

@@ -99,7 +99,7 @@ class RunMetrics:
             states = pool.states()
             for state in State:
                 self.workers.set(states.get(state, 0), {"kind": pool.kind, "state": str(state)})
-            self.deaths.set(pool.died, {"kind": pool.kind})
+            self.deaths.set(pool.deaths, {"kind": pool.kind})
 
     def worked(self, kind: str, span: WorkSpan) -> None:
         """A worker answered a share."""

@@ -80,19 +80,13 @@ class Workers:
         """How many workers of each kind are in which state."""
         return {pool.kind: pool.states() for pool in self.pools}
 
-    def news(self) -> list[str]:
+    def events(self) -> list[str]:
         """What went wrong in the pools since the last call, in words."""
-        told = [line for pool in self.pools for line in pool.news]
-        for pool in self.pools:
-            pool.news.clear()
-        return told
+        return [event for pool in self.pools for event in pool.take_events()]
 
     def spans(self) -> dict[str, list[WorkSpan]]:
         """Who had what when since the last call, by the kind of worker."""
-        told = {pool.kind: list(pool.spans) for pool in self.pools}
-        for pool in self.pools:
-            pool.spans.clear()
-        return told
+        return {pool.kind: pool.take_spans() for pool in self.pools}
 
     def stop(self) -> None:
         self.learner.stop()

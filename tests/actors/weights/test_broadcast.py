@@ -44,7 +44,7 @@ def learner(one, store, pool):
 
 def publish(learner, pool, version, probe, meanwhile=lambda: None):
     """As the run does it, without bringing the version to the store."""
-    pool.pool.begin(version)
+    pool.pool.begin_version(version)
     receivers = pool.pool.receivers()
     sent = learner.hosts[0].call.remote("publish", version, probe, receivers)
     meanwhile()
@@ -71,21 +71,21 @@ def engine_of(worker):
 def test_versions_reach_all_engines_before_the_store_has_them_and_the_group_stays(learner, pool, store, phantom_tasks):
     sent, receivers = publish(learner, pool, Version(0, 1), phantom_tasks[:1])
     assert sent == (2, []) and len(receivers) == 2
-    assert max(pool.pool.settle()) < 1e-4
+    assert max(pool.pool.wait_until_current()) < 1e-4
     first = group(learner)
     learner.call("sft", phantom_tasks[:4], 1e-2)
     sent, _ = publish(learner, pool, Version(0, 2), phantom_tasks[:1])
-    assert sent == (2, []) and max(pool.pool.settle()) < 1e-4
-    assert group(learner) == first and len(first) == 1 and not pool.pool.died
+    assert sent == (2, []) and max(pool.pool.wait_until_current()) < 1e-4
+    assert group(learner) == first and len(first) == 1 and not pool.pool.deaths
 
 
 def test_a_version_that_does_not_come_costs_no_worker(learner, pool, phantom_tasks):
     """The learner died, say, after the workers were told."""
-    pool.pool.begin(Version(0, 3))
+    pool.pool.begin_version(Version(0, 3))
     pool.pool.pump(0.5)
     pool.withdraw()
     sent, _ = publish(learner, pool, Version(1, 2), phantom_tasks[:1])
-    assert sent == (2, []) and max(pool.pool.settle()) < 1e-4 and not pool.pool.died
+    assert sent == (2, []) and max(pool.pool.wait_until_current()) < 1e-4 and not pool.pool.deaths
 
 
 def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version_from_the_store(
@@ -106,10 +106,10 @@ def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version
         and f"{title} gave no sign of life" in sent.news[0]
     )
     learner.call("keep", Version(1, 3))
-    assert len(pool.pool.settle()) == 1 and pool.pool.died == 1
+    assert len(pool.pool.wait_until_current()) == 1 and pool.pool.deaths == 1
     while pool.pool.count(State.READY) < 2:  # the one in its place comes late, and finds it at the store
         pool.pool.pump()
-    assert {worker.health.version for worker in pool.pool.workers.values()} == {Version(1, 3)} and pool.pool.died == 1
-    assert max(pool.pool.settle()) < 1e-4
+    assert {worker.health.version for worker in pool.pool.workers.values()} == {Version(1, 3)} and pool.pool.deaths == 1
+    assert max(pool.pool.wait_until_current()) < 1e-4
     sent, _ = publish(learner, pool, Version(1, 4), phantom_tasks[:1])  # a new group
-    assert sent == (2, []) and max(pool.pool.settle()) < 1e-4
+    assert sent == (2, []) and max(pool.pool.wait_until_current()) < 1e-4

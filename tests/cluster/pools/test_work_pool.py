@@ -13,6 +13,7 @@ import ray
 
 from actors.runtime.remote import RemoteFailure
 from actors.runtime.restart_policy import Restarts
+from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.shares import Failed
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
@@ -64,14 +65,9 @@ def open_pool(ray_session, tmp_path):
 
         pools.append(
             WorkPool(
-                f"test-{os.urandom(4).hex()}",
-                "doubler",
-                size,
+                WorkPoolConfig(f"test-{os.urandom(4).hex()}", "doubler", size, Limits(start_s=60), 5, tries),
                 start,
-                Limits(start_s=60),
                 Restarts(limit, window_s, backoff_s),
-                5,
-                tries,
                 update,
             )
         )
@@ -144,7 +140,7 @@ def test_a_stopped_worker_is_noticed_and_replaced(open_pool, tmp_path):
     began = time.monotonic()
     assert pool.map(list(range(20, 28)), double, 3) == list(range(40, 56, 2))
     assert time.monotonic() - began >= 3
-    assert re.fullmatch(r"doubler-0 on [\d.]+ did not answer its work within 3 s", pool.last_words)
+    assert re.fullmatch(r"doubler-0 on [\d.]+ did not answer its work within 3 s", pool.lifecycle.last_death)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -155,25 +151,20 @@ def test_an_idle_worker_that_gives_no_sign_of_life_is_replaced(ray_session, tmp_
 
     made = ray.remote(Alive)
     pool = WorkPool(
-        f"test-{os.urandom(4).hex()}",
-        "doubler",
-        1,
+        WorkPoolConfig(f"test-{os.urandom(4).hex()}", "doubler", 1, Limits(60, 1, 3), 5, beat_s=0.2),
         lambda rank, name: made.options(name=name, num_cpus=0.01).remote(0, tmp_path),
-        Limits(60, 1, 3),
         Restarts(9, 60, 0),
-        5,
-        beat_s=0.2,
     )
     try:
         ready(pool, 1)
         (stopped,) = (int(file.name) for file in tmp_path.iterdir())
         os.kill(stopped, signal.SIGSTOP)
         until = time.monotonic() + WAIT_S
-        while not pool.died and time.monotonic() < until:
+        while not pool.deaths and time.monotonic() < until:
             pool.pump(0.2)
         assert (
-            re.fullmatch(r"doubler-0 on [\d.]+ did not answer for 3 s", pool.last_words)
-            and "another is started" in pool.news[0]
+            re.fullmatch(r"doubler-0 on [\d.]+ did not answer for 3 s", pool.lifecycle.last_death)
+            and "another is started" in pool.take_events()[0]
         )
         ready(pool, 1)
         assert pool.map([20], double, WAIT_S) == [40]
@@ -190,7 +181,7 @@ def test_more_and_fewer_workers_while_they_work(open_pool):
     ready(pool, 3)
     second = pool.submit(list(range(40, 70)), double, WAIT_S)
     pool.pump(0)
-    assert sum(worker.doing["work"] for worker in pool.workers.values()) >= 2
+    assert sum(worker.pending["work"] for worker in pool.workers.values()) >= 2
     pool.scale(1)
     while not (first.done and second.done):
         pool.pump()
@@ -235,19 +226,19 @@ def test_nobody_is_waited_for_where_the_version_may_come_while_the_run_goes_on(o
     pool = open_pool(2, update=lambda actor, version: actor.update.remote(version))
     pool.update(3)
     ready(pool, 2)
-    pool.begin(4)
+    pool.begin_version(4)
     assert {worker.health.version for worker in pool.workers.values()} == {3}
     assert pool.map(list(range(9)), lambda actor, numbers: actor.double_at.remote(4, numbers), WAIT_S) == list(
         range(0, 18, 2)
     )
-    assert pool.settle() == [0.04, 0.04]
+    assert pool.wait_until_current() == [0.04, 0.04]
 
 
 def test_one_that_does_not_hold_the_version_is_replaced(open_pool, tmp_path):
     pool = open_pool(2, update=lambda actor, version: actor.update.remote(version))
     pool.update(4)
     pool.update(5)
-    assert "holds another version" in pool.last_words
+    assert "holds another version" in pool.lifecycle.last_death
     ready(pool, 2)
     assert all(worker.health.version == 5 for worker in pool.workers.values())
     assert len({file.name.partition("-")[0] for file in tmp_path.iterdir()} - {"liar"}) == 3
