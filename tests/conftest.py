@@ -1,6 +1,7 @@
-"""What several tests share: a small phantom set, and a tiny model whose tokenizer is trained on its texts."""
+"""What several tests share: a small phantom set, a tiny model, workers, and the folder of a finished run."""
 
 import os
+from pathlib import Path
 
 # Before torch is imported, here and in subprocesses. Passive: threads that spin are slow where others want the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -17,26 +18,31 @@ quiet_libraries()
 settings.register_profile("repo", deadline=None, derandomize=True, database=None)
 settings.load_profile("repo")
 
+TESTS = Path(__file__).parent
 
-ABOUT_A_RUN = ("test_run.py", "test_control.py", "test_monitoring.py", "test_service.py")  # all read the finished one
+
+def pytest_configure(config):
+    """With `-n`, pytest-xdist hands out the groups that are marked below, not single tests."""
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadgroup"
 
 
 def pytest_collection_modifyitems(items):
-    """Whole runs first: they take longest, and where two processes share the files (pytest-xdist) the other does the rest meanwhile."""
-    items.sort(key=lambda item: item.path.name not in ABOUT_A_RUN)
+    """Keeps each file in one process, and all files that read the finished run in the same one, which comes first.
+
+    The `run` fixture below takes longest, so only one process makes it; the others run the remaining files meanwhile.
+    """
+    of_the_run = {item.path for item in items if _uses_finished_run(item)}
+    for item in items:
+        group = "run" if item.path in of_the_run else item.path.relative_to(TESTS).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path not in of_the_run)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Files stay whole, and the finished run is made by one process alone."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Together(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            file = super()._split_scope(nodeid)
-            return "run" if file.endswith(ABOUT_A_RUN) else file
-
-    return Together(config, log)
+def _uses_finished_run(item):
+    """Whether the test gets the `run` fixture below, of a session; a file may have a smaller one of that name."""
+    definitions = item._fixtureinfo.name2fixturedefs.get("run", ())
+    return bool(definitions) and definitions[-1].scope == "session"
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +98,10 @@ def _world(ranks, model):
 
 @pytest.fixture(scope="session")
 def run(ray_session, tmp_path_factory):
-    """The folder of a finished run, which no test changes. Its last stage drops groups without variance, and asks for others."""
+    """The folder of a finished run, which no test changes.
+
+    Its last stage drops groups without variance and asks for others.
+    """
     from cluster.config.recipe_file import load_recipe
     from cluster.run.launch import start
     from tests.support.short_run import SHORT, SMOKE
