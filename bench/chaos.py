@@ -32,7 +32,7 @@ from ray.cluster_utils import Cluster
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from cluster.config.recipe import Recipe
 from cluster.config.recipe_file import load_recipe
-from cluster.record.console import KeptDisplay, LineDisplay
+from cluster.record.console import LineDisplay, LoggedDisplay
 from cluster.record.ledger import committed_events
 from cluster.run.launch import open_run
 from cluster.run.loop import Run
@@ -147,7 +147,7 @@ def train(
     recipe: Recipe, path: Path, cluster: Cluster, seed: int | None, events: Events
 ) -> tuple[dict[str, Any], Killer | None]:
     """The summary of a run, under faults where there is a seed."""
-    with open_run(recipe, path, KeptDisplay(LineDisplay(), path.name)) as run:
+    with open_run(recipe, path, LoggedDisplay(LineDisplay(), path.name)) as run:
         heed, killer = run._heed, None
 
         def watch() -> None:  # after every step

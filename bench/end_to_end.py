@@ -52,9 +52,9 @@ from actors.runtime.environment import quiet_libraries
 from cluster.config.recipe import Recipe
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import ray_cluster
-from cluster.record.console import KeptDisplay
+from cluster.record.console import LoggedDisplay
+from cluster.record.timeline import STEP_PHASES
 from cluster.run.launch import open_run
-from cluster.run.loop import STEP_PHASES
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.task import Task
 from curriculum.taskset import read_tasks, write_tasks
@@ -261,7 +261,7 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
     with (
         trl_side(peer_settings(shape, read_tasks(data), model, folder), folder) as peer,
         ray_cluster(recipe.roles),
-        open_run(recipe, folder / "runs" / "ours", KeptDisplay(display, "ours")) as run,
+        open_run(recipe, folder / "runs" / "ours", LoggedDisplay(display, "ours")) as run,
     ):
 
         def turn_over() -> int:

@@ -27,7 +27,7 @@ from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import SHARES, RolloutPool
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
-from cluster.record.run_writer import RunFolder
+from cluster.record.run_writer import RunWriter
 from cluster.run.loop import Run
 from cluster.run.prepare import Prepared
 from cluster.run.workers import Workers
@@ -282,7 +282,7 @@ def train_simulated(out: Path, recipe: Recipe, display: Quiet, **workers: Any) -
     Returns:
         When it began, once the workers stood, by `time.monotonic`.
     """
-    folder = RunFolder(out)
+    folder = RunWriter(out)
     folder.write_recipe(recipe)
     tasks = list(draw_phantom_set(PhantomConfig(train=200, val=4, test=4), out / "data"))
     prepared = Prepared(

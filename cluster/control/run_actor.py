@@ -16,7 +16,7 @@ from actors.runtime.remote import RemoteFailure, wait_for
 from cluster.control.ray_connection import near_driver
 from cluster.control.run_address import FILE_NAME, find_address, forget_address, write_address
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
-from cluster.record.run_status import check_run_folder, kept_status
+from cluster.record.run_status import check_run_folder, saved_status
 
 NAMESPACE = "curlvpr"
 RELEASE_S = 15
@@ -143,7 +143,7 @@ def send_request(run: Path, wish: ControlRequest) -> None:
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """What a run says of itself now; where no process holds it, what its summary says. Raises UserError as `kept_status`."""
+    """What a run says of itself now; where no process holds it, what its summary says. Raises UserError as `saved_status`."""
     if actor := find_run(run):
         try:
             if status := wait_for(actor.tell.remote(), 30, f"the run {run}"):
@@ -151,4 +151,4 @@ def read_status(run: Path) -> dict[str, Any]:
             return {"run": run.name, "status": "starting"}
         except RemoteFailure:
             pass
-    return kept_status(run)
+    return saved_status(run)

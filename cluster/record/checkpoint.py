@@ -43,7 +43,7 @@ class Checkpoints:
     def __init__(self, storage: Storage, keep: int) -> None:
         self.storage, self.keep = storage, keep
 
-    def lacks_room(self) -> str:
+    def missing_space(self) -> str:
         """Why there is no room for another commit like the last one, in words; "" where there is, or where none was made."""
         committed = self.committed()
         if not committed or (free := self.storage.free()) is None:

@@ -14,16 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cluster.measures import Interval
+from cluster.measures.headlines import HEADLINES
+from cluster.record.run_log import LOG
 
-HEADLINES = {
-    "closed_accuracy": "closed accuracy",
-    "open_micro_f1": "open micro-F1",
-    "boxes_iou": "box IoU",
-    "text_rouge_l": "ROUGE-L",
-    "text_clinical_f1": "clinical F1",
-}
-"""The measures that a line has room for, in words."""
-LOG = "log.jsonl"
 _WORKER = re.compile(r"(rollout|reward)-\d+(-start-\d+)?(?=:? )")  # a text about a worker begins with its name
 
 
@@ -34,8 +27,8 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
-def open_display(name: str) -> "KeptDisplay":
-    return KeptDisplay(LiveDisplay(name) if sys.stdout.isatty() else LineDisplay(), name)
+def open_display(name: str) -> "LoggedDisplay":
+    return LoggedDisplay(LiveDisplay(name) if sys.stdout.isatty() else LineDisplay(), name)
 
 
 def step_words(row: Mapping[str, Any]) -> str:
@@ -152,11 +145,11 @@ class LiveDisplay:
         return Panel(grid, title=self.name, title_align="left", expand=False)
 
 
-class KeptDisplay:
+class LoggedDisplay:
     """Shows a run on another display, and keeps what it told in the run's folder: a line of log.jsonl for each text.
 
     A line is {"time": ISO 8601 in UTC, "run", "step": of the whole run, null before one is known, "event": say, step or
-    evaluation, "worker": its name where the text is about one, "text"}. What is told before `keep_in`, or cannot be
+    evaluation, "worker": its name where the text is about one, "text"}. What is told before `log_to`, or cannot be
     written (the disk is full), waits for the next line that can.
 
     Attributes:
@@ -169,7 +162,7 @@ class KeptDisplay:
         self.at: Callable[[], int | None] = lambda: None
         self.waiting: list[bytes] = []
 
-    def keep_in(self, folder: Path) -> None:
+    def log_to(self, folder: Path) -> None:
         """From now on lines are written there; this process holds the run."""
         self.path = folder / LOG
         self._write()

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import UserError
-from cluster.record.console import LOG
 from cluster.terminal import printable
 
+LOG = "log.jsonl"
 POLL_S = 2.0
 QUIET_S = 10.0  # a run that has ended still writes its pages, and says so
 

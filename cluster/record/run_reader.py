@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,30 +14,13 @@ import pyarrow.parquet as pq
 import yaml
 
 from cluster.errors import UserError, in_words
-from cluster.record.console import HEADLINES
+from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_status import check_run_folder
 from curriculum.stages import StageConfig
 from curriculum.task import Task
 from curriculum.taskset import FILE_NAME, pick_tasks
 
 TASK_SET_FAULTS = (OSError, ValueError, KeyError)  # the task set of a run is gone, or is none
-_ABBREVIATIONS = {
-    "micro f1": "micro-F1",
-    "macro f1": "macro-F1",
-    "f1": "F1",
-    "iou": "IoU",
-    "rouge l": "ROUGE-L",
-    "bleu": "BLEU",
-    "bertscore": "BERTScore",
-}
-
-
-def measure_words(name: str) -> str:
-    """ "binary_accuracy" as "binary accuracy"."""
-    words = HEADLINES.get(name) or name.replace("_", " ")
-    for raw, right in _ABBREVIATIONS.items():
-        words = re.sub(rf"\b{raw}\b", right, words)
-    return words
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ def check_run_folder(run: Path) -> None:
         raise UserError(f"{run}: no run folder; it has no recipe.yaml")
 
 
-def kept_status(run: Path) -> dict[str, Any]:
+def saved_status(run: Path) -> dict[str, Any]:
     """What its summary says of a run that no process holds.
 
     Raises:

@@ -44,7 +44,7 @@ def run_path(recipe: Recipe, name: str | None) -> Path:
     return path
 
 
-class RunFolder:
+class RunWriter:
     """Writes into the folder. Whole files are replaced at once, so that a reader never sees half of one."""
 
     def __init__(self, path: Path, trackers: Trackers | None = None) -> None:
@@ -97,7 +97,7 @@ class RunFolder:
             ),
         )
 
-    def add_culprits(self, step: int, samples: Sequence[Mapping[str, Any]]) -> Path:
+    def add_non_finite(self, step: int, samples: Sequence[Mapping[str, Any]]) -> Path:
         """Samples whose gradient was not finite, one a row, with their rank. Returns the Parquet file."""
         path = self.path / "non_finite" / f"step-{step:07d}.parquet"
         path.parent.mkdir(exist_ok=True)
@@ -130,8 +130,8 @@ class RunFolder:
             )
         return [found[task.id] for task in tasks]
 
-    def cut(self, step: int) -> None:
-        """Forgets what was written behind `step`: those steps were lost, and are made again."""
+    def drop_after(self, step: int) -> None:
+        """Drops rows after `step`: those steps were lost, and will be made again."""
         self._metrics = [row for row in self._metrics if row["step"] <= step]
         for name in ("trajectories.jsonl", "evaluations.jsonl"):
             if (self.path / name).is_file():

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 FILE_NAME = "timeline.json"
+STEP_PHASES = ("generate", "score", "learn", "publish")
+"""What a step consists of; the rest of a run is evaluation, commits and waiting."""
 
 
 class Timeline:

@@ -12,8 +12,8 @@ from typing import Any
 
 from cluster.errors import UserError
 from cluster.measures import MIN_PATIENTS
-from cluster.record.console import HEADLINES
-from cluster.record.run_reader import Estimate, RunRecord, StageHistory, duration, measure_words
+from cluster.measures.headlines import HEADLINES, measure_words
+from cluster.record.run_reader import Estimate, RunRecord, StageHistory, duration
 from cluster.reporting.charts import MOST_SERIES
 from cluster.reporting.compare_figures import difference_figures, learnt_figures, time_figures, training_figures
 from cluster.reporting.compare_pairs import NotComparable, Paired, pair

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from cluster.record.console import HEADLINES
-from cluster.record.run_reader import Estimate, RunRecord, duration, measure_words
+from cluster.measures.headlines import HEADLINES, measure_words
+from cluster.record.run_reader import Estimate, RunRecord, duration
 from cluster.reporting.charts import Series, StageAxis, curves, stacks, whiskers
 from cluster.reporting.compare_pairs import Paired
 from cluster.reporting.report_figures import TRAINING, Figure, tested, timeline_of

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from actors.model.family import FAMILIES
+from cluster.measures.headlines import measure_words
 from cluster.measures.strata import UNKNOWN, strata
-from cluster.record.run_reader import TASK_SET_FAULTS, RunRecord, Test, measure_words
+from cluster.record.run_reader import TASK_SET_FAULTS, RunRecord, Test
 from cluster.reporting.pages import render, write_page
 from curriculum.task import AGES, Task, age_band
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from cluster.record.console import HEADLINES
-from cluster.record.run_reader import TASK_SET_FAULTS, Estimate, RunRecord, duration, measure_words
+from cluster.measures.headlines import HEADLINES, measure_words
+from cluster.record.run_reader import TASK_SET_FAULTS, Estimate, RunRecord, duration
 from cluster.reporting.examples import RULE, choose
 from cluster.reporting.pages import render, thumbnail, write_page
 from cluster.reporting.report_figures import learnt_figures, time_figures, training_figures

@@ -9,11 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cluster.record.console import HEADLINES
-from cluster.record.run_reader import RunRecord, duration, estimates, measure_words
+from cluster.measures.headlines import HEADLINES, measure_words
+from cluster.record.run_reader import RunRecord, duration, estimates
+from cluster.record.timeline import STEP_PHASES
 from cluster.reporting.charts import Level, Series, StageAxis, curves, stacks, whiskers
 
-STEP_PHASES = ("generate", "score", "learn", "publish")
 TRAINING: tuple[
     tuple[str, dict[str, str], str, dict[str, Any]], ...
 ] = (  # title, columns with their words, caption, style

@@ -17,9 +17,9 @@ import yaml
 
 from cluster.control.run_address import find_address
 from cluster.errors import UserError, in_words
-from cluster.record.console import HEADLINES
-from cluster.record.run_reader import RunRecord, duration, measure_words
-from cluster.record.run_status import check_run_folder, kept_status
+from cluster.measures.headlines import HEADLINES, measure_words
+from cluster.record.run_reader import RunRecord, duration
+from cluster.record.run_status import check_run_folder, saved_status
 from curriculum.summary import Table
 
 ASK_S = 60.0  # for a run that goes on: Ray is imported and connected meanwhile
@@ -139,7 +139,7 @@ def _told(run: Path, environment: Mapping[str, str], ask_s: float) -> dict[str, 
     A run that goes on is asked by a process of its own: Ray is connected to one cluster at a time, and may wait long.
     """
     if find_address(run) is None:
-        return kept_status(run)
+        return saved_status(run)
     command = [sys.executable, "-m", "cluster.cli", "status", str(run.absolute()), "--json"]
     try:
         done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=ask_s)

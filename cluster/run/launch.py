@@ -20,9 +20,9 @@ from cluster.control.run_actor import Control
 from cluster.control.run_queue import wait_for_slot, worker_bundles
 from cluster.errors import UserError, in_words
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
-from cluster.record.console import Display, KeptDisplay, clock, open_display
+from cluster.record.console import Display, LoggedDisplay, clock, open_display
 from cluster.record.ledger import Ledger
-from cluster.record.run_writer import RunFolder
+from cluster.record.run_writer import RunWriter
 from cluster.record.trackers import Trackers
 from cluster.run.loop import Run
 from cluster.run.prepare import prepare
@@ -115,7 +115,7 @@ def _hold(
 
 
 @contextmanager
-def open_run(recipe: Recipe, path: Path, display: KeptDisplay) -> Iterator[Run]:
+def open_run(recipe: Recipe, path: Path, display: LoggedDisplay) -> Iterator[Run]:
     """A run in the folder `path`, on workers that stand as long as the block lasts. Ray is connected already.
     The display keeps what it tells in the folder from here on.
 
@@ -125,10 +125,10 @@ def open_run(recipe: Recipe, path: Path, display: KeptDisplay) -> Iterator[Run]:
     """
     run_storage(recipe, path)  # a place that does not exist is told before anything is started
     path.mkdir(parents=True, exist_ok=True)
-    folder = RunFolder(path, Trackers(recipe, path, display.say))
+    folder = RunWriter(path, Trackers(recipe, path, display.say))
     folder.write_recipe(recipe)
     with Control(path) as control:
-        display.keep_in(path)
+        display.log_to(path)
         display.say("preparing tasks and model")
         prepared = prepare(recipe, path)
         if prepared.dropped:
@@ -214,7 +214,7 @@ def _keep_early_end(recipe: Recipe, path: Path, status: str, why: str) -> None:
 
 
 def _stopped(
-    run: Run | None, recipe: Recipe, path: Path, display: KeptDisplay, status: str, why: str, code: int
+    run: Run | None, recipe: Recipe, path: Path, display: LoggedDisplay, status: str, why: str, code: int
 ) -> int:
     if run:
         run.end(status, why)

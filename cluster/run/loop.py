@@ -21,13 +21,14 @@ from cluster.config.guards import Alarm, Guards
 from cluster.config.recipe import GrpoStage, Recipe, SftStage, Stage
 from cluster.control.run_actor import Control
 from cluster.measures import Interval, Scores
+from cluster.measures.headlines import HEADLINES
 from cluster.pools.autoscale import Balance
 from cluster.record.checkpoint import CheckpointError, run_checkpoints
-from cluster.record.console import HEADLINES, Display
+from cluster.record.console import Display
 from cluster.record.ledger import Ledger
 from cluster.record.response_metrics import response_numbers
-from cluster.record.run_writer import RunFolder
-from cluster.record.timeline import Timeline
+from cluster.record.run_writer import RunWriter
+from cluster.record.timeline import STEP_PHASES, Timeline
 from cluster.run.dynamic_sampling import replace_flat_groups
 from cluster.run.evaluation import answer, answer_by_view, held_out
 from cluster.run.in_flight import InFlight
@@ -38,7 +39,6 @@ from curriculum.sampler import Sampler
 from curriculum.stages import GATE_FORMS, Curriculum, StageRecord
 from rewards.batch_gate import BatchGate
 
-STEP_PHASES = ("generate", "score", "learn", "publish")  # what a step consists of; the rest is evaluation and commits
 MOST_ROLL_BACKS = 3
 MOST_SKIPPED = 3  # steps in a row whose gradients were not finite
 PAUSE_S = 1.0  # between two looks at what a paused run was asked
@@ -57,7 +57,7 @@ class Run:
         self,
         recipe: Recipe,
         prepared: Prepared,
-        folder: RunFolder,
+        folder: RunWriter,
         workers: Workers,
         display: Display,
         control: Control,
@@ -163,7 +163,7 @@ class Run:
             self.skipped = 0
             return
         self.skipped += 1
-        place = self.folder.add_culprits(self.step, culprits)
+        place = self.folder.add_non_finite(self.step, culprits)
         why = (
             f"step {self.step}: the gradient was not finite, and no rank took it; {updates:g} updates are skipped; "
             f"the {len(culprits)} samples at fault are in {place}"
@@ -542,7 +542,7 @@ class Run:
         return self.seconds_before + time.monotonic() - self.started
 
     def _commit(self) -> None:
-        if lack := self.checkpoints.lacks_room():
+        if lack := self.checkpoints.missing_space():
             self.display.say(f"no checkpoint is written: {lack}")
             self.committed = time.monotonic()
             return
@@ -594,7 +594,7 @@ class Run:
         self.started = self.committed = time.monotonic()
         self._phases_before = dict(self.phases)
         self._scores.clear()
-        self.folder.cut(self.step if commit else -1)
+        self.folder.drop_after(self.step if commit else -1)
         if commit:
             self.workers.learner.load(commit)
         if state["in_flight"]:

@@ -17,7 +17,7 @@ from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import CAUSAL_ON_CPU
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
-from cluster.planning.model_shape import trained_parameters
+from cluster.planning.model_shape import PROCESSOR_FILES, trained_parameters
 from curriculum.check import check_tasks
 from curriculum.phantoms.phantom_set import draw_phantom_set
 from curriculum.stages import GATE_FORMS
@@ -29,7 +29,6 @@ MODEL_FILES = (  # what each part may be called
     (("config.json",), "the model's configuration"),
     (("tokenizer_config.json",), "its tokenizer"),
 )
-PROCESSOR_FILES = ((("processor_config.json", "preprocessor_config.json"), "its image processor"),)
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def check_model(path: Path, setting: str) -> None:
         raise UserError(f"{setting}: {path}: no such folder")
     _check_files(path, setting, MODEL_FILES)
     if model_family(path, setting).sees:
-        _check_files(path, setting, PROCESSOR_FILES)
+        _check_files(path, setting, [(PROCESSOR_FILES, "its image processor")])
 
 
 def _check_files(path: Path, setting: str, files: Iterable[tuple[tuple[str, ...], str]]) -> None:

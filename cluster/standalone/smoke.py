@@ -310,7 +310,7 @@ def whole_run(
     """A run of every stage in a few steps; the learner gives what engines wrote the log-probabilities that they had there."""
     from cluster.config.recipe import Recipe
     from cluster.control.ray_connection import ray_cluster
-    from cluster.record.console import KeptDisplay
+    from cluster.record.console import LoggedDisplay
     from cluster.run.launch import open_run
 
     half = place.dtype != "float32"
@@ -360,7 +360,7 @@ def whole_run(
         }
     )
     told = QuietDisplay()
-    with ray_cluster(recipe.roles), open_run(recipe, place.folder / name, KeptDisplay(told, name)) as run:
+    with ray_cluster(recipe.roles), open_run(recipe, place.folder / name, LoggedDisplay(told, name)) as run:
         summary = run.train()
         run.close()
     ledger = summary["ledger"]

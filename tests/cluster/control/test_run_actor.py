@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cluster.control.run_actor import Control, ControlRequest, send_request, read_status
+from cluster.control.run_actor import Control, ControlRequest, read_status, send_request
 from cluster.control.run_address import find_address, write_address
 from cluster.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 
 from cluster.cli.app import main
 from cluster.errors import UserError
-from cluster.record.console import KeptDisplay, LineDisplay
+from cluster.record.console import LineDisplay, LoggedDisplay
 from cluster.record.run_log import follow_log, log_words, read_log
 
 STEP = {
@@ -31,9 +31,9 @@ def run(tmp_path):
 
 def sitting(run, step=0):
     """The display of a process that holds the run."""
-    display = KeptDisplay(LineDisplay(), run.name)
+    display = LoggedDisplay(LineDisplay(), run.name)
     display.at = lambda: step
-    display.keep_in(run)
+    display.log_to(run)
     return display
 
 
@@ -77,10 +77,10 @@ def test_a_line_about_a_worker_names_it(run, text, worker):
 
 
 def test_a_run_that_is_not_held_yet_writes_nothing(run):
-    display = KeptDisplay(LineDisplay(), run.name)
+    display = LoggedDisplay(LineDisplay(), run.name)
     display.say("run folder")
     assert not (run / "log.jsonl").exists()  # another process may hold the run
-    display.keep_in(run)
+    display.log_to(run)
     assert [(line["text"], line["step"]) for line in read_log(run)] == [("run folder", None)]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
-from cluster.record.run_writer import RunFolder
+from cluster.record.run_writer import RunWriter
 from cluster.record.trackers import KINDS, Trackers
 
 SMOKE = Path(__file__).parents[3] / "recipes" / "smoke.yaml"
@@ -26,7 +26,7 @@ def offline(tmp_path, monkeypatch):
 def sitting(path, tracker, steps):
     path.mkdir(exist_ok=True)
     said = []
-    folder = RunFolder(path, Trackers(load_recipe(SMOKE, [f"trackers=[{tracker}]"]), path, said.append))
+    folder = RunWriter(path, Trackers(load_recipe(SMOKE, [f"trackers=[{tracker}]"]), path, said.append))
     for step in steps:
         folder.add_metrics({"event": "step", "stage": "closed", "step": step, "stage_step": step, "reward": step / 10})
     folder.close()

@@ -1,4 +1,4 @@
-"""report.html and the model card, of a run folder that the real RunFolder wrote: true to its files, self-contained, safe."""
+"""report.html and the model card, of a run folder that the real RunWriter wrote: true to its files, self-contained, safe."""
 
 import html
 import json
@@ -19,7 +19,7 @@ from cluster.errors import UserError
 from cluster.measures import Result, Scores
 from cluster.record.console import LineDisplay
 from cluster.record.run_reader import StageHistory
-from cluster.record.run_writer import RunFolder
+from cluster.record.run_writer import RunWriter
 from cluster.reporting.charts import Series, StageAxis, curves
 from cluster.reporting.model_card import write_model_card
 from cluster.reporting.report import write_report
@@ -55,7 +55,7 @@ class Writer:
 
     def __init__(self, path, tasks):
         self.path, self.tasks = path, [task for task in tasks if task.split == "test"]
-        self.folder = RunFolder(path)
+        self.folder = RunWriter(path)
         self.folder.write_recipe(load_recipe(SMOKE))
         write_tasks(tasks, path / "data")
         self.stages, self.steps, self.scores = [], 0, {}

@@ -14,7 +14,7 @@ import pytest
 from cluster.cli.app import main
 from cluster.control.run_address import find_address, write_address
 from cluster.errors import UserError
-from cluster.record.run_status import kept_status
+from cluster.record.run_status import saved_status
 from cluster.reporting.runs import list_runs, runs_table
 from tests.cluster.reporting.test_report import Writer, wrong
 
@@ -156,7 +156,7 @@ def test_broken_files_are_one_line_for_a_single_run_too(root):
     with pytest.raises(UserError, match="ray_address: cannot be read .*remove it where the run does not go on"):
         find_address(root / "torn")
     with pytest.raises(UserError, match="summary.json: cannot be read"):
-        kept_status(root / "torn")
+        saved_status(root / "torn")
 
 
 def test_names_and_faults_cannot_steer_the_terminal(root, capsys, monkeypatch):
@@ -203,6 +203,6 @@ def test_a_run_that_ended_before_its_workers_stood_says_so(root):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert "curlvpr resume" in process.communicate(timeout=120)[1].decode() and process.returncode == 130
-    told = kept_status(root / "early")
+    told = saved_status(root / "early")
     assert (told["status"], told["steps"]) == ("interrupted", 0) and "curlvpr resume" in told["why"]
     assert [row.status for row in list_runs(root)] == ["interrupted"]
