@@ -14,6 +14,8 @@ from actors.model.tiny_model import TinyModelConfig
 from actors.reward import RewardWorkersConfig
 from actors.rollout.config import RolloutConfig
 from cluster.config.guards import DEFAULT, Guard
+from cluster.trackers import TRACKERS
+from curriculum.choice import KeyOf
 from curriculum.phantoms.phantom_set import PhantomConfig
 from curriculum.stages import StageConfig
 from curriculum.strict import Strict
@@ -107,7 +109,9 @@ class Recipe(Strict):
     checkpoint: CheckpointConfig = CheckpointConfig()
     report: ReportConfig = ReportConfig()
     guards: tuple[Guard, ...] = DEFAULT
-    trackers: tuple[Literal["wandb", "mlflow"], ...] = Field((), description="that get every number beside TensorBoard")
+    trackers: tuple[Annotated[str, KeyOf(TRACKERS)], ...] = Field(
+        (), description="where every number goes beside TensorBoard"
+    )
     log_trajectories: int = Field(2, ge=0, description="responses of every RL step that are kept in the run folder")
 
     @property

@@ -17,7 +17,8 @@ from actors.trajectory import ScoredGroup
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.measures import Result
-from cluster.record.trackers import Trackers, numbers
+from cluster.record.trackers import Trackers, tracker_numbers
+from cluster.trackers import RunInfo, TensorBoard
 from curriculum.task import Task
 from rewards.verdict import Verdict
 
@@ -48,11 +49,9 @@ class RunWriter:
     """Writes into the folder. Whole files are replaced at once, so that a reader never sees half of one."""
 
     def __init__(self, path: Path, trackers: Trackers | None = None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.path, self._trackers = path, trackers
         path.mkdir(parents=True, exist_ok=True)
-        self._board = SummaryWriter(str(path / "tensorboard"))
+        self._board = TensorBoard(RunInfo(path, {}, {}))
         self._metrics: list[dict[str, Any]] = []
         self._flushed = 0.0
         if (path / "metrics.parquet").is_file():
@@ -69,8 +68,7 @@ class RunWriter:
     def add_metrics(self, row: dict[str, Any]) -> None:
         """A row of numbers: one for each step and each evaluation, told apart by `event`; `step` counts the whole run."""
         self._metrics.append(row)
-        for name, value in numbers(row).items():
-            self._board.add_scalar(name, value, row["step"])
+        self._board.add(tracker_numbers(row), row["step"])
         if self._trackers:
             self._trackers.add(row)
         if len(self._metrics) % 20 == 0 or time.monotonic() - self._flushed > FLUSH_S:

@@ -1,44 +1,41 @@
-"""Where a run's numbers go beside its folder: Weights & Biases, MLflow, as the recipe's `trackers` says.
+"""The trackers of a run, as the recipe's `trackers` names them: Weights & Biases, MLflow.
 
-Servers, projects and keys come from these packages' own environment variables, never from a recipe. What a tracker cannot
-take is said once and ends that tracker, not the run: the run folder has every number.
+A tracker that fails is reported once and dropped. The run goes on: its folder has every number.
 """
 
 from __future__ import annotations
 
 import json
-import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError, in_words
+from cluster.trackers import TRACKERS, RunInfo, Tracker
 
-PROJECT = "curlvpr"
-IDS = "trackers.json"  # under which ids the trackers know the run, so that a resumed one goes on there
-
-
-class Tracker(Protocol):
-    def add(self, numbers: Mapping[str, float], step: int) -> None: ...
-    def close(self) -> None: ...
+IDS = "trackers.json"  # the ids under which trackers know the run; a resumed run continues under them
 
 
 class Trackers:
     """All trackers of a run.
 
+    Args:
+        run: the run folder.
+        report: takes a line of text for the user.
+
     Raises:
         UserError: a package is not installed, or its server cannot be used.
     """
 
-    def __init__(self, recipe: Recipe, run: Path, say: Callable[[str], None]) -> None:
-        self.say = say
-        self.open: dict[str, Tracker] = {}
+    def __init__(self, recipe: Recipe, run: Path, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._open: dict[str, Tracker] = {}
         ids = json.loads((run / IDS).read_text(encoding="utf-8")) if (run / IDS).is_file() else {}
+        info = RunInfo(run, recipe.model_dump(mode="json"), ids)
         for name in recipe.trackers:
             try:
-                self.open[name] = KINDS[name](recipe, run, ids)
+                self._open[name] = TRACKERS[name](info)
             except ImportError as error:
                 raise UserError(
                     f"trackers: {name} is not installed ({error}); pip install 'curlvpr[trackers]'"
@@ -49,87 +46,27 @@ class Trackers:
             (run / IDS).write_text(json.dumps(ids), encoding="utf-8")
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """A row of metrics.parquet."""
-        for name, tracker in list(self.open.items()):
+        """Sends a row of metrics.parquet to every tracker that still works."""
+        for name, tracker in list(self._open.items()):
             try:
-                tracker.add(numbers(row), row["step"])
+                tracker.add(tracker_numbers(row), row["step"])
             except Exception as error:
-                self._give_up(name, error)
+                self._report(f"{name} gets no more numbers: {in_words(error)}")
+                del self._open[name]
 
     def close(self) -> None:
-        for name, tracker in self.open.items():
+        for name, tracker in self._open.items():
             try:
                 tracker.close()
             except Exception as error:
-                self.say(f"{name} was not closed well: {' '.join(str(error).split())}")
-        self.open.clear()
-
-    def _give_up(self, name: str, error: Exception) -> None:
-        self.say(f"{name} gets no more numbers: {in_words(error)}")
-        del self.open[name]
+                self._report(f"{name} could not be closed: {' '.join(str(error).split())}")
+        self._open.clear()
 
 
-def numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a row of metrics.parquet under the names that TensorBoard and trackers show: stage/event/number."""
+def tracker_numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a row of metrics.parquet by the names that TensorBoard and trackers show: stage/event/number."""
     return {
         f"{row['stage']}/{row['event']}/{name}": value
         for name, value in row.items()
         if isinstance(value, (int, float)) and name not in ("step", "stage_step")
     }
-
-
-class Wandb:
-    def __init__(self, recipe: Recipe, run: Path, ids: dict[str, str]) -> None:
-        import wandb
-
-        ids.setdefault("wandb", uuid.uuid4().hex)
-        self.run = wandb.init(
-            project=PROJECT,
-            name=run.name,
-            id=ids["wandb"],
-            resume="allow",
-            dir=str(run),
-            config=recipe.model_dump(mode="json"),
-            settings=wandb.Settings(silent=True),
-        )
-        # A run that went back to a commit counts its steps again, which wandb's own counter would refuse.
-        self.run.define_metric("*", step_metric="run_step")
-
-    def add(self, numbers: Mapping[str, float], step: int) -> None:
-        self.run.log({**numbers, "run_step": step})
-
-    def close(self) -> None:
-        self.run.finish()
-
-
-class MLflow:
-    def __init__(self, recipe: Recipe, run: Path, ids: dict[str, str]) -> None:
-        from mlflow.entities import Metric, Param
-        from mlflow.tracking import MlflowClient
-
-        self.client, self.metric = MlflowClient(), Metric
-        if "mlflow" not in ids:
-            experiment = self.client.get_experiment_by_name(PROJECT)
-            number = experiment.experiment_id if experiment else self.client.create_experiment(PROJECT)
-            ids["mlflow"] = self.client.create_run(number, run_name=run.name).info.run_id
-            self.client.log_batch(
-                ids["mlflow"], params=[Param(key, value) for key, value in _flat(recipe.model_dump(mode="json"))]
-            )
-        self.id = ids["mlflow"]
-
-    def add(self, numbers: Mapping[str, float], step: int) -> None:
-        now = int(1000 * time.time())
-        self.client.log_batch(self.id, metrics=[self.metric(name, value, now, step) for name, value in numbers.items()])
-
-    def close(self) -> None:
-        self.client.set_terminated(self.id)
-
-
-KINDS: dict[str, Callable[[Recipe, Path, dict[str, str]], Tracker]] = {"wandb": Wandb, "mlflow": MLflow}
-
-
-def _flat(tree: Any, path: str = "") -> list[tuple[str, str]]:
-    """The leaves of a recipe, by their path; lists whole."""
-    if isinstance(tree, dict):
-        return [leaf for key, value in tree.items() for leaf in _flat(value, f"{path}.{key}" if path else key)]
-    return [(path, str(tree)[:500])]
