@@ -102,10 +102,9 @@ def run(ray_session, tmp_path_factory):
 
     Its last stage drops groups without variance and asks for others.
     """
-    from cluster.config.recipe_file import load_recipe
-    from cluster.run.launch import start
+    from examples.train_from_python import main
     from tests.support.short_run import SHORT, SMOKE
 
     path = tmp_path_factory.mktemp("runs") / "first"
-    assert start(load_recipe(SMOKE, [*SHORT, "stages.open.training.algorithm=dapo"]), path) == 0
+    assert main(SMOKE, [*SHORT, "stages.open.training.algorithm=dapo"], path).summary["status"] == "finished"
     return path

@@ -1,4 +1,4 @@
-"""Nothing that users rely on changes unnoticed: the code is held against tests/data/interface.json."""
+"""Nothing that users rely on changes unnoticed: the code is held against tests/interface.json."""
 
 import json
 
@@ -42,3 +42,7 @@ def test_every_value_of_a_setting_is_taken(smallest, settings):
 def test_no_other_value_of_a_setting_is_taken(smallest, key):
     with pytest.raises(UserError, match=key.split(".")[0]):
         interface.load_recipe(smallest, [f"{key}=nonsense"])
+
+
+def test_a_run_folder_holds_what_it_held(run):
+    assert interface.run_folder(run) == KEPT["run folder"]

@@ -1,0 +1,42 @@
+"""The examples do what they say. The finished run of tests/conftest.py is made by examples/train_from_python.py."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster import Task, load_recipe, score
+from examples import score_a_file
+from rewards.custom_rules import check_own
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_a_file_of_responses_is_scored(capsys):
+    score_a_file.main(str(EXAMPLES / "responses.jsonl"))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("response")]
+    # By docs/rewards.md: 0.1 for the format, 0.9 for the outcome, 0.3 for the process, 0.2 for grounded reasons.
+    right = "response 1: 1.500; format 1.00, outcome 1.00, process 1.00, reason 1.00"
+    wrong = "response 2: 0.100; format 1.00, outcome 0.00, process 0.00, reason 0.00"
+    half = "response 3: 0.700; format 1.00, outcome 0.67, process 0.00, reason 0.00"  # F1 of one right of two named
+    malformed = "response 4: 0.000; format 0.00, outcome 0.00, process 0.00, reason 0.00"
+    assert lines == [right, wrong, half, malformed]
+
+
+def test_the_recipe_with_a_rule_of_its_own_pays_by_that_rule(monkeypatch):
+    monkeypatch.chdir(EXAMPLES / "own_rule")
+    rules = load_recipe("recipe.yaml").reward.rules
+    check_own(rules.own)
+    task = Task(
+        id="1",
+        domain="closed",
+        family="binary",
+        question="Edema?",
+        options={"A": "Yes", "B": "No"},
+        gold=("A",),
+        images=(),
+    )
+    short, long = "<think>Haze.</think><answer>A</answer>", "<think>Haze in both lungs, so</think><answer>A</answer>"
+    for response, paid in ((short, 0.0), (long, 0.2)):
+        verdict = score(task, response, rules)
+        assert verdict.total - score(task, response).total == pytest.approx(paid)
+        assert dict(verdict.more) == {"prudent": float(paid > 0)}
