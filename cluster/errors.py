@@ -1,10 +1,11 @@
-"""Faults that a user can mend, told in one line."""
+"""Faults that a user can fix, reported in one line."""
 
 import sys
 from typing import NoReturn
 
 TOKEN_ADVICE = (
-    "a cluster of `ray start` wants RAY_AUTH_MODE=token and its own token (~/.ray/auth_token, or RAY_AUTH_TOKEN)"
+    "a cluster started by `ray start` needs RAY_AUTH_MODE=token and its own token "
+    "(~/.ray/auth_token, or RAY_AUTH_TOKEN)"
 )
 
 
@@ -12,14 +13,22 @@ class UserError(Exception):
     """Something the user gave cannot be used. One line: what, where, what would be right."""
 
 
-def in_words(error: BaseException) -> str:
-    """An error of Python's or a library's in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def one_line(text: object) -> str:
+    """A library's text, or an error's, on one line."""
+    return " ".join(str(text).split())
+
+
+def error_line(error: BaseException) -> str:
+    """The type and the text of an error of Python or a library, on one line."""
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def first_sentence(error: BaseException) -> str:
-    """Of what a library says at length, what is wrong; its advice, which comes after, is left out."""
-    return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".") if str(error).strip() else type(error).__name__
+    """The first sentence of a library's long message: what is wrong, without the advice that follows."""
+    text = str(error).strip()
+    if not text:
+        return type(error).__name__
+    return text.splitlines()[0].split(". ")[0].rstrip(".")
 
 
 def fail(text: str, code: int) -> NoReturn:

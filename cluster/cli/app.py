@@ -1,4 +1,4 @@
-"""The command line. Heavy imports happen inside the commands, so that help and typos answer at once."""
+"""The command line. Heavy imports happen inside the commands, so that help and typing errors are answered at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ app.add_typer(reward, name="reward")
 
 
 def main() -> None:
-    """The entry point: every expected fault becomes one line and an exit code (2 for input, 1 for a run that failed)."""
+    """The entry point. Expected faults become one line and an exit code: 2 for bad input, 1 for a run that failed."""
     try:
         app()
     except UserError as error:

@@ -1,9 +1,9 @@
-"""`curlvpr reward`: rules, what they read in a text, what a response is worth and why."""
+"""`curlvpr reward`: the rules, applied to texts and responses in files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,14 +12,16 @@ from cluster.errors import UserError
 if TYPE_CHECKING:
     from rewards.config import RewardConfig
 
-reward = typer.Typer(help="Rules: what they read in a text, what a response is worth and why.", no_args_is_help=True)
+reward = typer.Typer(
+    help="Apply the rules: what they read in a text, what a response is worth and why.", no_args_is_help=True
+)
 
 
 @reward.command("extract")
 def reward_extract(
     file: Annotated[Path, typer.Argument(help='JSON lines, each {"text": "…"}; - for standard input')],
 ) -> None:
-    """Which findings each text asserts, denies or leaves open: a line of JSON with NIH ChestX-ray14 names for each."""
+    """Print the findings that each text asserts, denies or leaves open, as JSON lines with NIH ChestX-ray14 names."""
     from cluster.standalone.reward_file import extract_lines
 
     for line in extract_lines(file):
@@ -28,14 +30,14 @@ def reward_extract(
 
 _Responses = Annotated[Path, typer.Argument(help="JSON lines: domain, options, gold, response; - for standard input")]
 _Preset = Annotated[
-    Optional[Literal["strict", "paper"]], typer.Option(help="our rules (default), or CX-Mind's numbers")
+    Literal["strict", "paper"] | None, typer.Option(help="our rules (default), or those of the CX-Mind paper")
 ]
-_Rules = Annotated[Optional[Path], typer.Option("--recipe", help="score by the rules of this recipe instead")]
+_Rules = Annotated[Path | None, typer.Option("--recipe", help="score by the rules of this recipe instead")]
 
 
 @reward.command("score")
 def reward_score(file: _Responses, preset: _Preset = None, recipe: _Rules = None) -> None:
-    """What each response is worth, and why: a line of JSON for each."""
+    """Print what each response is worth, and why, as JSON lines."""
     from cluster.standalone.reward_file import score_lines
 
     for line in score_lines(file, _rules(preset, recipe)):
@@ -49,7 +51,7 @@ def reward_explain(
     preset: _Preset = None,
     recipe: _Rules = None,
 ) -> None:
-    """Show one response: each step with its verdict, faults at their place, and the reason for every point."""
+    """Show one response: each step with its verdict, faults where they occur, and the reason for every point."""
     from rich.console import Console
 
     from cluster.standalone.reward_explain import explain
@@ -62,12 +64,10 @@ def reward_explain(
 @reward.command("check")
 def reward_check(
     rule: Annotated[str, typer.Argument(help="module:function, the module installed or in the working directory")],
-    file: Annotated[
-        Optional[Path], typer.Argument(help="responses as for score; built-in samples where left out")
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(help="responses as for score; by default built-in samples")] = None,
     options: Annotated[str, typer.Option(metavar="JSON", help="options of the rule, by name")] = "{}",
 ) -> None:
-    """Try a rule of your own: in [0, 1], the same twice, no exception, and how long a call takes."""
+    """Check a rule of your own: values in [0, 1], the same twice, no exception; show how long a call takes."""
     from cluster.standalone.reward_check import check_lines
 
     for line in check_lines(rule, options, file):
@@ -79,5 +79,5 @@ def _rules(preset: str | None, recipe: Path | None) -> RewardConfig:
     from rewards.config import RewardConfig
 
     if preset and recipe:
-        raise UserError("--preset and --recipe: one of them; a recipe has its own rules")
+        raise UserError("--preset and --recipe: give one of them; a recipe has its own rules")
     return recipe_rules(recipe) if recipe else RewardConfig(preset=preset or "strict")

@@ -1,20 +1,20 @@
-"""Commands for several runs: which there are, what one of them said, and how they compare."""
+"""Commands that read run folders: list runs, show the log of one, compare several."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from cluster.cli.control import control_of
+from cluster.cli.control import use_cluster_of
 
 
 def runs(
     root: Annotated[Path, typer.Argument(help="the folder that holds the run folders")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON list")] = False,
 ) -> None:
-    """List runs, newest first: recipe, status, stage and step, newest test scores, when it last wrote, how long it took."""
+    """List runs, newest first, each with recipe, status, stage, step, newest test scores, last write and duration."""
     import json
     from dataclasses import asdict
 
@@ -27,32 +27,34 @@ def runs(
     elif rows:
         print_table(runs_table(rows))
     else:
-        print(f"{root}: no run in it yet")
+        print(f"{root}: contains no run yet")
 
 
 def logs(
     run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")],
-    follow: Annotated[bool, typer.Option("--follow", help="go on with what comes, until the run ends")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="continue with new lines until the run ends")] = False,
     worker: Annotated[
-        Optional[str], typer.Option(help="that of this worker, such as rollout-0, while the run goes on")
+        str | None, typer.Option(help="show the log of this worker of a run in progress, such as rollout-0")
     ] = None,
 ) -> None:
-    """Show what a run told: its lines and steps with their times; or the log of one of its Ray workers."""
+    """Show the log of a run: its messages and steps with their times; or the log of one of its Ray workers."""
     from cluster.record.run_log import follow_log, log_words, read_log
     from cluster.record.run_status import GOING, check_run_folder
     from cluster.terminal import printable
 
     check_run_folder(run)
     if worker:
-        control_of(run)  # sets the environment in which Ray is imported
+        use_cluster_of(run)
         from cluster.control.worker_log import worker_log
 
         for text in worker_log(run, worker, follow):
             print(printable(text), end="", flush=True)
         return
     if follow:
-        control = control_of(run)
-        lines = follow_log(run, lambda: control.told_status(run)["status"] in GOING)
+        use_cluster_of(run)
+        from cluster.control.run_actor import read_status
+
+        lines = follow_log(run, lambda: read_status(run)["status"] in GOING)
     else:
         lines = read_log(run)
     for line in lines:
@@ -60,16 +62,17 @@ def logs(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN", help="run folders; all are compared with the first")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN", help="run folders; each is compared with the first")],
     out: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
 ) -> None:
-    """Compare runs in one page: recipes, stages, scores, paired differences to the first run, curves, time, ledger."""
-    from cluster.reporting import compare as comparing
+    """Compare runs on one page: recipes, stages, scores, paired differences to the first, curves, time, ledger."""
+    from cluster.reporting.compare import compare as compare_runs
+    from cluster.reporting.compare import short_table, write_comparison
     from cluster.terminal import print_table, printable
 
-    comparison = comparing.compare(runs)
-    comparing.write_comparison(comparison, out)
-    print_table(comparing.short_table(comparison))
+    comparison = compare_runs(runs)
+    write_comparison(comparison, out)
+    print_table(short_table(comparison))
     for note in comparison.notes:
         print(printable(note))
     print(f"page → {out}")

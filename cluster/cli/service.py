@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import typer
 
 
 def serve(
-    tokens: Annotated[Path, typer.Option(help="who may call: a YAML file that `curlvpr token` writes for")],
-    root: Annotated[Path, typer.Option(help="the folder of the runs, which every node reaches")] = Path("runs"),
+    tokens: Annotated[Path, typer.Option(help="who may call: a YAML file with lines from `curlvpr token`")],
+    root: Annotated[Path, typer.Option(help="the folder of the runs, which every node must reach")] = Path("runs"),
     allow: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
-            help="a folder or URI, beside the root, that submitted recipes may name for "
-            "data, model and checkpoints, or rules:MODULE, whose rules they may "
-            "name; may be repeated"
+            help="another folder or URI that submitted recipes may use for data, model and checkpoints, or "
+            "rules:MODULE for a module whose rules they may use; may be repeated"
         ),
     ] = None,
     policy: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
-            help="a run of the root, whose newest commit is followed, or a model folder: it "
-            "answers at /v1/chat/completions"
+            help="the model that answers at /v1/chat/completions: a run of the root, whose newest commit is followed, "
+            "or a model folder"
         ),
     ] = None,
-    policy_replicas: Annotated[int, typer.Option(min=1, help="at most so many engines, as chats come")] = 1,
+    policy_replicas: Annotated[
+        int, typer.Option(min=1, help="maximum number of engines; more start as chats come")
+    ] = 1,
     driver_cpus: Annotated[
-        float, typer.Option(min=0, help="for the loop of each run that is started; with 0 it runs on the head")
+        float, typer.Option(min=0, help="CPUs for the loop of each run that is started; with 0 it runs on the head")
     ] = 0,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets others than this machine in")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="0.0.0.0 admits other machines")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
 ) -> None:
-    """Serve runs, rewards and a policy over HTTP, on Ray Serve; routes and examples are at /docs."""
+    """Serve runs, rewards and a policy over HTTP, on Ray Serve; /docs lists routes with examples."""
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
@@ -54,13 +55,13 @@ def serve(
 
 
 def token(
-    name: Annotated[str, typer.Argument(help="whose it is")],
+    name: Annotated[str, typer.Argument(help="the owner of the token")],
     role: Annotated[
-        Literal["read", "operate"], typer.Option(help="read, or also start, change and stop runs")
+        Literal["read", "operate"], typer.Option(help="read, or operate: also start, change and stop runs")
     ] = "read",
-    cpus: Annotated[Optional[float], typer.Option(min=0, help="most that its runs may hold at once")] = None,
-    gpus: Annotated[Optional[float], typer.Option(min=0, help="most that its runs may hold at once")] = None,
-    runs: Annotated[Optional[int], typer.Option(min=0, help="most that may go on at once")] = None,
+    cpus: Annotated[float | None, typer.Option(min=0, help="maximum that its runs may hold at once")] = None,
+    gpus: Annotated[float | None, typer.Option(min=0, help="maximum that its runs may hold at once")] = None,
+    runs: Annotated[int | None, typer.Option(min=0, help="maximum number of runs in progress at once")] = None,
 ) -> None:
     """Make a token for the service. It is shown once; the file of tokens gets only its hash."""
     import json
@@ -68,6 +69,6 @@ def token(
 
     from cluster.service.tokens import Quota, new_token
 
-    text, kept = new_token(name, role, Quota(cpus=cpus, gpus=gpus, runs=runs))
-    print("- " + json.dumps(kept.model_dump(exclude_none=True, exclude_defaults=True)))  # JSON is YAML
-    print(f"the line above goes into the tokens' file; the token itself, for {name} alone: {text}", file=sys.stderr)
+    text, entry = new_token(name, role, Quota(cpus=cpus, gpus=gpus, runs=runs))
+    print("- " + json.dumps(entry.model_dump(exclude_none=True, exclude_defaults=True)))  # JSON is YAML
+    print(f"the line above belongs in the tokens file; the token itself, for {name} alone: {text}", file=sys.stderr)

@@ -1,25 +1,27 @@
-"""Commands that train, test a model, or say what stands in the way."""
+"""Commands that train, evaluate a model, or check what a run needs."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from cluster.cli.control import control_of
+from cluster.cli.control import use_cluster_of
 from cluster.errors import UserError, fail
 
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="a recipe, such as recipes/quickstart.yaml")],
     name: Annotated[
-        Optional[str], typer.Option(help="of the run folder; the recipe's, with a number, where left out")
+        str | None, typer.Option(help="name of the run folder; by default the recipe's name, with a number if taken")
     ] = None,
-    set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")
+    ] = None,
 ) -> None:
-    """Train: supervised cold start, closed and open stages, a model folder at the end."""
+    """Train through all stages of a recipe, from the supervised cold start to a model folder at the end."""
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
@@ -32,49 +34,53 @@ def train(
 
 
 def submit(
-    recipe: Annotated[Path, typer.Argument(help="a recipe below the working directory, which the job gets")],
+    recipe: Annotated[Path, typer.Argument(help="a recipe below the working directory, which is sent with the job")],
     name: Annotated[
-        Optional[str], typer.Option(help="of the run folder; the recipe's, with a number, where left out")
+        str | None, typer.Option(help="name of the run folder; by default the recipe's name, with a number if taken")
     ] = None,
-    set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")
+    ] = None,
     address: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
-            help="of the dashboard, such as http://HEAD:8265; RAY_API_SERVER_ADDRESS, or this machine's, where left out"
+            help="the dashboard, such as http://HEAD:8265; by default RAY_API_SERVER_ADDRESS, or this machine's"
         ),
     ] = None,
-    driver_cpus: Annotated[float, typer.Option(min=0, help="for the run loop; with 0 it runs on the head")] = 0,
-    follow: Annotated[bool, typer.Option("--follow", help="print what the run says until it ends")] = False,
+    driver_cpus: Annotated[float, typer.Option(min=0, help="CPUs for the run loop; with 0 it runs on the head")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="print the output of the run until it ends")] = False,
 ) -> None:
     """Train on a Ray cluster, as a Ray job."""
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
-    from cluster.control import ray_jobs as jobs
+    from cluster.control import ray_jobs
 
-    client, job = jobs.submit(recipe, name, set or [], address, driver_cpus)
-    print(f"job {job}; its page is {client.get_address()}/#/jobs/{job}, its end: ray job stop {job}", flush=True)
+    client, job = ray_jobs.submit(recipe, name, set or [], address, driver_cpus)
+    print(f"job {job}; its page: {client.get_address()}/#/jobs/{job}; to stop it: ray job stop {job}", flush=True)
     if follow:
-        sys.exit(jobs.follow(client, job))
+        sys.exit(ray_jobs.follow(client, job))
 
 
 def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")]) -> None:
-    """Go on with a run that is paused, or with one that was stopped, from its newest checkpoint."""
+    """Continue a paused run, or one that has stopped, from its newest checkpoint."""
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
-    control = control_of(run)
-    if control.told_status(run)["status"] == "paused":
-        control.ask(run, control.Wish("resume"))
-        print(f"{run}: it was paused, and goes on")
+    use_cluster_of(run)
+    from cluster.control.run_actor import ControlRequest, read_status, send_request
+
+    if read_status(run)["status"] == "paused":
+        send_request(run, ControlRequest("resume"))
+        print(f"{run}: was paused, and continues")
         return
     import ray
 
     from cluster.config.recipe_file import load_recipe
-    from cluster.run.launch import resume
+    from cluster.run.launch import resume as resume_run
 
-    ray.shutdown()  # the connection to where it went on before
-    sys.exit(resume(load_recipe(run / "recipe.yaml"), run.absolute()))
+    ray.shutdown()  # the connection to the cluster that had the run before
+    sys.exit(resume_run(load_recipe(run / "recipe.yaml"), run.absolute()))
 
 
 def evaluate(
@@ -82,65 +88,69 @@ def evaluate(
     tasks: Annotated[Path, typer.Option(help="a task set, such as runs/quickstart/data")],
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     recipe: Annotated[
-        Optional[Path], typer.Option(help="for prompt and engine; by default that of the model's run")
+        Path | None, typer.Option(help="prompt and engine settings; by default those of the model's run")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
-    answers: Annotated[
-        Optional[Path], typer.Option(help="write every answer to this new file, a JSON line each")
-    ] = None,
+    answers: Annotated[Path | None, typer.Option(help="write every answer to this new file, as JSON lines")] = None,
     bertscore_model: Annotated[
-        Optional[Path], typer.Option(help="folder of an encoder: BERTScore of texts, too")
+        Path | None, typer.Option(help="folder of an encoder; adds the BERTScore of texts")
     ] = None,
-    bertscore_layer: Annotated[Optional[int], typer.Option(help="of that encoder; its last by default")] = None,
+    bertscore_layer: Annotated[int | None, typer.Option(help="layer of that encoder; its last by default")] = None,
 ) -> None:
-    """Let models answer the tasks of a split; later models are compared with the first."""
+    """Let models answer the tasks of a split, and compare each with the first model."""
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
     import json
 
     from actors.runtime.remote import RemoteFailure
-    from cluster.standalone.evaluate import check_new_file, evaluate, find_scorer, find_subjects, find_tasks
+    from cluster.standalone.evaluate import check_new_file, find_scorer, find_subjects, find_tasks
+    from cluster.standalone.evaluate import evaluate as evaluate_models
     from cluster.standalone.evaluate_tables import print_tables
 
     if answers:
         check_new_file(answers)
     if bertscore_layer and not bertscore_model:
         raise UserError("--bertscore-layer needs --bertscore-model")
-    subjects, asked = find_subjects(model, recipe), find_tasks(tasks, split)
+    subjects = find_subjects(model, recipe)
+    evaluation_set = find_tasks(tasks, split)
     scorer = find_scorer(bertscore_model, bertscore_layer) if bertscore_model else None
+
+    def log(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
     try:
-        report = evaluate(subjects, asked, lambda line: print(line, file=sys.stderr, flush=True), answers, scorer)
+        result = evaluate_models(subjects, evaluation_set, log, answers, scorer)
     except RemoteFailure as error:
         fail(str(error), 1)
-    report = {"tasks": str(tasks), "split": split, **report}
+    result = {"tasks": str(tasks), "split": split, **result}
     if as_json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
-        print_tables(report)
+        print_tables(result)
 
 
 def smoke(
-    gpu: Annotated[bool, typer.Option("--gpu", help="on this machine's GPUs: two try all of it")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="use this machine's GPUs; all checks need two")] = False,
 ) -> None:
-    """Try what hangs on the processor: attention, packing, engine, short runs. The exit code is 1 where one failed."""
+    """Check what depends on the hardware: attention, packing, engine, short runs. Exits with 1 if a check fails."""
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
-    from cluster.standalone.smoke import smoke
+    from cluster.standalone.smoke import smoke as run_checks
 
-    sys.exit(0 if smoke(gpu) else 1)
+    sys.exit(0 if run_checks(gpu) else 1)
 
 
 def doctor(
-    recipe: Annotated[Optional[Path], typer.Argument(help="also checks that this machine can hold it")] = None,
-    set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
+    recipe: Annotated[Path | None, typer.Argument(help="also check whether this machine can run it")] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")
+    ] = None,
 ) -> None:
-    """Check this machine: packages, GPUs, memory and disk; says what to do about each fault. Starts nothing."""
+    """Check this machine: packages, GPUs, memory and disk; print a remedy for each fault. Starts nothing."""
     if set and recipe is None:
-        raise UserError(
-            "--set: goes with a recipe, such as curlvpr doctor recipes/quickstart.yaml --set rollout.workers=1"
-        )
+        raise UserError("--set: needs a recipe, such as curlvpr doctor recipes/quickstart.yaml --set rollout.workers=1")
     try:
         from rich.console import Console
 
@@ -148,19 +158,21 @@ def doctor(
         from cluster.planning.doctor import examine, print_findings
 
         settings = load_recipe(recipe, set or []) if recipe else None
-        with Console(stderr=True).status("importing torch, Ray, DeepSpeed and vLLM in a process of their own …"):
+        with Console(stderr=True).status("importing torch, Ray, DeepSpeed and vLLM in a separate process …"):
             findings = examine(settings)
     except ImportError as error:
-        fail(f"{error}; a package that curlvpr itself is made of is missing or broken: make setup", 1)
+        fail(f"{error}; a package that curlvpr needs is missing or broken: make setup", 1)
     print_findings(findings)
     sys.exit(any(finding.level == "fault" for finding in findings))
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(help="a recipe; its model's folder needs no more than config.json")],
-    set: Annotated[Optional[list[str]], typer.Option(metavar="a.b=c", help="override a key; may be repeated")] = None,
+    recipe: Annotated[Path, typer.Argument(help="a recipe; the folder of its model only needs config.json")],
+    set: Annotated[
+        list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")
+    ] = None,
     cluster: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
             metavar="NODESxGPUSxGIB",
             help="describe nodes, such as 2x8x80,cpus=96,ram=1024 or 4x0,cpus=32; may be repeated. "
@@ -169,7 +181,7 @@ def plan(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
 ) -> None:
-    """Say what a run will ask for, whether a cluster can hold it, and what to change if not. Starts no worker."""
+    """Show what a run will need, whether a cluster can hold it, and what to change if not. Starts no worker."""
     import json
 
     from cluster.config.recipe_file import load_recipe
@@ -180,20 +192,22 @@ def plan(
     from cluster.planning.plan_tables import print_plan, to_dict
 
     settings = load_recipe(recipe, set or [])
-    made = make_plan(settings, shape_of(settings.model, settings.learner), *find_nodes(cluster or []))
-    advice = None if made.fits else advise(made)
+    result = make_plan(settings, shape_of(settings.model, settings.learner), *find_nodes(cluster or []))
+    advice = None if result.fits else advise(result)
     if as_json:
-        print(json.dumps(to_dict(made, advice), indent=2, ensure_ascii=False))
+        print(json.dumps(to_dict(result, advice), indent=2, ensure_ascii=False))
     else:
-        print_plan(made, advice)
-    sys.exit(0 if made.fits else 1)
+        print_plan(result, advice)
+    sys.exit(0 if result.fits else 1)
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart; the run may still go on")],
-    no_images: Annotated[bool, typer.Option("--no-images", help="leave the films out, for patient data")] = False,
+    run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart; the run may be in progress")],
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="leave the films out, for example if they show patients")
+    ] = False,
 ) -> None:
-    """Write RUN/report.html (a run does so at its end): what was learnt, curves, answers before and after."""
+    """Write RUN/report.html, as every run does at its end: what was learnt, curves, answers before and after."""
     from cluster.reporting.report import write_report
 
     print(write_report(run, no_images))

@@ -1,7 +1,7 @@
-"""Imports packages in a process of its own, which may fail, hang or crash without harm: `python -m cluster.control.probe NAME…`.
+"""Imports packages in a process of its own, which may fail, hang or crash without harm.
 
-One line of JSON for each name, in order, on standard output; "cluster" and "nodes" stand for joining the cluster of
-RAY_ADDRESS.
+Started as `python -m cluster.control.probe NAME…`. Writes one line of JSON to standard output for each name, in order.
+The names "cluster" and "nodes" are not packages: for them the process joins the cluster of RAY_ADDRESS.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from cluster.errors import error_line, first_sentence, one_line
+
 
 def main(names: list[str]) -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the packages print themselves is no answer
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the packages print must not mix with the answers
     for name in names:
-        print(json.dumps({"name": name} | _answer(name)), file=answers, flush=True)
+        print(json.dumps({"name": name} | _answer(name)), file=output, flush=True)
 
 
 def _answer(name: str) -> dict[str, Any]:
@@ -28,33 +30,29 @@ def _answer(name: str) -> dict[str, Any]:
         if name == "cluster":
             from cluster.control.ray_connection import cluster_limits
 
-            return {"limits": _joined(cluster_limits)}
+            return {"limits": _with_ray(cluster_limits)}
         if name == "nodes":
-            return _joined(_nodes)
+            return _with_ray(_nodes)
         module = importlib.import_module(name)
         return DETAILS[name](module) if name in DETAILS else {}
-    except BaseException as error:  # noqa: BLE001 - a broken package may raise anything; it is told, not raised
-        return {"error": f"{type(error).__name__}: {_one_line(error)}"}
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if type(error).__name__ == "AuthenticationError":  # Ray's; what follows is advice, at length
-        return lines[0].split(". ")[0]
-    return " ".join(lines)[:500]
+    except BaseException as error:  # a broken package may raise anything; the answer reports it
+        kind = type(error).__name__
+        if kind == "AuthenticationError":  # Ray's, with long advice after the first sentence
+            return {"error": f"{kind}: {first_sentence(error)}"}
+        return {"error": error_line(error)[:500]}
 
 
 def _torch(torch: Any) -> dict[str, Any]:
     if not torch.version.cuda:
         return {"build": "cpu"}
-    gpus, error = [], None
+    gpus, fault = [], None
     try:
         torch.cuda.init()
-        properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-        gpus = [{"name": p.name, "memory": p.total_memory} for p in properties]
-    except Exception as fault:  # noqa: BLE001 - torch says itself what is wrong with the driver
-        error = _one_line(fault)
-    return {"build": f"cu{torch.version.cuda.replace('.', '')}", "gpus": gpus, "gpu_error": error}
+        properties = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+        gpus = [{"name": gpu.name, "memory": gpu.total_memory} for gpu in properties]
+    except Exception as error:  # torch's text says what is wrong with the driver
+        fault = one_line(error)[:500]
+    return {"build": f"cu{torch.version.cuda.replace('.', '')}", "gpus": gpus, "gpu_error": fault}
 
 
 def _torchvision(torchvision: Any) -> dict[str, Any]:
@@ -62,73 +60,78 @@ def _torchvision(torchvision: Any) -> dict[str, Any]:
 
 
 def _vllm(_: Any) -> dict[str, Any]:
-    importlib.import_module("vllm.platforms").current_platform  # noqa: B018 - it is looked for when it is asked for
+    importlib.import_module("vllm.platforms").current_platform  # noqa: B018 - reading it makes vLLM find the platform
     return {}
 
 
-def _joined(ask: Callable[[], Any]) -> Any:
-    """What `ask` answers while the cluster of RAY_ADDRESS is joined."""
+def _with_ray(query: Callable[[], Any]) -> Any:
+    """The result of `query`, called while this process is connected to the cluster of RAY_ADDRESS."""
     import ray
 
     address = os.environ["RAY_ADDRESS"]
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdigit():  # Ray itself would wait for minutes where nobody answers
+    if port.isdigit():  # if nobody answers there, Ray itself would wait for minutes
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")  # an address never starts one
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")  # with an address, Ray starts no cluster
     try:
-        return ask()
+        return query()
     finally:
         ray.shutdown()
 
 
 def _nodes() -> dict[str, Any]:
-    """Of every node its address, resources, and the bytes of its smallest GPU (None where it does not say); of every group
-    that Ray's autoscaler may start nodes of, how many at most, and what each offers."""
+    """The nodes of the joined cluster, and the groups from which Ray's autoscaler may start more.
+
+    Returns:
+        "nodes": for each node its address, resources, and the bytes of its smallest GPU (None if unknown).
+        "groups": for each group its resources per node, and the maximum number of nodes.
+    """
     import ray
     from ray._private.state import state
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     alive = [node for node in ray.nodes() if node["Alive"]]
-    asked = {}
+    # This module runs as a script, so the function travels with the task: nodes need not have the code.
+    task = ray.remote(num_cpus=0, max_retries=0)(_gpu_bytes)
+    queries = {}
     for node in alive:
         if node["Resources"].get("GPU"):
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            # This module runs as a script, so the function travels with the task: nodes need not have the code.
-            asked[node["NodeID"]] = (
-                ray.remote(num_cpus=0, max_retries=0)(_gpu_bytes).options(scheduling_strategy=there).remote()
-            )
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=60) if asked else None
+            on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            queries[node["NodeID"]] = task.options(scheduling_strategy=on_node).remote()
+    if queries:
+        ray.wait(list(queries.values()), num_returns=len(queries), timeout=60)
+    nodes = [
+        {
+            "name": node["NodeManagerAddress"],
+            "resources": node["Resources"],
+            "gpu_bytes": _result(queries.get(node["NodeID"])),
+        }
+        for node in alive
+    ]
     config = state.get_cluster_config()
-    return {
-        "nodes": [
-            {
-                "name": node["NodeManagerAddress"],
-                "resources": node["Resources"],
-                "gpu_bytes": _told(asked.get(node["NodeID"])),
-            }
-            for node in alive
-        ],
-        "groups": [
-            {"name": group.name, "resources": dict(group.resources), "most": group.max_count}
-            for group in (config.node_group_configs if config else ())
-        ],
-    }
+    groups = [
+        {"name": group.name, "resources": dict(group.resources), "most": group.max_count}
+        for group in (config.node_group_configs if config else ())
+    ]
+    return {"nodes": nodes, "groups": groups}
 
 
 def _gpu_bytes() -> int:
+    """The memory of this node's smallest GPU."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    return (
-        min(int(line) for line in subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.split())
-        * 2**20
-    )
+    output = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+    return min(int(line) for line in output.split()) * 2**20
 
 
-def _told(answer: Any) -> int | None:
+def _result(query: Any) -> int | None:
+    """The result of a finished task; None if there was none, it failed, or it did not finish."""
     import ray
 
+    if query is None:
+        return None
     try:
-        return None if answer is None else ray.get(answer, timeout=0)
-    except Exception:  # noqa: BLE001 - no nvidia-smi, no answer, no node any more: it is not known then
+        return ray.get(query, timeout=0)
+    except Exception:  # no nvidia-smi, no result yet, or the node is gone
         return None
 
 

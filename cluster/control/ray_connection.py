@@ -1,4 +1,4 @@
-"""Joins the Ray cluster that is there, or starts a local one; and asks whether a run fits into it."""
+"""Joins an existing Ray cluster, or starts a local one, and checks whether a run fits into it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.exceptions import AuthenticationError
 
+from actors.learner.config import LearnerConfig
 from actors.runtime.environment import ENVIRONMENT
 from cluster.config.recipe import Role
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
@@ -26,17 +27,21 @@ LEARNER_RESOURCE = "learner"
 
 @contextmanager
 def ray_cluster(roles: Mapping[str, Role]) -> Iterator[str]:
-    """Connected to Ray for the time of the block: by RAY_ADDRESS, else to a cluster on this machine, else to one of
-    our own that ends with the block. Yields the dashboard's address ("" where there is none).
+    """A connection to Ray for the duration of the block.
+
+    Joins the cluster of RAY_ADDRESS, else one on this machine, else starts one that ends with the block.
 
     Args:
-        roles: the workers that will be started, as `Recipe.roles` gives them.
+        roles: the workers that will be started, from `Recipe.roles`.
+
+    Yields:
+        The dashboard's address ("" if there is none).
 
     Raises:
-        UserError: no connection, or they need more than the cluster can ever have, or nodes share a folder of code.
+        UserError: no connection, the workers need more than the cluster can ever have, or nodes share a code folder.
     """
     warnings.filterwarnings("ignore")
-    if ray.is_initialized():  # a test, or a notebook, that holds the connection itself
+    if ray.is_initialized():  # by a test, or a notebook, that holds the connection itself
         check_fits(roles)
         yield ""
         return
@@ -50,7 +55,7 @@ def ray_cluster(roles: Mapping[str, Role]) -> Iterator[str]:
 
 
 def join(**options: Any) -> Any:
-    """`ray.init(**options)` with a run's environment. Returns Ray's context. Raises UserError: no connection."""
+    """Calls `ray.init(**options)` with a run's environment. Returns Ray's context. Raises UserError: no connection."""
     try:
         return ray.init(
             log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, **options
@@ -64,26 +69,30 @@ def join(**options: Any) -> Any:
 
 
 def near_driver() -> Any:
-    """Places an actor on the driver's own node: as long as the run lives, so does the node."""
+    """The scheduling strategy that puts an actor on the driver's node, which lives as long as the run."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def has_learner_resource() -> bool:
-    """Whether some node offers the custom resource that keeps Ray Train from counting other actors' CPUs as its own."""
+    """Whether a node offers the custom resource that keeps Ray Train from counting other actors' CPUs as its own."""
     return LEARNER_RESOURCE in cluster_limits()
 
 
-def check_code(here: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
-    """Raises UserError where this process runs from code that came with a job, in a folder that several nodes of one machine
-    share: each of them unpacks the code there again, and takes it away from under those that run from it.
+def check_code(working_folder: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses to run a job's code from a folder that several nodes of one machine share.
+
+    Each of those nodes unpacks the code there again, and so removes it under the processes that run from it.
 
     Args:
-        here: the working directory.
-        nodes: as `ray.nodes()` gives them.
+        working_folder: of this process.
+        nodes: from `ray.nodes()`.
+
+    Raises:
+        UserError: the code came with a job, and nodes share its folder.
     """
-    if "working_dir_files" not in here.parts:
+    if "working_dir_files" not in working_folder.parts:
         return
     sessions = Counter(
         (node["NodeManagerAddress"], Path(node["RayletSocketName"]).parents[2]) for node in nodes if node["Alive"]
@@ -91,25 +100,30 @@ def check_code(here: Path, nodes: Sequence[Mapping[str, Any]]) -> None:
     for (address, folder), count in sessions.items():
         if count > 1:
             raise UserError(
-                f"{count} nodes on {address} share {folder}, and would take this job's code away from each other; start "
-                f"each further one as `ray start --address=… --temp-dir={folder}-2`, a folder of its own"
+                f"{count} nodes on {address} share {folder}, and would remove this job's code under each other; start "
+                f"each further one as `ray start --address=… --temp-dir={folder}-2`, with a folder of its own"
             )
 
 
 def check_fits(roles: Mapping[str, Role]) -> None:
-    """Raises UserError where the workers need more than the cluster has or its autoscaler may add, or find no nodes."""
+    """Checks that the cluster, with the nodes its autoscaler may add, can hold the workers.
+
+    Raises:
+        UserError: they need more than that in total, or no node is large enough for one of them.
+    """
     from ray._private.state import state
 
     if fault := lacking(roles, cluster_limits()):
         raise UserError(fault)
-    if "learner" in roles and roles["learner"].fewest < roles["learner"].workers and not has_learner_resource():
-        # Ray Train starts as many as TOTAL resources would hold, those of other workers among them.
+    learner = roles.get("learner")
+    if isinstance(learner, LearnerConfig) and learner.fewest < learner.workers and not has_learner_resource():
+        # Ray Train would start as many ranks as the TOTAL resources hold, those of other workers included.
         raise UserError(
             "learner.min_workers: no node of this cluster offers the custom resource learner, by which Ray Train knows "
-            "for how many ranks there is room; start nodes with --resources='{\"learner\": 1}', or leave min_workers out"
+            "how many ranks fit; start nodes with --resources='{\"learner\": 1}', or leave min_workers out"
         )
     if state.get_max_resources_from_cluster_config():
-        return  # what nodes the autoscaler may bring is its affair
+        return  # the nodes that the autoscaler may bring are unknown here
     nodes = nodes_of(
         [
             {"name": node["NodeManagerAddress"], "resources": node["Resources"], "gpu_bytes": None}
@@ -119,16 +133,17 @@ def check_fits(roles: Mapping[str, Role]) -> None:
         [],
     )
     for ask in asks_of(roles, has_learner_resource()):
-        if place([replace(ask, workers=1)], nodes).left:  # not all of them: packing is hard, and a miss no proof
+        if place([replace(ask, workers=1)], nodes).left:  # one at a time: packing all is hard, and a miss no proof
             raise UserError(
                 f"{ask.kind}: no node of this cluster is large enough for one worker, {describe([ask.bundle])}; lower "
-                f"{ask.kind}.cpus or what else it asks for, or see curlvpr plan"
+                f"{ask.kind}.cpus or its other resources, or see curlvpr plan"
             )
 
 
 def cluster_limits() -> dict[str, float]:
-    """Of each resource, what the cluster has or its autoscaler may bring."""
+    """The maximum of each resource: what the cluster has or its autoscaler may bring."""
     from ray._private.state import state
 
-    now, later = ray.cluster_resources(), state.get_max_resources_from_cluster_config() or {}
+    now = ray.cluster_resources()
+    later = state.get_max_resources_from_cluster_config() or {}
     return {name: max(now.get(name, 0.0), later.get(name, 0.0)) for name in {*now, *later}}

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config.recipe_file import load_recipe
-from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
-
-CODE = Path(__file__).parents[2]
+from cluster.errors import TOKEN_ADVICE, UserError, first_sentence, one_line
+from cluster.planning.machine import CODE
 
 
 def submit(
@@ -29,14 +28,17 @@ def submit(
         UserError: the recipe is faulty or outside the working directory, or the cluster does not take the job.
     """
     load_recipe(recipe, settings)
-    here = Path.cwd()
-    if not recipe.resolve().is_relative_to(here):
+    folder = Path.cwd()
+    if not recipe.resolve().is_relative_to(folder):
         raise UserError(
-            f"{recipe}: the job gets the working directory, {here}, and this recipe is outside; copy it into it"
+            f"{recipe}: the job gets the working directory, {folder}, and this recipe is outside it; copy it there"
         )
-    command = ["train", str(recipe.resolve().relative_to(here))] + (["--name", name] if name else [])
-    command += [part for setting in settings for part in ("--set", setting)]
-    return submit_command(command, {"run": name or recipe.stem}, here, address, driver_cpus)
+    command = ["train", str(recipe.resolve().relative_to(folder))]
+    if name:
+        command += ["--name", name]
+    for setting in settings:
+        command += ["--set", setting]
+    return submit_command(command, {"run": name or recipe.stem}, folder, address, driver_cpus)
 
 
 def submit_command(
@@ -49,10 +51,11 @@ def submit_command(
     """Submits `curlvpr` with a command.
 
     Args:
-        metadata: what the dashboard shows of the job.
-        folder: what the job gets as its working directory.
-        address: of the cluster's dashboard; RAY_API_SERVER_ADDRESS, or this machine's, where left out.
-        driver_cpus: that the job's own process takes of the cluster; with 0 it is put on the head.
+        command: the arguments of `curlvpr`.
+        metadata: shown with the job by the dashboard.
+        folder: the working directory that the job gets.
+        address: of the cluster's dashboard; None for RAY_API_SERVER_ADDRESS, or this machine's.
+        driver_cpus: the CPUs that the job's own process takes of the cluster; with 0 it runs on the head.
 
     Returns:
         Ray's client and the id of the job.
@@ -62,7 +65,7 @@ def submit_command(
     """
     # Installed packages are on every node already; a checkout, or a job's copy of one, travels.
     environment = {"working_dir": str(folder)} if (folder / "pyproject.toml").is_file() else {}
-    with _jobs(address) as client:
+    with _job_client(address) as client:
         return client, client.submit_job(
             entrypoint=shlex.join(["python", "-m", "cluster.cli", *command]),
             runtime_env=environment,
@@ -73,11 +76,14 @@ def submit_command(
 
 @dataclass(frozen=True)
 class Job:
-    """A job that `submit_command` has handed over.
+    """A job that `submit_command` handed over.
 
     Attributes:
-        submitted: when, in seconds since 1970.
-        why: its last words, where it failed; else "".
+        run: the name of its run.
+        token: the name of the service's token that started it; "" without a service.
+        submitted: seconds since 1970.
+        going: it has not ended.
+        why: the last line of its output if it failed, else "".
     """
 
     run: str
@@ -87,52 +93,25 @@ class Job:
     why: str
 
 
-def jobs(address: str) -> list[Job]:
-    """Of a cluster, the newest first. Raises UserError: it cannot be reached."""
-    with _jobs(address) as client:
-        known = sorted(client.list_jobs(), key=lambda job: job.start_time or 0, reverse=True)
+def list_jobs(address: str) -> list[Job]:
+    """The jobs of a cluster that belong to runs, newest first. Raises UserError: the cluster cannot be reached."""
+    with _job_client(address) as client:
+        jobs = sorted(client.list_jobs(), key=lambda job: job.start_time or 0, reverse=True)
     return [
         Job(
-            job.metadata["run"],
-            job.metadata.get("token", ""),
-            (job.start_time or 0) / 1000,
-            not job.status.is_terminal(),
-            _last_words(job.message or "") if job.status == "FAILED" else "",
+            run=job.metadata["run"],
+            token=job.metadata.get("token", ""),
+            submitted=(job.start_time or 0) / 1000,
+            going=not job.status.is_terminal(),
+            why=_last_line(job.message or "") if job.status == "FAILED" else "",
         )
-        for job in known
+        for job in jobs
         if "run" in (job.metadata or {})
     ]
 
 
-def _last_words(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return (lines or ["the job failed"])[-1][:500]
-
-
-@contextmanager
-def _jobs(address: str | None) -> Iterator[Any]:
-    """Ray's client of a cluster's jobs; what goes wrong with it is a UserError."""
-    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
-    from ray.exceptions import AuthenticationError
-    from ray.job_submission import JobSubmissionClient
-
-    try:
-        ensure_token_if_auth_enabled(
-            None, create_token_if_missing=False
-        )  # where RAY_ADDRESS is set, Ray would crash without one
-        client = JobSubmissionClient(address)
-        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(
-            logging.WARNING
-        )  # else it tells of every package
-        yield client
-    except AuthenticationError as error:
-        raise UserError(f"the cluster takes no job: {first_sentence(error)}; {TOKEN_ADVICE}") from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"the cluster takes no job: {' '.join(str(error).split())}") from error
-
-
 def follow(client: Any, job: str) -> int:
-    """Prints what the job says until it ends. Returns 0 where it succeeded."""
+    """Prints the job's output until it ends. Returns 0 if it succeeded, else 1."""
 
     async def tail() -> None:
         async for lines in client.tail_job_logs(job):
@@ -140,3 +119,28 @@ def follow(client: Any, job: str) -> int:
 
     asyncio.run(tail())
     return 0 if client.get_job_status(job) == "SUCCEEDED" else 1
+
+
+def _last_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else "the job failed"
+
+
+@contextmanager
+def _job_client(address: str | None) -> Iterator[Any]:
+    """Ray's client for a cluster's jobs; its errors become a UserError."""
+    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        # If RAY_ADDRESS is set, Ray would crash without a token.
+        ensure_token_if_auth_enabled(None, create_token_if_missing=False)
+        client = JobSubmissionClient(address)
+        # By default it logs a line for every package that it uploads.
+        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
+        yield client
+    except AuthenticationError as error:
+        raise UserError(f"the cluster takes no job: {first_sentence(error)}; {TOKEN_ADVICE}") from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"the cluster takes no job: {one_line(error)}") from error

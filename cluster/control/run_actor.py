@@ -1,4 +1,4 @@
-"""Talking to a run while it goes on: a named actor holds what the run last told of itself, and what was asked of it."""
+"""Talking to a run in progress: a named actor holds the newest status of the run, and the requests made of it."""
 
 from __future__ import annotations
 
@@ -14,110 +14,115 @@ from ray.exceptions import AuthenticationError
 
 from actors.runtime.remote import RemoteFailure, wait_for
 from cluster.control.ray_connection import near_driver
-from cluster.control.run_address import FILE_NAME, find_address, forget_address, write_address
+from cluster.control.run_address import FILE_NAME, find_address, remove_address, write_address
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
 from cluster.record.run_status import check_run_folder, saved_status
 
 NAMESPACE = "curlvpr"
-RELEASE_S = 15
+RELEASE_S = 15  # for Ray to give back the name of an actor whose process just died
+ANSWER_S = 30
 
 
 @dataclass(frozen=True)
 class ControlRequest:
-    """What a user asks of a run. It is granted after the step that the run is at."""
+    """A user's request to a run; takes effect after the current step. `scale` has the new numbers of workers."""
 
-    what: Literal["scale", "pause", "resume", "checkpoint", "stop"]
+    action: Literal["scale", "pause", "resume", "checkpoint", "stop"]
     rollout: int | None = None
     reward: int | None = None
 
 
 class RunActor:
-    """Stands between a run, which is busy, and whoever asks; an asynchronous Ray actor, called like the run folder."""
+    """Stands between a busy run and its callers: an asynchronous Ray actor with the run folder as its name."""
 
     def __init__(self) -> None:
         self.status: dict[str, Any] = {}
-        self.wishes: list[ControlRequest] = []
+        self.requests: list[ControlRequest] = []
 
     def __repr__(self) -> str:
         return "run"
 
-    async def exchange(self, status: dict[str, Any]) -> list[ControlRequest]:
-        """The run's side: tells its status, and takes what was asked since."""
+    async def sync(self, status: dict[str, Any]) -> list[ControlRequest]:
+        """Called by the run: stores its status, and returns the requests made since the last call."""
         self.status = status
-        wishes, self.wishes = self.wishes, []
-        return wishes
+        requests, self.requests = self.requests, []
+        return requests
 
-    async def add_request(self, wish: ControlRequest) -> None:
-        self.wishes.append(wish)
+    async def add_request(self, request: ControlRequest) -> None:
+        self.requests.append(request)
 
-    async def tell(self) -> dict[str, Any]:
+    async def read_status(self) -> dict[str, Any]:
         return self.status
 
 
 class Control:
-    """The run's side; a context, inside which the run can be asked. Raises UserError where another process holds the run.
+    """The run's side: a context in which others can reach the run.
 
-    Ctrl-C is one way to ask. Python drops a KeyboardInterrupt that falls into a library's callback or destructor; then the next
-    `exchange` raises it.
+    Ctrl-C is a request, too. Python drops a KeyboardInterrupt that falls into a library's callback or destructor; then
+    the next `sync` raises it.
+
+    Raises:
+        UserError: another process holds the run.
     """
 
     def __init__(self, run: Path) -> None:
-        self.run, self.interrupted = run, False
-        own = threading.current_thread() is threading.main_thread()  # no other thread may set it
-        self._before = signal.signal(signal.SIGINT, self._interrupt) if own else None
-        until = time.monotonic() + RELEASE_S
-        while True:
-            try:
-                self.actor = (
-                    ray.remote(RunActor)
-                    .options(
-                        name=str(run),
-                        namespace=NAMESPACE,
-                        num_cpus=0,
-                        max_restarts=-1,
-                        scheduling_strategy=near_driver(),
-                    )
-                    .remote()
-                )
-                break
-            except ValueError as error:  # the name is taken; by a process that just died, Ray has it back in a moment
-                if time.monotonic() > until:
-                    raise UserError(f"{run}: this run goes on already, in another process") from error
-                time.sleep(0.5)
+        self.run = run
+        self.interrupted = False
+        in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set a signal handler
+        self._previous_handler = signal.signal(signal.SIGINT, self._interrupt) if in_main_thread else None
+        self.actor = self._start_actor()
         write_address(run, ray.get_runtime_context().gcs_address)
 
-    def __enter__(self) -> "Control":
+    def __enter__(self) -> Control:
         return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
+        remove_address(self.run)
+        ray.kill(self.actor)
+
+    def sync(self, status: dict[str, Any]) -> list[ControlRequest]:
+        """Reports the status; returns the requests since the last call (none if the actor fails: the run goes on).
+
+        Raises:
+            KeyboardInterrupt: the run was interrupted, and a library swallowed the exception.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
+        try:
+            return wait_for(self.actor.sync.remote(status | {"told_at": time.time()}), ANSWER_S, "the run's actor")
+        except RemoteFailure:
+            return []
+
+    def _start_actor(self) -> Any:
+        """The run's actor. Its name may be taken for a moment after the death of the process that held the run."""
+        options = {
+            "name": str(self.run),
+            "namespace": NAMESPACE,
+            "num_cpus": 0,
+            "max_restarts": -1,
+            "scheduling_strategy": near_driver(),
+        }
+        deadline = time.monotonic() + RELEASE_S
+        while True:
+            try:
+                return ray.remote(RunActor).options(**options).remote()
+            except ValueError as error:  # the name is taken
+                if time.monotonic() > deadline:
+                    raise UserError(f"{self.run}: this run is already in progress, in another process") from error
+                time.sleep(0.5)
 
     def _interrupt(self, *_: object) -> None:
         self.interrupted = True
         raise KeyboardInterrupt
 
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-        forget_address(self.run)
-        ray.kill(self.actor)
-
-    def exchange(self, status: dict[str, Any]) -> list[ControlRequest]:
-        """Tells the status; returns what was asked since the last time. A run does not end because nobody can ask it.
-
-        Raises:
-            KeyboardInterrupt: it was interrupted, and that got lost.
-        """
-        if self.interrupted:
-            raise KeyboardInterrupt
-        try:
-            return wait_for(self.actor.exchange.remote(status | {"told_at": time.time()}), 30, "the run's actor")
-        except RemoteFailure:
-            return []
-
 
 def find_run(run: Path) -> Any | None:
-    """The actor of the run in the folder `run`; None where no process holds it. Connects to the run's cluster.
+    """The actor of the run in the folder `run`; None if no process holds it. Connects to the run's cluster.
 
     Raises:
-        UserError: it is no run folder, or its cluster takes no connection, for want of the right token.
+        UserError: it is no run folder, or its cluster refuses the connection for lack of the right token.
     """
     check_run_folder(run)
     if (address := find_address(run)) is None:
@@ -126,29 +131,29 @@ def find_run(run: Path) -> Any | None:
         if not ray.is_initialized():
             ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
         return ray.get_actor(str(run.absolute()), namespace=NAMESPACE)
-    except (AuthenticationError, ConnectionError) as error:  # somebody listens there, and the run may well go on
+    except (AuthenticationError, ConnectionError) as error:  # something listens there: the run may be in progress
         raise UserError(
-            f"{run}: no connection to its cluster at {address}: {first_sentence(error)}; {TOKEN_ADVICE}; where that "
+            f"{run}: no connection to its cluster at {address}: {first_sentence(error)}; {TOKEN_ADVICE}; if that "
             f"cluster is gone, remove {run / FILE_NAME}"
         ) from error
-    except (RuntimeError, ValueError):  # no such run on it
+    except (RuntimeError, ValueError):  # the cluster has no such run
         return None
 
 
-def send_request(run: Path, wish: ControlRequest) -> None:
-    """Hands a wish to the run. Raises UserError where it does not go on."""
-    if (actor := find_run(run)) is None:
-        raise UserError(f"{run}: this run does not go on now; it is {read_status(run)['status']}")
-    wait_for(actor.add_request.remote(wish), 30, f"the run {run}")
+def send_request(run: Path, request: ControlRequest) -> None:
+    """Hands a request to the run. Raises UserError if it is not in progress."""
+    actor = find_run(run)
+    if actor is None:
+        raise UserError(f"{run}: this run is not in progress; it is {read_status(run)['status']}")
+    wait_for(actor.add_request.remote(request), ANSWER_S, f"the run {run}")
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """What a run says of itself now; where no process holds it, what its summary says. Raises UserError as `saved_status`."""
+    """The status that a run reports; if no process holds it, that of its summary. Raises UserError as `saved_status`."""
     if actor := find_run(run):
         try:
-            if status := wait_for(actor.tell.remote(), 30, f"the run {run}"):
-                return status
-            return {"run": run.name, "status": "starting"}
+            status = wait_for(actor.read_status.remote(), ANSWER_S, f"the run {run}")
         except RemoteFailure:
-            pass
+            return saved_status(run)
+        return status or {"run": run.name, "status": "starting"}
     return saved_status(run)

@@ -1,4 +1,7 @@
-"""Where the cluster of a run is, kept in its folder. Imports no Ray, which reads its environment when it is imported."""
+"""The address of a run's cluster, kept in the run folder.
+
+Imports no Ray, because Ray reads its environment when it is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,30 @@ import os
 import socket
 from pathlib import Path
 
-from cluster.errors import UserError, in_words
+from cluster.errors import UserError, error_line
 
 FILE_NAME = "ray_address"
 
 
 def write_address(run: Path, address: str) -> None:
     """Keeps the address of this process's cluster, and whether it wants a token."""
-    partial = run / f".{FILE_NAME}"  # a reader never sees half of it
+    partial = run / f".{FILE_NAME}"  # renamed when complete, so that no reader sees half of it
     partial.write_text(json.dumps({"address": address, "auth_mode": os.environ.get("RAY_AUTH_MODE")}), encoding="utf-8")
     os.replace(partial, run / FILE_NAME)
 
 
-def forget_address(run: Path) -> None:
+def remove_address(run: Path) -> None:
     (run / FILE_NAME).unlink(missing_ok=True)
 
 
 def find_address(run: Path) -> str | None:
-    """The address of the run's cluster; None where it has none, or nobody answers there (Ray itself would try for a minute).
+    """The address of the run's cluster; None if the run has none, or nobody answers there.
 
-    Sets the environment by which Ray, imported later, authenticates itself as the run did.
+    The address is tried here because Ray itself would try for a minute. Also sets RAY_AUTH_MODE as the run had it, so
+    that Ray, imported later, authenticates in the same way.
 
     Raises:
-        UserError: what is kept is damaged.
+        UserError: the kept address is damaged.
     """
     if not (run / FILE_NAME).is_file():
         return None
@@ -42,7 +46,7 @@ def find_address(run: Path) -> str | None:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(
-            f"{run / FILE_NAME}: cannot be read ({in_words(error)}); remove it where the run does not go on"
+            f"{run / FILE_NAME}: cannot be read ({error_line(error)}); if the run is not in progress, remove this file"
         ) from error
     if mode:
         os.environ.setdefault("RAY_AUTH_MODE", mode)

@@ -1,10 +1,11 @@
-"""Several runs on one cluster: who comes first starts first, and only where the cluster has room for all its workers.
+"""Several runs on one cluster: first come, first served; a run starts only if there is room for all its workers.
 
-Otherwise two runs that fit one by one could each hold half of what it needs, and wait for the other half for ever.
+Otherwise two runs, each of which would fit alone, could each hold half of what it needs and wait forever for the rest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,96 +21,95 @@ from cluster.control.ray_connection import LEARNER_RESOURCE, has_learner_resourc
 from cluster.control.run_actor import NAMESPACE
 from cluster.planning.placement import asks_of, describe
 
+QUEUE_NAME = "line-of-runs"
 POLL_S = 1.0
-GONE_S = 30.0  # a run that has not asked for so long is no longer in the line
+GONE_S = 30.0  # a run that has not called for this long has left the queue
 
 
 class RunQueue:
     """Runs that wait for room, in order; a named actor of the cluster. The first may start its workers."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, float] = {}
+        self.last_calls: dict[str, float] = {}  # of each run in the queue, in order of arrival
 
     def __repr__(self) -> str:
-        return "line-of-runs"
+        return QUEUE_NAME
 
     def ahead(self, run: str) -> list[str]:
-        """Who is before `run`, which stands at the end where it is new."""
+        """The runs ahead of `run`. A new run joins at the end; others that have not called for GONE_S are dropped."""
         now = time.monotonic()
-        self.asked = {other: at for other, at in self.asked.items() if now - at < GONE_S} | {run: now}
-        runs = list(self.asked)
+        present = {other: called for other, called in self.last_calls.items() if now - called < GONE_S}
+        self.last_calls = present | {run: now}
+        runs = list(self.last_calls)
         return runs[: runs.index(run)]
 
     def leave(self, run: str) -> None:
-        self.asked.pop(run, None)
+        self.last_calls.pop(run, None)
 
 
 @contextmanager
 def wait_for_slot(run: str, bundles: list[dict[str, float]], wait: Callable[[str], None]) -> Iterator[None]:
-    """Waits until it is the run's turn and the cluster has room for all bundles; until the block ends nobody else starts.
+    """Waits until the run is first and the cluster has room for all bundles; no other run starts until the block ends.
 
     Args:
         run: a name that no other run of the cluster has.
-        bundles: what each worker asks for, as `worker_bundles` gives it. An autoscaler sees them and brings nodes.
-        wait: is called every second while the run waits, with the reason; what it raises ends the wait.
+        bundles: the resources of each worker, from `worker_bundles`. An autoscaler sees them and brings nodes.
+        wait: called every second while the run waits, with the reason; an exception from it ends the wait.
     """
-    line = (
-        ray.remote(RunQueue)
-        .options(
-            name="line-of-runs",
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            max_restarts=-1,
-        )
-        .remote()
-    )
+    options = {
+        "name": QUEUE_NAME,
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "max_restarts": -1,
+    }
+    queue = ray.remote(RunQueue).options(**options).remote()
     group: PlacementGroup | None = None
-    over = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(line, run, over), name="turn", daemon=True)
+    done = threading.Event()
+    keeper = threading.Thread(target=_keep_place, args=(queue, run, done), name="queue-keeper", daemon=True)
     try:
-        while ahead := _ahead(line, run):
-            wait(f"behind {', '.join(ahead)}")
+        while runs := _runs_ahead(queue, run):
+            wait(f"behind {', '.join(runs)}")
             time.sleep(POLL_S)
-        # Whoever holds the turn has to go on asking, also while its workers start.
+        # The first run has to go on calling, also while its workers start.
         keeper.start()
         group = placement_group(bundles)
         while not group.wait(POLL_S):
-            wait(f"the cluster has no room yet for {describe(bundles)}; free are {_free()}")
+            wait(f"the cluster has no room yet for {describe(bundles)}; free are {_free_resources()}")
         remove_placement_group(group)  # the workers take the room now
         group = None
         yield
     finally:
-        over.set()
+        done.set()
         if keeper.ident is not None:
             keeper.join(5)
         if group is not None:
             remove_placement_group(group)
-        line.leave.remote(run)
+        queue.leave.remote(run)
 
 
 def worker_bundles(recipe: Recipe) -> list[dict[str, float]]:
-    """What each worker of the recipe asks Ray for."""
-    return [ask.bundle for ask in asks_of(recipe.roles, has_learner_resource()) for _ in range(ask.workers)]
+    """The resources that each worker of the recipe requests from Ray."""
+    bundles = []
+    for ask in asks_of(recipe.roles, has_learner_resource()):
+        bundles += [ask.bundle] * ask.workers
+    return bundles
 
 
-def _ahead(line: Any, run: str) -> list[str]:
-    return wait_for(line.ahead.remote(run), 60, "the line of runs")
+def _runs_ahead(queue: Any, run: str) -> list[str]:
+    return wait_for(queue.ahead.remote(run), 60, "the queue of runs")
 
 
-def _keep(line: Any, run: str, over: threading.Event) -> None:
-    while not over.wait(GONE_S / 6):
-        try:
-            _ahead(line, run)
-        except RemoteFailure:  # it is started anew, and asked again
-            pass
+def _keep_place(queue: Any, run: str, done: threading.Event) -> None:
+    while not done.wait(GONE_S / 6):
+        with contextlib.suppress(RemoteFailure):  # Ray restarts the actor; the next call joins again
+            _runs_ahead(queue, run)
 
 
-def _free() -> str:
+def _free_resources() -> str:
     free = ray.available_resources()
-    return ", ".join(
-        f"{name} {free.get(name, 0):g}"
-        for name in ("CPU", "GPU", LEARNER_RESOURCE)
-        if name in ("CPU", "GPU") or name in free
-    )
+    names = ["CPU", "GPU"]
+    if LEARNER_RESOURCE in free:
+        names.append(LEARNER_RESOURCE)
+    return ", ".join(f"{name} {free.get(name, 0):g}" for name in names)

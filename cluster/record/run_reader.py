@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from cluster.errors import UserError, in_words
+from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_status import check_run_folder
 from curriculum.stages import StageConfig
@@ -143,7 +143,7 @@ class RunRecord:
             ]
             _ = self.phases, self.gains, self.tests  # what cannot be read is found now
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, pa.ArrowException) as error:
-            raise UserError(f"{path}: the run folder cannot be read ({in_words(error)})") from error
+            raise UserError(f"{path}: the run folder cannot be read ({error_line(error)})") from error
 
     @property
     def images(self) -> bool:

@@ -1,4 +1,4 @@
-"""How a run stands, as far as its folder alone tells. Imports no Ray; `control.told_status` asks the run itself first."""
+"""How a run stands, as far as its folder alone tells. Imports no Ray; `run_actor.read_status` asks the run itself first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import UserError, in_words
+from cluster.errors import UserError, error_line
 
 GOING = ("starting", "waiting", "running", "paused", "stopping")
 """What a run that a process holds says of itself."""
@@ -31,6 +31,6 @@ def saved_status(run: Path) -> dict[str, Any]:
         kept = json.loads(summary.read_text(encoding="utf-8"))
         gone = {"status": "gone: its process died"} if kept["status"] == "running" else {}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{summary}: cannot be read ({in_words(error)})") from error
+        raise UserError(f"{summary}: cannot be read ({error_line(error)})") from error
     told = {name: kept[name] for name in ("status", "step", "steps", "version", "ledger", "why") if name in kept}
     return {"run": run.name} | told | gone

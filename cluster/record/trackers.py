@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config.recipe import Recipe
-from cluster.errors import UserError, in_words
+from cluster.errors import UserError, error_line
 from cluster.trackers import TRACKERS, RunInfo, Tracker
 
 IDS = "trackers.json"  # the ids under which trackers know the run; a resumed run continues under them
@@ -51,7 +51,7 @@ class Trackers:
             try:
                 tracker.add(tracker_numbers(row), row["step"])
             except Exception as error:
-                self._report(f"{name} gets no more numbers: {in_words(error)}")
+                self._report(f"{name} gets no more numbers: {error_line(error)}")
                 del self._open[name]
 
     def close(self) -> None:

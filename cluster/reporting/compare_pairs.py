@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.errors import in_words
+from cluster.errors import error_line
 from cluster.measures import Result, Scores
 from cluster.record.run_reader import TASK_SET_FAULTS, Estimate, RunRecord
 from curriculum.task import Task
@@ -71,7 +71,7 @@ def _newest_answers(record: RunRecord, label: str) -> dict[str, dict[str, Any]]:
     try:
         answers = record.answers(record.tests[-1].version) if record.tests else {}
     except (KeyError, TypeError) as error:
-        raise NotComparable(f"evaluations.jsonl of {label} cannot be read ({in_words(error)})") from error
+        raise NotComparable(f"evaluations.jsonl of {label} cannot be read ({error_line(error)})") from error
     if not answers:
         raise NotComparable(f"{label} has no test answers yet")
     return answers
@@ -104,5 +104,5 @@ def _result(task: Task, row: Mapping[str, Any], label: str) -> Result:
         return Result(task, row["response"], Verdict.from_dict(row["verdict"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise NotComparable(
-            f"evaluations.jsonl of {label}: the answer to {task.id} cannot be read ({in_words(error)})"
+            f"evaluations.jsonl of {label}: the answer to {task.id} cannot be read ({error_line(error)})"
         ) from error

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from cluster.control.run_address import find_address
-from cluster.errors import UserError, in_words
+from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_reader import RunRecord, duration
 from cluster.record.run_status import check_run_folder, saved_status
@@ -102,7 +102,7 @@ def _row(run: Path, environment: Mapping[str, str], ask_s: float) -> RunRow:
     except UserError as error:
         row.fault = str(error).removeprefix(f"{run}: ").removeprefix(f"{run}/")
     except Exception as error:  # whatever is wrong with one folder, the others are listed
-        row.fault = f"the run folder cannot be read ({in_words(error)})"
+        row.fault = f"the run folder cannot be read ({error_line(error)})"
     return row
 
 
@@ -134,7 +134,7 @@ def _fill(row: RunRow, run: Path, environment: Mapping[str, str], ask_s: float) 
 
 
 def _told(run: Path, environment: Mapping[str, str], ask_s: float) -> dict[str, Any]:
-    """As `control.told_status`.
+    """As `run_actor.read_status`.
 
     A run that goes on is asked by a process of its own: Ray is connected to one cluster at a time, and may wait long.
     """

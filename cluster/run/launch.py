@@ -18,7 +18,7 @@ from cluster.config.recipe import Recipe
 from cluster.control.ray_connection import ray_cluster
 from cluster.control.run_actor import Control
 from cluster.control.run_queue import wait_for_slot, worker_bundles
-from cluster.errors import UserError, in_words
+from cluster.errors import UserError, error_line
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
 from cluster.record.console import Display, LoggedDisplay, clock, open_display
 from cluster.record.ledger import Ledger
@@ -167,10 +167,10 @@ class QueueWait:
         self.tell("waiting", why=why)
 
     def tell(self, status: str, **more: str) -> None:
-        for wish in self.control.exchange({"run": self.name, "status": status, **more}):
-            if wish.what == "stop":
+        for request in self.control.sync({"run": self.name, "status": status, **more}):
+            if request.action == "stop":
                 raise StoppedEarly
-            self.display.say(f"asked to {wish.what}: that cannot be done before the workers stand")
+            self.display.say(f"asked to {request.action}: that cannot be done before the workers stand")
 
 
 def _stop_at_sigterm(run: Run) -> None:
@@ -192,7 +192,7 @@ def write_pages(path: Path, display: Display) -> None:
             if written := write(path):
                 display.say(f"{what} {written}")
         except Exception as error:
-            display.say(f"the {what} was not written: {in_words(error)}")
+            display.say(f"the {what} was not written: {error_line(error)}")
 
 
 def _keep_early_end(recipe: Recipe, path: Path, status: str, why: str) -> None:

@@ -198,23 +198,23 @@ class Run:
         while True:
             status = self.status()
             self._tell(status)
-            for wish in self.control.exchange(status):
+            for request in self.control.sync(status):
                 self.display.say(
-                    f"asked to {wish.what}"
+                    f"asked to {request.action}"
                     + "".join(
                         f", {count} {kind}"
-                        for kind, count in (("rollout", wish.rollout), ("reward", wish.reward))
+                        for kind, count in (("rollout", request.rollout), ("reward", request.reward))
                         if count
                     )
                 )
-                if wish.what == "scale":
-                    self.workers.scale(wish.rollout, wish.reward)
-                elif wish.what == "checkpoint":
+                if request.action == "scale":
+                    self.workers.scale(request.rollout, request.reward)
+                elif request.action == "checkpoint":
                     self._commit()
-                elif wish.what == "stop":
+                elif request.action == "stop":
                     self.stopping = True
                 else:
-                    self.paused = wish.what == "pause"
+                    self.paused = request.action == "pause"
             if self.stopping or not self.paused:
                 return
             self.workers.pump()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.errors import UserError, in_words
+from cluster.errors import UserError, error_line
 
 if TYPE_CHECKING:
     import torch
@@ -153,7 +153,7 @@ def try_all(checks: Sequence[Check], place: Place, gpus: int) -> bool:
             except Failed as error:
                 mark, seen = "failed", str(error)
             except Exception as error:
-                mark, seen = "failed", in_words(error)
+                mark, seen = "failed", error_line(error)
         told[mark] += 1
         print(f"{mark:<8}  {check.name}: {seen} ({time.monotonic() - start:.0f} s)", flush=True)
     print(", ".join(f"{count} {mark}" for mark, count in told.items() if count or mark != "left out"))

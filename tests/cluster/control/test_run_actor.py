@@ -39,7 +39,7 @@ def test_a_run_whose_process_died_is_not_called_running(run):
 
 def test_only_a_run_that_goes_on_can_be_asked(run, tmp_path):
     summary(run, status="finished")
-    with pytest.raises(UserError, match="does not go on now; it is finished"):
+    with pytest.raises(UserError, match="is not in progress; it is finished"):
         send_request(run, ControlRequest("stop"))
     with pytest.raises(UserError, match="no run folder"):
         read_status(tmp_path / "nothing")
@@ -64,8 +64,8 @@ def test_an_interrupt_that_falls_into_a_destructor_is_not_lost(ray_session, run)
 
     before = signal.getsignal(signal.SIGINT)
     with Control(run) as control:
-        assert control.exchange({}) == []
+        assert control.sync({}) == []
         Library()  # Python tells of the interrupt on standard error, and drops it
         with pytest.raises(KeyboardInterrupt):
-            control.exchange({})
+            control.sync({})
     assert signal.getsignal(signal.SIGINT) is before

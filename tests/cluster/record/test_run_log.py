@@ -164,7 +164,7 @@ def test_the_command_shows_the_log_and_names_what_is_missing(run, monkeypatch, c
     assert code == 0 and out.endswith("  hello\n")
     assert "no run folder" in logs(monkeypatch, capsys, run / "nothing")[2]
     code, _, err = logs(monkeypatch, capsys, run, "--worker", "rollout-0")
-    assert code == 2 and "--worker rollout-0" in err and "does not go on now" in err
+    assert code == 2 and "--worker rollout-0" in err and "is not in progress" in err
 
 
 def test_a_worker_is_found_by_its_name_and_the_known_ones_are_told(run):
@@ -201,5 +201,5 @@ def test_a_worker_is_found_by_its_name_and_the_known_ones_are_told(run):
         UserError, match="rollout-5: .* has no such worker now; it has learner-99, reward-1-start-4, rollout-0$"
     ):
         pick_worker(found, run, "rollout-5")
-    with pytest.raises(UserError, match="does not go on now"):
+    with pytest.raises(UserError, match="is not in progress"):
         pick_worker([other], run, "rollout-0")

@@ -153,7 +153,9 @@ def test_what_ray_prints_beside_a_status_is_no_status(root, phantom_tasks, monke
 
 def test_broken_files_are_one_line_for_a_single_run_too(root):
     broken(root, "torn", **{"summary.json": "{", "ray_address": "{"})
-    with pytest.raises(UserError, match="ray_address: cannot be read .*remove it where the run does not go on"):
+    with pytest.raises(
+        UserError, match="ray_address: cannot be read .*if the run is not in progress, remove this file"
+    ):
         find_address(root / "torn")
     with pytest.raises(UserError, match="summary.json: cannot be read"):
         saved_status(root / "torn")

@@ -370,7 +370,7 @@ def test_a_run_does_not_grow_beyond_the_quota_of_who_started_it(tmp_path, jobs):
         "the quota of ada: cpus: at most 11.5 at once; this run takes 12",
     )
     assert (
-        "does not go on now" in ask("bob", "/one/scale", {"reward": 3})[1]
+        "is not in progress" in ask("bob", "/one/scale", {"reward": 3})[1]
     )  # within: then the run is asked, which nobody holds
     assert ask("bob", "/one/resume", {}) == (409, "the last job of run one has not ended yet; ask again in a moment")
     jobs.clear()
