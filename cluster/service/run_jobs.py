@@ -14,7 +14,7 @@ import ray
 
 from cluster.config.recipe import Recipe
 from cluster.config.recipe_file import load_recipe
-from cluster.control.ray_jobs import Job, jobs, submit_command
+from cluster.control.ray_jobs import Job, list_jobs, submit_command
 from cluster.control.run_actor import read_status
 from cluster.errors import UserError
 from cluster.service.quotas import Held, exceeds, held
@@ -154,7 +154,7 @@ class Starter:
         return self.root / ".submitted" / f"{run}.yaml"
 
     def _jobs(self) -> list[Job]:
-        return jobs(_cluster())
+        return list_jobs(_cluster())
 
     def _submit(self, command: list[str], run: str, token: Token) -> str:
         return submit_command(

@@ -319,7 +319,7 @@ def jobs(monkeypatch):
         return None, "job"
 
     monkeypatch.setattr("cluster.service.run_jobs._cluster", lambda: "here")
-    monkeypatch.setattr("cluster.service.run_jobs.jobs", lambda address: list(known))
+    monkeypatch.setattr("cluster.service.run_jobs.list_jobs", lambda address: list(known))
     monkeypatch.setattr("cluster.service.run_jobs.submit_command", submit)
     monkeypatch.setattr("cluster.service.run_jobs.SEEN_S", -1)
     monkeypatch.setattr("cluster.service.run_jobs.ENDING_S", 1)
