@@ -1,4 +1,4 @@
-"""The forms of an answer: who may ask for each, and what its gold must look like. `rewards/forms` judges the answers."""
+"""The forms of an answer: who may ask for each, and what its gold must look like. `rewards/forms` judges answers."""
 
 from __future__ import annotations
 

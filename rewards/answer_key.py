@@ -1,185 +1,189 @@
-"""The key of a task: what is known of the right answer before any response is read."""
+"""The answer key of a task: everything that is known about the right answer before a response is read.
+
+It is made of the gold and, if the task has one, of the reference: a gold trace in steps, or a report.
+
+A worked example. The reference below judges two of the three options, and its first think block is wrong about edema:
+
+>>> from curriculum.task import Task
+>>> from rewards.forms.letters import key_of
+>>> task = Task(
+...     id="t", domain="closed", family="single_choice", question="Which finding?", images=("film.png",),
+...     options={"A": "Mass", "B": "Edema", "C": "Hernia"}, gold=("B",),
+...     reference="<think>No mass. No edema.</think><answer>A ❌</answer>"
+...               "<think>Pulmonary edema, and no nodule.</think><answer>B ✅</answer>"
+...               "<think>It is B.</think><answer>B</answer>",
+... )
+>>> key = key_of(task)
+
+A step may judge any option. A response must judge those that the reference judges:
+
+>>> sorted(key.candidates), sorted(key.required)
+(['A', 'B', 'C'], ['A', 'B'])
+
+The gold says of each option's finding whether it is present, and no think block may contradict that:
+
+>>> key.truth
+{'Mass': False, 'Edema': True, 'Hernia': False}
+
+A think block should state what the reference states on the same candidate. "No edema" contradicts the gold, so it is not
+expected on A; and since the reference got it wrong, a response that copies it there is not punished for it:
+
+>>> sorted(key.expected_of("A").absent), sorted(key.expected_of("B").present), sorted(key.expected_of("B").absent)
+(['Mass'], ['Edema'], ['Nodule'])
+>>> key.truth_for("A"), key.truth_for("B") == key.truth
+({'Mass': False, 'Hernia': False}, True)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
-from curriculum.task import NO_FINDING, Task
-from rewards.findings.canonical import canonical
-from rewards.findings.extract import extract
+from curriculum.task import NO_FINDING
 from rewards.findings.facts import Facts, known_facts
 from rewards.findings.ontology import load_ontology
-from rewards.reading.answers import are_yes_no, read_finding, read_marks, read_option, said_by
+from rewards.reading.answers import read_marks
 from rewards.reading.parser import Pair, parse
 
-NONE: frozenset[str] = frozenset()
-NOTHING = Facts(NONE, NONE, NONE)
+NO_FACTS = Facts(frozenset(), frozenset(), frozenset())
 
 
 @dataclass(frozen=True, eq=False)
-class Key:
-    """What a closed task, or an open one that asks for names, has for judging a response.
+class AnswerKey:
+    """What the responses to a task with letters or names are judged by. A candidate is an option letter or a name.
 
     Attributes:
-        gold: right letters, or canonical names of right findings.
-        truth: finding → present, as far as gold and options tell.
-        weighs: whether steps are asked for: there is no reference trace, or it judges candidates itself.
-        candidates: letters, or the names that the reference weighs.
-        asked: those of them that a response must judge: the ones that the reference judges, all without one.
-        wanted: candidate → facts that its think block should state: those of the reference's think block on it that gold
-            does not contradict. Without a reference, with a report as reference, and for a candidate that a trace does not
-            weigh, that the candidate is present or not.
-        lenient: candidate → truth for its think block, where that of the reference contradicts the truth: without what it
-            gets wrong, so that nobody is told better than the reference.
-        thinks: candidate → the reference's think block on it.
-        unsure: names of which the gold tells nothing: what a gold finding is a kind of, and its kinds.
-        grounded: whether think blocks are held against facts: there is no reference trace, or it states some.
+        gold: the right letters, or the canonical names of the right findings.
+        truth: finding to whether it is present, as far as the gold, the options and a report tell.
+        candidates: what a step may judge: all letters, or the names that the reference judges.
+        required: the candidates that a response must judge: those that the reference judges, all without a trace.
+        expected: candidate to the facts that a think block on it should state.
+        undecided: names that the gold neither confirms nor rules out: what a gold finding is a kind of, and its kinds.
+        lenient_truth: candidate to `truth` without what the reference's think block on it gets wrong. Only the
+            candidates with such an error are in it.
+        reference_thinks: candidate to the reference's think block on it.
+        asks_for_steps: False if the reference is a trace that judges no candidate.
+        asks_for_facts: False if the reference is a trace whose think blocks state no expected fact.
     """
 
     gold: frozenset[str]
     truth: Mapping[str, bool]
-    weighs: bool
     candidates: frozenset[str]
-    asked: frozenset[str]
-    wanted: Mapping[str, Facts]
-    lenient: Mapping[str, Mapping[str, bool]]
-    thinks: Mapping[str, str]
-    unsure: frozenset[str]
-    grounded: bool
+    required: frozenset[str]
+    expected: Mapping[str, Facts] = field(default_factory=dict)
+    undecided: frozenset[str] = frozenset()
+    lenient_truth: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    reference_thinks: Mapping[str, str] = field(default_factory=dict)
+    asks_for_steps: bool = True
+    asks_for_facts: bool = True
 
-    def wanted_of(self, candidate: str) -> Facts:
-        """Nothing where no fact is known of it, or where the reference states none: then grounding is not asked for."""
-        if not self.grounded:
-            return NOTHING
-        if candidate in self.wanted:
-            return self.wanted[candidate]
-        return _label(candidate, candidate in self.gold)
+    def expected_of(self, candidate: str) -> Facts:
+        """The facts that a think block on the candidate should state. If there are none, it has no grounding."""
+        if not self.asks_for_facts:
+            return NO_FACTS
+        if candidate in self.expected:
+            return self.expected[candidate]
+        return facts_of_label(candidate, candidate in self.gold)
 
     def truth_for(self, candidate: str) -> Mapping[str, bool]:
         """What a think block on the candidate must not contradict."""
-        return self.lenient.get(candidate, self.truth)
+        return self.lenient_truth.get(candidate, self.truth)
 
-    def is_right(self, name: str) -> bool:
-        return name in self.gold or (name == NO_FINDING and not self.gold)
+    def is_right(self, candidate: str) -> bool:
+        return candidate in self.gold or (candidate == NO_FINDING and not self.gold)
 
-    def verifiable(self, name: str) -> bool:
-        """Whether gold tells if an open candidate is right. A word that no ontology knows proves nothing by its absence."""
+    def is_verifiable(self, candidate: str) -> bool:
+        """Whether the gold tells if a candidate is right. A name outside the ontology isn't wrong just by its absence."""
         return (
-            name in self.gold
-            or name in self.candidates
-            or name == NO_FINDING
-            or (name in load_ontology().findings and name not in self.unsure)
+            candidate in self.gold
+            or candidate in self.candidates
+            or candidate == NO_FINDING
+            or (candidate in load_ontology().findings and candidate not in self.undecided)
         )
 
 
-def key_of(task: Task) -> Key:
-    """The key of a task of form letters or names. A group's responses share it."""
-    if task.form == "letters":
-        return _closed(task.question, tuple(task.options.items()), task.gold, task.reference)
-    return _open(task.gold, task.reference)
-
-
-@lru_cache(maxsize=256)
-def _closed(question: str, options: tuple[tuple[str, str], ...], gold: tuple[str, ...], reference: str | None) -> Key:
-    texts, right = dict(options), frozenset(gold)
-    of_letter = {letter: canonical(text) for letter, text in options}
-    if are_yes_no(texts):
-        asked, (answer,) = _asked(question), gold[:1]
-        of_letter = dict.fromkeys(texts, asked)
-        status = dict.fromkeys(texts, texts[answer].strip().casefold() == "yes")
-    else:
-        status = {letter: letter in right for letter in texts}
-    known = load_ontology().findings
-    truth = {name: status[letter] for letter, name in of_letter.items() if name in known}
-
-    labels = {letter: _label(name, status[letter]) for letter, name in of_letter.items()}
-    letters = frozenset(texts)
-    return _with_reference(
-        Key(right, truth, True, letters, letters, labels, {}, {}, frozenset(), True),
-        reference,
-        partial(read_option, options=texts),
-    )
-
-
-@lru_cache(maxsize=256)
-def _open(gold: tuple[str, ...], reference: str | None) -> Key:
-    findings = load_ontology().findings
-    names = frozenset(finding for name in gold for finding, status in said_by(name) if status == "present") - {
-        NO_FINDING
-    }
-    kinds = {kind for name in names if name in findings for kind in findings[name].ancestors}
-    children = NONE.union(*map(_kinds_of, names))
-    key = Key(names, dict.fromkeys(kinds, True), True, NONE, NONE, {}, {}, {}, (children | kinds) - names, True)
-    return _with_reference(key, reference, read_finding)
-
-
-@lru_cache(maxsize=1024)
-def _kinds_of(name: str) -> frozenset[str]:
-    """The findings that are kinds of one, itself among them."""
-    return frozenset(kind for kind, finding in load_ontology().findings.items() if name in finding.ancestors)
-
-
-def _with_reference(key: Key, reference: str | None, read_candidate) -> Key:
-    if not reference:
-        return key
-    pairs = parse(reference).pairs
-    if not pairs:  # a report: it tells more of the film than the gold does
-        facts = known_facts(reference)
-        told = dict.fromkeys(facts.kinds, True) | dict.fromkeys(facts.absent, False)
-        return replace(key, truth=told | dict(key.truth))
-    thinks: dict[str, Pair] = {}
-    for pair in pairs[:-1]:
-        text, marks = read_marks(pair.answer)
-        if marks and (name := read_candidate(text)) is not None:
-            thinks.setdefault(name, pair)
-    candidates = key.candidates or frozenset(thinks)
-    truth = {name: key.is_right(name) for name in thinks if name not in key.candidates} | dict(key.truth)
-    wanted, lenient = {}, {}
-    for name, pair in thinks.items():
-        facts = NOTHING if repeats(pair, pairs[-1]) else known_facts(pair.think)
-        wanted[name] = _without_errors(facts, truth)
-        if errors := {
-            finding
-            for finding in truth.keys() & (facts.present | facts.absent)
-            if facts.says(finding) is (not truth[finding])
-        }:
-            lenient[name] = {finding: true for finding, true in truth.items() if finding not in errors}
-    missing = {name: NOTHING for name in key.candidates if name not in thinks}
-    return replace(
-        key,
-        truth=truth,
-        weighs=bool(thinks),
-        candidates=candidates,
-        asked=frozenset(thinks),
-        wanted=missing | wanted,
-        lenient=lenient,
-        thinks={name: pair.think for name, pair in thinks.items()},
-        grounded=any(wanted.values()),
-    )
+def facts_of_label(name: str | None, is_present: bool) -> Facts:
+    """That one finding is present or absent; no facts for a name that the ontology doesn't have."""
+    if name is None or name not in load_ontology().findings:
+        return NO_FACTS
+    if is_present:
+        return Facts.of(frozenset([name]), frozenset())
+    return Facts.of(frozenset(), frozenset([name]))
 
 
 def repeats(step: Pair, summary: Pair) -> bool:
-    """Whether a step is the summary once more, word for word: its think block is not held against facts."""
+    """Whether a step is the summary once more, word for word. Its think block is not compared with facts."""
     return step.think.strip() == summary.think.strip() and step.answer.strip() == summary.answer.strip()
 
 
-def _without_errors(facts: Facts, truth: Mapping[str, bool]) -> Facts:
-    """What is clearly said and right. Gold outranks a reference: what they contradict each other about is not asked for."""
-    return Facts.of(
-        frozenset(name for name in facts.present if facts.says(name) and truth.get(name) is not False),
-        frozenset(name for name in facts.absent if facts.says(name) is False and truth.get(name) is not True),
+def with_reference(key: AnswerKey, reference: str | None, read_candidate: Callable[[str], str | None]) -> AnswerKey:
+    """The key of the gold, completed by what the reference adds.
+
+    Args:
+        read_candidate: the candidate that an answer without its mark names, None if it names none.
+    """
+    if not reference:
+        return key
+    pairs = parse(reference).pairs
+    if pairs:
+        return _with_trace(key, pairs[:-1], pairs[-1], read_candidate)
+    return _with_report(key, reference)
+
+
+def _with_report(key: AnswerKey, report: str) -> AnswerKey:
+    """A report says more about the film than the gold does; where they differ, the gold counts."""
+    facts = known_facts(report)
+    reported = dict.fromkeys(facts.kinds, True) | dict.fromkeys(facts.absent, False)
+    return replace(key, truth=reported | dict(key.truth))
+
+
+def _with_trace(
+    key: AnswerKey, steps: tuple[Pair, ...], summary: Pair, read_candidate: Callable[[str], str | None]
+) -> AnswerKey:
+    """A trace says which candidates are worth judging, and what to think about each."""
+    step_of = _steps_by_candidate(steps, read_candidate)
+    candidates = key.candidates or frozenset(step_of)
+    truth = {name: key.is_right(name) for name in step_of if name not in key.candidates} | dict(key.truth)
+    expected = {name: NO_FACTS for name in key.candidates if name not in step_of}
+    lenient_truth = {}
+    for name, step in step_of.items():
+        facts = NO_FACTS if repeats(step, summary) else known_facts(step.think)
+        expected[name] = _without_errors(facts, truth)
+        errors = _errors(facts, truth)
+        if errors:
+            lenient_truth[name] = {finding: value for finding, value in truth.items() if finding not in errors}
+    return replace(
+        key,
+        truth=truth,
+        candidates=candidates,
+        required=frozenset(step_of),
+        expected=expected,
+        lenient_truth=lenient_truth,
+        reference_thinks={name: step.think for name, step in step_of.items()},
+        asks_for_steps=bool(step_of),
+        asks_for_facts=any(expected.values()),
     )
 
 
-def _label(name: str | None, present: bool) -> Facts:
-    if name not in load_ontology().findings:
-        return NOTHING
-    return Facts.of(frozenset([name]), frozenset()) if present else Facts.of(frozenset(), frozenset([name]))
+def _steps_by_candidate(steps: tuple[Pair, ...], read_candidate: Callable[[str], str | None]) -> dict[str, Pair]:
+    """Candidate to the first step of a trace that judges it with a mark."""
+    step_of: dict[str, Pair] = {}
+    for step in steps:
+        text, marks = read_marks(step.answer)
+        name = read_candidate(text) if marks else None
+        if name is not None:
+            step_of.setdefault(name, step)
+    return step_of
 
 
-def _asked(question: str) -> str | None:
-    """The one finding that a yes-or-no question asks about."""
-    names = {mention.finding for mention in extract(question).mentions} if question.rstrip().endswith("?") else set()
-    return names.pop() if len(names) == 1 else None
+def _errors(facts: Facts, truth: Mapping[str, bool]) -> set[str]:
+    """The findings on which the facts say the opposite of the truth."""
+    stated = truth.keys() & (facts.present | facts.absent)
+    return {finding for finding in stated if facts.says(finding) is (not truth[finding])}
+
+
+def _without_errors(facts: Facts, truth: Mapping[str, bool]) -> Facts:
+    """What is stated clearly and doesn't contradict the truth: the gold outranks the reference."""
+    present = (name for name in facts.present if facts.says(name) and truth.get(name) is not False)
+    absent = (name for name in facts.absent if facts.says(name) is False and truth.get(name) is not True)
+    return Facts.of(frozenset(present), frozenset(absent))

@@ -1,5 +1,6 @@
-"""The built-in rules, by the names that recipes give them: `rewards.own:stage_order`, `rewards.own:length_guard`."""
+"""The ready-made rules, by the names that recipes give them: `rewards.own:stage_order`, `rewards.own:length_guard`."""
 
-from rewards.custom_rules import length_guard, stage_order
+from rewards.rules.length_guard import length_guard
+from rewards.rules.stage_order import stage_order
 
 __all__ = ["length_guard", "stage_order"]

@@ -1,80 +1,102 @@
 """The preset `paper`: the numbers of CX-Mind's published reward code (arXiv 2508.03733), faults included, for comparison.
 
-What is wrong with them is told in docs/rewards.md. Written from the formulas, not from the code. The code's patterns are
-lazy; here they are walked in linear time, with the same result.
+docs/rewards.md explains what is wrong with them. This module is written from the formulas, not from the code. The code
+uses lazy patterns; here the text is walked in linear time, with the same result.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from curriculum.task import Task
 from rewards.findings.overlap import bleu_1, f1, rouge_l
-from rewards.verdict import StepVerdict, Verdict
+from rewards.verdict import Judgement, StepVerdict, Verdict
 
-_THINK, _ANSWER, _END = (re.compile(tag, re.IGNORECASE) for tag in ("<think>", "<answer>", "</answer>"))
+_THINK = re.compile("<think>", re.IGNORECASE)
+_ANSWER = re.compile("<answer>", re.IGNORECASE)
+_END = re.compile("</answer>", re.IGNORECASE)
 _BORDER = re.compile(r"</think>\s*<answer>", re.IGNORECASE)
 _LOWER_CASE_BORDER = re.compile(_BORDER.pattern)
-_BESIDE_TAG = re.compile(r"(?<=[<>/])\s++|(?<!\s)\s++(?=[<>/])")  # tries a long run of white space once, at its start
+_BESIDE_TAG = re.compile(r"(?<=[<>/])\s++|(?<!\s)\s++(?=[<>/])")  # tries a long run of white space only at its start
 _LETTER = re.compile(r"[A-G]", re.IGNORECASE)
 _BETWEEN_NAMES = re.compile(r"[,;\n]")
-FORMAT, OUTCOME, CLOSED_PROCESS, OPEN_PROCESS = 0.1, 0.9, 0.5, 0.2
+FORMAT = 0.1
+OUTCOME = 0.9
+CLOSED_PROCESS = 0.5
+OPEN_PROCESS = 0.2
 DIGITS = 6
 
-_Pair = tuple[int, int, str, str]
-"""Start, end, think and answer."""
+
+class _Pair(NamedTuple):
+    """One match: characters `start` to `end`, and what the tags hold."""
+
+    start: int
+    end: int
+    think: str
+    answer: str
 
 
-def score_paper(task: Task, response: str) -> Verdict:
-    """The verdict with an open batch gate: `total` is the code's `overall`; process and reason are the amounts added.
+def score_letters(task: Task, response: str) -> Verdict:
+    """The verdict on a closed response; the batch gate is open.
 
-    Letters: outcome 1 where the first of A to G in the last answer is the first gold letter. Names: F1 of the last answer,
-    split at commas, semicolons and line ends. `why` says how each part came about.
+    `total` is the code's `overall`; process and reason are the amounts added. Outcome is 1 if the first of A to G in
+    the last answer is the first gold letter. `why` says how each part came about.
     """
     pairs = list(_pairs(response))
-    reference = list(_pairs(task.reference or ""))
-    last = _last_answer(response)
-    if task.form == "letters":
-        gold = task.gold[0]
-        formed = _well_formed(response)
-        outcome = float(_letter(last) == gold)
-        right = [_closed_step(answer, gold) for _, _, _, answer in pairs]
-        process = CLOSED_PROCESS if right and all(right) else 0.0
-        ours, theirs = (
-            next((think for _, _, think, answer in trace if _letter(answer) == gold), None)
-            for trace in (pairs, reference)
-        )
-        reason = _closed_reason(ours, theirs) if outcome and ours is not None and theirs is not None else 0.0
-        answer = (_letter(last),) if _letter(last) else None
-    else:
-        gold = {name.strip().lower() for name in task.gold}
-        formed = _well_formed(_BESIDE_TAG.sub("", response.lower().strip()))
-        named = _names(last)
-        outcome = f1(named, gold)
-        middle = pairs[1:-1]
-        right = [_open_step(answer, gold) for _, _, _, answer in middle]
-        process = OPEN_PROCESS if right and all(right) else 0.0
-        reason = _open_reason(middle, reference, gold)
-        right = [None, *right, None][: len(pairs)] if len(pairs) > 2 else [None] * len(pairs)
-        answer = tuple(sorted(named))
-    base = FORMAT * formed + OUTCOME * outcome
-    steps = tuple(
-        StepVerdict(
-            start,
-            end,
-            None,
-            "unverifiable" if ok is None else "right" if ok else "wrong",
-            float(bool(ok)),
-            "not judged by the paper's rule" if ok is None else "the paper's rule",
-        )
-        for (start, end, _, _), ok in zip(pairs, right, strict=True)
+    gold = task.gold[0]
+    named = _letter(_last_answer(response))
+    outcome = float(named == gold)
+    right = [_closed_step(pair.answer, gold) for pair in pairs]
+    process = CLOSED_PROCESS if right and all(right) else 0.0
+    reason = 0.0
+    if outcome:
+        think = _think_on(gold, pairs)
+        reference = _think_on(gold, _pairs(task.reference or ""))
+        if think is not None and reference is not None:
+            reason = _closed_reason(think, reference)
+    steps = tuple(_step(pair, is_right) for pair, is_right in zip(pairs, right, strict=True))
+    return _verdict(_well_formed(response), outcome, process, reason, (named,) if named else None, steps)
+
+
+def score_names(task: Task, response: str) -> Verdict:
+    """The verdict on an open response, as `score_letters`.
+
+    Outcome is the F1 of the names in the last answer, split at commas, semicolons and line ends.
+    """
+    pairs = list(_pairs(response))
+    gold = {name.strip().lower() for name in task.gold}
+    named = _names(_last_answer(response))
+    outcome = f1(named, gold)
+    judging = pairs[1:-1]
+    right = [_open_step(pair.answer, gold) for pair in judging]
+    process = OPEN_PROCESS if right and all(right) else 0.0
+    reason = _open_reason(judging, list(_pairs(task.reference or "")), gold)
+    # The first pair lists candidates and the last one findings; neither is judged.
+    judged: list[bool | None] = [None, *right, None][: len(pairs)] if len(pairs) > 2 else [None] * len(pairs)
+    steps = tuple(_step(pair, is_right) for pair, is_right in zip(pairs, judged, strict=True))
+    is_formed = _well_formed(_BESIDE_TAG.sub("", response.lower().strip()))
+    return _verdict(is_formed, outcome, process, reason, tuple(sorted(named)), steps)
+
+
+def _verdict(
+    is_formed: bool,
+    outcome: float,
+    process: float,
+    reason: float,
+    answer: tuple[str, ...] | None,
+    steps: tuple[StepVerdict, ...],
+) -> Verdict:
+    base = FORMAT * is_formed + OUTCOME * outcome
+    why = (
+        f"format {is_formed:g}, outcome {outcome:.4f}: base {base:.4f}",
+        f"process {process:g}, reason {reason:.4f}",
     )
-    why = (f"format {formed:g}, outcome {outcome:.4f}: base {base:.4f}", f"process {process:g}, reason {reason:.4f}")
     return Verdict(
         total=round(base + process + reason, DIGITS),
         base=round(base, DIGITS),
-        format=float(formed),
+        format=float(is_formed),
         outcome=outcome,
         process=process,
         reason=reason,
@@ -84,29 +106,48 @@ def score_paper(task: Task, response: str) -> Verdict:
     )
 
 
+def _step(pair: _Pair, is_right: bool | None) -> StepVerdict:
+    """The verdict on a pair; None: the published rule doesn't judge it."""
+    if is_right is None:
+        return StepVerdict(pair.start, pair.end, None, "unverifiable", 0.0, "not judged by the paper's rule")
+    judgement: Judgement = "right" if is_right else "wrong"
+    return StepVerdict(pair.start, pair.end, None, judgement, float(is_right), "the paper's rule")
+
+
+def _think_on(letter: str, pairs: Iterable[_Pair]) -> str | None:
+    """The think block of the first pair whose answer is the letter."""
+    return next((pair.think for pair in pairs if _letter(pair.answer) == letter), None)
+
+
 def _pairs(text: str) -> Iterator[_Pair]:
     """The matches of `<think>(.*?)</think>\\s*<answer>(.*?)</answer>`, any case, a dot for every character."""
     position = 0
-    while (
-        (think := _THINK.search(text, position))
-        and (border := _BORDER.search(text, think.end()))
-        and (end := _END.search(text, border.end()))
-    ):
-        yield think.start(), end.end(), text[think.end() : border.start()], text[border.end() : end.start()]
+    while True:
+        think = _THINK.search(text, position)
+        border = _BORDER.search(text, think.end()) if think else None
+        end = _END.search(text, border.end()) if border else None
+        if think is None or border is None or end is None:
+            return
+        yield _Pair(think.start(), end.end(), text[think.end() : border.start()], text[border.end() : end.start()])
         position = end.end()
 
 
 def _last_answer(text: str) -> str:
-    """What the last `<answer>(.*?)</answer>` holds, "" without any."""
+    """What the last `<answer>(.*?)</answer>` holds, "" if there is none."""
     last, position = "", 0
-    while (start := _ANSWER.search(text, position)) and (end := _END.search(text, start.end())):
+    while True:
+        start = _ANSWER.search(text, position)
+        end = _END.search(text, start.end()) if start else None
+        if start is None or end is None:
+            return last
         last, position = text[start.end() : end.start()], end.end()
-    return last
 
 
 def _well_formed(text: str) -> bool:
-    """Whether `(<think>.*?</think>\\s*<answer>.*?</answer>\\s*)+` matches all of the text: its dots take tags, too, so one
-    border between think and answer is enough."""
+    """Whether `(<think>.*?</think>\\s*<answer>.*?</answer>\\s*)+` matches all of the text.
+
+    Its dots match tags too, so one border between think and answer is enough.
+    """
     text = text.rstrip()
     if not text.startswith("<think>") or not text.endswith("</answer>"):
         return False
@@ -120,6 +161,7 @@ def _letter(answer: str) -> str | None:
 
 
 def _closed_step(answer: str, gold: str) -> bool:
+    """Whether the step accepts the gold letter or rejects another one. With both marks, either is enough."""
     letter = _letter(answer)
     return ("✅" in answer and letter == gold) or ("❌" in answer and letter is not None and letter != gold)
 
@@ -141,14 +183,19 @@ def _closed_reason(think: str, reference: str) -> float:
     return 0.3 * round(bleu, 4) + 0.7 * round(rouge_l(think, reference), 4)
 
 
-def _open_reason(middle: Sequence[_Pair], reference: Sequence[_Pair], gold: set[str]) -> float:
+def _open_reason(judging: Sequence[_Pair], reference: Sequence[_Pair], gold: set[str]) -> float:
+    """Mean over the steps that accept a gold name of their likeness to the reference's first think block on it."""
     values = []
-    for _, _, think, answer in middle:
-        name = _bare(answer)
-        if "✅" in answer and name in gold:
-            theirs = next((t for _, _, t, listed in reference if name in _names(listed)), None)
-            bleu = bleu_1(_spaced(think).split(), _spaced(theirs).split()) if theirs is not None else 0.0
-            values.append(0.3 * bleu + 0.7 * rouge_l(think, theirs) if theirs is not None else 0.0)
+    for pair in judging:
+        name = _bare(pair.answer)
+        if "✅" not in pair.answer or name not in gold:
+            continue
+        model = next((other.think for other in reference if name in _names(other.answer)), None)
+        if model is None:
+            values.append(0.0)
+        else:
+            bleu = bleu_1(_spaced(pair.think).split(), _spaced(model).split())
+            values.append(0.3 * bleu + 0.7 * rouge_l(pair.think, model))
     return sum(values) / len(values) if values else 0.0
 
 

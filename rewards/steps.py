@@ -1,4 +1,7 @@
-"""Judges the steps of a response: one mark on one candidate each, held against gold, final answer and known facts."""
+"""Judges the steps of a response: each puts one mark on one candidate.
+
+A step is compared with the gold, with the final answer and with the known facts.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from curriculum.task import NO_FINDING
-from rewards.answer_key import Key, repeats
+from rewards.answer_key import AnswerKey, repeats
 from rewards.config import RewardConfig
 from rewards.findings.facts import agreement, facts_of
 from rewards.findings.overlap import order_kept
-from rewards.reading.answers import LONGEST, read_marks
+from rewards.reading.answers import MAX_CHARACTERS, read_marks
 from rewards.reading.parser import Pair
 from rewards.verdict import Judgement, StepVerdict
 
 
-class Judged(NamedTuple):
+class JudgedSteps(NamedTuple):
     """Verdicts on steps, and their process and reason in [0, 1]."""
 
     steps: tuple[StepVerdict, ...]
@@ -25,137 +28,193 @@ class Judged(NamedTuple):
     reason: float
 
 
+class Candidates(NamedTuple):
+    """What the steps of a response are about.
+
+    Attributes:
+        read: the candidate that an answer without its mark names, None if it names none.
+        allowed: the candidates that a step may judge.
+        required: the candidates that the response must judge.
+    """
+
+    read: Callable[[str], str | None]
+    allowed: Set[str]
+    required: Set[str]
+
+
+class _Step(NamedTuple):
+    """A step as read: `name` is None if it judges none of the candidates."""
+
+    pair: Pair
+    name: str | None
+    marks: tuple[bool, ...]
+
+
+class _Judged(NamedTuple):
+    judgement: Judgement
+    why: str
+    grounding: float | None = None
+
+
 def judge_steps(
     pairs: Sequence[Pair],
-    read_candidate: Callable[[str], str | None],
-    candidates: Set[str],
-    asked: Set[str],
-    key: Key,
+    candidates: Candidates,
+    key: AnswerKey,
     final: Sequence[str] | None,
     config: RewardConfig,
     accepted: str | None = None,
-) -> Judged:
-    """A verdict for each pair before the last, the summary: it judges one of the candidates with ✅ or ❌.
+) -> JudgedSteps:
+    """A verdict on each pair before the last, the summary: each judges one of the candidates with ✅ or ❌.
 
-    A right step is worth the share of candidates judged without a fault: to pass over the doubtful ones must not pay.
-    Process is sensitivity + specificity − 1 over what is asked for (Youden's J), at least 0, so that one mark for all earns
-    nothing; one without a sound step counts as missed. Reason is process times the mean grounding of the right steps over
-    all of which facts are known. Neither depends on the order of the steps.
+    The score of a right step is the share of candidates that are judged without a fault, so that leaving out the
+    doubtful ones doesn't pay. Process is sensitivity + specificity − 1 over the required candidates (Youden's J), at
+    least 0, so that the same mark everywhere earns nothing; a candidate without a sound step counts as missed. Reason
+    is process times the mean grounding of the right steps, over all candidates with known facts. Neither depends on
+    the order of the steps.
 
     Args:
-        candidates: what a step may judge.
-        asked: what must be judged.
-        accepted: the candidate that a marked summary accepts; it counts as judged where no step judges it.
+        final: the final answer, None if it cannot be read.
+        accepted: the candidate that a marked summary accepts. It counts as judged if no step judges it.
     """
     *judging, summary = pairs
-    read = [_read(pair, read_candidate, candidates) for pair in judging]
-    first: dict[str | None, tuple] = {}  # how a candidate is judged
-    differing: set[str | None] = set()
-    for pair, (name, marks) in zip(judging, read, strict=True):
-        way = pair.think.strip(), marks
-        if first.setdefault(name, way) != way:
-            differing.add(name)
-    seen: set[str | None] = set()
-    sound = 0
-    judged: list[tuple[Judgement, str, float | None]] = []
-    for pair, (name, marks) in zip(judging, read, strict=True):
-        again = repeats(pair, summary)
+    steps = [_read(pair, candidates) for pair in judging]
+    judged = _judge_each(steps, summary, candidates.required, key, final, config, accepted)
+    checkable = _checkable(key, frozenset(candidates.required))
+
+    covered = 0.0
+    if key.asks_for_steps:
+        sound = sum(
+            verdict.judgement in ("right", "wrong") and step.name in candidates.required
+            for step, verdict in zip(steps, judged, strict=True)
+        )
+        covered = sound / max(1, len(checkable.names & candidates.allowed))
+    reason_share = config.reason / (config.process + config.reason) if config.reason else 0.0
+
+    groundings: dict[str, float] = {}  # of the candidates that a right step judges
+    verdicts = []
+    for (pair, name, _), (judgement, why, grounding) in zip(steps, judged, strict=True):
+        score = 0.0
+        if judgement == "right" and name is not None:
+            groundings[name] = grounding or 0.0
+            score = covered * (1 - reason_share + reason_share * (1.0 if grounding is None else grounding))
+        verdicts.append(StepVerdict(pair.start, pair.end, name, judgement, score, why, grounding))
+
+    if not key.asks_for_steps or not checkable.groups:
+        return JudgedSteps(tuple(verdicts), 0.0, 0.0)
+    if accepted is not None and key.is_right(accepted) and all(step.name != accepted for step in steps):
+        groundings[accepted] = 0.0
+    rates = [len(group & groundings.keys()) / len(group) for group in checkable.groups]
+    process = max(0.0, sum(rates) - (len(rates) - 1))
+    reason = 0.0
+    if config.reason and checkable.with_facts:
+        # An exact sum doesn't depend on the order of a set.
+        total = math.fsum(groundings[name] for name in checkable.with_facts & groundings.keys())
+        reason = process * total / len(checkable.with_facts)
+    return JudgedSteps(tuple(verdicts), process, reason)
+
+
+class _Checkable(NamedTuple):
+    """The required candidates on which the gold decides.
+
+    Attributes:
+        names: all of them.
+        groups: the right ones and the wrong ones, without an empty group.
+        with_facts: those with expected facts.
+    """
+
+    names: frozenset[str]
+    groups: tuple[frozenset[str], ...]
+    with_facts: frozenset[str]
+
+
+@lru_cache(maxsize=256)  # the responses of a group require much the same
+def _checkable(key: AnswerKey, required: frozenset[str]) -> _Checkable:
+    names = frozenset(name for name in required if key.is_verifiable(name))
+    right = frozenset(name for name in names if key.is_right(name))
+    groups = tuple(group for group in (right, names - right) if group)
+    return _Checkable(names, groups, frozenset(name for name in names if key.expected_of(name)))
+
+
+def _read(pair: Pair, candidates: Candidates) -> _Step:
+    if len(pair.answer) > MAX_CHARACTERS:
+        return _Step(pair, None, ())
+    text, marks = read_marks(pair.answer)
+    name = candidates.read(text) if text else None
+    return _Step(pair, name if name in candidates.allowed else None, tuple(marks))
+
+
+def _judge_each(
+    steps: Sequence[_Step],
+    summary: Pair,
+    required: Set[str],
+    key: AnswerKey,
+    final: Sequence[str] | None,
+    config: RewardConfig,
+    accepted: str | None,
+) -> list[_Judged]:
+    contradictory = _judged_in_different_ways(steps)
+    seen: set[str] = set()
+    judged: list[_Judged] = []
+    for step in steps:
+        pair, name, marks = step
         if name is None:
-            fault = f"{read_marks(pair.answer)[0]!r:.40} is not one of the candidates"
-        elif name in differing:
+            judged.append(_Judged("fault", f"{read_marks(pair.answer)[0]!r:.40} is not one of the candidates"))
+            continue
+        is_summary = repeats(pair, summary)
+        if name in contradictory:
             fault = f"{name} is judged more than once, in different ways"
         elif name in seen:
             fault = f"{name} was judged before"
         else:
             fault = _fault(pair, name, marks, final)
-            if not fault and again and accepted is None:
+            if not fault and is_summary and accepted is None:
                 fault = "it is the final answer, given before"
         seen.add(name)
-        judged.append(("fault", fault, None) if fault else _judge(pair, name, marks[0], key, config.reason > 0, again))
-        sound += judged[-1][0] in ("right", "wrong") and name in asked
-
-    sure, groups, known = _what_is_sure(key, frozenset(asked))
-    covered = sound / max(1, len(sure & candidates)) if key.weighs else 0.0
-    share = config.reason / (config.process + config.reason) if config.reason else 0.0
-    right: dict[str | None, float] = {}
-    steps = []
-    for pair, (name, _), (judgement, why, grounding) in zip(judging, read, judged, strict=True):
-        score = 0.0
-        if judgement == "right":
-            right[name] = grounding or 0.0
-            score = covered * (1 - share + share * (1.0 if grounding is None else grounding))
-        steps.append(StepVerdict(pair.start, pair.end, name, judgement, score, why, grounding))
-    if not key.weighs or not groups:
-        return Judged(tuple(steps), 0.0, 0.0)
-    if accepted not in first and key.is_right(accepted):
-        right[accepted] = 0.0
-    rates = [len(group & right.keys()) / len(group) for group in groups]
-    process = max(0.0, sum(rates) - (len(rates) - 1))
-    reason = 0.0
-    if config.reason and known:
-        # Exact, so that it does not depend on the order of a set.
-        reason = process * math.fsum(map(right.get, known & right.keys())) / len(known)
-    return Judged(tuple(steps), process, reason)
+        if fault:
+            judged.append(_Judged("fault", fault))
+        else:
+            judged.append(_judge(pair, name, marks[0], key, config.reason > 0, is_summary))
+    return judged
 
 
-class _Sure(NamedTuple):
-    """What is asked for and can be told: all of it, its right and its wrong part, each where it is not empty, and that of
-    which facts are known."""
-
-    names: frozenset[str]
-    groups: tuple[frozenset[str], ...]
-    known: frozenset[str]
-
-
-@lru_cache(maxsize=256)  # a group's responses are asked for much the same
-def _what_is_sure(key: Key, asked: frozenset[str]) -> _Sure:
-    names = frozenset(name for name in asked if key.verifiable(name))
-    right = frozenset(name for name in names if key.is_right(name))
-    return _Sure(
-        names,
-        tuple(group for group in (right, names - right) if group),
-        frozenset(name for name in names if key.wanted_of(name)),
-    )
-
-
-def _read(
-    pair: Pair, read_candidate: Callable[[str], str | None], candidates: Set[str]
-) -> tuple[str | None, tuple[bool, ...]]:
-    """The candidate that a step judges, None where it is none of them, and its marks."""
-    if len(pair.answer) > LONGEST:
-        return None, ()
-    text, marks = read_marks(pair.answer)
-    name = read_candidate(text) if text else None
-    return name if name in candidates else None, tuple(marks)
+def _judged_in_different_ways(steps: Sequence[_Step]) -> set[str | None]:
+    """The candidates of which two steps differ in the think block or the marks."""
+    first: dict[str | None, tuple[str, tuple[bool, ...]]] = {}
+    differing: set[str | None] = set()
+    for pair, name, marks in steps:
+        way = pair.think.strip(), marks
+        if first.setdefault(name, way) != way:
+            differing.add(name)
+    return differing
 
 
 def _fault(pair: Pair, name: str, marks: tuple[bool, ...], final: Sequence[str] | None) -> str:
-    """Why a step on a candidate is not sound, "" where it is."""
+    """Why a step on a candidate is not sound, "" if it is."""
     if len(marks) != 1:
         return f"{len(marks) or 'no'} marks on {name}; one is needed"
     if not pair.think.strip():
         return f"nothing was thought about {name}"
     mark = "✅" if marks[0] else "❌"
     if final is None:
-        return f"no final answer can be read that {name} {mark} would agree with"
+        return f"{name} {mark} cannot be compared with the final answer, which is unreadable"
     if marks[0] != (name in final or (name == NO_FINDING and not final)):
         return f"{name} {mark} contradicts the final answer"
     return ""
 
 
-def _judge(
-    pair: Pair, name: str, said: bool, key: Key, ground: bool, again: bool
-) -> tuple[Judgement, str, float | None]:
-    """Judgement, why and grounding of a sound step. One that is the summary `again` has no thought of its own."""
-    if not key.verifiable(name):
-        return "unverifiable", f"the gold does not tell whether {name} is there", None
-    true = key.is_right(name)
-    judgement: Judgement = "right" if said == true else "wrong"
-    why = f"{name} is {'' if true else 'not '}in the gold"
-    wanted = key.wanted_of(name) if ground else None
-    if not wanted:
-        return judgement, why, None
-    grounding = 0.0 if again else agreement(facts_of(pair.think), wanted, key.truth_for(name)).f1
+def _judge(pair: Pair, name: str, mark: bool, key: AnswerKey, with_grounding: bool, is_summary: bool) -> _Judged:
+    """The judgement of a sound step. A step that repeats the summary gets grounding 0."""
+    if not key.is_verifiable(name):
+        return _Judged("unverifiable", f"the gold does not tell whether {name} is there")
+    is_right = key.is_right(name)
+    judgement: Judgement = "right" if mark == is_right else "wrong"
+    why = f"{name} is {'' if is_right else 'not '}in the gold"
+    expected = key.expected_of(name) if with_grounding else None
+    if not expected:
+        return _Judged(judgement, why)
+    grounding = 0.0
+    if not is_summary:
+        grounding = agreement(facts_of(pair.think), expected, key.truth_for(name)).f1
     if grounding:
-        grounding *= order_kept(pair.think, key.thinks.get(name, ""))
-    return judgement, f"{why}; facts of its think block {grounding:.2f}", grounding
+        grounding *= order_kept(pair.think, key.reference_thinks.get(name, ""))
+    return _Judged(judgement, f"{why}; facts of its think block {grounding:.2f}", grounding)

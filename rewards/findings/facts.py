@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rewards.findings.extract import mentions_of
 from rewards.findings.ontology import load_ontology
 
-LONGEST = 20_000  # characters; ten times a long report
+MAX_CHARACTERS = 20_000  # characters; ten times a long report
 
 
 class Facts(NamedTuple):
@@ -39,9 +39,9 @@ class Facts(NamedTuple):
 
 
 def facts_of(text: str) -> Facts:
-    """The facts of a text, of its first `LONGEST` characters. Never raises."""
+    """The facts of a text, of its first `MAX_CHARACTERS` characters. Never raises."""
     present, absent = set(), set()
-    for mention in mentions_of(text[:LONGEST]):
+    for mention in mentions_of(text[:MAX_CHARACTERS]):
         if mention.status == "present":
             present.add(mention.finding)
         elif mention.status == "absent":

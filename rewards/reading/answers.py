@@ -48,8 +48,8 @@ _DOUBT = re.compile(
     r"\b(?:may|might|maybe|perhaps|possibl[ey]|probabl[ey]|unsure|unclear|uncertain|cannot|but|or)\b", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"[\s,.;:–—-](?!.*\b[B-G]\b)\W*\w\w", re.DOTALL)  # a word or more, no other letter
-LONGEST = 1000  # characters of an answer that names options or findings; a longer one is no answer
-_LONGEST_RESTATEMENT = 200  # characters; a longer one is no answer
+MAX_CHARACTERS = 1000  # characters of an answer that names options or findings; a longer one is no answer
+_MAX_RESTATEMENT = 200  # characters; a longer one is no answer
 
 _PLAIN_LIST = re.compile(
     r"(?:(?!and(?: |\Z))[A-Za-z]++[ ,]*+)*+", re.IGNORECASE
@@ -67,9 +67,9 @@ _LABEL = re.compile(
 def read_marks(answer: str) -> tuple[str, list[bool]]:
     """The answer without its marks, stripped, and the marks in order: True for ✅ ✔ ✓ ☑, False for ❌ ✖ ✗ ✘.
 
-    In more than `LONGEST` characters none are read: that is no answer.
+    In more than `MAX_CHARACTERS` characters none are read: that is no answer.
     """
-    if answer.isascii() or len(answer) > LONGEST:
+    if answer.isascii() or len(answer) > MAX_CHARACTERS:
         return answer.strip(), []
     name, last = answer[:-1], answer[-1]
     if name.isascii() and last in _MARKS:  # nearly all answers with a mark are such
@@ -99,7 +99,7 @@ def read_options(answer: str, options: Mapping[str, str]) -> tuple[str, ...] | N
     a sentence after them that says the same. Everything in the answer must belong to such a form: a letter inside a word,
     an unknown letter, a letter with another option's text, a "not" or any further word make it unreadable.
     """
-    if len(answer) > LONGEST:
+    if len(answer) > MAX_CHARACTERS:
         return None
     text = _undecorated(answer)
     if plain := _PLAIN.fullmatch(text):  # nearly all answers are: a letter, with its text or alone
@@ -155,7 +155,7 @@ def are_yes_no(options: Mapping[str, str]) -> bool:
 def _restated(text: str, options: Mapping[str, str], item: re.Pattern[str]) -> tuple[str, ...] | None:
     """ "Yes, there is an effusion": the option of the first word, unless what follows doubts it or says the opposite."""
     match = item.match(text)
-    if match is None or len(text) > _LONGEST_RESTATEMENT:
+    if match is None or len(text) > _MAX_RESTATEMENT:
         return None
     rest = text[match.end() :]
     if not _SENTENCE.match(rest) or _DOUBT.search(rest):
@@ -222,7 +222,7 @@ def read_findings(answer: str) -> tuple[str, ...] | None:
             continue
         if len(set(marks)) > 1:
             return None
-        for finding, status in said_by(name):
+        for finding, status in statuses_in(name):
             if status == "absent" or marks[:1] == [False]:
                 denied.add(finding)
             elif status == "present":
@@ -241,7 +241,7 @@ def _at_marks(part: str) -> list[str]:
 
 
 @lru_cache(maxsize=4096)  # as `canonical`
-def said_by(name: str) -> tuple[tuple[str, Status], ...]:
+def statuses_in(name: str) -> tuple[tuple[str, Status], ...]:
     """The findings that a name of a list speaks of, and what it says of each: "no effusion", "small left effusion".
 
     A name that is not known stands for itself, as present. Of "edema or mass" both are left open.
@@ -256,6 +256,6 @@ def said_by(name: str) -> tuple[tuple[str, Status], ...]:
 
 def read_finding(name: str) -> str:
     """The one finding that a name asserts, by canonical name; else the name itself, as `canonical` gives it."""
-    said = said_by(name)
+    said = statuses_in(name)
     finding, status = said[0]
     return finding if status == "present" and said.count(said[0]) == len(said) else canonical(name)

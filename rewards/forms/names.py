@@ -1,0 +1,132 @@
+"""Names of findings in answer to an open question: worth the F1 of the two sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from curriculum.task import NO_FINDING, Task
+from rewards.answer_key import AnswerKey, with_reference
+from rewards.config import RewardConfig
+from rewards.findings.canonical import canonical
+from rewards.findings.ontology import load_ontology
+from rewards.findings.overlap import f1
+from rewards.forms.base import AnswerForm, JudgedAnswer, ReadGold, WrittenGold, final_verdict, in_words
+from rewards.paper import score_names
+from rewards.reading.answers import MAX_CHARACTERS, read_finding, read_findings, read_marks, split_names, statuses_in
+from rewards.reading.parser import Pair
+from rewards.steps import Candidates, judge_steps
+from rewards.verdict import Judgement, StepVerdict
+
+MAX_WRONG_PER_HIT = 2
+"""Wrong names for each right one in a list; a list with more is a guess."""
+
+
+def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnswer:
+    """The first pair lists candidates, those after it judge one each, and the last lists the findings."""
+    key = key_of(task)
+    max_names = max(config.max_candidates, len(key.gold) + 1)
+    last = pairs[-1]
+    final = read_findings(last.answer) if len(last.answer) <= MAX_CHARACTERS else None
+    outcome, is_guess = _outcome(final, key, max_names, config)
+    gold = in_words(task.gold) if task.gold else NO_FINDING
+    why = f"final answer {in_words(final)}, gold {gold}: F1 {outcome:.2f}"
+    if is_guess:
+        why += "; a list that guesses"
+    summary = final_verdict(last, outcome, why)
+    if len(pairs) < 3:
+        return JudgedAnswer(final, outcome, (summary,), why=(why, "no candidate was weighed"))
+
+    opening = _judge_list(pairs[0], key, max(max_names, len(key.candidates)))
+    candidates = Candidates(read_finding, opening.candidates, opening.candidates | key.gold)
+    judged = judge_steps(pairs[1:], candidates, key, final, config)
+    is_sound = opening.verdict.judgement != "fault"
+    return JudgedAnswer(
+        answer=final,
+        outcome=outcome,
+        steps=(opening.verdict, *judged.steps, summary),
+        process=judged.process * is_sound,
+        reason=judged.reason * is_sound,
+        why=(why,),
+    )
+
+
+def _outcome(final: tuple[str, ...] | None, key: AnswerKey, max_names: int, config: RewardConfig) -> tuple[float, bool]:
+    """F1 of the names, and whether the list guesses: then it is 0."""
+    if final is None:
+        return 0.0, False
+    hits = len(key.gold.intersection(final))
+    if len(final) > max_names or len(final) - hits > MAX_WRONG_PER_HIT * max(1, hits):
+        return 0.0, True
+    return f1(set(final), key.gold, config.finding_weights), False
+
+
+class _Opening(NamedTuple):
+    """The opening list of a response: its verdict, and the candidates that it announces."""
+
+    verdict: StepVerdict
+    candidates: frozenset[str]
+
+
+def _judge_list(pair: Pair, key: AnswerKey, max_names: int) -> _Opening:
+    names, marks = read_marks(pair.answer[:MAX_CHARACTERS])
+    announced = [read_finding(name) for name in split_names(names)]
+    candidates = frozenset(announced)
+
+    def verdict(judgement: Judgement, share: float, why: str) -> _Opening:
+        return _Opening(StepVerdict(pair.start, pair.end, None, judgement, share, why), candidates)
+
+    if marks:
+        return verdict("fault", 0.0, "candidates are announced without marks, before they are weighed")
+    if len(announced) > max_names or len(candidates) < len(announced):
+        return verdict("fault", 0.0, f"{len(announced)} candidates; at most {max_names} different ones are allowed")
+    hits = len(key.gold & candidates)
+    share = hits / len(key.gold) if key.gold else 1.0
+    why = f"{hits} of {len(key.gold)} gold findings are announced"
+    return verdict("right" if share == 1 else "wrong", share, why)
+
+
+def key_of(task: Task) -> AnswerKey:
+    """The answer key of an open task that asks for names. The responses of a group share it."""
+    return _key(task.gold, task.reference)
+
+
+NONE: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=256)
+def _key(gold: tuple[str, ...], reference: str | None) -> AnswerKey:
+    findings = load_ontology().findings
+    asserted = (finding for name in gold for finding, status in statuses_in(name) if status == "present")
+    names = frozenset(asserted) - {NO_FINDING}
+    ancestors = {kind for name in names if name in findings for kind in findings[name].ancestors}
+    descendants = NONE.union(*map(_kinds_of, names))
+    key = AnswerKey(
+        gold=names,
+        truth=dict.fromkeys(ancestors, True),
+        candidates=NONE,
+        required=NONE,
+        undecided=(descendants | ancestors) - names,
+    )
+    return with_reference(key, reference, read_finding)
+
+
+@lru_cache(maxsize=1024)
+def _kinds_of(name: str) -> frozenset[str]:
+    """The findings that are kinds of one, itself among them."""
+    return frozenset(kind for kind, finding in load_ontology().findings.items() if name in finding.ancestors)
+
+
+def read_gold(written: WrittenGold) -> ReadGold:
+    """Reads a list of names. One string may hold several; a name for a healthy film means no names."""
+    names = written.texts
+    if written.is_one_string:
+        names = [name for text in written.texts for name in split_names(text)]
+    is_healthy = [canonical(name) == NO_FINDING for name in names]
+    if any(is_healthy) and not all(is_healthy):
+        raise ValueError(f"gold {names} names a finding and {NO_FINDING}")
+    return ReadGold([] if any(is_healthy) else names, written.options, published=tuple(names))
+
+
+FORM = AnswerForm(judge, read_gold, score_as_published=score_names)
