@@ -1,28 +1,18 @@
-"""The measures of each form of answer: letters, names, boxes, text."""
+"""The measures of each form of answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 
 import numpy as np
 
 from cluster.measures.measure import Measure, bleu, macro_f1, macro_recall, mean, micro_f1
 from cluster.measures.result import Result
 from curriculum.boxes import mean_iou, read_box, read_boxes
-from curriculum.forms import Form
 from rewards.findings.canonical import canonical
 from rewards.findings.extract import extract
 from rewards.findings.overlap import rouge_l
-
-PREFIX: dict[Form, str] = {"letters": "closed", "names": "open", "boxes": "boxes", "text": "text"}
-"""What the names of the measures over all tasks of a form begin with."""
-MAIN: dict[Form, tuple[str, ...]] = {
-    "letters": ("accuracy",),
-    "names": ("micro_f1", "recall"),
-    "boxes": ("iou",),
-    "text": ("rouge_l", "clinical_f1"),
-}
-"""The measures that strata are compared by."""
 
 
 class Findings:
@@ -64,64 +54,119 @@ class Findings:
         return [i for i, name in enumerate(self.names) if name in names]
 
 
-def findings_of(results: Sequence[Result]) -> Findings:
-    """The answers to the tasks that ask for names."""
-    tasks = _places(results, "names")
-    asked = [results[i] for i in tasks]
-    return Findings(
-        tasks, [{canonical(name) for name in r.task.gold} for r in asked], [set(r.verdict.answer or ()) for r in asked]
-    )
+@dataclass(frozen=True)
+class FormMeasures:
+    """What is measured of the answers of one form, beside the rate of sound formats.
 
-
-def measures_by_form(
-    results: Sequence[Result], bertscore: Mapping[str, Sequence[float]]
-) -> dict[Form, dict[str, Measure]]:
-    """Every measure of each form that the results have.
-
-    Args:
-        bertscore: for each result that asks for text, in order, what `BertScorer` gave; may be empty.
+    Attributes:
+        prefix: begins the names of the measures over all tasks of the form.
+        main: the measures that strata are compared by.
+        measure: takes the places of the tasks among all results, and their results in the same order.
+        has_bertscore: whether answers and gold are texts that `BertScorer` can compare.
     """
-    measured: dict[Form, dict[str, Measure]] = {}
-    for form in PREFIX:
-        tasks = _places(results, form)
-        if len(tasks):
-            asked = [results[i] for i in tasks]
-            measured[form] = {"format_rate": mean(tasks, np.array([r.verdict.format for r in asked]))}
-            if form == "letters":
-                measured[form]["accuracy"] = mean(tasks, np.array([r.verdict.outcome for r in asked]))
-            elif form == "names":
-                measured[form] |= _names(tasks, asked, findings_of(results))
-            elif form == "boxes":
-                measured[form] |= _boxes(tasks, asked)
-            else:
-                measured[form] |= _text(tasks, asked)
-                measured[form] |= {name: mean(tasks, np.array(values)) for name, values in bertscore.items()}
-    return measured
+
+    prefix: str
+    main: tuple[str, ...]
+    measure: Callable[[np.ndarray, Sequence[Result]], dict[str, Measure]]
+    has_bertscore: bool = False
 
 
-def _names(tasks: np.ndarray, asked: Sequence[Result], named: Findings) -> dict[str, Measure]:
-    measures = {"f1": mean(tasks, np.array([r.verdict.outcome for r in asked])), "micro_f1": named.micro_f1()}
+def _mean_outcome(tasks: np.ndarray, results: Sequence[Result]) -> Measure:
+    return mean(tasks, np.array([r.verdict.outcome for r in results]))
+
+
+def _letters(tasks: np.ndarray, results: Sequence[Result]) -> dict[str, Measure]:
+    return {"accuracy": _mean_outcome(tasks, results)}
+
+
+def _names(tasks: np.ndarray, results: Sequence[Result]) -> dict[str, Measure]:
+    named = _findings(tasks, results)
+    measures = {"f1": _mean_outcome(tasks, results), "micro_f1": named.micro_f1()}
     if named.names:  # some film is not healthy
         measures |= {"macro_f1": named.macro_f1(), "recall": named.recall()}
     return measures
 
 
-def _boxes(tasks: np.ndarray, asked: Sequence[Result]) -> dict[str, Measure]:
-    overlap = np.array([mean_iou(read_boxes(r.final), [read_box(box) for box in r.task.gold]) for r in asked])
+def _boxes(tasks: np.ndarray, results: Sequence[Result]) -> dict[str, Measure]:
+    overlap = np.array([mean_iou(read_boxes(r.final), [read_box(box) for box in r.task.gold]) for r in results])
     return {"iou": mean(tasks, overlap), "iou_50": mean(tasks, overlap >= 0.5)}
 
 
-def _text(tasks: np.ndarray, asked: Sequence[Result]) -> dict[str, Measure]:
+def _text(tasks: np.ndarray, results: Sequence[Result]) -> dict[str, Measure]:
     from sacrebleu.metrics import BLEU
 
-    pairs = [(r.final, r.task.gold[0]) for r in asked]
+    answers = [r.final for r in results]
+    golds = [r.task.gold[0] for r in results]
     counter = BLEU(lowercase=True, effective_order=True)  # the order is for single texts; only their counts are used
-    counted = [counter.sentence_score(answer, [gold]) for answer, gold in pairs]
+    counted = [counter.sentence_score(answer, [gold]) for answer, gold in zip(answers, golds, strict=True)]
     counts = np.array([[c.sys_len, c.ref_len, *c.counts, *c.totals] for c in counted])
-    overlaps = np.array([rouge_l(answer, gold) for answer, gold in pairs])
-    asserted = Findings(tasks, *([extract(texts[side]).present for texts in pairs] for side in (1, 0)))
+    overlaps = np.array([rouge_l(answer, gold) for answer, gold in zip(answers, golds, strict=True)])
+    asserted = Findings(
+        tasks, gold=[extract(gold).present for gold in golds], found=[extract(answer).present for answer in answers]
+    )
     return {"bleu": bleu(tasks, counts), "rouge_l": mean(tasks, overlaps), "clinical_f1": asserted.micro_f1()}
 
 
-def _places(results: Sequence[Result], form: Form) -> np.ndarray:
+def _other(tasks: np.ndarray, results: Sequence[Result]) -> dict[str, Measure]:
+    return {"outcome": _mean_outcome(tasks, results)}
+
+
+FORM_MEASURES: dict[str, FormMeasures] = {
+    "letters": FormMeasures("closed", ("accuracy",), _letters),
+    "names": FormMeasures("open", ("micro_f1", "recall"), _names),
+    "boxes": FormMeasures("boxes", ("iou",), _boxes),
+    "text": FormMeasures("text", ("rouge_l", "clinical_f1"), _text, has_bertscore=True),
+}
+"""The measures of the forms that have some of their own."""
+
+
+def measures_of(form: str) -> FormMeasures:
+    """The measures of a form; those of a form without its own are its mean outcome, under the form's name."""
+    return FORM_MEASURES.get(form) or FormMeasures(form, ("outcome",), _other)
+
+
+def texts_for_bertscore(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """(answer, gold) of each result that `BertScorer` can compare, in order."""
+    return [(r.final, r.task.gold[0]) for r in results if measures_of(r.task.form).has_bertscore]
+
+
+def findings_of(results: Sequence[Result]) -> Findings:
+    """The answers to the tasks that ask for names."""
+    tasks = _places(results, "names")
+    return _findings(tasks, [results[i] for i in tasks])
+
+
+def _findings(tasks: np.ndarray, results: Sequence[Result]) -> Findings:
+    return Findings(
+        tasks,
+        gold=[{canonical(name) for name in r.task.gold} for r in results],
+        found=[set(r.verdict.answer or ()) for r in results],
+    )
+
+
+def measures_by_form(
+    results: Sequence[Result], bertscore: Mapping[str, Sequence[float]]
+) -> dict[str, dict[str, Measure]]:
+    """Every measure of each form that the results have.
+
+    Args:
+        bertscore: what `BertScorer` gave for each of `texts_for_bertscore(results)`; may be empty.
+    """
+    measured: dict[str, dict[str, Measure]] = {}
+    forms = dict.fromkeys([*FORM_MEASURES, *(result.task.form for result in results)])
+    for form in forms:
+        tasks = _places(results, form)
+        if len(tasks) == 0:
+            continue
+        own = [results[i] for i in tasks]
+        measures = {"format_rate": mean(tasks, np.array([r.verdict.format for r in own]))}
+        measures |= measures_of(form).measure(tasks, own)
+        if measures_of(form).has_bertscore:
+            measures |= {name: mean(tasks, np.array(values)) for name, values in bertscore.items()}
+        measured[form] = measures
+    return measured
+
+
+def _places(results: Sequence[Result], form: str) -> np.ndarray:
+    """The places of the results of a form."""
     return np.array([i for i, result in enumerate(results) if result.task.form == form], int)

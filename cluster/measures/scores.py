@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cluster.measures.forms import MAIN, PREFIX, findings_of, measures_by_form
+from cluster.measures.forms import findings_of, measures_by_form, measures_of
 from cluster.measures.measure import Measure, bootstrap, mean
 from cluster.measures.result import Result
 from cluster.measures.strata import frequency_group, strata
@@ -86,7 +86,7 @@ Forms = Mapping[str, Mapping[str, Measure]]
 def _overall(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
     overall = _format_rate(results)
     for form, measures in forms.items():
-        overall |= {f"{PREFIX[form]}_{name}": measure for name, measure in measures.items()}
+        overall |= {f"{measures_of(form).prefix}_{name}": measure for name, measure in measures.items()}
     return {("overall", name): measure for name, measure in overall.items()}
 
 
@@ -126,9 +126,9 @@ def _strata(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
         labels = np.array([stratum[kind] for stratum in of])
         for label in np.unique(labels) if (labels != labels[0]).any() else ():  # one stratum alone tells nothing more
             for form, measures in forms.items():
-                for name in MAIN[form]:
+                for name in measures_of(form).main:
                     if name in measures and len((measure := measures[name].among(labels == label)).tasks):
-                        paths["strata", kind, str(label), f"{PREFIX[form]}_{name}"] = measure
+                        paths["strata", kind, str(label), f"{measures_of(form).prefix}_{name}"] = measure
     return paths
 
 

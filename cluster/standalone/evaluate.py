@@ -20,6 +20,7 @@ from cluster.control.ray_connection import check_fits, ray_cluster
 from cluster.errors import UserError
 from cluster.measures import MIN_PATIENTS, Interval, Result, Scores
 from cluster.measures.bertscore import BertScorer
+from cluster.measures.forms import texts_for_bertscore
 from cluster.measures.strata import HEAD, TAIL, frequency_group, train_shares
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
@@ -182,7 +183,7 @@ def evaluate(
                 results = ask(asked.tasks, progress=lambda done: say(f"{subject.name}: {done} of {count} answered"))
             if answers:
                 _write_answers(answers, subject, results)
-            texts = [(r.final, r.task.gold[0]) for r in results if r.task.form == "text"]
+            texts = texts_for_bertscore(results)
             bertscore = scorer(texts) if scorer and texts else {}
             scores.append(Scores(results, RESAMPLES, shares=asked.shares, bertscore=bertscore))
     return report(subjects, scores, asked)

@@ -14,6 +14,7 @@ from curriculum.task import NO_FINDING, Task
 from rewards.config import RewardConfig
 from rewards.paper import FORMAT, OUTCOME
 from rewards.reading.parser import TAG, FormatFault
+from rewards.score import uses_published_score
 from rewards.verdict import StepVerdict, Verdict
 
 _STYLES = {"right": "green", "wrong": "red", "unverifiable": "yellow", "fault": "magenta"}
@@ -36,7 +37,7 @@ class Payment:
 
 def payments(task: Task, verdict: Verdict, config: RewardConfig) -> list[Payment]:
     """The parts of the total, in order; their points sum to it."""
-    if config.preset == "paper" and task.form in ("letters", "names"):  # its process and reason are amounts
+    if uses_published_score(task, config):  # its process and reason are amounts
         return [
             Payment("format", verdict.format, FORMAT),
             Payment("outcome", verdict.outcome, OUTCOME),

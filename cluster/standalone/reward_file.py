@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import string
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,12 +14,13 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from cluster.errors import UserError
-from curriculum.task import NO_FINDING, OPTION_LETTERS, Task
+from curriculum.forms import DEFAULT_FORM
+from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.custom_rules import RuleError, check_own
-from rewards.findings.canonical import canonical
 from rewards.findings.extract import extract
-from rewards.reading.answers import read_options, split_names
+from rewards.forms import FORMS
+from rewards.forms.base import WrittenGold, gold_as_written
 from rewards.score import score
 from rewards.verdict import Verdict
 
@@ -28,7 +28,6 @@ _TEXT_LINE = '{"text": "…"}'
 _RESPONSE_LINE = '{"domain": "closed", "options": {"A": "…", "B": "…"}, "gold": ["B"], "response": "…"}'
 _OPTIONS = '{"A": "Mass", "B": "Edema"}'
 _PARTS = ("total", "format", "outcome", "process", "reason", "answer", "steps", "faults", "why")
-_YES_NO = {"A": "Yes", "B": "No"}
 
 
 @dataclass(frozen=True)
@@ -127,51 +126,40 @@ def read_row(where: str, values: Mapping[str, Any], config: RewardConfig) -> Row
 
 def _task(where: str, values: Mapping[str, Any], paper: bool) -> Task:
     domain = values.get("domain")
-    if domain not in ("closed", "open"):
+    if domain not in tuple(DEFAULT_FORM):  # a tuple takes any JSON value, a dict only what can be hashed
         raise UserError(f'{where}: "domain" must be closed or open, found {domain!r:.80}')
-    form = values.get("form") or ("letters" if domain == "closed" else "names")
-    gold, options = _gold(where, values), _options(where, values)
-    written = gold
-    if form == "letters":
-        if not options and len(gold) == 1 and gold[0].strip(" .").casefold() in ("yes", "no"):
-            options = _YES_NO
-        if not options:
-            raise UserError(f'{where}: a closed row needs "options", as {_OPTIONS}')
-        gold = _letters(where, gold, options)
-    elif form == "names":
-        written = gold = (
-            [name for text in gold for name in split_names(text)] if isinstance(values["gold"], str) else gold
-        )
-        healthy = [canonical(name) == NO_FINDING for name in gold]
-        if any(healthy) and not all(healthy):
-            raise UserError(f"{where}: gold {gold} names a finding and {NO_FINDING}")
-        gold = [] if any(healthy) else gold
+    name = values.get("form") or DEFAULT_FORM[domain]
+    form = FORMS.get(name) if isinstance(name, str) else None  # the task refuses an unknown form
+    texts = _gold(where, values, has_number_lists=form is not None and form.has_number_lists)
+    written = WrittenGold(texts, isinstance(values["gold"], str), _options(where, values))
+    try:
+        read = form.read_gold(written) if form else gold_as_written(written)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
     try:
         task = Task(
             id=where,
             domain=domain,
             family="file",
             question=values.get("question") or "?",
-            options=options,
-            form=form,
-            gold=gold,
+            options=read.options,
+            form=name,
+            gold=tuple(read.gold),
             images=("-",),
             reference=values.get("reference"),
         )
     except ValidationError as error:
         raise UserError(f"{where}: {_fault(error)}") from error
-    if not paper or form not in ("letters", "names"):
-        return task
-    # The published code takes the gold as it is written, and its first letter from A to G for the right option.
-    as_written = tuple(written) if form == "names" else (_first_letter(written[0]),)
-    return task.model_copy(update={"gold": as_written})
+    if paper and read.published is not None:
+        return task.model_copy(update={"gold": read.published})
+    return task
 
 
-def _gold(where: str, values: Mapping[str, Any]) -> list[str]:
+def _gold(where: str, values: Mapping[str, Any], has_number_lists: bool) -> list[str]:
     gold = values.get("gold")
     texts = [gold] if isinstance(gold, str) else gold
-    if isinstance(texts, list) and values.get("form") == "boxes":
-        texts = [str(box) if isinstance(box, list) else box for box in texts]
+    if isinstance(texts, list) and has_number_lists:
+        texts = [str(item) if isinstance(item, list) else item for item in texts]
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise UserError(f'{where}: "gold" must be a list of strings, found {gold!r:.80}; a line is {_RESPONSE_LINE}')
     return texts
@@ -184,22 +172,6 @@ def _options(where: str, values: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
         raise UserError(f'{where}: "options" must be letters and texts, as {_OPTIONS}, found {options!r:.80}')
     return dict(sorted(options.items()))
-
-
-def _letters(where: str, gold: list[str], options: Mapping[str, str]) -> list[str]:
-    """The letters of a gold that is given by letter or by an option's text."""
-    letters: list[str] = []
-    for text in gold:
-        named = read_options(text, options)
-        if named is None:
-            raise UserError(f"{where}: gold {text!r:.80} is none of the options {dict(options)}")
-        letters += named
-    return letters
-
-
-def _first_letter(text: str) -> str:
-    match = re.search(f"[{OPTION_LETTERS}]", text.upper())
-    return match[0] if match else ""
 
 
 def _fault(error: ValidationError) -> str:

@@ -90,7 +90,7 @@ def read_gold(written: WrittenGold) -> ReadGold:
     if not options:
         raise ValueError('a closed row needs "options", as {"A": "Mass", "B": "Edema"}')
     letters = _letters_of(written.texts, options)
-    return ReadGold(letters, options, published=(_first_letter(written.texts[0]),))
+    return ReadGold(letters, options, published=tuple(_first_letter(text) for text in written.texts[:1]))
 
 
 def _letters_of(gold: Sequence[str], options: Mapping[str, str]) -> list[str]:
