@@ -8,6 +8,7 @@ import pytest
 
 import cluster
 from cluster import api
+from tests.support.short_run import SMOKE
 
 CLOSED = {"domain": "closed", "options": {"A": "Mass", "B": "Edema"}, "gold": ["B"]}
 
@@ -25,7 +26,7 @@ def test_every_public_name_is_there():
 
 
 def test_settings_are_laid_over_a_recipe(tmp_path):
-    recipe = cluster.load_recipe("recipes/smoke.yaml", ["seed=7", "stages.closed.gate.max_steps=3"])
+    recipe = cluster.load_recipe(SMOKE, ["seed=7", "stages.closed.gate.max_steps=3"])
     assert (recipe.seed, recipe.stages[1].gate.max_steps) == (7, 3)
     with pytest.raises(cluster.UserError, match="no such recipe"):
         cluster.load_recipe(tmp_path / "none.yaml")
@@ -48,7 +49,7 @@ def test_a_run_is_read_from_its_folder(run):
 
 def test_a_folder_that_is_taken_is_not_trained_in(run):
     with pytest.raises(cluster.UserError, match="exists already"):
-        cluster.train(cluster.load_recipe("recipes/smoke.yaml"), run)
+        cluster.train(cluster.load_recipe(SMOKE), run)
 
 
 def test_a_complete_run_is_not_resumed(run):

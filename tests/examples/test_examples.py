@@ -1,5 +1,6 @@
 """The examples do what they say. The finished run of tests/conftest.py is made by examples/train_from_python.py."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from cluster import Task, load_recipe, score
 from examples import score_a_file
 from rewards.custom_rules import check_own
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 def test_a_file_of_responses_is_scored(capsys):
@@ -40,3 +42,15 @@ def test_the_recipe_with_a_rule_of_its_own_pays_by_that_rule(monkeypatch):
         verdict = score(task, response, rules)
         assert verdict.total - score(task, response).total == pytest.approx(paid)
         assert dict(verdict.more) == {"prudent": float(paid > 0)}
+
+
+def test_the_page_on_python_scores_as_it_says(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Score\n")[2]
+    code = re.search(r"```python\n(.*?)```", section, flags=re.DOTALL)[1]
+    exec(code, {})
+    printed = capsys.readouterr().out.splitlines()
+    shown = re.search(r"print\(verdict\.total, verdict\.why\) +# (.*)", code)[1]
+    assert printed[0] == shown
+    assert [float(line) for line in printed[1:]] == pytest.approx([1.4, 0.1, 0.7, 0.0])  # process weighs 0.2, not 0.3
