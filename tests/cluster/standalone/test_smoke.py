@@ -5,12 +5,13 @@ import torch
 
 from actors.model import attention
 from cluster.cli.app import main
-from cluster.standalone.smoke import ON_CPU, Check, Place, try_all
+from cluster.standalone.smoke import ON_CPU, run_checks
+from cluster.standalone.smoke_context import Check, Context
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return Place(tmp_path_factory.mktemp("smoke"), gpu=False, dtype="float32")
+def context(tmp_path_factory):
+    return Context(tmp_path_factory.mktemp("smoke"), gpu=False, dtype="float32")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -24,33 +25,33 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys):
     )
 
 
-def test_attention_and_packing_pass_in_single_and_half_precision(place):
-    half = Place(place.folder / "half", gpu=False, dtype="bfloat16")
-    assert try_all(ON_CPU[:2], place, 0) and try_all(ON_CPU[:2], half, 0)
+def test_attention_and_packing_pass_in_single_and_half_precision(context):
+    half = Context(context.folder / "half", gpu=False, dtype="bfloat16")
+    assert run_checks(ON_CPU[:2], context, 0) and run_checks(ON_CPU[:2], half, 0)
 
 
-def test_attention_beyond_the_borders_fails(place, monkeypatch, capsys):
+def test_attention_beyond_the_borders_fails(context, monkeypatch, capsys):
     whole = attention.scaled_dot_product_attention
     monkeypatch.setattr(
         attention, "scaled_dot_product_attention", lambda *parts, is_causal=False, **more: whole(*parts, **more)
     )
-    assert not try_all(ON_CPU[:2], place, 0)
+    assert not run_checks(ON_CPU[:2], context, 0)
     told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("[")]  # what libraries say
     assert [line.split(":")[0] for line in told] == [f"failed    {check.name}" for check in ON_CPU[:2]] + [
         "0 ok, 2 failed"
     ]
 
 
-def test_what_needs_more_gpus_is_left_out_and_what_breaks_is_told(place, capsys):
+def test_what_needs_more_gpus_is_left_out_and_what_breaks_is_told(context, capsys):
     def broken(_):
         raise OSError("no disk")
 
-    assert try_all([Check("two", 2, broken)], place, 1) and not try_all([Check("disk", 0, broken)], place, 1)
+    assert run_checks([Check("two", 2, broken)], context, 1) and not run_checks([Check("disk", 0, broken)], context, 1)
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("left out  two: it needs 2 GPUs, here is 1") and told[1] == "0 ok, 0 failed, 1 left out"
     assert told[2].startswith("failed    disk: OSError: no disk") and told[3] == "0 ok, 1 failed"
 
 
 @pytest.mark.slow  # other tests start engines and whole runs, too
-def test_engine_and_whole_run_pass(ray_session, place, capsys):
-    assert try_all(ON_CPU[2:], place, 0), capsys.readouterr().out
+def test_engine_and_whole_run_pass(ray_session, context, capsys):
+    assert run_checks(ON_CPU[2:], context, 0), capsys.readouterr().out
