@@ -35,7 +35,7 @@ def _answer(name: str) -> dict[str, Any]:
             return _with_ray(_nodes)
         module = importlib.import_module(name)
         return DETAILS[name](module) if name in DETAILS else {}
-    except BaseException as error:  # a broken package may raise anything; the answer reports it
+    except BaseException as error:  # noqa: BLE001 - a broken package may raise anything; the answer reports it
         kind = type(error).__name__
         if kind == "AuthenticationError":  # Ray's, with long advice after the first sentence
             return {"error": f"{kind}: {first_sentence(error)}"}
@@ -50,7 +50,7 @@ def _torch(torch: Any) -> dict[str, Any]:
         torch.cuda.init()
         properties = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
         gpus = [{"name": gpu.name, "memory": gpu.total_memory} for gpu in properties]
-    except Exception as error:  # torch's text says what is wrong with the driver
+    except Exception as error:  # noqa: BLE001 - torch's text says what is wrong with the driver
         fault = one_line(error)[:500]
     return {"build": f"cu{torch.version.cuda.replace('.', '')}", "gpus": gpus, "gpu_error": fault}
 
@@ -131,7 +131,7 @@ def _result(query: Any) -> int | None:
         return None
     try:
         return ray.get(query, timeout=0)
-    except Exception:  # no nvidia-smi, no result yet, or the node is gone
+    except Exception:  # noqa: BLE001 - no nvidia-smi, no result yet, or the node is gone
         return None
 
 

@@ -108,7 +108,7 @@ def _with_timeout(call: Callable[[], Value], source: str) -> Value:
     def work() -> None:
         try:
             results.put((call(),))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the waiting thread reports it
             results.put(error)
 
     threading.Thread(target=work, daemon=True).start()

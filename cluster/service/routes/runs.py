@@ -251,7 +251,7 @@ def _ask(run: Path, wish: ControlRequest) -> dict[str, str]:
         raise HTTPException(409, str(error)) from error
     except RemoteFailure as error:
         raise HTTPException(503, str(error)) from error
-    return {"run": run.name, "asked": wish.what}
+    return {"run": run.name, "asked": wish.action}
 
 
 def status_of(run: Path, starter: Starter) -> dict[str, Any]:
