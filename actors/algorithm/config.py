@@ -1,12 +1,13 @@
-"""The typed configuration of a stage's training: learning rate, algorithm, loss."""
+"""The typed settings of a training stage: learning rate, algorithm, loss."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from actors.algorithm.advantage import Baseline, Credit, Normalise
+from actors.algorithm.presets import PRESETS, check_algorithm
 from curriculum.strict import Strict
 
 Ratio = Literal["token", "sequence"]
@@ -17,65 +18,37 @@ Correction = Literal["none", "token", "sequence", "mask"]
 
 
 class Optimisation(Strict):
-    """Learning rate of a stage: `warmup_steps` up, then flat, or down to zero in a straight line by `decay_steps`."""
+    """The learning rate of a stage.
+
+    It rises to `lr` over `warmup_steps`. Then it stays there or, with `decay_steps`, falls in a straight line to zero
+    at that step.
+    """
 
     lr: PositiveFloat = 1e-6
     warmup_steps: int = Field(0, ge=0)
     decay_steps: int | None = Field(None, ge=1)
 
     def rate(self, step: int) -> float:
-        """The rate of update `step`, counted from 0 in the stage."""
-        up = min(1.0, (step + 1) / (self.warmup_steps + 1))
-        down = 1.0 if self.decay_steps is None else max(0.0, 1 - step / self.decay_steps)
-        return self.lr * up * down
+        """The learning rate of update `step`, counted from 0 in the stage."""
+        warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        decay = 1.0 if self.decay_steps is None else max(0.0, 1 - step / self.decay_steps)
+        return self.lr * warmup * decay
 
 
 class SftTraining(Optimisation):
-    """Cold start: next-token loss on the references."""
+    """Cold start: next-token loss on the reference responses."""
 
     tasks_per_step: PositiveInt = 32
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "grpo": {},
-    "dr_grpo": {"normalise": "none", "aggregation": "sequence_sum", "clip_high": 0.2, "dual_clip": None},
-    "dapo": {"clip_high": 0.28, "dual_clip": None, "dynamic_sampling": 3, "overlong": 0.2},
-    "gspo": {
-        "ratio": "sequence",
-        "aggregation": "sequence_mean",
-        "clip_low": 3e-4,
-        "clip_high": 4e-4,
-        "dual_clip": None,
-    },
-    "cispo": {"clip": "cispo", "clip_low": None, "clip_high": 4.0, "dual_clip": None},
-    "rloo": {
-        "baseline": "leave_one_out",
-        "normalise": "none",
-        "aggregation": "sequence_sum",
-        "clip_high": 0.2,
-        "dual_clip": None,
-        "kl_in": "reward",
-        "kl_estimator": "k1",
-    },
-    "reinforce_plus_plus": {
-        "baseline": "batch",
-        "normalise": "batch",
-        "clip_high": 0.2,
-        "dual_clip": None,
-        "kl_in": "reward",
-        "kl_estimator": "k1",
-    },
-}
-"""What the names of algorithms stand for, beside the defaults of `GrpoTraining`: see docs/algorithms.md for the sources."""
-
-
 class GrpoTraining(Optimisation):
-    """A stage of reinforcement learning: switches that go with each other in any combination, unless one is refused below.
+    """A stage of reinforcement learning. Its switches combine freely, except for what `_check_combination` refuses.
 
-    `algorithm` names a set of them, `PRESETS`; a key that is given beside it wins. Formulas: `advantage` and `loss`.
+    `algorithm` names a set of them, one of `PRESETS`; a key that is given next to it wins. The formulas are in
+    `advantage` and `loss`.
     """
 
-    algorithm: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce_plus_plus"] = "grpo"
+    algorithm: Annotated[str, BeforeValidator(check_algorithm)] = "grpo"
     tasks_per_step: PositiveInt = 64
     group_size: PositiveInt = 8
     updates_per_step: PositiveInt = 1
@@ -83,27 +56,28 @@ class GrpoTraining(Optimisation):
     process_weight: float = Field(0.5, ge=0)
     baseline: Baseline = Field(
         "group",
-        description="what a reward is compared with: the mean of its group, of the group's other "
-        "responses, or of the whole step",
+        description="what a reward is compared with: the mean of its group, of the other responses in its group, "
+        "or of the whole step",
     )
     normalise: Normalise = Field(
         "group", description="advantages are divided by the spread of the group, of the whole step, or by nothing"
     )
     ratio: Ratio = Field(
-        "token", description="policy over old policy: of each token, or of the response (its tokens' mean)"
+        "token", description="policy over old policy: for each token, or for the response (the mean over its tokens)"
     )
-    clip: Clip = Field("ppo", description="ppo clips the objective, cispo the weight of each token's gradient")
-    clip_low: PositiveFloat | None = Field(0.2, description="the ratio is clipped below 1 − this; null: not")
-    clip_high: PositiveFloat | None = Field(0.3, description="and above 1 + this; null: not")
+    clip: Clip = Field("ppo", description="ppo clips the objective; cispo clips the weight of each token's gradient")
+    clip_low: PositiveFloat | None = Field(0.2, description="the ratio is clipped below 1 − clip_low; null: no bound")
+    clip_high: PositiveFloat | None = Field(0.3, description="the ratio is clipped above 1 + clip_high; null: no bound")
     dual_clip: float | None = Field(
-        3.0, gt=1, description="most that a ratio counts where the advantage is negative; null: all"
+        3.0, gt=1, description="the largest ratio that counts if the advantage is negative; null: no limit"
     )
     aggregation: Aggregation = Field(
         "token_mean",
-        description="every token counts the same; every response does; or tokens, divided by responses × length_scale",
+        description="every token counts the same; every response counts the same; or the sum over tokens is divided by "
+        "responses × length_scale",
     )
     length_scale: PositiveInt | None = Field(
-        None, description="of sequence_sum; rollout.max_response_tokens where left out"
+        None, description="for sequence_sum; defaults to rollout.max_response_tokens"
     )
     kl: float = Field(0.0, ge=0, description="weight of the divergence from the policy at the start of the stage")
     kl_in: Literal["loss", "reward"] = "loss"
@@ -112,21 +86,21 @@ class GrpoTraining(Optimisation):
     dynamic_sampling: int = Field(
         0,
         ge=0,
-        description="groups in which nothing is better than anything else are dropped and "
-        "replaced by others, so many times at most; 0 keeps them",
+        description="the maximum number of rounds in which groups where nothing is better than anything else are "
+        "dropped and replaced; 0 keeps them",
     )
     overlong: float = Field(
-        0.0, ge=0, le=1, description="the last share of rollout.max_response_tokens, over which a punishment rises"
+        0.0, ge=0, le=1, description="the last part of rollout.max_response_tokens, over which a penalty rises"
     )
-    overlong_penalty: PositiveFloat = Field(1.0, description="what a response of the greatest length loses")
+    overlong_penalty: PositiveFloat = Field(1.0, description="what a response of the maximum length loses")
     truncated: Literal["penalise", "mask"] = "penalise"
     max_staleness: int = Field(
         0, ge=0, description="how many steps generation may run ahead of the learner; 0 is on-policy"
     )
     correction: Correction = Field(
         "none",
-        description="of tokens that other weights, or another precision, wrote: "
-        "truncated importance sampling by token or sequence, or a mask",
+        description="for tokens written by other weights or in another precision: truncated importance sampling by "
+        "token or by sequence, or a mask",
     )
     correction_cap: float = Field(2.0, gt=1)
     optimiser: Literal["fresh", "keep"] = "fresh"
@@ -134,12 +108,14 @@ class GrpoTraining(Optimisation):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, given: Any) -> Any:
-        preset = PRESETS.get(given.get("algorithm"), {}) if isinstance(given, dict) else {}
-        return {**preset, **given} if preset else given
+    def _apply_preset(cls, settings: Any) -> Any:
+        name = settings.get("algorithm") if isinstance(settings, dict) else None
+        if isinstance(name, str) and name in PRESETS:
+            return {**PRESETS[name], **settings}
+        return settings
 
     @model_validator(mode="after")
-    def _switches_go_together(self) -> "GrpoTraining":
+    def _check_combination(self) -> GrpoTraining:
         if self.max_staleness and self.correction == "none":
             raise ValueError(
                 "max_staleness above 0 trains on tokens that older weights wrote: set correction to token, "
@@ -152,19 +128,19 @@ class GrpoTraining(Optimisation):
             )
         if self.baseline == "batch" and self.normalise == "group":
             raise ValueError(
-                "baseline: batch compares with all responses of a step, and normalise: group divides by the spread "
+                "baseline: batch compares with all responses of a step, but normalise: group divides by the spread "
                 "of a few: set normalise to batch or none"
             )
         if self.group_size == 1 and (self.baseline != "batch" or self.dynamic_sampling):
-            what = f"baseline: {self.baseline}" if self.baseline != "batch" else "dynamic_sampling"
-            raise ValueError(f"{what} compares responses to the same task: group_size of at least 2 is needed, found 1")
+            switch = f"baseline: {self.baseline}" if self.baseline != "batch" else "dynamic_sampling"
+            raise ValueError(f"{switch} compares responses to the same task: group_size must be at least 2, found 1")
         if self.dynamic_sampling and self.baseline == "batch":
             raise ValueError(
-                "dynamic_sampling drops groups whose rewards are all equal, which teach by baseline: batch: set "
-                "dynamic_sampling to 0, or baseline to group or leave_one_out"
+                "dynamic_sampling drops groups whose rewards are all equal, but with baseline: batch those still "
+                "have a signal: set dynamic_sampling to 0, or baseline to group or leave_one_out"
             )
         return self
 
-    def within(self, max_response_tokens: int) -> "GrpoTraining":
-        """The same with what it takes from the longest response that the rollout workers may write."""
+    def within(self, max_response_tokens: int) -> GrpoTraining:
+        """A copy with the default of `length_scale` filled in: the longest response that rollout workers may write."""
         return self.model_copy(update={"length_scale": self.length_scale or max_response_tokens})

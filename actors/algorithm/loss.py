@@ -1,4 +1,4 @@
-"""Policy losses: small pure functions over flat token vectors, responses one after another."""
+"""Policy losses: small pure functions over flat token vectors. Responses follow one another in a vector."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ LIMIT = 20.0  # of a log-ratio, so that its exp stays finite (verl)
 
 
 class Tokens(NamedTuple):
-    """What is known of a micro-batch's tokens before its forward, each [tokens].
+    """What is known about a micro-batch's tokens before its forward pass; each attribute is [tokens].
 
-    `old`, `rollout`, `reference` are log-probabilities: of the policy before the update, of the one that wrote the tokens, of
-    the reference (None without one). `weights` are `response_weights`.
+    Attributes:
+        old: log-probabilities under the policy before the update.
+        rollout: log-probabilities under the policy that wrote the tokens.
+        advantages: of the tokens.
+        weights: `response_weights`, repeated for each token.
+        reference: log-probabilities under the reference policy; None without one.
     """
 
     old: Tensor
@@ -32,11 +36,19 @@ class Tokens(NamedTuple):
 def objective(
     logp: Tensor, entropy: Tensor, tokens: Tokens, lengths: Sequence[int], training: GrpoTraining
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A micro-batch's share of the loss of its update, a scalar; and of each token, [tokens] without gradient: its share,
-    its divergence from the reference (k3), whether it was clipped, and its off-policy weight.
+    """A micro-batch's share of the loss of its update.
 
-    Σ weight × (policy loss × off-policy weight + kl × KL − entropy × entropy): KL and entropy are aggregated as the policy
-    loss is (verl; for the KL TRL as well).
+    It is Σ weight × (policy loss × off-policy weight + kl × KL − entropy × entropy). KL and entropy are aggregated as
+    the policy loss is (as in verl; TRL does so for the KL).
+
+    Args:
+        logp: log-probabilities under the policy, [tokens].
+        entropy: of the policy's distribution at each token, [tokens].
+        lengths: of the responses, in tokens.
+
+    Returns:
+        The loss, a scalar; and for each token, [tokens] without gradient: `loss`, its share of it; `kl`, its divergence
+        from the reference (k3); `clipped`, whether it was clipped; `correction`, its off-policy weight.
     """
     distance = log_ratio(logp, tokens.old, lengths, training.ratio)
     if training.clip == "cispo":
@@ -45,8 +57,9 @@ def objective(
         loss, clipped = clipped_policy_loss(
             distance, tokens.advantages, training.clip_low, training.clip_high, training.dual_clip
         )
-    corrected = off_policy_weights(tokens.old, tokens.rollout, lengths, training.correction, training.correction_cap)
-    loss, divergence = loss * corrected, torch.zeros_like(logp)
+    correction = off_policy_weights(tokens.old, tokens.rollout, lengths, training.correction, training.correction_cap)
+    loss = loss * correction
+    divergence = torch.zeros_like(logp)
     if tokens.reference is not None:
         divergence = kl_estimate(logp.detach(), tokens.reference, "k3")
         if training.kl_in == "loss":
@@ -54,15 +67,15 @@ def objective(
     if training.entropy:
         loss = loss - training.entropy * entropy
     loss = loss * tokens.weights
-    return loss.sum(), {"loss": loss.detach(), "kl": divergence, "clipped": clipped, "correction": corrected}
+    return loss.sum(), {"loss": loss.detach(), "kl": divergence, "clipped": clipped, "correction": correction}
 
 
 def log_ratio(logp: Tensor, old: Tensor, lengths: Sequence[int], level: Ratio) -> Tensor:
     """log of policy over old policy, [tokens].
 
-    `token`: logp − old. `sequence`: the mean of that over a response's tokens, log s in GSPO (arXiv 2507.18071 §4.1); each token
-    carries the share of the gradient that is its own, log s = sg[log s] + logp − sg[logp] (GSPO-token, §4.3), so that tokens may
-    have advantages of their own. Where they have not, loss and gradient are GSPO's.
+    `token`: logp − old. `sequence`: the mean of that over a response's tokens, log s in GSPO (arXiv 2507.18071 §4.1).
+    Each token carries its own share of the gradient, log s = sg[log s] + logp − sg[logp] (GSPO-token, §4.3), so that
+    tokens may have advantages of their own. If they have none, loss and gradient are those of GSPO.
     """
     distance = logp - old
     if level == "token":
@@ -75,11 +88,13 @@ def clipped_policy_loss(
 ) -> tuple[Tensor, Tensor]:
     """PPO's clipped surrogate per token, [tokens], and which tokens were clipped, bool [tokens].
 
-    max(−A r, −A clip(r, 1 − low, 1 + high)), r = exp(log_ratio) (arXiv 1707.06347 §3; two bounds: DAPO, arXiv 2503.14476 §3.1);
-    without a bound there is no clipping on its side. With `dual` c, at most −A c where A < 0 (dual-clip PPO, arXiv 1912.09729).
+    max(−A r, −A clip(r, 1 − low, 1 + high)), r = exp(log_ratio) (arXiv 1707.06347 §3; two bounds: DAPO, arXiv
+    2503.14476 §3.1). A bound of None means no clipping on that side. With `dual` c, at most −A c if A < 0 (dual-clip
+    PPO, arXiv 1912.09729).
     """
     ratio = torch.exp(torch.clamp(log_ratio, -LIMIT, LIMIT))
-    plain, clipped = -advantages * ratio, -advantages * _bounded(ratio, low, high)
+    plain = -advantages * ratio
+    clipped = -advantages * _bounded(ratio, low, high)
     loss = torch.maximum(plain, clipped)
     if dual is not None:
         loss = torch.where(advantages < 0, torch.minimum(loss, -advantages * dual), loss)
@@ -91,7 +106,8 @@ def cispo_loss(
 ) -> tuple[Tensor, Tensor]:
     """CISPO's loss per token, [tokens], and which tokens' weights were clipped, bool [tokens].
 
-    −sg[clip(r, 1 − low, 1 + high)] A logp (MiniMax-M1, arXiv 2506.13585 §3.1): a weight is clipped, no token loses its gradient.
+    −sg[clip(r, 1 − low, 1 + high)] A logp (MiniMax-M1, arXiv 2506.13585 §3.1): weights are clipped, but no token loses
+    its gradient.
     """
     ratio = torch.exp(torch.clamp(log_ratio.detach(), -LIMIT, LIMIT))
     weight = _bounded(ratio, low, high)
@@ -99,17 +115,25 @@ def cispo_loss(
 
 
 def _bounded(ratio: Tensor, low: float | None, high: float | None) -> Tensor:
-    return torch.clamp(ratio, -math.inf if low is None else 1 - low, math.inf if high is None else 1 + high)
+    floor = -math.inf if low is None else 1 - low
+    ceiling = math.inf if high is None else 1 + high
+    return torch.clamp(ratio, floor, ceiling)
 
 
 def off_policy_weights(
     learner: Tensor, rollout: Tensor, lengths: Sequence[int], correction: Correction, cap: float
 ) -> Tensor:
-    """What each token's loss is multiplied by, [tokens], since another policy than the learner's wrote it; detached.
+    """The factor of each token's loss, [tokens], that corrects for another policy than the learner's having written it.
 
-    r = exp(learner − rollout), both as they were before the update. `token`: min(r, cap), truncated importance sampling
-    (IMPALA, arXiv 1802.01561 §4.1; for rollouts of language models verl's rollout correction). `sequence`: the same of the
-    product of r over a response; `lengths` are the responses' tokens. `mask`: 1 where 1 / cap ≤ r ≤ cap, else 0. `none`: 1.
+    It has no gradient. r = exp(learner − rollout), both before the update.
+
+    Args:
+        learner: log-probabilities under the learner's policy, [tokens].
+        rollout: log-probabilities under the policy that wrote the tokens, [tokens].
+        lengths: of the responses, in tokens.
+        correction: `token`: min(r, cap), truncated importance sampling (IMPALA, arXiv 1802.01561 §4.1; for rollouts of
+            language models, verl's rollout correction). `sequence`: the same for the product of r over a response.
+            `mask`: 1 if 1 / cap ≤ r ≤ cap, otherwise 0. `none`: 1.
     """
     if correction == "none":
         return torch.ones_like(learner)
@@ -125,8 +149,9 @@ def off_policy_weights(
 def kl_estimate(logp: Tensor, reference: Tensor, estimator: Estimator) -> Tensor:
     """An estimate of KL(policy ‖ reference) at each token, [tokens] (Schulman, "Approximating KL divergence", 2020).
 
-    With d = logp − reference: `k1` d, `k2` d² / 2, `k3` exp(−d) + d − 1. k1 and k3 are unbiased where the policy wrote the
-    tokens, k3 is never negative. As a loss k2 has the gradient of the divergence; k1's is zero on average.
+    With d = logp − reference: `k1` is d, `k2` is d² / 2, `k3` is exp(−d) + d − 1. k1 and k3 are unbiased if the policy
+    itself wrote the tokens; k3 is never negative. As a loss, k2 has the gradient of the divergence, while the gradient
+    of k1 is zero on average.
     """
     difference = reference - logp
     if estimator == "k1":
@@ -140,12 +165,19 @@ def kl_estimate(logp: Tensor, reference: Tensor, estimator: Estimator) -> Tensor
 def response_weights(
     lengths: Sequence[int], kept: Sequence[bool], aggregation: Aggregation, length_scale: int | None = None
 ) -> np.ndarray:
-    """What every token of a response weighs in the loss, float64 [responses], given ALL responses of an update.
+    """The weight of every token of a response in the loss, float64 [responses].
 
-    The loss is the sum of weight × token loss over all ranks and micro-batches, so that it does not depend on how responses
-    are laid out over them. T tokens and S non-empty responses are kept; a response of n tokens has
-    `token_mean`: 1 / T (DAPO, arXiv 2503.14476 §3.3); `sequence_mean`: 1 / (S n) (GRPO, arXiv 2402.03300 eq. 3); `sequence_sum`:
-    1 / (S × length_scale) (Dr. GRPO, arXiv 2503.20783, whose constant is the longest length allowed). One that is not kept has 0.
+    The loss is the sum of weight × token loss over all ranks and micro-batches, so it does not depend on how responses
+    are distributed over them.
+
+    Args:
+        lengths: of ALL responses of an update, in tokens.
+        kept: whether each response is trained on. One that is not has weight 0.
+        aggregation: with T tokens and S non-empty responses kept, a response of n tokens has the weight
+            `token_mean`: 1 / T (DAPO, arXiv 2503.14476 §3.3);
+            `sequence_mean`: 1 / (S n) (GRPO, arXiv 2402.03300 eq. 3);
+            `sequence_sum`: 1 / (S × length_scale) (Dr. GRPO, arXiv 2503.20783).
+        length_scale: Dr. GRPO's constant, the maximum length of a response.
 
     Raises:
         ValueError: sequence_sum without a length_scale.
@@ -153,15 +185,16 @@ def response_weights(
     if aggregation == "sequence_sum" and not length_scale:
         raise ValueError("aggregation sequence_sum divides by length_scale, which is missing")
     tokens = np.where(kept, lengths, 0).astype(np.float64)
+    responses = max((tokens > 0).sum(), 1)
     if aggregation == "token_mean":
-        weights = np.full(len(tokens), 1 / max(tokens.sum(), 1))
+        weights = 1 / max(tokens.sum(), 1)
+    elif aggregation == "sequence_mean":
+        weights = 1 / (responses * np.maximum(tokens, 1))
     else:
-        weights = 1 / (
-            max((tokens > 0).sum(), 1) * (np.maximum(tokens, 1) if aggregation == "sequence_mean" else length_scale)
-        )
+        weights = 1 / (responses * length_scale)
     return np.where(tokens > 0, weights, 0.0)
 
 
-def per_response(values: Tensor, lengths: Sequence[int], how: Callable[[Tensor], Tensor]) -> Tensor:
-    """`how` of each response's values, on every token of it: [tokens]."""
-    return torch.cat([how(part).expand(len(part)) for part in values.split(list(lengths))])
+def per_response(values: Tensor, lengths: Sequence[int], reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """Each response's values reduced to one number, which every token of it gets: [tokens]."""
+    return torch.cat([reduce(part).expand(len(part)) for part in values.split(list(lengths))])

@@ -1,4 +1,4 @@
-"""What a response loses for being too long: a punishment that rises over the last part of what it may have."""
+"""What a response loses for being too long: a penalty that rises over the last part of the length allowed."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from rewards.verdict import Verdict
 
 
 def with_overlong_penalty(
-    verdicts: Sequence[Verdict], trajectories: Sequence[Trajectory], longest: int, share: float, most: float
+    verdicts: Sequence[Verdict],
+    trajectories: Sequence[Trajectory],
+    max_tokens: int,
+    share: float,
+    max_penalty: float,
 ) -> tuple[Verdict, ...]:
-    """The verdicts of a group, `total` and `base` less the soft overlong punishment of DAPO (arXiv 2503.14476 §3.4, eq. 13).
+    """Subtracts DAPO's soft overlong penalty (arXiv 2503.14476 §3.4, eq. 13) from `total` and `base`.
 
-    A response of n tokens loses most × (n − start) / (longest − start) behind start = (1 − share) × longest, nothing before
-    it, and `most` where it was cut off.
+    A response of n tokens loses nothing up to start = (1 − share) × max_tokens, then max_penalty × (n − start) /
+    (max_tokens − start), and all of `max_penalty` if it was cut off.
+
+    Returns:
+        The verdicts of the group, in order.
     """
-
-    def one(verdict: Verdict, trajectory: Trajectory) -> Verdict:
-        tokens = longest if trajectory.truncated else len(trajectory.ids)
-        loss = most * min(1.0, max(0.0, (tokens - (1 - share) * longest) / (share * longest)))
-        if not loss:
-            return verdict
-        return verdict._replace(
-            total=verdict.total - loss,
-            base=verdict.base - loss,
-            why=(*verdict.why, f"overlong, {len(trajectory.ids)} of at most {longest} tokens: −{loss:.3g}"),
-        )
-
-    return tuple(one(*both) for both in zip(verdicts, trajectories, strict=True))
+    penalised = []
+    for verdict, trajectory in zip(verdicts, trajectories, strict=True):
+        tokens = max_tokens if trajectory.truncated else len(trajectory.ids)
+        penalty = max_penalty * min(1.0, max(0.0, (tokens - (1 - share) * max_tokens) / (share * max_tokens)))
+        if penalty:
+            reason = f"overlong, {len(trajectory.ids)} of at most {max_tokens} tokens: −{penalty:.3g}"
+            verdict = verdict._replace(
+                total=verdict.total - penalty, base=verdict.base - penalty, why=(*verdict.why, reason)
+            )
+        penalised.append(verdict)
+    return tuple(penalised)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from actors.algorithm.advantage import teaches
+from actors.algorithm.advantage import has_signal
 from actors.algorithm.config import GrpoTraining
 from actors.trajectory import ScoredGroup
 
@@ -25,7 +25,7 @@ def replace_flat_groups(
     asked = training.tasks_per_step
     for rounds in range(training.dynamic_sampling, -1, -1):
         for scored in fresh:
-            (kept if teaches(scored.verdicts, training.credit, training.process_weight) else flat).append(scored)
+            (kept if has_signal(scored.verdicts, training.credit, training.process_weight) else flat).append(scored)
         missing = training.tasks_per_step - len(kept)
         if not missing or not rounds:
             break

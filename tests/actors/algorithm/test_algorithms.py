@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from actors.algorithm.advantage import batch_advantages
-from actors.algorithm.config import PRESETS, GrpoTraining
+from actors.algorithm.config import GrpoTraining
 from actors.algorithm.loss import Tokens, objective, response_weights
 from actors.algorithm.overlong import with_overlong_penalty
+from actors.algorithm.presets import PRESETS
 from actors.learner.config import LearnerConfig
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
@@ -77,7 +78,7 @@ def test_a_preset_sets_what_it_names_and_a_key_of_the_recipe_wins(name):
     [
         (
             {"algorithm": "ppo"},
-            "Input should be 'grpo', 'dr_grpo', 'dapo', 'gspo', 'cispo', 'rloo' or 'reinforce_plus_plus'",
+            "unknown algorithm 'ppo'. Known: grpo, dr_grpo, dapo, gspo, cispo, rloo, reinforce_plus_plus",
         ),
         ({"clip": "cispo"}, "set dual_clip to null, found 3"),
         ({"algorithm": "cispo", "dual_clip": 3.0}, "set dual_clip to null, found 3"),
@@ -85,7 +86,7 @@ def test_a_preset_sets_what_it_names_and_a_key_of_the_recipe_wins(name):
         ({"baseline": "batch"}, "set normalise to batch or none"),
         (
             {"group_size": 1},
-            "baseline: group compares responses to the same task: group_size of at least 2 is needed, found 1",
+            "baseline: group compares responses to the same task: group_size must be at least 2, found 1",
         ),
         ({"algorithm": "rloo", "group_size": 1}, "baseline: leave_one_out compares responses to the same task"),
         ({"algorithm": "reinforce_plus_plus", "dynamic_sampling": 1}, "set dynamic_sampling to 0"),
