@@ -50,9 +50,9 @@ def commands() -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def visit(command: Any, path: str) -> None:
-        if hasattr(command, "commands"):
-            for name, inner in command.commands.items():
-                visit(inner, f"{path} {name}")
+        if hasattr(command, "list_commands"):
+            for name in command.list_commands(None):
+                visit(command.get_command(None, name), f"{path} {name}")
             return
         options = {}
         arguments = []
