@@ -1,11 +1,11 @@
-"""Passwords and keys in a recipe: found before anything keeps it. Pure."""
+"""Finds passwords and keys in a recipe before anything stores it. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-DEEPEST = 32  # mappings and lists within each other; no recipe has half as many
+MAX_DEPTH = 32  # mappings and lists within each other; no recipe has half as many
 _VALUES = (
     (re.compile(r"://[^/\s@:]*:[^/\s@]+@"), "a URI with a password"),
     (re.compile(r"[?&][^=&\s]*(key|secret|password|token|signature|sig)=", re.I), "a URI with a key"),
@@ -19,23 +19,33 @@ _NAME = re.compile(
 
 
 def find_credential(tree: Any) -> tuple[str, str] | None:
-    """(path, what it looks like) of the first password or key in a plain tree; never the value itself.
+    """Finds the first password or key in a plain tree.
+
+    Returns:
+        Its path and what it looks like, never the value itself; None if there is none.
 
     Raises:
-        ValueError: the tree is deeper than `DEEPEST`.
+        ValueError: the tree is deeper than `MAX_DEPTH`.
     """
-    left: list[tuple[tuple[str, ...], Any]] = [((), tree)]
-    while left:
-        path, node = left.pop()
-        if len(path) > DEEPEST:
-            raise ValueError(f"{'.'.join(path[:3])}…: more than {DEEPEST} mappings and lists within each other")
+    unvisited: list[tuple[tuple[str, ...], Any]] = [((), tree)]
+    while unvisited:
+        path, node = unvisited.pop()
+        if len(path) > MAX_DEPTH:
+            raise ValueError(f"{'.'.join(path[:3])}…: more than {MAX_DEPTH} mappings and lists within each other")
         if isinstance(node, dict):
-            left += [((*path, str(key)), value) for key, value in reversed(node.items())]
+            unvisited += [((*path, str(key)), value) for key, value in reversed(node.items())]
         elif isinstance(node, (list, tuple)):
-            left += [((*path, str(number)), value) for number, value in reversed(list(enumerate(node)))]
+            unvisited += [((*path, str(number)), value) for number, value in reversed(list(enumerate(node)))]
         elif isinstance(node, str) and node:
-            if what := next((what for pattern, what in _VALUES if pattern.search(node)), None):
-                return ".".join(path), what
-            if path and _NAME.search(path[-1]):
-                return ".".join(path), "a password or key"
+            kind = _kind_of(path, node)
+            if kind is not None:
+                return ".".join(path), kind
     return None
+
+
+def _kind_of(path: tuple[str, ...], text: str) -> str | None:
+    """What a text at `path` looks like, by itself or by its key; None if it is no secret."""
+    for pattern, kind in _VALUES:
+        if pattern.search(text):
+            return kind
+    return "a password or key" if path and _NAME.search(path[-1]) else None

@@ -22,7 +22,7 @@ from curriculum.strict import Strict
 
 
 class DataConfig(Strict):
-    """Where the tasks come from: phantoms drawn for the run, or a task set on disk (`curlvpr data import` writes one)."""
+    """Where the tasks come from: phantoms drawn for the run, or a task set on disk, as `curlvpr data import` writes."""
 
     phantoms: PhantomConfig | None = None
     tasks: Path | None = None
@@ -158,7 +158,7 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _every_rank_has_work(self) -> Recipe:
         for stage in self.stages:
-            least = self.learner.workers * getattr(stage.training, "updates_per_step", 1)
+            least: int = self.learner.workers * getattr(stage.training, "updates_per_step", 1)
             if stage.training.tasks_per_step < least:
                 raise ValueError(
                     f"stages.{stage.name}.training.tasks_per_step: {stage.training.tasks_per_step} is too few; "

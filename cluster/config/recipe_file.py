@@ -1,4 +1,4 @@
-"""Reads recipes: YAML, `--set a.b=c` laid over it, and errors that name the path, the value and the nearest known key."""
+"""Reads recipes: YAML with `--set a.b=c` laid over it. Errors name the path, the value and the nearest known key."""
 
 from __future__ import annotations
 

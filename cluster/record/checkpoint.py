@@ -1,4 +1,4 @@
-"""Commits: a folder of parts and, written last, a manifest that names and hashes each of them."""
+"""Commits: a folder of parts, and a manifest, written last, that names and hashes each part."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def run_checkpoints(recipe: Recipe, run: Path) -> Checkpoints:
 
 
 def run_storage(recipe: Recipe, run: Path) -> Storage:
-    """Where the run in the folder `run` keeps its commits: there, or where the recipe says.
+    """Where the run in the folder `run` keeps its commits: in that folder, or where the recipe says.
 
     Raises:
-        UserError: the recipe names no place that can be reached.
+        UserError: the storage that the recipe names cannot be reached.
     """
     if recipe.checkpoint.storage is None:
         return Storage(str(run.absolute()))
@@ -38,22 +38,24 @@ def run_storage(recipe: Recipe, run: Path) -> Storage:
 
 
 class Checkpoints:
-    """The commits of a run. One without a manifest was never finished and does not count."""
+    """The commits of a run. A commit without a manifest was never finished and does not count."""
 
     def __init__(self, storage: Storage, keep: int) -> None:
-        self.storage, self.keep = storage, keep
+        self.storage = storage
+        self.keep = keep
 
     def missing_space(self) -> str:
-        """Why there is no room for another commit like the last one, in words; "" where there is, or where none was made."""
+        """Why there is no space for another commit like the last one, in words; "" if there is, or if none was made."""
         committed = self.committed()
-        if not committed or (free := self.storage.free()) is None:
+        if not committed:
+            return ""
+        free = self.storage.free()
+        if free is None:  # the storage does not say
             return ""
         needed = committed[-1].size()
-        return (
-            ""
-            if free > 1.1 * needed
-            else f"{self.storage} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
-        )
+        if free > 1.1 * needed:
+            return ""
+        return f"{self.storage} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
 
     def begin(self, step: int) -> Storage:
         """An empty folder for the parts of a commit."""
@@ -62,10 +64,12 @@ class Checkpoints:
         return folder
 
     def commit(self, folder: Storage, digests: Mapping[str, str], state: dict[str, Any]) -> None:
-        """Writes the manifest; from here on the commit counts. Older ones beyond `keep` go, and what was never finished.
+        """Writes the manifest, which makes the commit count. Removes commits beyond `keep` and unfinished ones.
 
         Args:
-            digests: of every part, as `Storage.take_in` gives them.
+            folder: what `begin` gave, with all parts in it.
+            digests: name of every part to its hash, as `Storage.take_in` returns it.
+            state: the run's state, which `load` gives back.
         """
         folder.write(MANIFEST, json.dumps({"state": state, "sha256": dict(digests)}).encode())
         kept = {commit.name for commit in self.committed()[-self.keep :]}
@@ -74,13 +78,13 @@ class Checkpoints:
                 self.storage.child(name).remove()
 
     def committed(self) -> list[Storage]:
-        """Folders of finished commits, the newest last."""
+        """Folders of finished commits, newest last."""
         folders = (self.storage.child(name) for name in self.storage.children() if name.startswith("step-"))
         return [folder for folder in folders if folder.has(MANIFEST)]
 
     @staticmethod
     def load(folder: Storage) -> dict[str, Any]:
-        """The state of a commit whose parts are all there and as they were written. Raises CheckpointError."""
+        """The state of a commit, after every part was checked. Raises CheckpointError: a part is missing or changed."""
         state, digests = _manifest(folder)
         for name, digest in digests.items():
             _check(folder, name, digest)
@@ -88,14 +92,14 @@ class Checkpoints:
 
     @staticmethod
     def load_policy(folder: Storage) -> dict[str, Any]:
-        """The state of a commit whose `POLICY` is there and as it was written. Raises CheckpointError."""
+        """The state of a commit, after its `POLICY` alone was checked. Raises CheckpointError."""
         state, digests = _manifest(folder)
         _check(folder, POLICY, digests.get(POLICY, ""))
         return state
 
 
 def _manifest(folder: Storage) -> tuple[dict[str, Any], dict[str, str]]:
-    """State, and digests by the parts' names."""
+    """The state, and the hash of each part by its name."""
     try:
         manifest = json.loads(folder.read(MANIFEST))
         return manifest["state"], manifest["sha256"]

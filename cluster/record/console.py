@@ -1,4 +1,4 @@
-"""What a run shows in the terminal: a live table, or one line a step where there is no terminal (a job's log, a pipe)."""
+"""What a run shows: a live table in a terminal; elsewhere (a job's log, a pipe) one line for each step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Display(Protocol):
     def close(self) -> None: ...
 
 
-def open_display(name: str) -> "LoggedDisplay":
+def open_display(name: str) -> LoggedDisplay:
+    """The display of a run: a live table if standard output is a terminal, else lines."""
     return LoggedDisplay(LiveDisplay(name) if sys.stdout.isatty() else LineDisplay(), name)
 
 
@@ -48,17 +49,18 @@ def step_words(row: Mapping[str, Any]) -> str:
 
 
 def evaluation_words(stage: str, when: str, measures: Mapping[str, Interval]) -> str:
+    """An evaluation in one line: its headline measures with their intervals, and the share of sound formats."""
     names = HEADLINES | {"format_rate": "format"}
-    parts = [
-        f"{words} {value:.3f} [{low:.3f}, {high:.3f}]"
-        for name, words in names.items()
-        if name in measures
-        for value, low, high in [measures[name]]
-    ]
+    parts = []
+    for name, words in names.items():
+        if name in measures:
+            value, low, high = measures[name]
+            parts.append(f"{words} {value:.3f} [{low:.3f}, {high:.3f}]")
     return f"{stage} {when}: " + ", ".join(parts)
 
 
 def clock(seconds: float) -> str:
+    """Minutes and seconds: "12:05"."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
@@ -80,7 +82,7 @@ class LineDisplay:
 
 
 class LiveDisplay:
-    """The present step below, what has passed above it."""
+    """The current step in a table at the bottom; earlier lines scroll above it."""
 
     def __init__(self, name: str) -> None:
         from rich.console import Console
@@ -146,14 +148,14 @@ class LiveDisplay:
 
 
 class LoggedDisplay:
-    """Shows a run on another display, and keeps what it told in the run's folder: a line of log.jsonl for each text.
+    """Shows a run on another display, and logs every text in the run folder: one line of log.jsonl each.
 
-    A line is {"time": ISO 8601 in UTC, "run", "step": of the whole run, null before one is known, "event": say, step or
-    evaluation, "worker": its name where the text is about one, "text"}. What is told before `log_to`, or cannot be
-    written (the disk is full), waits for the next line that can.
+    A line is {"time": ISO 8601 in UTC, "run", "step": of the whole run, null before the first, "event": say, step or
+    evaluation, "worker": its name if the text is about one, "text"}. Lines from before `log_to`, or that cannot be
+    written because the disk is full, are written with the next line.
 
     Attributes:
-        at: the step that the run is at.
+        at: returns the current step of the run.
     """
 
     def __init__(self, shown: Display, run: str) -> None:
@@ -163,13 +165,14 @@ class LoggedDisplay:
         self.waiting: list[bytes] = []
 
     def log_to(self, folder: Path) -> None:
-        """From now on lines are written there; this process holds the run."""
+        """Writes lines into this run folder from now on. Only the process that holds the run calls it."""
         self.path = folder / LOG
         self._write()
 
     def keep(self, event: str, text: str) -> None:
-        """Keeps a text without showing it."""
-        worker = {"worker": about[0]} if (about := _WORKER.match(text)) else {}
+        """Logs a text without showing it."""
+        about = _WORKER.match(text)
+        worker = {"worker": about[0]} if about else {}
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "run": self.run,

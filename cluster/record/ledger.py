@@ -1,6 +1,6 @@
-"""The ledger: what became of every group. Pure, with an event line for each change.
+"""The ledger: what became of every group. Each change is one line of an event log.
 
-Identity, checked at every step: issued = trained + dropped + in flight.
+Checked at every step: issued = trained + dropped + in flight.
 """
 
 from __future__ import annotations
@@ -8,35 +8,37 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from actors.trajectory import Request
 
 
 class LedgerError(RuntimeError):
-    """The books do not balance, or a group was booked twice."""
+    """The counts do not balance, or a group was booked twice."""
 
 
 class Ledger:
-    """Books groups as issued, then once as trained or dropped.
+    """Books each group as issued, and later as trained or dropped, once.
 
     Args:
-        path: the event log, JSON lines, to which is only ever added; `committed_events` reads it.
+        path: the event log, JSON lines. The ledger only ever appends to it; `committed_events` reads it.
     """
 
-    EMPTY = {
+    EMPTY: ClassVar[dict[str, Any]] = {
         "counts": {"issued": 0, "trained": 0, "dropped": 0},
         "in_flight": [],
         "bytes": 0,
-    }  # the state at the beginning
+    }
+    """The state of a run that has not begun."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.counts: Counter[str] = Counter(self.EMPTY["counts"])
         self.in_flight: set[str] = set()
-        self._file = open(path, "a", encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - until `close`
 
     def issue(self, request: Request, stage: str, step: int, pass_number: int) -> None:
+        """A worker was asked for the group, in this pass over the stage's tasks."""
         if request.group_id in self.in_flight:
             raise LedgerError(f"group {request.group_id} was issued twice")
         self.in_flight.add(request.group_id)
@@ -52,13 +54,14 @@ class Ledger:
 
     def train(self, group_id: str, version: int) -> None:
         """The group went into the update that made `version`."""
-        self._settle("trained", group_id, version=version)
+        self._resolve("trained", group_id, version=version)
 
     def drop(self, group_id: str, reason: str) -> None:
-        self._settle("dropped", group_id, reason=reason)
+        """The group will never be trained."""
+        self._resolve("dropped", group_id, reason=reason)
 
     def check(self) -> None:
-        """Raises LedgerError where the identity does not hold; writes the events through to the file."""
+        """Flushes the events to the file. Raises LedgerError: the counts do not balance."""
         counts = self.counts
         if counts["issued"] != counts["trained"] + counts["dropped"] + len(self.in_flight):
             raise LedgerError(
@@ -78,9 +81,9 @@ class Ledger:
         return {"counts": dict(self.counts), "in_flight": sorted(self.in_flight), "bytes": self._file.tell()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state`. Events behind it belong to a lineage that is dead: they stay in the file, and a line says
-        that they count no more."""
-        self.counts, self.in_flight = Counter(state["counts"]), set(state["in_flight"])
+        """Continues from `state`. Events after it stay in the file, and a line marks that they no longer count."""
+        self.counts = Counter(state["counts"])
+        self.in_flight = set(state["in_flight"])
         self._file.flush()
         size = self.path.stat().st_size
         with open(self.path, "rb") as file:
@@ -90,7 +93,7 @@ class Ledger:
             self._file.write(("" if whole else "\n") + json.dumps({"event": "rewound", "bytes": state["bytes"]}) + "\n")
             self._file.flush()
 
-    def _settle(self, event: str, group_id: str, **fields: Any) -> None:
+    def _resolve(self, event: str, group_id: str, **fields: Any) -> None:
         if group_id not in self.in_flight:
             raise LedgerError(f"group {group_id} is {event} but not in flight")
         self.in_flight.remove(group_id)
@@ -102,7 +105,7 @@ class Ledger:
 
 
 def committed_events(path: Path) -> list[dict[str, Any]]:
-    """The events of a ledger that count, in order: those of the lineage that the run went on with."""
+    """The events of a ledger that count, in order: without those that the run went back over."""
     events: list[tuple[int, dict[str, Any]]] = []
     position = 0
     with open(path, "rb") as file:

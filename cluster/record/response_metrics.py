@@ -1,4 +1,4 @@
-"""What is told of a step of reinforcement learning, beside what the learner says of it."""
+"""What a step of reinforcement learning logs of its responses; the learner adds its own numbers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from rewards.verdict import NOT_SCORED
 def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, float]:
     """Means over all responses of a step.
 
-    `flat_groups` is the share of groups whose rewards are all equal. `staleness` is the mean age of the tokens, in updates
-    from the version that wrote them to `version`, which is trained; `staleness_max` that of the oldest.
+    `flat_groups` is the share of groups whose rewards are all equal. `staleness` is the mean age of the tokens, and
+    `staleness_max` the age of the oldest, in updates between the version that wrote a token and the one being trained.
+
+    Args:
+        version: the version being trained.
     """
     verdicts = [v for group in scored for v in group.verdicts]
     trajectories = [t for group in scored for t in group.group.trajectories]

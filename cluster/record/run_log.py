@@ -1,4 +1,4 @@
-"""log.jsonl of a run, read back: whole, or as it grows."""
+"""Reads the log.jsonl of a run: whole, or as it grows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cluster.terminal import printable
 
 LOG = "log.jsonl"
 POLL_S = 2.0
-QUIET_S = 10.0  # a run that has ended still writes its pages, and says so
+QUIET_S = 10.0  # a run that has ended still writes its report, and logs that
 
 
 def read_log(run: Path) -> Iterator[dict[str, Any]]:
-    """The lines of the log, oldest first; a torn one is left out.
+    """The lines of the log, oldest first. Skips a torn line.
 
     Raises:
-        UserError: there is none.
+        UserError: the run has no log.
     """
     _check(run)
     with open(run / LOG, "rb") as file:
@@ -31,14 +31,18 @@ def read_log(run: Path) -> Iterator[dict[str, Any]]:
 def follow_log(
     run: Path, goes_on: Callable[[], bool], poll_s: float = POLL_S, quiet_s: float = QUIET_S
 ) -> Iterator[dict[str, Any]]:
-    """The lines of the log, and those that come, until the run goes on no more and wrote nothing for `quiet_s`.
+    """The lines of the log, then new ones as they come, until the run has ended and wrote nothing for `quiet_s`.
+
+    Args:
+        goes_on: whether the run still goes on.
+        poll_s: seconds between two looks at the file.
 
     Raises:
-        UserError: the run goes on no more, and there is none.
+        UserError: the run has ended without a log.
     """
     position, rest = 0, b""
     while True:
-        going = goes_on()  # asked first: what is written before it ends is read below
+        going = goes_on()  # before the read, which so includes the last lines of a run that just ended
         new = _from(run / LOG, position)
         position += len(new)
         *whole, rest = (rest + new).split(b"\n")
@@ -51,7 +55,7 @@ def follow_log(
 
 
 def log_words(line: dict[str, Any]) -> str:
-    """A line for the terminal, in local time, without anything that could steer it."""
+    """A line for the terminal, in local time, without control characters."""
     when = datetime.fromisoformat(line["time"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     return f"{when}  {printable(line['text'])}"
 
@@ -67,13 +71,13 @@ def _lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             line = json.loads(raw)
             datetime.fromisoformat(line["time"])
             line["text"] = str(line["text"])
-        except (ValueError, KeyError, TypeError):  # being written, or the process died while it wrote the line
+        except (ValueError, KeyError, TypeError):  # half written so far, or the process died while it wrote the line
             continue
         yield line
 
 
 def _from(path: Path, position: int) -> bytes:
-    if not path.is_file():  # the run has not come so far
+    if not path.is_file():  # the run has not written it yet
         return b""
     with open(path, "rb") as file:
         file.seek(position)
@@ -81,5 +85,5 @@ def _from(path: Path, position: int) -> bytes:
 
 
 def _age(path: Path) -> float:
-    """Seconds since the file was written; endless where it is not there."""
+    """Seconds since the file was last written; infinite if there is none."""
     return time.time() - path.stat().st_mtime if path.is_file() else float("inf")

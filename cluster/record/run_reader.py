@@ -1,4 +1,4 @@
-"""A run, read back from its folder alone: what the report and the model card tell. Works for a run in any state."""
+"""Reads a run back from its folder alone, in any state: what the report, the model card and comparisons are made of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curriculum.stages import StageConfig
 from curriculum.task import Task
 from curriculum.taskset import FILE_NAME, pick_tasks
 
-TASK_SET_FAULTS = (OSError, ValueError, KeyError)  # the task set of a run is gone, or is none
+TASK_SET_FAULTS = (OSError, ValueError, KeyError)  # the task set of a run is gone or damaged
 
 
 def duration(seconds: float) -> str:
@@ -28,7 +28,9 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,19 @@ class Estimate:
 
 
 def estimates(measured: dict[str, Any]) -> dict[str, Estimate]:
-    """The measures of one evaluation of summary.json."""
+    """The measures of one evaluation in summary.json, by name."""
     return {name: Estimate(measured[name], *ends) for name, ends in measured.get("intervals", {}).items()}
 
 
 @dataclass(frozen=True)
 class StageHistory:
-    """A stage as the recipe wants it and as the summary tells it; `evaluation` gets `start`, `end` and `gain` in turn."""
+    """A stage as the recipe defines it and as far as the run got.
+
+    Attributes:
+        reason: why it ended; None while it goes on.
+        scores: (step, score) of each evaluation on the validation tasks.
+        evaluation: the tests, under `start`, and later `end` and `gain`.
+    """
 
     config: StageConfig
     steps: int
@@ -78,9 +86,10 @@ class StageHistory:
         if self.reason == "plateau" and gate.plateau:
             count = gate.plateau.evaluations
             scores = [score for _, score in self.scores]
+            newest, before = max(scores[-count:]), max(scores[:-count])
             return (
-                f"{measure} stood still: best of the last {count} evaluations {max(scores[-count:]):.3f}, best before "
-                f"{max(scores[:-count]):.3f}, wanted gain {gate.plateau.min_gain:g}; {limit}"
+                f"{measure} stopped improving: best of the last {count} evaluations {newest:.3f}, best before "
+                f"{before:.3f}, required gain {gate.plateau.min_gain:g}; {limit}"
             )
         if self.reason == "maximum":
             return f"its {gate.max_steps} steps were used up; {measure} {last}, {limit}"
@@ -89,7 +98,7 @@ class StageHistory:
 
 @dataclass(frozen=True)
 class Gain:
-    """A headline measure over one stage; `end` and `gain` are None while the stage goes on."""
+    """A headline measure at the start and end of a stage; `end` and `gain` are None while the stage goes on."""
 
     stage: str
     measure: str
@@ -108,7 +117,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Test:
-    """The test of one version of the weights: the first place that it was made at, and its measures."""
+    """The test of one version of the weights: its measures, and the stage and moment of the first test of it."""
 
     stage: str
     when: str
@@ -121,10 +130,10 @@ class Test:
 
 
 class RunRecord:
-    """One run folder, as it is now. Files that a run writes later are simply not there yet.
+    """One run folder as it is now. Files that a run writes later may be missing.
 
     Raises:
-        UserError: no run folder, or nothing was measured yet, or a file of it is damaged.
+        UserError: it is no run folder, nothing was measured yet, or one of its files is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,45 +146,44 @@ class RunRecord:
             self.summary: dict[str, Any] = json.loads((path / "summary.json").read_text(encoding="utf-8"))
             metrics = path / "metrics.parquet"
             self.metrics: list[dict[str, Any]] = pq.read_table(metrics).to_pylist() if metrics.is_file() else []
-            told = {stage["name"]: stage for stage in self.summary["stages"]}
+            begun = {stage["name"]: stage for stage in self.summary["stages"]}
             self.stages = [
-                _history(stage, told[stage["name"]]) for stage in self.recipe["stages"] if stage["name"] in told
+                _history(stage, begun[stage["name"]]) for stage in self.recipe["stages"] if stage["name"] in begun
             ]
-            _ = self.phases, self.gains, self.tests  # what cannot be read is found now
+            _ = self.phases, self.gains, self.tests  # so that damage is found now
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, pa.ArrowException) as error:
             raise UserError(f"{path}: the run folder cannot be read ({error_line(error)})") from error
 
     @property
     def images(self) -> bool:
-        """Whether the recipe lets films into the report."""
+        """Whether the recipe allows films in the report."""
         return self.recipe.get("report", {}).get("images", True)
 
     @property
     def baseline(self) -> dict[str, Estimate]:
-        """What the view alone scores on the test tasks; empty where no view is known."""
+        """The scores of the view alone on the test tasks; empty if no view is known."""
         return estimates(self.summary.get("baseline", {}).get("view", {}))
 
     @property
     def phases(self) -> dict[str, float]:
-        """Seconds by what they were spent on, longest first; `other` is what no phase counts."""
+        """Seconds spent on each phase, longest first; `other` is the time outside all phases."""
         spent = {name: seconds for name, seconds in self.summary["seconds"].items() if name != "all"}
         spent["other"] = max(0.0, self.summary["seconds"]["all"] - sum(spent.values()))
         return dict(sorted(spent.items(), key=lambda item: -item[1]))
 
     @cached_property
     def gains(self) -> list[Gain]:
+        """The gain of each stage in each headline measure, in order of the stages."""
         gains = []
         for stage in self.stages:
             start, end, gain = (estimates(stage.evaluation.get(when, {})) for when in ("start", "end", "gain"))
-            gains += [
-                Gain(stage.name, name, start[name], end.get(name), gain.get(name))
-                for name in HEADLINES
-                if name in start
-            ]
+            for name in HEADLINES:
+                if name in start:
+                    gains.append(Gain(stage.name, name, start[name], end.get(name), gain.get(name)))
         return gains
 
     def points(self, column: str, event: str = "step") -> list[tuple[str, int, float]]:
-        """(stage, step of the stage, value) of a column of metrics.parquet, where it has one."""
+        """(stage, step of the stage, value) for each row of metrics.parquet that has a value in the column."""
         return [
             (row["stage"], row["stage_step"], row[column])
             for row in self.metrics
@@ -188,37 +196,36 @@ class RunRecord:
         tests: dict[int, Test] = {}
         for stage in self.stages:
             for when in ("start", "end"):
-                if measured := stage.evaluation.get(when):
+                measured = stage.evaluation.get(when)
+                if measured:
                     test = Test(stage.name, when, measured["version"], estimates(measured))
                     tests.setdefault(test.version, test)
         return list(tests.values())
 
     @property
     def before_and_after(self) -> tuple[Test | None, Test | None]:
-        """The tests to compare: where reinforcement learning started (or the run, without it), and the newest.
+        """The tests to compare: at the start of reinforcement learning (of the run, without it), and the newest.
 
-        The first is None where the newest test is that one.
+        The first is None if both are the same test.
         """
         if not self.tests:
             return None, None
-        start = next(
-            (
-                s.evaluation["start"]["version"]
-                for s in self.stages
-                if s.config.kind == "grpo" and "start" in s.evaluation
-            ),
-            self.tests[0].version,
-        )
+        newest = self.tests[-1]
+        start = self.tests[0].version
+        for stage in self.stages:
+            if stage.config.kind == "grpo" and "start" in stage.evaluation:
+                start = stage.evaluation["start"]["version"]
+                break
         before = next(test for test in self.tests if test.version == start)
-        return (before if before is not self.tests[-1] else None), self.tests[-1]
+        return (None if before is newest else before), newest
 
     def answers(self, version: int) -> dict[str, dict[str, Any]]:
-        """Task id to the row of evaluations.jsonl that tests `version`."""
+        """The rows of evaluations.jsonl that test `version`, by task id."""
         return {row["task"]: row for row in self._lines("evaluations.jsonl") if row["version"] == version}
 
     @property
     def task_set(self) -> Path:
-        """The file of tasks that the recipe names, or that was drawn into the run folder."""
+        """The file of tasks that the recipe names; else the one that was drawn into the run folder."""
         named = self.recipe["data"].get("tasks")
         path = Path(named) if named else self.path / "data"
         return path / FILE_NAME if path.is_dir() or not path.suffix else path
@@ -228,13 +235,17 @@ class RunRecord:
         return pick_tasks(self.task_set, ids)
 
     def train_sources(self) -> list[dict[str, Any]]:
-        """`source`, `licence`, `attribution`, `tasks` and `images` of the train tasks that the stages ask, largest first.
+        """The sources of the training tasks in the stages, largest first.
 
-        Raises TASK_SET_FAULTS.
+        Returns:
+            Rows with `source`, `licence`, `attribution`, and how many `tasks` and `images` came from there.
+
+        Raises:
+            TASK_SET_FAULTS.
         """
-        families = {
-            family for stage in self.recipe["stages"] for family in (*stage["tasks"], *stage.get("rehearse", {}))
-        }
+        families: set[str] = set()
+        for stage in self.recipe["stages"]:
+            families.update(stage["tasks"], stage.get("rehearse", {}))
         parts = ["source", "licence", "attribution"]
         columns = [name for name in parts if name in pq.read_schema(self.task_set).names]
         table = pq.read_table(
@@ -242,13 +253,13 @@ class RunRecord:
             columns=[*columns, "images"],
             filters=[("split", "=", "train"), ("family", "in", list(families))],
         )
-        found: dict[tuple[str, ...], dict[str, Any]] = {}
+        sources: dict[tuple[str, ...], dict[str, Any]] = {}
         for row in table.to_pylist():
             key = tuple(row.get(name) or "" for name in parts)
-            entry = found.setdefault(key, {**dict(zip(parts, key, strict=True)), "tasks": 0, "images": set()})
+            entry = sources.setdefault(key, {**dict(zip(parts, key, strict=True)), "tasks": 0, "images": set()})
             entry["tasks"] += 1
             entry["images"].update(row["images"])
-        rows = sorted(found.values(), key=lambda row: -row["tasks"])
+        rows = sorted(sources.values(), key=lambda row: -row["tasks"])
         return [row | {"images": len(row["images"])} for row in rows]
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
@@ -257,12 +268,11 @@ class RunRecord:
                 for line in file:
                     try:
                         yield json.loads(line)
-                    except ValueError:  # being written, or the process died while it wrote the line
+                    except ValueError:  # half written so far, or the process died while it wrote the line
                         continue
 
 
-def _history(config: dict[str, Any], told: dict[str, Any]) -> StageHistory:
+def _history(config: dict[str, Any], summary: dict[str, Any]) -> StageHistory:
     known = {name: value for name, value in config.items() if name in StageConfig.model_fields}
-    return StageHistory(
-        StageConfig(**known), told["steps"], told["reason"], [tuple(s) for s in told["scores"]], told["evaluation"]
-    )
+    scores = [(step, score) for step, score in summary["scores"]]
+    return StageHistory(StageConfig(**known), summary["steps"], summary["reason"], scores, summary["evaluation"])

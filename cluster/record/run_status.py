@@ -1,4 +1,4 @@
-"""How a run stands, as far as its folder alone tells. Imports no Ray; `run_actor.read_status` asks the run itself first."""
+"""The status of a run by its folder alone. Imports no Ray; `run_actor.read_status` asks the run itself first."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from cluster.errors import UserError, error_line
 
 GOING = ("starting", "waiting", "running", "paused", "stopping")
-"""What a run that a process holds says of itself."""
+"""The states of a run that a process holds."""
 
 
 def check_run_folder(run: Path) -> None:
-    """Raises UserError where it is no run folder."""
+    """Raises UserError: it is no run folder."""
     if not (run / "recipe.yaml").is_file():
         raise UserError(f"{run}: no run folder; it has no recipe.yaml")
 
 
 def saved_status(run: Path) -> dict[str, Any]:
-    """What its summary says of a run that no process holds.
+    """The status of a run that no process holds, by its summary.
 
     Raises:
         UserError: the summary is damaged.
@@ -32,5 +32,5 @@ def saved_status(run: Path) -> dict[str, Any]:
         gone = {"status": "gone: its process died"} if kept["status"] == "running" else {}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{summary}: cannot be read ({error_line(error)})") from error
-    told = {name: kept[name] for name in ("status", "step", "steps", "version", "ledger", "why") if name in kept}
-    return {"run": run.name} | told | gone
+    status = {name: kept[name] for name in ("status", "step", "steps", "version", "ledger", "why") if name in kept}
+    return {"run": run.name} | status | gone

@@ -1,4 +1,4 @@
-"""What a run leaves behind: a folder with recipe, summary, metrics, ledger, transcripts, checkpoints and the model."""
+"""Writes the run folder: recipe, summary, metrics, transcripts and evaluations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,19 @@ from cluster.trackers import RunInfo, TensorBoard
 from curriculum.task import Task
 from rewards.verdict import Verdict
 
-FLUSH_S = 10.0  # how old metrics.parquet may be while steps are made
+FLUSH_S = 10.0  # the greatest age of metrics.parquet while steps are made
 
 
 def run_path(recipe: Recipe, name: str | None) -> Path:
-    """The absolute path of the run's folder. Without a name of the user's, a number is added where the recipe's is taken.
+    """The absolute path of a new run's folder.
 
-    Inside a Ray job the working directory is a copy that goes away, so there a relative root starts at the home directory.
+    Inside a Ray job the working directory is a copy that goes away; there a relative root starts at the home directory.
+
+    Args:
+        name: the user's name for the run. None takes the recipe's, with a number after it if that is taken.
 
     Raises:
-        UserError: the user's name is taken.
+        UserError: `name` is taken.
     """
     base = Path.home() / "curlvpr" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
     root = base / recipe.root.expanduser()
@@ -46,10 +50,11 @@ def run_path(recipe: Recipe, name: str | None) -> Path:
 
 
 class RunWriter:
-    """Writes into the folder. Whole files are replaced at once, so that a reader never sees half of one."""
+    """Writes into a run folder. Whole files are replaced at once, so a reader never sees half a file."""
 
     def __init__(self, path: Path, trackers: Trackers | None = None) -> None:
-        self.path, self._trackers = path, trackers
+        self.path = path
+        self._trackers = trackers
         path.mkdir(parents=True, exist_ok=True)
         self._board = TensorBoard(RunInfo(path, {}, {}))
         self._metrics: list[dict[str, Any]] = []
@@ -66,7 +71,7 @@ class RunWriter:
         self._replace("summary.json", json.dumps(summary, indent=2))
 
     def add_metrics(self, row: dict[str, Any]) -> None:
-        """A row of numbers: one for each step and each evaluation, told apart by `event`; `step` counts the whole run."""
+        """Adds a row of numbers: one per step and one per evaluation, as `event` says; `step` counts the whole run."""
         self._metrics.append(row)
         self._board.add(tracker_numbers(row), row["step"])
         if self._trackers:
@@ -75,58 +80,56 @@ class RunWriter:
             self.flush()
 
     def add_trajectories(self, step: int, stage: str, groups: Iterable[ScoredGroup], count: int) -> None:
-        """The first response of the first `count` groups, with its verdict."""
-        self._append(
-            "trajectories.jsonl",
-            (
+        """Adds the first response of each of the first `count` groups, with its verdict."""
+        rows = []
+        for scored in islice(groups, count):
+            trajectory = scored.group.trajectories[0]
+            rows.append(
                 {
                     "step": step,
                     "stage": stage,
-                    "group": g.group.group_id,
-                    "task": g.group.task.id,
-                    "response": t.text,
-                    "tokens": len(t.ids),
-                    "version": int(t.versions[0]) if len(t.ids) else None,
-                    "finish": t.finish,
-                    "verdict": verdict.to_dict(),
+                    "group": scored.group.group_id,
+                    "task": scored.group.task.id,
+                    "response": trajectory.text,
+                    "tokens": len(trajectory.ids),
+                    "version": int(trajectory.versions[0]) if len(trajectory.ids) else None,
+                    "finish": trajectory.finish,
+                    "verdict": scored.verdicts[0].to_dict(),
                 }
-                for g, _ in zip(groups, range(count))
-                for t, verdict in [(g.group.trajectories[0], g.verdicts[0])]
-            ),
-        )
+            )
+        self._append("trajectories.jsonl", rows)
 
     def add_non_finite(self, step: int, samples: Sequence[Mapping[str, Any]]) -> Path:
-        """Samples whose gradient was not finite, one a row, with their rank. Returns the Parquet file."""
+        """Writes the samples whose gradient was not finite, one per row, with their rank. Returns the Parquet file."""
         path = self.path / "non_finite" / f"step-{step:07d}.parquet"
         path.parent.mkdir(exist_ok=True)
-        columns = dict.fromkeys(name for sample in samples for name in sample)
-        pq.write_table(pa.table({name: [sample.get(name) for sample in samples] for name in columns}), path)
+        pq.write_table(_table_of(samples), path)
         return path
 
     def add_evaluation(self, when: Mapping[str, Any], results: Iterable[Result]) -> None:
-        self._append(
-            "evaluations.jsonl",
-            ({**when, "task": r.task.id, "response": r.text, "verdict": r.verdict.to_dict()} for r in results),
-        )
+        """Adds the result of each task; `when` gives the columns that say which evaluation it was."""
+        rows = ({**when, "task": r.task.id, "response": r.text, "verdict": r.verdict.to_dict()} for r in results)
+        self._append("evaluations.jsonl", rows)
 
     def read_evaluation(self, version: int, tasks: Sequence[Task]) -> list[Result]:
-        """The results of the test that was made of `version`, in the order of `tasks`.
+        """The results of testing `version`, in the order of `tasks`.
 
         Raises:
-            ValueError: not all of the tasks were tested with it.
+            ValueError: a task was not tested with it.
         """
         by_id = {task.id: task for task in tasks}
-        found = {}
+        results = {}
         with open(self.path / "evaluations.jsonl", encoding="utf-8") as file:
             for row in map(json.loads, file):
                 if row["version"] == version and row["task"] in by_id:
-                    found[row["task"]] = Result(by_id[row["task"]], row["response"], Verdict.from_dict(row["verdict"]))
-        if len(found) < len(by_id):
+                    task = by_id[row["task"]]
+                    results[task.id] = Result(task, row["response"], Verdict.from_dict(row["verdict"]))
+        if len(results) < len(by_id):
             raise ValueError(
-                f"{self.path / 'evaluations.jsonl'}: {len(by_id) - len(found)} of {len(by_id)} tasks "
+                f"{self.path / 'evaluations.jsonl'}: {len(by_id) - len(results)} of {len(by_id)} tasks "
                 f"have no result for version {version}"
             )
-        return [found[task.id] for task in tasks]
+        return [results[task.id] for task in tasks]
 
     def drop_after(self, step: int) -> None:
         """Drops rows after `step`: those steps were lost, and will be made again."""
@@ -134,15 +137,15 @@ class RunWriter:
         for name in ("trajectories.jsonl", "evaluations.jsonl"):
             if (self.path / name).is_file():
                 lines = (self.path / name).read_text(encoding="utf-8").splitlines(keepends=True)
-                self._replace(name, "".join(line for line in lines if _step_of(line) <= step))
+                kept = [line for line in lines if _step_of(line) <= step]
+                self._replace(name, "".join(kept))
 
     def flush(self) -> None:
+        """Writes metrics.parquet and the TensorBoard files."""
         self._flushed = time.monotonic()
         if self._metrics:
-            columns = dict.fromkeys(name for row in self._metrics for name in row)
-            table = pa.table({name: [row.get(name) for row in self._metrics] for name in columns})
             partial = self.path / ".metrics.parquet"
-            pq.write_table(table, partial)
+            pq.write_table(_table_of(self._metrics), partial)
             os.replace(partial, self.path / "metrics.parquet")
         self._board.flush()
 
@@ -162,7 +165,14 @@ class RunWriter:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def _table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table with every column that any of them has, in the order in which they first occur."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: [row.get(name) for row in rows] for name in columns})
+
+
 def _step_of(line: str) -> float:
+    """The step of a line; infinite if the line is torn."""
     try:
         return json.loads(line)["step"]
     except ValueError:  # the process died while it wrote the line

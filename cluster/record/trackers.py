@@ -40,7 +40,7 @@ class Trackers:
                 raise UserError(
                     f"trackers: {name} is not installed ({error}); pip install 'curlvpr[trackers]'"
                 ) from error
-            except Exception as error:
+            except Exception as error:  # whatever a package raises that cannot reach its server
                 raise UserError(f"trackers: {name}: {' '.join(str(error).split())}") from error
         if ids:
             (run / IDS).write_text(json.dumps(ids), encoding="utf-8")
@@ -50,7 +50,7 @@ class Trackers:
         for name, tracker in list(self._open.items()):
             try:
                 tracker.add(tracker_numbers(row), row["step"])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a tracker's fault must not end the run
                 self._report(f"{name} gets no more numbers: {error_line(error)}")
                 del self._open[name]
 
@@ -58,7 +58,7 @@ class Trackers:
         for name, tracker in self._open.items():
             try:
                 tracker.close()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a tracker's fault must not end the run
                 self._report(f"{name} could not be closed: {' '.join(str(error).split())}")
         self._open.clear()
 

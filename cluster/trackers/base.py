@@ -17,8 +17,8 @@ class RunInfo:
     Attributes:
         folder: the run folder; its name is the run's.
         recipe: the recipe as a plain tree that JSON can hold.
-        ids: tracker to the id under which it knows the run. A tracker writes its id here when it first sees the run, and
-            finds it here when the run is resumed.
+        ids: tracker to the id under which it knows the run. A tracker writes its id here when it first sees the run,
+            and finds it here when the run is resumed.
     """
 
     folder: Path

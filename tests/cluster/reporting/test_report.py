@@ -297,7 +297,7 @@ def test_why_a_stage_ended():
 
     assert why("threshold", 0.4, 0.56) == "validation open micro-F1 0.560 reached the threshold 0.55"
     assert why("plateau", 0.45, 0.41, 0.452).endswith(
-        "best of the last 2 evaluations 0.452, best before 0.450, wanted gain 0.01; threshold 0.55"
+        "best of the last 2 evaluations 0.452, best before 0.450, required gain 0.01; threshold 0.55"
     )
     assert why(None) == "not ended; validation open micro-F1 not measured, threshold 0.55, at most 40 steps"
 
