@@ -25,15 +25,16 @@ class RewardWorkersConfig(Strict):
     cpus: PositiveFloat = Field(0.25, description="what Ray reserves for one worker")
     timeout_s: PositiveFloat = Field(
         120,
-        description="for a worker's share of a batch; one that is late is replaced, and "
-        "its share tried again in halves, each with half the time",
+        description="for a worker's share of a batch; a worker that exceeds it is replaced, and "
+        "its share is tried again in halves, each with half the time",
     )
     response_timeout_s: PositiveFloat = Field(
-        5, description="for a single response in the end; it is then recorded as not scored"
+        5, description="for a single response, after all halving; beyond it the response is recorded as not scored"
     )
     rules: RewardConfig = RewardConfig()
     control: Literal["none", "random"] = Field(
-        "none", description="random: a control experiment; training gets random rewards, evaluation true ones"
+        "none",
+        description="random: a control experiment, in which training gets random rewards and evaluation true ones",
     )
 
 
@@ -48,13 +49,15 @@ class Response:
 
 
 class RewardWorker:
-    """
+    """Scores responses by the recipe's rules. It keeps no state between calls.
+
     Args:
-        path: a folder in which modules of the recipe's own rules are found, beside what is installed.
+        path: a folder that is searched for the modules of the recipe's own rules, in addition to installed packages.
     """
 
     def __init__(self, rank: int, config: RewardWorkersConfig, path: str) -> None:
-        self.rank, self.config = rank, config
+        self.rank = rank
+        self.config = config
         if path not in sys.path:
             sys.path.append(path)
 
@@ -62,19 +65,20 @@ class RewardWorker:
         return f"reward-{self.rank}"
 
     def ready(self) -> str:
-        """Answers once the worker stands, with the id of its node."""
+        """Returns the id of its node, once the worker is up."""
         return ray.get_runtime_context().get_node_id()
 
     def score(self, responses: Sequence[Response], evaluation: bool) -> list[Verdict]:
-        """The verdict on each response."""
+        """The verdict on each response, in order."""
         verdicts = [score(r.task, r.text, self.config.rules, r.truncated) for r in responses]
         if self.config.control == "random" and not evaluation:
-            verdicts = [_random(v, f"{r.task.id}/{r.index}/{r.text}") for r, v in zip(responses, verdicts, strict=True)]
+            pairs = zip(responses, verdicts, strict=True)
+            verdicts = [_randomised(verdict, f"{r.task.id}/{r.index}/{r.text}") for r, verdict in pairs]
         return verdicts
 
 
-def _random(verdict: Verdict, key: str) -> Verdict:
-    """The verdict with numbers that a hash of `key` gives, the same on every worker."""
+def _randomised(verdict: Verdict, key: str) -> Verdict:
+    """The verdict with random scores. They come from a hash of `key`, so every worker gives the same."""
 
     def number(name: object) -> float:
         return int.from_bytes(hashlib.sha256(f"{key}/{name}".encode()).digest()[:6], "big") / 2**48

@@ -11,7 +11,7 @@ import numpy as np
 from curriculum.task import Task
 from rewards.verdict import Verdict
 
-ARRAYS = ("ids", "logprobs", "versions", "char_ends")  # of a trajectory
+ARRAYS = ("ids", "logprobs", "versions", "char_ends")  # the fields of a trajectory that hold arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,12 @@ class Trajectory:
     """One response.
 
     Attributes:
-        ids: int32 [tokens], the end token included where the model wrote it.
-        logprobs: float32 [tokens], the rollout's own, of the distribution that was sampled from.
-        versions: int32 [tokens], the weight version that wrote each token.
-        char_ends: int32 [tokens], characters of `text` that stand once the token is written.
+        ids: int32 [tokens], including the end token if the model wrote it.
+        logprobs: float32 [tokens], from the rollout engine, under the distribution that it sampled from.
+        versions: int32 [tokens], the number of the weights that wrote each token.
+        char_ends: int32 [tokens], the length of `text` in characters once the token is written.
+        finish: "stop" if the model ended the response, "length" if it was cut off.
+        seed: of its sampling.
     """
 
     text: str
@@ -35,12 +37,13 @@ class Trajectory:
 
     @property
     def truncated(self) -> bool:
+        """Whether the response was cut off."""
         return self.finish == "length"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Order for one group: `count` responses to a task, sampled with seeds `seed`, `seed` + 1, …"""
+    """A request for one group: `count` responses to a task, sampled with the seeds `seed`, `seed` + 1, …"""
 
     group_id: str
     task: Task
@@ -58,27 +61,27 @@ class Group:
     trajectories: tuple[Trajectory, ...]
 
     def __reduce__(self) -> Any:
-        """Travels with one array of each kind, not one for each response: twice as quick to pack and to unpack."""
-        arrays = [
-            np.concatenate([getattr(t, name) for t in self.trajectories]) if self.trajectories else None
-            for name in ARRAYS
-        ]
+        """Packs one array of each kind, not one for each response: twice as fast to pack and to unpack."""
+        arrays: list[np.ndarray | None] = [None] * len(ARRAYS)
+        if self.trajectories:
+            arrays = [np.concatenate([getattr(t, name) for t in self.trajectories]) for name in ARRAYS]
         rest = [(t.text, len(t.ids), t.finish, t.seed) for t in self.trajectories]
         return _unpack, (self.group_id, self.task, self.prompt_ids, arrays, rest)
 
 
 def _unpack(group_id: str, task: Task, prompt_ids: np.ndarray, arrays: list[np.ndarray], rest: list[tuple]) -> Group:
-    trajectories, start = [], 0
+    trajectories = []
+    start = 0
     for text, length, finish, seed in rest:
-        parts = (array[start : start + length] for array in arrays)
-        trajectories.append(Trajectory(text, *parts, finish, seed))
+        ids, logprobs, versions, char_ends = (array[start : start + length] for array in arrays)
+        trajectories.append(Trajectory(text, ids, logprobs, versions, char_ends, finish, seed))
         start += length
     return Group(group_id, task, prompt_ids, tuple(trajectories))
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """A group with the verdict of each response: the learner's food."""
+    """A group with the verdict on each of its responses: what the learner trains on."""
 
     group: Group
     verdicts: tuple[Verdict, ...]
@@ -86,7 +89,13 @@ class ScoredGroup:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sequence: prompt ids with image placeholders in place, the images' paths, response ids (all int32)."""
+    """One sequence to train on.
+
+    Attributes:
+        prompt_ids: int32 [tokens] with every image placeholder in place.
+        images: the paths of the images.
+        response_ids: int32 [tokens].
+    """
 
     prompt_ids: np.ndarray
     images: tuple[str, ...]
@@ -97,6 +106,6 @@ class Sample:
 
 
 def sampling_seed(run_seed: int, task_id: str, pass_number: int) -> int:
-    """The first sampling seed of a group: a function of run, task and pass alone, so that no worker count changes it."""
+    """The first sampling seed of a group: it depends only on run, task and pass, not on the number of workers."""
     digest = hashlib.sha256(f"{run_seed}/{task_id}/{pass_number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") % 2**31

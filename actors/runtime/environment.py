@@ -1,4 +1,4 @@
-"""The environment of every process of a run: libraries keep quiet (errors still come through) and share the cores."""
+"""The environment of every process of a run: libraries log only errors, and processes share the cores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TORCH_NCCL_DUMP_ON_TIMEOUT": "0",  # else a failure of the group that carries weights would end the process (collective.py)
+    # Otherwise a failure of the process group that carries weights would end the process.
+    "TORCH_NCCL_DUMP_ON_TIMEOUT": "0",
     "OMP_WAIT_POLICY": "PASSIVE",  # rollout workers and learner may share cores: idle threads must not spin
-    # Large tensors are taken from the heap again and again instead of being mapped anew: a tenth of the learner's time.
+    # Large tensors reuse the heap. Mapping them again each time would cost a tenth of the learner's time.
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
     "MALLOC_TOP_PAD_": "268435456",
@@ -29,10 +30,10 @@ def _is_error(record: logging.LogRecord) -> bool:
 
 
 def quiet_libraries() -> None:
-    """Sets the environment and filters for this process; call it before the heavy imports."""
+    """Sets the environment variables and log filters of this process. Call it before importing large libraries."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore")
-    logging.getLogger("DeepSpeed").addFilter(_is_error)  # it sets its level itself, when it is imported
+    logging.getLogger("DeepSpeed").addFilter(_is_error)  # a filter, because it sets its level when imported
     for name in ("transformers", "vllm", "ray.train", "ray.data", "ray.serve", "ray.dashboard", "ray._private"):
         logging.getLogger(name).setLevel(logging.ERROR)

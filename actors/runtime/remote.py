@@ -1,4 +1,4 @@
-"""Waiting for remote work, always with a limit."""
+"""Waits for remote work, always with a limit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ NAMES_AN_ERROR = re.compile(r"\w(Error|Exception|Killed): ")
 
 
 class RemoteFailure(RuntimeError):
-    """A worker failed or did not answer; the text names it."""
+    """A worker failed or did not answer; the message names it."""
 
 
 class CallFailed(RemoteFailure):
-    """The worker stands, and what it was asked for raised an error there."""
+    """The worker is up, but the call raised an error there."""
 
 
 def wait_for(ref: Any, timeout_s: float, who: str) -> Any:
     """The value of `ref`.
 
+    Args:
+        who: the worker that computes it, for errors.
+
     Raises:
         CallFailed: the call raised an error in `who`.
-        RemoteFailure: `who` did not answer within `timeout_s`, or died; with the reason.
+        RemoteFailure: `who` did not answer within `timeout_s`, or died; the message has the reason.
     """
     try:
         return ray.get(ref, timeout=timeout_s)
@@ -31,7 +34,7 @@ def wait_for(ref: Any, timeout_s: float, who: str) -> Any:
         raise RemoteFailure(f"{who} did not answer within {timeout_s:g} s") from error
     except ray.exceptions.RayActorError as error:
         first, *more = str(error).strip().splitlines()
-        if more and "creation task" in first:  # the reason stands below the trace
+        if more and "creation task" in first:  # the reason is below the trace
             raise RemoteFailure(f"{who} could not start: {more[-1].strip()}") from error
         raise RemoteFailure(f"{who} died: {first}") from error
     except ray.exceptions.RayTaskError as error:
@@ -39,6 +42,11 @@ def wait_for(ref: Any, timeout_s: float, who: str) -> Any:
 
 
 def cause(error: BaseException | None) -> str:
-    """One line out of Ray Train's many: the newest that names an error, else the last."""
-    lines = str(error).strip().splitlines() if error is not None else ["it ended without an error"]
-    return next((line.strip() for line in reversed(lines) if NAMES_AN_ERROR.search(line)), lines[-1])
+    """One line of Ray Train's many: the last one that names an error, or else the last one."""
+    if error is None:
+        return "it ended without an error"
+    lines = str(error).strip().splitlines()
+    for line in reversed(lines):
+        if NAMES_AN_ERROR.search(line):
+            return line.strip()
+    return lines[-1]

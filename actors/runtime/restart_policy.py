@@ -1,4 +1,4 @@
-"""How often, and how soon, what died may be started anew. Pure: the caller brings the time."""
+"""How often, and how soon, a worker that died may be replaced. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from collections import deque
 
 
 class Restarts:
-    """How soon a worker that died may be replaced: later after every death, and never after too many in a while.
+    """Replaces a dead worker later with every death, and not at all after too many deaths in a while.
 
     Args:
-        limit: deaths within `window_s` after which none is replaced.
+        limit: how many deaths within `window_s` are tolerated; after more, no worker is replaced.
         backoff_s: the wait after one death; it doubles with every further one within the window.
         longest_s: the longest wait.
     """
 
     def __init__(self, limit: int, window_s: float, backoff_s: float, longest_s: float = 60) -> None:
-        self.limit, self.window_s, self.backoff_s, self.longest_s = limit, window_s, backoff_s, longest_s
+        self.limit = limit
+        self.window_s = window_s
+        self.backoff_s = backoff_s
+        self.longest_s = longest_s
         self.deaths: deque[float] = deque()
 
     def died(self, now: float) -> None:
+        """Records a death."""
         self.deaths.append(now)
 
     def wait_s(self, now: float) -> float | None:
-        """Seconds until the next may be started, 0 where at once; None where too many died."""
+        """Seconds until the next worker may start, 0 for at once; None if too many died."""
         while self.deaths and now - self.deaths[0] > self.window_s:
             self.deaths.popleft()
         if not self.deaths:

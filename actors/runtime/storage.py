@@ -1,4 +1,7 @@
-"""Where commits are kept: a folder that every worker reaches, or a bucket by its URI (s3://…, gs://…), as Ray Train takes it."""
+"""Where commits are kept: a folder that every worker can reach, or a bucket by its URI (s3://…, gs://…).
+
+The same places as Ray Train's storage path accepts.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from pathlib import Path, PurePosixPath
 
 from pyarrow import ArrowInvalid, fs
 
-POLICY = "policy.safetensors"  # of a commit: the policy's weights by their Hugging Face names, for who serves them
+POLICY = "policy.safetensors"  # in a commit: the policy's weights by their Hugging Face names, for serving
 
 
 class Storage:
-    """One folder of it. A path is written and read in place; what has a URI is copied there, and back.
+    """One folder there. A path is read and written in place; files behind a URI are copied there and back.
 
     Args:
-        uri: an absolute path or a URI that `pyarrow.fs.FileSystem.from_uri` knows.
+        uri: an absolute path, or a URI that `pyarrow.fs.FileSystem.from_uri` accepts.
 
     Raises:
         ValueError: it is neither.
@@ -47,31 +50,33 @@ class Storage:
     def name(self) -> str:
         return PurePosixPath(self.path).name
 
-    def child(self, name: str) -> "Storage":
+    def child(self, name: str) -> Storage:
+        """The folder `name` in this one. A query of the URI is kept."""
         base, mark, query = self.uri.partition("?")
         return Storage(f"{base.rstrip('/')}/{name}{mark}{query}")
 
     def children(self) -> list[str]:
-        """Names of the folders in it, sorted; none where it is not there."""
-        found = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type is fs.FileType.Directory)
+        """The names of the folders in it, sorted; none if it does not exist."""
+        entries = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        return sorted(info.base_name for info in entries if info.type is fs.FileType.Directory)
 
     def has(self, name: str) -> bool:
+        """Whether it has a file of that name."""
         return self.files.get_file_info(self._in(name)).type is fs.FileType.File
 
     def size(self) -> int:
-        """Bytes of all files in it."""
-        found = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True, recursive=True))
-        return sum(info.size for info in found if info.type is fs.FileType.File)
+        """The size of all files in it and below it, in bytes."""
+        entries = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True, recursive=True))
+        return sum(info.size for info in entries if info.type is fs.FileType.File)
 
     def read(self, name: str) -> bytes:
-        """Raises OSError where it cannot be read."""
+        """The contents of a file. Raises OSError if it cannot be read."""
         with self.files.open_input_stream(self._in(name)) as file:
             return file.read()
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file that is whole as soon as it is there."""
-        if not self.local:  # a bucket shows no object before it is whole
+        """Writes a file, which is complete as soon as it is visible."""
+        if not self.local:  # a bucket shows no object before it is complete
             with self.files.open_output_stream(self._in(name)) as file:
                 file.write(data)
             return
@@ -83,23 +88,23 @@ class Storage:
         os.replace(partial, self._in(name))
 
     def digest(self, name: str) -> str:
-        """SHA-256 of a file, in hex."""
+        """The SHA-256 of a file, in hex."""
         with self.files.open_input_stream(self._in(name)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def clear(self) -> None:
-        """An empty folder, whatever it was before."""
+        """Makes it an empty folder, whatever it was before."""
         self.remove()
         self.files.create_dir(self.path, recursive=True)
 
     def remove(self) -> None:
-        """Without a word where it is not there."""
+        """Deletes it, if it exists."""
         if self.files.get_file_info(self.path).type is not fs.FileType.NotFound:
             self.files.delete_dir(self.path)
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
-        """An empty folder of this machine, from which `take_in` is cheap; gone afterwards."""
+        """An empty local folder, from which `take_in` is cheap. It is deleted at the end of the context."""
         with tempfile.TemporaryDirectory(prefix=".part-", dir=self.path if self.local else None) as folder:
             yield Path(folder)
 
@@ -107,7 +112,7 @@ class Storage:
         """Moves all files of a workspace here.
 
         Returns:
-            SHA-256, in hex, by the path of each file in this folder.
+            The SHA-256 of each file, in hex, by its path in this folder.
         """
         digests = {}
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -125,7 +130,7 @@ class Storage:
 
     @contextmanager
     def here(self) -> Iterator[Path]:
-        """The files as a folder of this machine, which may be a copy that is gone afterwards."""
+        """The files as a local folder. It may be a copy, which is deleted at the end of the context."""
         if self.local:
             yield Path(self.path)
             return
@@ -135,7 +140,11 @@ class Storage:
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        """One file as a file of this machine, which may be a copy that is gone afterwards. Raises OSError."""
+        """One file as a local file. It may be a copy, which is deleted at the end of the context.
+
+        Raises:
+            OSError: it cannot be read.
+        """
         if self.local:
             yield Path(self._in(name))
             return
@@ -147,7 +156,7 @@ class Storage:
             yield copy
 
     def free(self) -> int | None:
-        """Bytes that are left; None for a bucket."""
+        """Free space in bytes; None for a bucket."""
         return shutil.disk_usage(self.path).free if self.local else None
 
     def _in(self, name: str) -> str:

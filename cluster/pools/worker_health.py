@@ -1,4 +1,4 @@
-"""The health of a worker as a state machine. Pure: the caller brings the time.
+"""The health of a worker as a state machine. Pure: the caller passes the time.
 
     starting ── started ──▶ syncing ── verified ──▶ ready ◀── heard ── suspect
                                                       └──── silent ──▶ suspect ── silent ──▶ dead
@@ -15,17 +15,23 @@ from typing import Any
 
 
 class State(StrEnum):
-    STARTING = "starting"  # its process and engine are being built; it cannot answer yet
-    SYNCING = "syncing"  # it answers, and holds no verified weights
+    STARTING = "starting"  # its process and engine are starting; it cannot answer yet
+    SYNCING = "syncing"  # it answers, but holds no verified weights
     READY = "ready"
     SUSPECT = "suspect"  # silent for a while: no new work
-    DRAINING = "draining"  # finishes what it has, then goes
+    DRAINING = "draining"  # finishes its shares, then goes
     DEAD = "dead"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a worker may be silent."""
+    """How long a worker may be silent, in seconds.
+
+    Attributes:
+        start_s: while it starts.
+        suspect_s: before it gets no more work.
+        dead_s: before it is given up as dead.
+    """
 
     start_s: float = 600
     suspect_s: float = 20
@@ -38,12 +44,12 @@ class Limits:
 
 @dataclass
 class Health:
-    """One worker. What does not fit its state changes nothing: news of a dead worker may come late.
+    """The health of one worker. An event that does not fit its state changes nothing, since events may come late.
 
     Attributes:
-        since: when it came into its state.
-        heard_at: when it answered last.
-        version: of the weights that it proved to hold; None before the first.
+        since: when it entered its state.
+        heard_at: when it last answered.
+        version: of the weights that it proved to hold; None before the first, and if that is unknown.
         why: what made it suspect or dead, in words; "" otherwise.
     """
 
@@ -67,32 +73,33 @@ class Health:
         return self.state is not State.DEAD
 
     def started(self, now: float) -> None:
+        """It is up and can answer."""
         if self.state is State.STARTING:
-            self._go(State.SYNCING, now)
+            self._enter(State.SYNCING, now)
             self._hear(now)
 
     def heard(self, now: float) -> None:
-        """It answered something. One that was thought lost is trusted again, as far as it was before."""
+        """It answered something. A suspect worker is trusted again, as far as it was before."""
         if self.state is State.SUSPECT:
-            self._go(State.SYNCING if self.version is None else State.READY, now)
+            self._enter(State.SYNCING if self.version is None else State.READY, now)
         self._hear(now)
 
     def pinged(self, now: float) -> None:
-        """It is asked whether it lives: its silence counts from here."""
+        """It is asked for a sign of life. Its silence counts from here."""
         self._hear(now)
 
     def verified(self, version: Any, now: float) -> None:
-        """It proved that it holds the weights `version`."""
+        """It proved that it holds the weights of `version`."""
         if self.state in (State.SYNCING, State.READY, State.SUSPECT, State.DRAINING):
             self.version = version
             self.heard(now)
             if self.state is State.SYNCING:
-                self._go(State.READY, now)
+                self._enter(State.READY, now)
 
     def drain(self, now: float) -> None:
-        """It gets no more work, and goes once it has none."""
+        """It gets no more work, and goes once it has none left."""
         if self.state in (State.SYNCING, State.READY, State.SUSPECT):
-            self._go(State.DRAINING, now)
+            self._enter(State.DRAINING, now)
         elif self.state is State.STARTING:
             self.died("not needed any more", now)
 
@@ -102,22 +109,25 @@ class Health:
             self.died("drained", now)
 
     def died(self, why: str, now: float) -> None:
+        """It is dead, or as good as dead."""
         if self.alive:
-            self._go(State.DEAD, now, why)
+            self._enter(State.DEAD, now, why)
 
     def tick(self, now: float) -> None:
-        """Time passes: who is silent for long becomes suspect, then dead."""
-        silent = now - self.heard_at
+        """Time passes. A worker that is silent for long becomes suspect, then dead."""
+        silent_s = now - self.heard_at
         if self.state is State.STARTING:
             if now - self.since > self.limits.start_s:
                 self.died(f"did not start within {self.limits.start_s:g} s", now)
-        elif self.alive and silent > self.limits.dead_s:
+        elif self.alive and silent_s > self.limits.dead_s:
             self.died(f"did not answer for {self.limits.dead_s:g} s", now)
-        elif self.state in (State.SYNCING, State.READY) and silent > self.limits.suspect_s:
-            self._go(State.SUSPECT, now, f"has not answered for {self.limits.suspect_s:g} s")
+        elif self.state in (State.SYNCING, State.READY) and silent_s > self.limits.suspect_s:
+            self._enter(State.SUSPECT, now, f"has not answered for {self.limits.suspect_s:g} s")
 
     def _hear(self, now: float) -> None:
         self.heard_at = max(self.heard_at, now)
 
-    def _go(self, state: State, now: float, why: str = "") -> None:
-        self.state, self.since, self.why = state, now, why
+    def _enter(self, state: State, now: float, why: str = "") -> None:
+        self.state = state
+        self.since = now
+        self.why = why
