@@ -1,1 +1,1 @@
-"""What a response is worth, and why: parser, answers, findings, verdicts. Needs neither Ray nor torch."""
+"""What a response is worth, and why: parser, answers, findings, forms, verdicts. Needs neither Ray nor torch."""

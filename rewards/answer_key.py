@@ -25,8 +25,8 @@ The gold says of each option's finding whether it is present, and no think block
 >>> key.truth
 {'Mass': False, 'Edema': True, 'Hernia': False}
 
-A think block should state what the reference states on the same candidate. "No edema" contradicts the gold, so it is not
-expected on A; and since the reference got it wrong, a response that copies it there is not punished for it:
+A think block should state what the reference states on the same candidate. "No edema" contradicts the gold, so it is
+not expected on A; and since the reference got it wrong, a response that says it there is not punished for it:
 
 >>> sorted(key.expected_of("A").absent), sorted(key.expected_of("B").present), sorted(key.expected_of("B").absent)
 (['Mass'], ['Edema'], ['Nodule'])
@@ -93,7 +93,7 @@ class AnswerKey:
         return candidate in self.gold or (candidate == NO_FINDING and not self.gold)
 
     def is_verifiable(self, candidate: str) -> bool:
-        """Whether the gold tells if a candidate is right. A name outside the ontology isn't wrong just by its absence."""
+        """Whether the gold decides if a candidate is right. A name outside the ontology isn't wrong by its absence."""
         return (
             candidate in self.gold
             or candidate in self.candidates

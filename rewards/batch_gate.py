@@ -1,4 +1,7 @@
-"""The batch gate: process and reason are paid only while the outcome does not fall (arXiv 2508.03733, as its code has it)."""
+"""The batch gate: process and reason are paid only while the outcome does not fall.
+
+After the code of CX-Mind (arXiv 2508.03733).
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,20 @@ DECAY = 0.8
 
 
 class BatchGate:
-    """Open where a batch's mean outcome is at least the running mean of those before; open for the first.
+    """Open if a batch's mean outcome is at least the running mean of the batches before, and for the first batch.
 
-    Its state belongs to the run and goes into its commits. Evaluation never passes through it.
+    Its state belongs to the run and is part of its commits. Evaluations never use it.
     """
 
     def __init__(self) -> None:
         self.mean: float | None = None
 
     def apply(self, groups: Sequence[Sequence[Verdict]]) -> tuple[list[tuple[Verdict, ...]], bool]:
-        """The verdicts of one batch of groups, without process and reason where the gate is shut; and whether it is open."""
+        """Passes the verdicts of one batch of groups through the gate.
+
+        Returns:
+            The verdicts, without process and reason if the gate is shut; and whether it is open.
+        """
         mean = fmean(verdict.outcome for group in groups for verdict in group)
         is_open = self.mean is None or mean >= self.mean
         self.mean = mean if self.mean is None else (1 - DECAY) * mean + DECAY * self.mean

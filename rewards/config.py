@@ -1,4 +1,4 @@
-"""What a recipe says of rewards: a preset, weights, gates, and rules of one's own."""
+"""The reward settings of a recipe: a preset, weights, gates, and rules of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ Gate = Literal["format", "outcome", "batch"]
 
 
 class OwnRule(Strict):
-    """A rule of one's own: `def rule(task: Task, response: str, verdict: Verdict, **options) -> float`, in [0, 1]."""
+    """A rule of the recipe's own: `def rule(task: Task, response: str, verdict: Verdict, **options) -> float`.
+
+    It returns a number in [0, 1].
+    """
 
     rule: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function")
     weight: float = Field(gt=0)
@@ -21,10 +24,10 @@ class OwnRule(Strict):
 
 
 class RewardConfig(Strict):
-    """Weights of the parts, and gates before them.
+    """Weights of the parts, and the gates that hold them back.
 
-    `strict` is our rules (docs/rewards.md). `paper` gives the numbers of CX-Mind's code, faults included; it takes none of
-    the other settings.
+    `strict` stands for our rules (docs/rewards.md). `paper` gives the numbers of CX-Mind's code, faults included; it
+    takes none of the other settings.
     """
 
     preset: Literal["strict", "paper"] = "strict"
@@ -54,27 +57,26 @@ class RewardConfig(Strict):
     finding_weights: dict[str, float] = Field(
         {}, description="weights of findings; `rarity` sets them from the train tasks"
     )
-    own: dict[str, OwnRule] = {}
+    own: dict[str, OwnRule] = Field({})
 
     @property
     def batch_gate(self) -> bool:
         return self.preset == "paper" or "batch" in self.gates
 
-    def weighted_by(self, shares: Mapping[str, float]) -> "RewardConfig":
-        """The same with `finding_weights` from each finding's share of the train films, where `rarity` is set."""
+    def weighted_by(self, shares: Mapping[str, float]) -> RewardConfig:
+        """The same settings with `finding_weights` from each finding's share of the train films, if `rarity` is set.
+
+        Weights that the recipe gives stay as they are.
+        """
         seen = {name: share for name, share in shares.items() if share > 0}
         if not self.rarity or not seen:
             return self
-        most = max(seen.values())
-        return self.model_copy(
-            update={
-                "finding_weights": {name: (most / share) ** self.rarity for name, share in seen.items()}
-                | self.finding_weights
-            }
-        )
+        largest = max(seen.values())
+        weights = {name: (largest / share) ** self.rarity for name, share in seen.items()}
+        return self.model_copy(update={"finding_weights": weights | self.finding_weights})
 
     @model_validator(mode="after")
-    def _outcome_leads(self) -> "RewardConfig":
+    def _outcome_leads(self) -> RewardConfig:
         if self.process + self.reason >= self.outcome:
             raise ValueError(
                 f"process {self.process:g} and reason {self.reason:g} together must weigh less than outcome "
@@ -84,5 +86,7 @@ class RewardConfig(Strict):
             raise ValueError(f"the preset paper takes no other setting, found {', '.join(extra)}")
         low, high = self.length
         if not 0 < low <= 1 <= high:
-            raise ValueError(f"length {list(self.length)} must be a low end up to 1 and a high end from 1 on")
+            raise ValueError(
+                f"length {list(self.length)} must hold a low end of at most 1 and a high end of at least 1"
+            )
         return self

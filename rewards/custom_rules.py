@@ -73,10 +73,10 @@ def check_own(rules: Mapping[str, OwnRule]) -> None:
 
 
 def call_rule(own: OwnRule, task: Task, response: str, verdict: Verdict) -> tuple[float, str]:
-    """The value of a rule and, if it failed, the reason: then the value is 0. Never raises, whatever the rule raises."""
+    """The value of a rule, and the reason if it failed: then the value is 0. Never raises, whatever the rule does."""
     try:
         value = float(load_rule(own.rule)(task, response, verdict, **own.options))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the rule is the user's: whatever it raises hurts this response only)
         return 0.0, f"rule {own.rule} failed: {type(error).__name__}: {error}"[:300]
     if not (math.isfinite(value) and 0 <= value <= 1):
         return 0.0, f"rule {own.rule} gave {value}; a number in [0, 1] is needed"

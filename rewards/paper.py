@@ -1,7 +1,7 @@
-"""The preset `paper`: the numbers of CX-Mind's published reward code (arXiv 2508.03733), faults included, for comparison.
+"""The preset `paper`: the numbers of CX-Mind's published reward code (arXiv 2508.03733), faults included.
 
-docs/rewards.md explains what is wrong with them. This module is written from the formulas, not from the code. The code
-uses lazy patterns; here the text is walked in linear time, with the same result.
+It is there for comparison; docs/rewards.md explains what is wrong with the numbers. This module is written from the
+formulas, not from the code. The code uses lazy patterns; here the text is walked in linear time, with the same result.
 """
 
 from __future__ import annotations

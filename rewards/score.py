@@ -1,4 +1,4 @@
-"""Scores a response by rules: format, outcome, process and reason, with the reasons. docs/rewards.md explains the rules."""
+"""Scores a response by rules: format, outcome, process and reason. docs/rewards.md explains the rules."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
 
 
 def uses_published_score(task: Task, config: RewardConfig) -> bool:
-    """Whether the task is scored as the published code scores it, so that process and reason are amounts, not shares."""
+    """Whether the published code's rules score the task: then process and reason are amounts, not shares."""
     return config.preset == "paper" and FORMS[task.form].score_as_published is not None
 
 

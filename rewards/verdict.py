@@ -12,10 +12,14 @@ Judgement = Literal["right", "wrong", "unverifiable", "fault"]
 class StepVerdict(NamedTuple):
     """The judgement of one think–answer pair.
 
-    `start` and `end` are character offsets in the response, tags included, end exclusive.
-    `candidate` is the option letter or finding name that the step judges, None for a summary or a list;
-    steps of a group with the same candidate are compared with each other when credit is given by step.
-    `score` is in [0, 1]. `grounding` is in [0, 1] too, None where nothing is known to hold the think block against.
+    Attributes:
+        start: character offset in the response, tags included.
+        end: character offset in the response, tags included, exclusive.
+        candidate: the option letter or finding name that the step judges, None for a summary or a list. Credit by step
+            compares the steps of a group that have the same candidate.
+        score: what the step is worth, in [0, 1].
+        why: the reason for the judgement.
+        grounding: how well the think block agrees with the known facts, in [0, 1]; None if there are no such facts.
     """
 
     start: int
@@ -30,9 +34,9 @@ class StepVerdict(NamedTuple):
 class Verdict(NamedTuple):
     """The score of one response.
 
-    `format`, `outcome`, `process`, `reason` and each of `more` (the recipe's own rules, by name) are in [0, 1]; `total` is
-    their weighted sum after gates. `base` is the total without process and reason, which is what step credit adds to.
-    The preset `paper` gives process and reason as the amounts that are added.
+    `format`, `outcome`, `process`, `reason` and each of `more` (the recipe's own rules, by name) are in [0, 1]; `total`
+    is their weighted sum after gates. `base` is the total without process and reason: step credit adds to it. With the
+    preset `paper`, process and reason are the amounts that are added.
     """
 
     total: float
@@ -56,7 +60,7 @@ class Verdict(NamedTuple):
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Verdict":
+    def from_dict(cls, values: dict[str, Any]) -> Verdict:
         """The inverse of `to_dict`, after JSON."""
         answer = values["answer"]
         return cls(
@@ -75,5 +79,5 @@ NOT_SCORED = FormatFault("not scored", 0)
 
 
 def unscored(why: str) -> Verdict:
-    """The verdict on a response that no rule could judge: it is worth nothing, and `why` tells what happened."""
+    """The verdict on a response that no rule could judge: it is worth nothing. `why` is the reason."""
     return Verdict(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, None, faults=(NOT_SCORED,), why=(why,))

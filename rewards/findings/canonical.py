@@ -10,23 +10,24 @@ from rewards.findings.ontology import load_ontology
 
 @lru_cache(maxsize=4096)  # a run names the same few findings over and over
 def canonical(name: str) -> str:
-    """The canonical name or "No finding" for its synonyms, plurals and spellings, in any case; "_" and "-" are spaces.
+    """The canonical name of a finding, or "No finding", for a synonym, plural or other spelling, in any case.
 
-    Names of NIH ChestX-ray14 are canonical. A name that is not known comes back casefolded, with single spaces, and is
-    equal only to itself: a word that may mean two findings ("opacity", "collapse") is not known.
+    "_" and "-" count as spaces. Names of NIH ChestX-ray14 are canonical. An unknown name comes back casefolded, with
+    single spaces, and is equal only to itself. A word that may mean two findings ("opacity", "collapse") is unknown.
     """
     plain = " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
     names = _names()
-    spelling = load_ontology().forms
-    for form in (
+    base_words = load_ontology().base_words
+    spellings = (
         plain,
         plain.removesuffix("s"),
         plain.removesuffix("es"),
         plain.removesuffix("ies") + "y",
-        " ".join(spelling.get(word, word) for word in plain.split()),
-    ):
-        if form in names:
-            return names[form]
+        " ".join(base_words.get(word, word) for word in plain.split()),
+    )
+    for spelling in spellings:
+        if spelling in names:
+            return names[spelling]
     return plain
 
 
@@ -34,9 +35,8 @@ def canonical(name: str) -> str:
 def _names() -> dict[str, str]:
     """Every name and synonym, casefolded, to its canonical name."""
     ontology = load_ontology()
-    names = {
-        written.casefold(): finding.name
-        for finding in ontology.findings.values()
-        for written in (finding.name, *finding.synonyms)
-    }
-    return names | {written: NO_FINDING for written in (NO_FINDING.casefold(), *ontology.no_finding)}
+    names = {}
+    for finding in ontology.findings.values():
+        for written in (finding.name, *finding.synonyms):
+            names[written.casefold()] = finding.name
+    return names | dict.fromkeys((NO_FINDING.casefold(), *ontology.no_finding), NO_FINDING)

@@ -1,4 +1,4 @@
-"""Facts: which findings a text asserts or denies, and how far that agrees with what is known."""
+"""Facts: which findings a text asserts or denies, and how well they agree with what is known."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ MAX_CHARACTERS = 20_000  # characters; ten times a long report
 
 
 class Facts(NamedTuple):
-    """Findings that a text asserts and denies, each by canonical name, and `kinds`: what the asserted ones are kinds of.
+    """The findings that a text asserts and denies, by canonical name.
 
-    What a text leaves open is no fact. What it both asserts and denies stands in both sets, and agrees with nothing.
+    What a text leaves open is no fact. A finding that it both asserts and denies is in both sets and agrees with
+    nothing.
+
+    Attributes:
+        present: the asserted findings.
+        absent: the denied findings.
+        kinds: the asserted findings and everything that they are kinds of.
     """
 
     present: frozenset[str]
@@ -24,14 +30,18 @@ class Facts(NamedTuple):
 
     @staticmethod
     @lru_cache(maxsize=4096)  # texts say the same few things over and over
-    def of(present: frozenset[str], absent: frozenset[str]) -> "Facts":
+    def of(present: frozenset[str], absent: frozenset[str]) -> Facts:
         findings = load_ontology().findings
-        kinds = frozenset(kind for name in present if name in findings for kind in findings[name].ancestors)
-        return Facts(present, absent, kinds)
+        kinds: set[str] = set()
+        for name in present:
+            if name in findings:
+                kinds.update(findings[name].ancestors)
+        return Facts(present, absent, frozenset(kinds))
 
     def says(self, finding: str) -> bool | None:
-        """Whether the finding is asserted (it or a kind of it) or denied; None where neither or both is said."""
-        asserted, denied = finding in self.kinds or finding in self.present, finding in self.absent
+        """True if the finding or a kind of it is asserted, False if it is denied, None if neither or both."""
+        asserted = finding in self.kinds or finding in self.present
+        denied = finding in self.absent
         return None if asserted == denied else asserted
 
     def __bool__(self) -> bool:
@@ -39,7 +49,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(text: str) -> Facts:
-    """The facts of a text, of its first `MAX_CHARACTERS` characters. Never raises."""
+    """The facts of the first `MAX_CHARACTERS` characters of a text. Never raises."""
     present, absent = set(), set()
     for mention in mentions_of(text[:MAX_CHARACTERS]):
         if mention.status == "present":
@@ -50,7 +60,7 @@ def facts_of(text: str) -> Facts:
 
 
 class Agreement(NamedTuple):
-    """Facts held against others: how many agree, how many contradict, and how many that were wanted are missing."""
+    """Facts compared with others: how many agree, how many contradict, and how many expected ones are missing."""
 
     agree: int
     contradict: int
@@ -58,36 +68,39 @@ class Agreement(NamedTuple):
 
     @property
     def precision(self) -> float:
-        """Share of the facts of which the truth is known that are true; 0 where there are none."""
+        """The share of true facts among those whose truth is known; 0 if there are none."""
         return self.agree / (self.agree + self.contradict) if self.agree else 0.0
 
     @property
     def f1(self) -> float:
-        """1 where all that is wanted is said and nothing false; 0 where nothing agrees, as in a negated copy."""
+        """1 if everything expected is stated and nothing false; 0 if nothing agrees, as in a negated copy."""
         return 2 * self.agree / (2 * self.agree + self.contradict + self.missing) if self.agree else 0.0
 
 
-def agreement(said: Facts, wanted: Facts, truth: Mapping[str, bool]) -> Agreement:
-    """`said` against the facts that are `wanted`, and against what else is known: finding → present.
+def agreement(stated: Facts, expected: Facts, truth: Mapping[str, bool]) -> Agreement:
+    """Compares the stated facts with the expected ones and with what else is known.
 
-    Facts that are neither wanted nor known count for nothing: more words earn no more. What `said` both asserts and denies
-    agrees with nothing and contradicts nothing.
+    Facts that are neither expected nor known count for nothing, so more words earn no more. A finding that is both
+    asserted and denied agrees with nothing and contradicts nothing.
+
+    Args:
+        truth: finding to whether it is present.
     """
     agree = contradict = 0
-    for finding in wanted.present:
-        agree += said.says(finding) is True
-    for finding in wanted.absent:
-        agree += said.says(finding) is False
-    for finding in said.present | said.absent:
-        true = wanted.says(finding)
-        if true is None:
-            true = truth.get(finding)
-        if true is not None and said.says(finding) is (not true):
+    for finding in expected.present:
+        agree += stated.says(finding) is True
+    for finding in expected.absent:
+        agree += stated.says(finding) is False
+    for finding in stated.present | stated.absent:
+        is_present = expected.says(finding)
+        if is_present is None:
+            is_present = truth.get(finding)
+        if is_present is not None and stated.says(finding) is (not is_present):
             contradict += 1
-    return Agreement(agree, contradict, len(wanted.present) + len(wanted.absent) - agree)
+    return Agreement(agree, contradict, len(expected.present) + len(expected.absent) - agree)
 
 
 @lru_cache(maxsize=256)  # the reference of a group is read once, not once for each response
 def known_facts(text: str) -> Facts:
-    """`facts_of`, for texts that many responses are held against."""
+    """`facts_of` for a text that many responses are compared with."""
     return facts_of(text)

@@ -1,14 +1,15 @@
-"""The findings and the words for them: reads ontology.toml and cues.toml into one trie of phrases."""
+"""The findings and the words for them, read from ontology.toml and cues.toml into one trie of phrases."""
 
 from __future__ import annotations
 
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any, TypeAlias
 
 _CUE_KINDS = (
     "negation",
@@ -36,12 +37,15 @@ _CUE_KINDS = (
     "bilateral",
 )
 _ELEMENT = re.compile(r"\(([^)]*)\)|\[([^]]*)\]|\{(\w+)\}|([^\s()\[\]{}]+)")
-END = ""  # the key of a trie node under which the phrase that ends there is kept
+END = ""  # the key under which a trie node holds the meaning of the phrase that ends there
+
+Trie: TypeAlias = dict[str, Any]
+"""Word to the trie of what may follow it; `END` to the meaning of the phrase that ends here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A finding: its names in the label sets that have it, and all it is a kind of (itself first)."""
+    """A finding: its names in the label sets that have it, and everything that it is a kind of (itself first)."""
 
     name: str
     nih: str | None
@@ -53,17 +57,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """Findings by canonical name, and the phrases by which a text speaks of them.
+    """The findings, and the phrases by which a text mentions them.
 
-    `phrases` is a trie that leads from word to word; under `END` stands (kind, payload): "finding" and its name, "part" or
-    "state" and its name, or the kind of a cue. `forms` maps plurals and spellings to the word that phrases use; a first word
-    is found in any of its forms. `pairs` maps (part, state) to a finding, `of_part` a part to all its findings.
+    Attributes:
+        findings: the findings by canonical name.
+        no_finding: the names of a healthy film.
+        phrases: a trie from word to word. Under `END` a node holds (kind, payload): ("finding", name), ("part", name),
+            ("state", name) or (kind of cue, ""). A first word has an entry for each of its plurals and spellings.
+        base_words: plural or other spelling to the word that phrases use.
+        pairs: (part of the body, state) to the finding that they make up.
+        of_part: part of the body to all its findings.
     """
 
     findings: dict[str, Finding]
     no_finding: tuple[str, ...]
-    phrases: dict
-    forms: dict[str, str]
+    phrases: Trie
+    base_words: dict[str, str]
     pairs: dict[tuple[str, str], str]
     of_part: dict[str, tuple[str, ...]]
 
@@ -75,58 +84,76 @@ def load_ontology() -> Ontology:
     Raises:
         ValueError: a data file uses an unknown word class, part, state or parent, or one phrase in two meanings.
     """
-    data, cues = (
-        tomllib.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
-        for name in ("ontology.toml", "cues.toml")
-    )
+    data, cues = _read("ontology.toml"), _read("cues.toml")
     words = data["words"] | cues["words"]
-    trie: dict = {}
-    forms = dict(data["spelling"])
+    rows = {row["name"]: row for row in data["finding"]}
+    trie: Trie = {}
+    base_words = dict(data["spelling"])
 
-    def add(phrases: list[str], kind: str, payload: str = "") -> None:
+    def add(phrases: Iterable[str], kind: str, payload: str = "") -> None:
         for phrase in phrases:
             for tokens in expand(phrase, words):
                 _insert(trie, tokens, (kind, payload))
                 for word in tokens:
                     for plural in _plurals(word):
-                        forms.setdefault(plural, word)
+                        base_words.setdefault(plural, word)
 
     for kind in _CUE_KINDS:
         add(cues[kind], kind)
     add(data["ignored"], "ignored")
-    for kind, table in (("part", data["parts"]), ("state", data["states"])):
-        for name, phrases in table.items():
-            add(phrases, kind, name)
-    rows = {row["name"]: row for row in data["finding"]}
-    pairs: dict[tuple[str, str], str] = {}
+    for name, phrases in data["parts"].items():
+        add(phrases, "part", name)
+    for name, phrases in data["states"].items():
+        add(phrases, "state", name)
     for name, row in rows.items():
         add([name.lower(), *row.get("synonyms", ()), *row.get("phrases", ())], "finding", name)
-        for part, state in row.get("pairs", ()):
-            if (
-                part not in data["parts"]
-                or state not in data["states"]
-                or pairs.setdefault((part, state), name) != name
-            ):
-                raise ValueError(f"{name}: pair {part}, {state} is of no known part or state, or another's")
+
     own_words = set(_words_of(trie))
-    findings = {
-        name: Finding(
-            name,
-            name if row.get("nih") else None,
-            row.get("chexpert"),
-            row.get("cxr_lt"),
-            _ancestors(name, rows),
-            tuple(row.get("synonyms", ())),
-        )
-        for name, row in rows.items()
-    }
-    of_part = {
-        part: tuple(dict.fromkeys(name for (p, _), name in pairs.items() if p == part)) for part in data["parts"]
-    }
-    healthy = tuple(" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words))
-    forms = {form: word for form, word in forms.items() if form not in own_words}
-    phrases = trie | {form: trie[word] for form, word in forms.items() if word in trie}
-    return Ontology(findings, healthy, phrases, forms, pairs, of_part)
+    base_words = {written: word for written, word in base_words.items() if written not in own_words}
+    pairs = _pairs(rows, data["parts"], data["states"])
+    healthy = [" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words)]
+    return Ontology(
+        findings={name: _finding(name, rows) for name in rows},
+        no_finding=tuple(healthy),
+        phrases=trie | {written: trie[word] for written, word in base_words.items() if word in trie},
+        base_words=base_words,
+        pairs=pairs,
+        of_part={part: _findings_of(part, pairs) for part in data["parts"]},
+    )
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
+
+
+def _finding(name: str, rows: Mapping[str, dict]) -> Finding:
+    row = rows[name]
+    return Finding(
+        name=name,
+        nih=name if row.get("nih") else None,
+        chexpert=row.get("chexpert"),
+        cxr_lt=row.get("cxr_lt"),
+        ancestors=_ancestors(name, rows),
+        synonyms=tuple(row.get("synonyms", ())),
+    )
+
+
+def _pairs(rows: Mapping[str, dict], parts: Container[str], states: Container[str]) -> dict[tuple[str, str], str]:
+    """(part, state) to the finding whose row has the pair."""
+    pairs: dict[tuple[str, str], str] = {}
+    for name, row in rows.items():
+        for part, state in row.get("pairs", ()):
+            if part not in parts or state not in states:
+                raise ValueError(f"{name}: pair {part}, {state} has an unknown part or state")
+            owner = pairs.setdefault((part, state), name)
+            if owner != name:
+                raise ValueError(f"{name}: pair {part}, {state} belongs to {owner} already")
+    return pairs
+
+
+def _findings_of(part: str, pairs: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
+    """The findings of a part of the body, each once, in the order of the pairs."""
+    return tuple(dict.fromkeys(name for (own_part, _), name in pairs.items() if own_part == part))
 
 
 def expand(phrase: str, words: dict[str, list[str]]) -> Iterator[tuple[str, ...]]:
@@ -137,21 +164,24 @@ def expand(phrase: str, words: dict[str, list[str]]) -> Iterator[tuple[str, ...]
     """
     choices: list[tuple[str, ...]] = []
     for match in _ELEMENT.finditer(phrase):
-        one_of, maybe, word_class, word = match.groups()
-        ending = maybe if maybe and match.start() and phrase[match.start() - 1] not in " )]}" else None  # limit[s]
-        if ending:
-            choices[-1] = tuple(form for w in choices[-1] for form in (w, w + ending))
+        one_of, optional, word_class, word = match.groups()
+        touches_word = match.start() > 0 and phrase[match.start() - 1] not in " )]}"
+        if optional and touches_word:  # an ending, as in limit[s]
+            stems = choices[-1]
+            choices[-1] = tuple(itertools.chain.from_iterable((stem, stem + optional) for stem in stems))
         elif word_class:
             if word_class not in words:
                 raise ValueError(f"{phrase!r}: no class of words is called {word_class!r}")
             choices.append(tuple(words[word_class]))
+        elif optional:
+            choices.append((*optional.split("|"), ""))
         else:
-            choices.append(tuple((one_of or maybe or word).split("|")) + (("",) if maybe else ()))
+            choices.append(tuple((one_of or word).split("|")))
     for choice in itertools.product(*choices):
         yield tuple(" ".join(choice).replace("-", " ").split())
 
 
-def _insert(trie: dict, tokens: tuple[str, ...], meaning: tuple[str, str]) -> None:
+def _insert(trie: Trie, tokens: tuple[str, ...], meaning: tuple[str, str]) -> None:
     node = trie
     for token in tokens:
         node = node.setdefault(token, {})
@@ -167,16 +197,16 @@ def _plurals(word: str) -> tuple[str, ...]:
     return (word + "es",) if word.endswith(("s", "x", "ch", "sh")) else (word + "s",)
 
 
-def _words_of(trie: dict) -> Iterator[str]:
+def _words_of(trie: Trie) -> Iterator[str]:
     for word, node in trie.items():
         if word != END:
             yield word
             yield from _words_of(node)
 
 
-def _ancestors(name: str, rows: dict[str, dict]) -> tuple[str, ...]:
+def _ancestors(name: str, rows: Mapping[str, dict]) -> tuple[str, ...]:
     if name not in rows:
-        raise ValueError(f"parent {name!r} is no finding")
+        raise ValueError(f"parent {name!r} is not a finding")
     kinds = [name]
     for parent in rows[name].get("parents", ()):
         kinds += _ancestors(parent, rows)

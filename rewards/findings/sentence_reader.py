@@ -1,12 +1,33 @@
 """Reads the phrases of a sentence: which findings it asserts, denies or leaves open.
 
-A cue sets the status of what follows it, or changes that of what came before, up to the end of its scope. Scopes end
-with the sentence, with words such as "but", and where a comma, an "and" or a verb shows that a new statement has begun.
+A cue sets the status of what follows it, or changes the status of what came before, up to the end of its scope. Scopes
+end with the sentence, with words such as "but", and where a comma, an "and" or a verb begins a new statement.
+
+Each line below has a sentence, what is read from it (+ present, - absent, ? uncertain) and the cue or rule at work, whose
+handler is `on_…`:
+
+    There is edema.                                     +Edema                  no cue
+    No edema, mass or nodule.                           -Edema -Mass -Nodule    negation, up to the end of the list
+    No edema, but a mass is seen.                       -Edema +Mass            end: "but" closes the scope
+    No pneumothorax, the heart is enlarged.             -Pneumothorax +Cardiomegaly   separate, verb: a new statement
+    Effusion has resolved.                              -Effusion               negation_after
+    Possible edema.                                     ?Edema                  uncertain
+    Effusion suspected.                                 ?Effusion               uncertain_weak, after what it is about
+    Mass cannot be excluded.                            ?Mass                   uncertain_after
+    Edema versus pneumonia.                             ?Edema ?Pneumonia       versus
+    Edema?                                              ?Edema                  question
+    Edema: no.                                          -Edema                  colon, then a negation
+    History of effusion.                                                        history: not a finding of this film
+    The heart is enlarged.                              +Cardiomegaly           part and state
+    The heart is normal.                                -Cardiomegaly           part in the state "normal"
+    Left effusion.                                      +Effusion:left          side
+    Edema, left more than right.                        +Edema:left             side, after its finding
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from rewards.findings.ontology import load_ontology
@@ -15,88 +36,105 @@ Status = Literal["present", "absent", "uncertain"]
 Side = Literal["", "left", "right", "bilateral"]
 Event = tuple[str, str, int, int]
 """Kind of phrase, payload, first word, word after the last. A sentence ends with the kind "stop"."""
-_NEAR = 10  # words between a part of the body and what it looks like, or between a finding and its side
+_NEAR = 10  # words between a part of the body and its state, or between a finding and its side
 
 
 class Mention(NamedTuple):
-    """One finding as a text speaks of it: canonical name, status and the side that the text gives it."""
+    """One finding as a text mentions it: canonical name, status, and the side if the text gives one."""
 
     finding: str
     status: Status
     side: Side = ""
 
 
-class Reader:
-    """Reads the phrases of one sentence from left to right; `on_…` says what a kind of phrase does."""
+@dataclass(slots=True)
+class _Entry:
+    """A mention whose status and side may still change. The status is None if it is history, not a finding."""
+
+    finding: str
+    status: Status | None
+    side: Side
+    start: int  # its first word
+
+
+class SentenceReader:
+    """Reads the phrases of one sentence from left to right. `on_…` handles the phrases of one kind."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
         self.ontology = load_ontology()
-        self.found: list[list] = []  # [finding, status, side, first word]
-        self.status: Status | None = "present"  # of what comes next; None: it is history, not a finding
-        self.block = 0  # first of the mentions to which a cue after them belongs
-        self.verb_since = False  # since the last mention
-        self.cue_at = 0  # mentions before the last sign of uncertainty
-        self.open_list = False  # a differential: all that follows is uncertain
+        self.index = 0  # of the event at hand
+        self.found: list[_Entry] = []
+        self.status: Status | None = "present"  # of the next mention; None: it is history, not a finding
+        self.block = 0  # index of the first mention that a cue after it applies to
+        self.verb_since = False  # a verb has followed the last mention
+        self.uncertain_at = 0  # number of mentions before the last sign of uncertainty
+        self.is_differential = False  # all that follows is uncertain
         self.cue_end = -9  # word after the last negation
-        self.end: int | None = None  # word after a "but" that no mention has followed yet
-        self.boundary: int | None = None  # mentions before the last comma or "and" of a negation's scope
-        self.parts: list[tuple[str, int]] = []  # parts of the body that wait for a state, with their last word
-        self.described = False  # they have theirs
-        self.state: tuple[str, int] | None = None  # a state that waits for its part
-        self.side: tuple[Side, int] = ("", -99)
+        self.but_end: int | None = None  # word after a "but" that no mention has followed yet
+        self.boundary: int | None = None  # number of mentions before the last comma or "and" within a negation
+        self.parts: list[tuple[str, int]] = []  # parts of the body, each with the word after it
+        self.is_described = False  # the parts have got their state
+        self.state: tuple[str, int] | None = None  # a state that waits for its part, with the word after it
+        self.side: tuple[Side, int] = ("", -99)  # the last side, with the word after it
 
     def read(self) -> tuple[Mention, ...]:
-        """The mentions of the sentence; what is only its history is left out."""
-        for self.index, (kind, payload, start, end) in enumerate(self.events):
+        """The mentions of the sentence, without those that are history."""
+        for index, (kind, payload, start, end) in enumerate(self.events):
+            self.index = index
             handler = _HANDLERS.get(kind)
             if handler is not None:
                 handler(self, payload, start, end)
-        return tuple(Mention(name, status, side) for name, status, side, _ in self.found if status is not None)
+        return tuple(Mention(e.finding, e.status, e.side) for e in self.found if e.status is not None)
 
     def kind_after(self, end: int) -> str:
-        """Kind of the phrase that begins at word `end`, "" where none does."""
+        """The kind of the next phrase if it begins at word `end`, else ""."""
         following = self.index + 1
         return self.events[following][0] if self.events[following][2] == end else ""
+
+    def kinds_before(self) -> list[str]:
+        """The kinds of the two phrases before this one."""
+        return [event[0] for event in self.events[max(0, self.index - 2) : self.index]]
 
     def mention(self, finding: str, status: Status | None, start: int) -> None:
         if self.verb_since:
             self.block, self.verb_since = len(self.found), False
-        self.end = None
-        side, where = self.side
-        self.found.append([finding, status, side if start - where <= _NEAR else "", start])
+        self.but_end = None
+        side, side_end = self.side
+        self.found.append(_Entry(finding, status, side if start - side_end <= _NEAR else "", start))
 
     def on_finding(self, finding: str, start: int, end: int) -> None:
         self.mention(finding, self.status, start)
         self.state = None
 
     def on_part(self, part: str, start: int, end: int) -> None:
-        if self.described:
-            self.parts, self.described = [], False
+        if self.is_described:
+            self.parts, self.is_described = [], False
         self.parts.append((part, end))
         if self.state is not None:
-            state, after = self.state
-            if start - after <= 4 and self.describe([part], state, start):
-                self.described, self.state = True, None
+            state, state_end = self.state
+            if start - state_end <= 4 and self.describe([part], state, start):
+                self.is_described, self.state = True, None
 
     def on_state(self, state: str, start: int, end: int) -> None:
         following = self.index + 1
         if self.events[following][0] == "finding" and self.events[following][2] - end <= 1:
-            return  # a large effusion says nothing of the heart
-        # "normal or mildly enlarged"
-        again = any(event[0] == "or" for event in self.events[max(0, self.index - 2) : self.index])
-        near = [part for part, after in self.parts if start - after <= _NEAR] if again or not self.described else []
+            return  # "a large effusion" says nothing about the heart
+        is_alternative = any(kind == "or" for kind in self.kinds_before())  # "normal or mildly enlarged"
+        near: list[str] = []
+        if is_alternative or not self.is_described:
+            near = [part for part, part_end in self.parts if start - part_end <= _NEAR]
         if self.describe(near, state, start):
-            self.described = True
+            self.is_described = True
         elif state != "normal" or self.status != "absent":
             self.state = (state, end)
 
     def describe(self, parts: list[str], state: str, start: int) -> bool:
-        """Mentions the findings of parts in a state; whether there are any."""
+        """Mentions the findings of parts in a state. Returns whether the state fits the parts."""
         if state == "normal":
-            names = [name for part in parts for name in self.ontology.of_part[part]] if self.status != "absent" else []
-            for name in names:
-                self.mention(name, "absent", start)
+            for part in parts if self.status != "absent" else ():
+                for name in self.ontology.of_part[part]:
+                    self.mention(name, "absent", start)
             return bool(parts)
         names = [self.ontology.pairs[part, state] for part in parts if (part, state) in self.ontology.pairs]
         for name in names:
@@ -104,8 +142,8 @@ class Reader:
         return bool(names)
 
     def on_negation(self, _: str, start: int, end: int) -> None:
-        if [event[0] for event in self.events[max(0, self.index - 2) : self.index]] == ["finding", "colon"]:
-            self.found[-1][1] = "absent"  # "Edema: no …"
+        if self.kinds_before() == ["finding", "colon"]:
+            self.found[-1].status = "absent"  # "Edema: no …"
         self.status, self.cue_end, self.boundary = "absent", end, None
 
     def on_negation_after(self, _: str, start: int, end: int) -> None:
@@ -113,7 +151,7 @@ class Reader:
 
     def on_uncertain(self, _: str, start: int, end: int) -> None:
         if self.status != "absent" or start - self.cue_end > 1:
-            self.status, self.cue_at = "uncertain", len(self.found)
+            self.status, self.uncertain_at = "uncertain", len(self.found)
 
     def on_uncertain_weak(self, _: str, start: int, end: int) -> None:
         before = self.events[self.index - 1][0] if self.index else ""
@@ -122,10 +160,10 @@ class Reader:
         if self.kind_after(end) in ("stop", "comma") and self.found[self.block :]:
             self.after("uncertain", start, end)  # "effusion suspected"
         else:
-            self.status, self.cue_at = "uncertain", len(self.found)
+            self.status, self.uncertain_at = "uncertain", len(self.found)
 
     def on_differential(self, _: str, start: int, end: int) -> None:
-        self.status, self.open_list = "uncertain", True
+        self.status, self.is_differential = "uncertain", True
 
     def on_uncertain_after(self, _: str, start: int, end: int) -> None:
         self.after("uncertain", start, end)
@@ -134,12 +172,12 @@ class Reader:
         self.after("uncertain", start, end)
 
     def after(self, status: Status, start: int, end: int) -> None:
-        """A cue that belongs to the mentions before it, or, where there are none, to those that follow."""
-        if self.end is not None and start - self.end > 1:
-            return  # "effusion, but a fistula cannot be excluded": it is said of something unknown
-        block = [entry for entry in self.found[self.block :] if entry[1] is not None]
+        """Applies a cue to the mentions before it or, if there are none, to those that follow."""
+        if self.but_end is not None and start - self.but_end > 1:
+            return  # "effusion, but a fistula cannot be excluded": the cue is about something unknown
+        block = [entry for entry in self.found[self.block :] if entry.status is not None]
         for entry in block:
-            entry[1] = status
+            entry.status = status
         self.status = "present" if block else status
         self.cue_end = end
 
@@ -147,10 +185,10 @@ class Reader:
         self.status = None
 
     def on_end(self, _: str, start: int, end: int) -> None:
-        if self.status != "uncertain" or (len(self.found) > self.cue_at and not self.open_list):
+        if self.status != "uncertain" or (len(self.found) > self.uncertain_at and not self.is_differential):
             self.status = "present"
-        self.verb_since, self.boundary, self.end = True, None, end
-        self.parts, self.described, self.state = [], False, None
+        self.verb_since, self.boundary, self.but_end = True, None, end
+        self.parts, self.is_described, self.state = [], False, None
         self.leave_side()
 
     def on_comma(self, _: str, start: int, end: int) -> None:
@@ -159,7 +197,7 @@ class Reader:
         self.leave_side()
 
     def leave_side(self) -> None:
-        """A side goes no further than the statement whose finding has it."""
+        """Forgets the side after the statement whose finding has it."""
         if self.found:
             self.side = ("", -99)
 
@@ -167,6 +205,7 @@ class Reader:
         self.separate(end, comma=False)
 
     def separate(self, end: int, comma: bool) -> None:
+        """A comma or an "and": decides whether a new statement begins."""
         following = self.kind_after(end)
         if self.status is None:
             if comma and following != "finding":
@@ -179,14 +218,14 @@ class Reader:
         elif (
             self.status == "uncertain"
             and comma
-            and not self.open_list
-            and len(self.found) > self.cue_at
+            and not self.is_differential
+            and len(self.found) > self.uncertain_at
             and not self.or_follows()
         ):
             self.status, self.verb_since = "present", True
 
     def or_follows(self) -> bool:
-        """Whether this comma or "and" stands within a list that an "or" ends."""
+        """Whether this comma or "and" is within a list that an "or" ends."""
         return any(event[0] == "or" for event in self.events[self.index :])
 
     def on_or(self, _: str, start: int, end: int) -> None:
@@ -194,9 +233,9 @@ class Reader:
 
     def on_versus(self, _: str, start: int, end: int) -> None:
         if self.status == "present":
-            if self.found[self.block :] and self.found[-1][1] == "present":
-                self.found[-1][1] = "uncertain"
-            self.status, self.cue_at = "uncertain", len(self.found)
+            if self.found[self.block :] and self.found[-1].status == "present":
+                self.found[-1].status = "uncertain"
+            self.status, self.uncertain_at = "uncertain", len(self.found)
 
     def on_colon(self, _: str, start: int, end: int) -> None:
         if self.status == "absent":
@@ -210,7 +249,7 @@ class Reader:
             and self.kind_after(end) not in ("shown", "negation_after")
         ):
             for entry in self.found[self.boundary :]:
-                entry[1] = "present"
+                entry.status = "present"
             self.status, self.block, self.boundary = "present", self.boundary, None
 
     def on_left(self, _: str, start: int, end: int) -> None:
@@ -227,8 +266,10 @@ class Reader:
         kind, _, following, _ = self.events[self.index + 1]
         if kind == "finding" and following - end <= 4:
             return  # it is the side of what follows
-        if self.found and not self.found[-1][2] and start - self.found[-1][3] <= _NEAR:
-            self.found[-1][2] = side
+        if self.found and not self.found[-1].side and start - self.found[-1].start <= _NEAR:
+            self.found[-1].side = side
 
 
-_HANDLERS = {name.removeprefix("on_"): method for name, method in vars(Reader).items() if name.startswith("on_")}
+_HANDLERS = {
+    name.removeprefix("on_"): method for name, method in vars(SentenceReader).items() if name.startswith("on_")
+}

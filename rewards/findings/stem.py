@@ -1,6 +1,6 @@
-"""Porter's stemmer as ROUGE uses it: with the departures from the paper that NLTK made the standard.
+"""Porter's stemmer as ROUGE uses it, with the departures from the paper that NLTK made the standard.
 
-Source: M. F. Porter, An algorithm for suffix stripping (1980); tests compare it with `nltk.stem.porter.PorterStemmer`.
+Source: M. F. Porter, An algorithm for suffix stripping (1980). Tests compare it with `nltk.stem.porter.PorterStemmer`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _IRREGULAR = {
     "cannings": "canning",
 }
 _IRREGULAR |= {word: word for word in ("news", "inning", "outing", "canning", "howe", "proceed", "exceed", "succeed")}
-# In the order in which they are tried: the first that fits decides, even where its stem is too short.
+# In the order in which they are tried: the first ending that fits decides, even if the stem before it is too short.
 _STEP_2 = (
     ("ational", "ate"),
     ("tional", "tion"),
@@ -76,7 +76,7 @@ def stem(word: str) -> str:
 
 
 def _shape(word: str) -> str:
-    """c for a consonant, v for a vowel; a y after a consonant is a vowel."""
+    """The word with c for each consonant and v for each vowel. A y after a consonant is a vowel."""
     shape = ""
     for letter in word:
         shape += "v" if letter in "aeiou" or (letter == "y" and shape.endswith("c")) else "c"
@@ -84,11 +84,12 @@ def _shape(word: str) -> str:
 
 
 def _measure(word: str) -> int:
+    """Porter's m: how often a vowel is followed by a consonant."""
     return _shape(word).count("vc")
 
 
 def _ends_short(word: str) -> bool:
-    """Consonant, vowel, consonant (but w, x, y) at the end; or the whole is vowel, consonant."""
+    """Whether the word ends in consonant, vowel, consonant other than w, x, y; or is just vowel, consonant."""
     shape = _shape(word)
     return shape == "vc" or (shape.endswith("cvc") and word[-1] not in "wxy")
 

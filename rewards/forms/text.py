@@ -77,11 +77,9 @@ def _judge_steps(pairs: Sequence[Pair], true_facts: Facts) -> tuple[list[StepVer
         stated |= new
         agree += held.agree
         contradict += held.contradict
-        judgement: Judgement
+        judgement: Judgement = "right" if new else "unverifiable"
         if held.contradict:
             judgement = "wrong"
-        else:
-            judgement = "right" if new else "unverifiable"
         score = held.precision if new else 0.0
         why = f"{held.agree} facts agree with the report, {held.contradict} contradict it, {len(new)} new"
         steps.append(StepVerdict(pair.start, pair.end, None, judgement, score, why))
@@ -110,6 +108,6 @@ def _nih_names(names: Set[str]) -> set[str]:
 
 
 def _length_factor(words: int, gold_words: int, limits: tuple[float, float]) -> float:
-    """1 if the ratio of the numbers of words is within the limits, falling to 0 at none and at twice the upper limit."""
+    """1 if the ratio of the lengths is within the limits, falling to 0 at no words and at twice the upper limit."""
     ratio = words / max(1, gold_words)
     return min(1.0, ratio / limits[0], max(0.0, 2 - ratio / limits[1]))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
 TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE | re.ASCII)
 _OPEN = re.compile("<think>", re.IGNORECASE | re.ASCII)
 _PAIR = re.compile(r"\s*+(<think>)([^<]*)</think>\s*+<answer>([^<]*)</answer>\s*+", re.ASCII)
-MAX_FAULTS = 20  # what is said of one response; a babbling one has thousands
-MAX_PAIRS = 100  # no film needs more steps; what follows is not read
+MAX_FAULTS = 20  # reported of one response; a babbling one has thousands
+MAX_PAIRS = 100  # no film needs more steps; the parser reads no further
 
 
 class FormatFault(NamedTuple):
-    """What breaks the format, in words, and the character at which it does."""
+    """What breaks the format, in words, and the position of the character at which it does, from 0."""
 
     what: str
     position: int
@@ -24,7 +25,10 @@ class FormatFault(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """One closed think–answer pair: characters `start` to `end` (tags included, end exclusive) and what the tags hold."""
+    """One closed think–answer pair.
+
+    Characters `start` to `end` of the response, tags included, end exclusive; and what the tags hold.
+    """
 
     start: int
     end: int
@@ -35,7 +39,7 @@ class Pair(NamedTuple):
 class Parsed(NamedTuple):
     """The closed pairs of a response in order, and its faults.
 
-    A pair with an empty think or answer is among the pairs and among the faults. Reading ends after `MAX_PAIRS` pairs or
+    A pair with an empty think or answer is both a pair and a fault. Reading ends after `MAX_PAIRS` pairs or
     `MAX_FAULTS` faults.
     """
 
@@ -48,7 +52,7 @@ class _State(Enum):
     THINK = auto()
     BETWEEN = auto()  # after </think>, before <answer>
     ANSWER = auto()
-    LOST = auto()  # after a fault, until the next <think>: one mistake is told once
+    LOST = auto()  # after a fault, until the next <think>, so that each mistake is reported once
 
 
 _NEXT = {
@@ -57,20 +61,20 @@ _NEXT = {
     (_State.BETWEEN, "<answer>"): _State.ANSWER,
     (_State.ANSWER, "</answer>"): _State.OUTSIDE,
 }
-_WANTED = {state: tag for state, tag in _NEXT}
+_EXPECTED_TAG = dict(_NEXT.keys())
 
 
 def parse(response: str) -> Parsed:
-    """The pairs and faults of a response. Never raises; time is linear in its length.
+    """The pairs and faults of a response. Never raises; takes time linear in its length.
 
-    White space around pairs and between a think and its answer is allowed, other text there is a fault.
-    Tags may be written in any case. What follows a fault is read again from the next `<think>` on.
+    White space is allowed around pairs and between a think and its answer; other text there is a fault. Tags may be
+    written in any case. After a fault, reading goes on at the next `<think>`.
     """
     return _parse_sound(response) or _parse_any(response)
 
 
 def _parse_sound(response: str) -> Parsed | None:
-    """The pairs of a response that is nothing but simple pairs in lower case, as most are: the quick way. Else None."""
+    """A shortcut for a response of simple pairs in lower case and nothing else, as most are; None for any other."""
     pairs: list[Pair] = []
     position = 0
     while match := _PAIR.match(response, position):
@@ -86,15 +90,19 @@ def _parse_any(response: str) -> Parsed:
     pairs: list[Pair] = []
     faults: list[FormatFault] = []
     state = _State.OUTSIDE
-    start = body = 0  # of the open pair, and of what its last tag opened
+    start = body = 0  # of the open pair, and of the text after its last tag
     think = ""
-    done = 0  # everything before has been read
+    done = 0  # everything before this character has been read
 
     def fault(words: str, position: int) -> None:
         if len(faults) < MAX_FAULTS:
             faults.append(FormatFault(words, position))
 
-    while len(faults) < MAX_FAULTS and (match := (_OPEN if state is _State.LOST else TAG).search(response, done)):
+    while len(faults) < MAX_FAULTS:
+        next_tag = _OPEN if state is _State.LOST else TAG
+        match = next_tag.search(response, done)
+        if match is None:
+            break
         tag, position = match.group().lower(), match.start()
         state = _read_gap(state, response[done:position], done, fault)
         done = match.end()
@@ -102,7 +110,7 @@ def _parse_any(response: str) -> Parsed:
         if following is None:
             if state is not _State.LOST:
                 fault(_misplaced(state, tag), position)
-            # A <think> may begin a sound pair, wherever it stands.
+            # A <think> may begin a sound pair, wherever it is.
             following = _State.THINK if tag == "<think>" else _State.LOST
         if following is _State.THINK:
             start = position
@@ -123,15 +131,15 @@ def _parse_any(response: str) -> Parsed:
         state = following
 
     state = _read_gap(state, response[done:], done, fault)
-    if state in _WANTED and state is not _State.OUTSIDE:
-        fault(f"unclosed pair: {_WANTED[state]} is missing", len(response))
+    if state in _EXPECTED_TAG and state is not _State.OUTSIDE:
+        fault(f"unclosed pair: {_EXPECTED_TAG[state]} is missing", len(response))
     if not pairs:
         faults.insert(0, FormatFault("no pair of think and answer", 0))
     return Parsed(tuple(pairs), tuple(faults[:MAX_FAULTS]))
 
 
-def _read_gap(state: _State, text: str, offset: int, fault) -> _State:
-    """The state after the text between two tags; words where none may stand are a fault."""
+def _read_gap(state: _State, text: str, offset: int, fault: Callable[[str, int], None]) -> _State:
+    """The state after the text between two tags. Words outside the blocks are a fault."""
     if state not in (_State.OUTSIDE, _State.BETWEEN) or not text.strip():
         return state
     position = offset + len(text) - len(text.lstrip())
@@ -148,4 +156,4 @@ def _misplaced(state: _State, tag: str) -> str:
     if state is _State.BETWEEN:
         return f"{tag} where <answer> was expected"
     kind = "nested" if not tag.startswith("</") else "swapped"
-    return f"{kind} tag: {tag} where {_WANTED[state]} was expected"
+    return f"{kind} tag: {tag} where {_EXPECTED_TAG[state]} was expected"
