@@ -3,8 +3,8 @@
 A cue sets the status of what follows it, or changes the status of what came before, up to the end of its scope. Scopes
 end with the sentence, with words such as "but", and where a comma, an "and" or a verb begins a new statement.
 
-Each line below has a sentence, what is read from it (+ present, - absent, ? uncertain) and the cue or rule at work, whose
-handler is `on_…`:
+Each line below has a sentence, what is read from it (+ present, - absent, ? uncertain) and the cue or rule at work,
+whose handler is `on_…`:
 
     There is edema.                                     +Edema                  no cue
     No edema, mass or nodule.                           -Edema -Mass -Nodule    negation, up to the end of the list
