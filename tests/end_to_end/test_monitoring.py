@@ -1,4 +1,7 @@
-"""What Prometheus, Grafana and the alerts see of a run. With the real Prometheus where it is installed (Debian's `prometheus`)."""
+"""What Prometheus, Grafana and the alerts see of a run.
+
+With the real Prometheus, if it is installed (Debian's `prometheus`).
+"""
 
 import json
 import re
@@ -154,4 +157,4 @@ def test_prometheus_answers_every_panel(run, target, tmp_path):
 def test_each_alert_comes_when_it_should_and_not_before():
     subprocess.run(["promtool", "test", "rules", Path(__file__).with_name("alerts.yml")], check=True)
     tested = Path(__file__).with_name("alerts.yml").read_text(encoding="utf-8")
-    assert {name for name in re.findall(r"alertname: (\w+)", tested)} == set(rules())
+    assert set(re.findall(r"alertname: (\w+)", tested)) == set(rules())

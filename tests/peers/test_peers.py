@@ -117,7 +117,10 @@ def numbers(seed=0):
     """What a batch of responses has at each token; ratios from 0.2 to 4, so that every clip is met."""
     rng = np.random.default_rng(seed)
     old = [-rng.uniform(0.1, 3, n) for n in LENGTHS]
-    away = lambda spread: [o + rng.normal(0, spread, len(o)) for o in old]  # noqa: E731
+
+    def away(spread):
+        return [o + rng.normal(0, spread, len(o)) for o in old]
+
     per_response = rng.normal(0, 1, len(LENGTHS))
     return {
         "old": old,
@@ -125,7 +128,7 @@ def numbers(seed=0):
         "reference": away(0.5),
         "rollout": away(0.6),
         "entropy": [np.abs(o) for o in old],
-        "advantages": [np.full(n, a) for n, a in zip(LENGTHS, per_response)],
+        "advantages": [np.full(n, a) for n, a in zip(LENGTHS, per_response, strict=True)],
     }, per_response
 
 
@@ -163,7 +166,7 @@ def ours(training, arrays):
 def test_losses_of_trl():
     arrays, per_response = numbers()
     sent = {name: pad(rows) for name, rows in arrays.items()} | {"advantages": per_response.tolist(), "mask": mask()}
-    weights = pad(np.minimum(np.exp(o - r), 2.0) for o, r in zip(arrays["old"], arrays["rollout"]))
+    weights = pad(np.minimum(np.exp(o - r), 2.0) for o, r in zip(arrays["old"], arrays["rollout"], strict=True))
     bounds = {"clip_low": 0.2, "clip_high": 0.3}
     theirs = {"epsilon": 0.2, "epsilon_high": 0.3, "max_completion_length": SCALE}
     names = {"token_mean": "dapo", "sequence_mean": "grpo", "sequence_sum": "dr_grpo"}
@@ -211,7 +214,7 @@ def test_losses_of_trl():
 def test_losses_of_verl():
     arrays, _ = numbers(1)
     sent = {name: pad(rows) for name, rows in arrays.items()} | {"mask": mask()}
-    weights = pad(np.minimum(np.exp(o - r), 2.0) for o, r in zip(arrays["old"], arrays["rollout"]))
+    weights = pad(np.minimum(np.exp(o - r), 2.0) for o, r in zip(arrays["old"], arrays["rollout"], strict=True))
     verl = {
         "clip_ratio": 0.2,
         "clip_ratio_low": 0.2,
