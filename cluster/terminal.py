@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from curriculum.summary import Table
+from curriculum.table import Table
 
 
 def printable(text: str) -> str:

@@ -18,7 +18,7 @@ from cluster.reporting.charts import MOST_SERIES
 from cluster.reporting.compare_figures import difference_figures, learnt_figures, time_figures, training_figures
 from cluster.reporting.compare_pairs import NotComparable, Paired, pair
 from cluster.reporting.pages import render, write_page
-from curriculum.summary import Table
+from curriculum.table import Table
 
 NONE = "–"
 _LONGEST_NAME = 20  # in a table's head or a chart

@@ -20,7 +20,7 @@ from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_reader import RunRecord, duration
 from cluster.record.run_status import check_run_folder, saved_status
-from curriculum.summary import Table
+from curriculum.table import Table
 
 ASK_S = 60.0  # for a run that goes on: Ray is imported and connected meanwhile
 _AT_ONCE = 8
