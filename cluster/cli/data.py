@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cluster.errors import UserError
 
 if TYPE_CHECKING:
-    from curriculum.importers.films import ImportSummary
+    from curriculum.importers.importer import Importer, Option
+
+
+class _ImporterGroup(TyperGroup):
+    """`curlvpr data import`: a command for each importer of `curriculum.importers`, built when one is needed.
+
+    Contexts and commands are Any, since their classes moved between releases of Typer.
+    """
+
+    @cached_property
+    def _of_importers(self) -> dict[str, Any]:
+        from curriculum.importers import load_importers
+
+        return import_commands(load_importers())
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self._of_importers)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._of_importers.get(cmd_name)
+
 
 data = typer.Typer(help="Task sets: import your own copy of a data set.", no_args_is_help=True)
-importers = typer.Typer(
-    help="Write a task set from a labelled set of films, or from ready questions.", no_args_is_help=True
+data.add_typer(
+    typer.Typer(
+        cls=_ImporterGroup,
+        help="Write a task set from a labelled set of films, or from ready questions.",
+        no_args_is_help=True,
+    ),
+    name="import",
 )
-data.add_typer(importers, name="import")
-
-_Images = Annotated[Path, typer.Option(help="folder with the films, at any depth")]
-_Out = Annotated[Path, typer.Option(help="folder for the task set")]
-_Seed = Annotated[int, typer.Option(help="of the questions and, where the set has none, of the splits")]
 
 
 @data.command()
 def check(
     tasks: Annotated[Path, typer.Argument(help="a task set: its Parquet file, or the folder that holds tasks.parquet")],
-    recipe: Annotated[Optional[Path], typer.Option(help="count tokens with its model, against its budget")] = None,
-    html: Annotated[Optional[Path], typer.Option(help="write the summary to this page, with films to look at")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="count tokens with its model, against its budget")] = None,
+    html: Annotated[Path | None, typer.Option(help="write the summary to this page, with films to look at")] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="no films on the page, for patient data")] = False,
 ) -> None:
-    """Report every bad row with number and reason, and what the set holds. The exit code is 2 where a row is bad."""
+    """Report every bad row with its number and the reason, then what the set holds. Exits with 2 if a row is bad."""
     from cluster.config.recipe_file import load_recipe
     from cluster.standalone.data_check import check
 
@@ -44,145 +66,72 @@ def check(
     sys.exit(0 if check(tasks, load_recipe(recipe) if recipe else None, html, not no_images) else 2)
 
 
-@importers.command()
-def nih(
-    images: _Images,
-    labels: Annotated[Path, typer.Option(help="Data_Entry_2017.csv, or a Parquet file of labels")],
-    out: _Out,
-    boxes: Annotated[Optional[Path], typer.Option(help="BBox_List_2017.csv, beside the CSV")] = None,
-    seed: _Seed = 0,
-) -> None:
-    """NIH ChestX-ray14: questions on findings, view, progression and, with boxes, place."""
-    from curriculum.importers.nih import import_nih
-
-    _import(import_nih, images=images, labels=labels, boxes=boxes, out=out, seed=seed)
+def import_commands(importers: Iterable[Importer]) -> dict[str, Any]:
+    """The command of each importer by its name, with the options that the importer declares."""
+    app = typer.Typer()
+    app.callback()(lambda: None)  # else an app of one command has no group
+    for importer in importers:
+        app.command(importer.name, help=importer.help)(_command_function(importer))
+    group = typer.main.get_group(app)
+    return dict(group.commands)
 
 
-@importers.command()
-def chexpert(
-    images: _Images,
-    labels: Annotated[list[Path], typer.Option(help="train.csv, valid.csv; may be repeated")],
-    out: _Out,
-    seed: _Seed = 0,
-) -> None:
-    """CheXpert: questions on findings, view and progression. Nothing is asked about what its labels leave uncertain."""
-    from curriculum.importers.chexpert import import_chexpert
+def _command_function(importer: Importer) -> Any:
+    """A function with the importer's options as its parameters, from which Typer makes the command."""
 
-    _import(import_chexpert, images=images, labels=labels, out=out, seed=seed)
+    def command(**values: Any) -> None:
+        _run(importer, values)
 
-
-@importers.command()
-def mimic(
-    images: _Images,
-    tables: Annotated[Path, typer.Option(help="folder with mimic-cxr-2.0.0-metadata, -split and -chexpert .csv(.gz)")],
-    out: _Out,
-    reports: Annotated[Optional[Path], typer.Option(help="folder with the reports of MIMIC-CXR, at any depth")] = None,
-    seed: _Seed = 0,
-) -> None:
-    """MIMIC-CXR-JPG: questions on findings, view, progression and, with reports, their sections."""
-    from curriculum.importers.mimic import import_mimic
-
-    _import(import_mimic, images=images, tables=tables, reports=reports, out=out, seed=seed)
+    parameters = [
+        inspect.Parameter(
+            option.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(option),
+            annotation=Annotated[_type(option), typer.Option(help=option.help)],
+        )
+        for option in importer.options
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
-@importers.command()
-def padchest(
-    images: _Images,
-    labels: Annotated[Path, typer.Option(help="PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv, plain or .gz")],
-    out: _Out,
-    seed: _Seed = 0,
-) -> None:
-    """PadChest: questions on its own 190 findings and diagnoses, view and progression."""
-    from curriculum.importers.padchest import import_padchest
-
-    _import(import_padchest, images=images, labels=labels, out=out, seed=seed)
+def _type(option: Option) -> Any:
+    """What Typer reads the option's value as."""
+    value = {"integer": int, "paths": list[Path]}.get(option.kind, Path)
+    return value if option.required or option.kind == "integer" else value | None
 
 
-@importers.command()
-def openi(
-    images: _Images,
-    reports: Annotated[Path, typer.Option(help="folder with the XML reports, at any depth")],
-    out: _Out,
-    seed: _Seed = 0,
-) -> None:
-    """Open-i (Indiana University): sections of the report, and whether a text belongs to a film."""
-    from curriculum.importers.openi import import_openi
-
-    _import(import_openi, images=images, reports=reports, out=out, seed=seed)
+def _default(option: Option) -> Any:
+    if option.required:
+        return inspect.Parameter.empty
+    return 0 if option.kind == "integer" else None
 
 
-@importers.command("vqa-rad")
-def vqa_rad(
-    images: _Images,
-    labels: Annotated[Path, typer.Option(help="VQA_RAD Dataset Public.json")],
-    out: _Out,
-    seed: _Seed = 0,
-) -> None:
-    """VQA-RAD: the radiologists' questions on its chest X-rays."""
-    from curriculum.importers.vqa import VQA_RAD, import_vqa
-
-    _import(partial(import_vqa, VQA_RAD), images=images, labels=labels, out=out, seed=seed)
-
-
-@importers.command()
-def slake(
-    images: _Images,
-    labels: Annotated[Path, typer.Option(help="folder with train.json, validate.json and test.json, or one of them")],
-    out: _Out,
-    seed: _Seed = 0,
-) -> None:
-    """SLAKE: the English questions on its chest X-rays."""
-    from curriculum.importers.vqa import SLAKE, import_vqa
-
-    _import(partial(import_vqa, SLAKE), images=images, labels=labels, out=out, seed=seed)
-
-
-@importers.command()
-def easyr1(
-    labels: Annotated[Path, typer.Option(help="a .jsonl, .json or .parquet file, or a folder of them")],
-    out: _Out,
-    images: Annotated[
-        Optional[Path], typer.Option(help="folder with the images, where the rows do not hold them")
-    ] = None,
-    seed: _Seed = 0,
-) -> None:
-    """EasyR1's or verl's layout, CX-Mind's gold traces among them: ready questions with options, yes or no, or names."""
-    from curriculum.importers.easyr1 import import_chat
-
-    _import(import_chat, images=images, labels=labels, out=out, seed=seed)
-
-
-@importers.command()
-def dicom(
-    images: Annotated[Path, typer.Option(help="folder with the DICOM files, at any depth")],
-    labels: Annotated[Path, typer.Option(help="CSV with the columns image, labels, patient_id")],
-    out: _Out,
-    seed: Annotated[int, typer.Option(help="of the questions and splits, and the key of the hashed names")] = 0,
-) -> None:
-    """Your own DICOM films: made into PNG without anything that names a patient; questions on findings and view."""
-    from curriculum.importers.dicom import import_dicom
-
-    _import(import_dicom, images=images, labels=labels, out=out, seed=seed)
-
-
-def _import(
-    importer: Callable[..., ImportSummary], images: Path | None, out: Path, seed: int, **given: Path | list[Path] | None
-) -> None:
-    """Runs an importer, whose parameters are named as the command's options, and prints what it made.
+def _run(importer: Importer, values: dict[str, Any]) -> None:
+    """Runs an importer and prints the summary of the task set.
 
     Raises:
-        UserError: a path that is given is not there, or what it holds cannot be used.
+        UserError: a path does not exist, or what it holds cannot be used.
     """
     from curriculum.taskset import TaskSetError
 
-    if images and not images.is_dir():
-        raise UserError(f"--images {images}: no such folder")
-    for option, paths in given.items():
-        for path in paths if isinstance(paths, list) else [paths]:
-            if path and not path.exists():
-                raise UserError(f"--{option} {path}: no such file or folder")
+    for option in importer.options:
+        _check_paths(option, values[option.name])
     try:
-        summary = importer(images=images, out=out, seed=seed, **given)
+        summary = importer.run(**values)
     except TaskSetError as error:
         raise UserError(str(error)) from error
     print("\n".join(summary.lines()))
+
+
+def _check_paths(option: Option, value: Any) -> None:
+    """Raises UserError if a path that the user gave does not exist."""
+    if value is None:
+        return
+    if option.kind == "folder" and not value.is_dir():
+        raise UserError(f"--{option.name} {value}: no such folder")
+    if option.kind in ("path", "paths"):
+        for path in value if option.kind == "paths" else [value]:
+            if not path.exists():
+                raise UserError(f"--{option.name} {path}: no such file or folder")

@@ -1,1 +1,36 @@
-"""Importers: the user's own copy of a known data set becomes a task set. One module a layout."""
+"""Importers: they turn the user's own copy of a known data set into a task set. One module for each layout.
+
+The other modules here are what importers share: `importer` (the declaration of one), `files` (CSV tables), `label` and
+`films` (labelled films), `film_questions`, `ready_questions` and `answers` (sets that ship questions), `reports`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curriculum.importers.importer import Importer
+
+IMPORTERS = (
+    "nih:NIH",
+    "chexpert:CHEXPERT",
+    "mimic:MIMIC",
+    "padchest:PADCHEST",
+    "openi:OPENI",
+    "vqa:VQA_RAD",
+    "vqa:SLAKE",
+    "easyr1:EASYR1",
+    "dicom:DICOM",
+)
+"""Module and name of every importer, in the order of the command line's help. They are loaded when they are needed, so
+that the command line starts quickly."""
+
+
+def load_importers() -> list[Importer]:
+    """The importers that `IMPORTERS` names."""
+    importers = []
+    for entry in IMPORTERS:
+        module, _, name = entry.partition(":")
+        importers.append(getattr(import_module(f"{__name__}.{module}"), name))
+    return importers

@@ -1,9 +1,10 @@
-"""Reading the gold of questions that a set ships: options, yes or no, letters, names. What is not sure is refused."""
+"""Reading the gold of questions that a set ships: options, yes or no, letters, names. Doubtful readings are refused."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 from curriculum.task import OPTION_LETTERS
 
@@ -15,7 +16,7 @@ _LETTER = re.compile(r"\(?([A-Z])(?:[).:、\s]+(.*))?", re.DOTALL)
 _BETWEEN_LETTERS = re.compile(r"\s*(?:[,;/&\n]|\band\b)\s*")
 _SENTENCE_END = re.compile(r"[.?!]\s+\S")
 
-# Splits where the rewards split the list of a response, so that every name can be answered.
+# The rewards split the list of a response at the same marks, so that every name can be answered.
 _BETWEEN_NAMES = re.compile(r"[,;\n/&•·]|(?<!\S)and(?!\S)", re.IGNORECASE)
 _NOTHING = {
     "none",
@@ -51,42 +52,42 @@ def yes_no(answer: str) -> tuple[str, ...] | None:
 
 
 def split_options(problem: str) -> tuple[str, dict[str, str]]:
-    """The question of a problem without the options that it lists, and these: letter to text, empty where it lists none.
+    """The question of a problem without the options that it lists, and the options, letter to text; maybe none.
 
-    Options begin with "A)", "(A)", "A." or "A:", on lines of their own or after each other. What stands on the lines
-    after them stays with the question.
+    Options begin with "A)", "(A)", "A." or "A:", on lines of their own or after each other. Text on the lines after
+    them stays with the question.
 
     Raises:
-        Unreadable: the letters are not A, B, … in order (2 to 7 of them), or it is not sure where an option ends.
+        Unreadable: the letters are not A, B, … in order (2 to 7 of them), or it is not clear where an option ends.
     """
     markers = list(_MARKER.finditer(problem))
     if len(markers) < 2:
         return problem.strip(), {}
-    found = "".join(marker[1] for marker in markers)
-    if found != OPTION_LETTERS[: len(found)]:
+    letters = "".join(marker[1] for marker in markers)
+    if letters != OPTION_LETTERS[: len(letters)]:
         raise Unreadable("whose options are not lettered A, B, … in order (2 to 7 of them)")
     line_end = problem.find("\n", markers[-1].end())
     end = len(problem) if line_end < 0 else line_end
-    borders = [marker.start() for marker in markers[1:]] + [end]
-    texts = [
-        problem[marker.end() : border].strip(" \t\r\n,;|") for marker, border in zip(markers, borders, strict=True)
-    ]
-    shares_line = ["\n" not in problem[a.start() : b.start()] for a, b in zip(markers, markers[1:])]
+    starts = [marker.start() for marker in markers]
+    texts = []
+    for marker, border in zip(markers, [*starts[1:], end], strict=True):
+        texts.append(problem[marker.end() : border].strip(" \t\r\n,;|"))
+    shares_line = ["\n" not in problem[start:following] for start, following in pairwise(starts)]
     shares_line.append(shares_line[-1])
-    if any(
-        not text or "\n" in text or (shares and _SENTENCE_END.search(text))
-        for text, shares in zip(texts, shares_line, strict=True)
-    ) or len({_plain(text) for text in texts}) < len(texts):
+    for text, shares in zip(texts, shares_line, strict=True):
+        if not text or "\n" in text or (shares and _SENTENCE_END.search(text)):
+            raise Unreadable("whose options cannot be told apart")
+    if len({_plain(text) for text in texts}) < len(texts):
         raise Unreadable("whose options cannot be told apart")
-    question = _HEADING.sub("", problem[: markers[0].start()].rstrip()).rstrip()
-    return f"{question}\n{problem[end:].strip()}".strip(), dict(zip(found, texts, strict=True))
+    question = _HEADING.sub("", problem[: starts[0]].rstrip()).rstrip()
+    return f"{question}\n{problem[end:].strip()}".strip(), dict(zip(letters, texts, strict=True))
 
 
 def read_letters(answer: str, options: Mapping[str, str]) -> tuple[str, ...]:
     """The letters that an answer names, sorted: "B", "(B)", "B. Edema", "A, C", "AC", or the options' own texts.
 
     Raises:
-        Unreadable: any part of it is no option, or a letter stands with another option's text.
+        Unreadable: any part of it is not an option, or a letter comes with another option's text.
     """
     of_text = {_plain(text): letter for letter, text in options.items()}
 
@@ -96,23 +97,29 @@ def read_letters(answer: str, options: Mapping[str, str]) -> tuple[str, ...]:
             return match[1]
         return of_text.get(_plain(item))
 
-    if whole := one(answer):
+    whole = one(answer)
+    if whole:
         return (whole,)
     packed = answer.strip()
-    if set(packed) <= set(options) and packed == "".join(sorted(set(packed))):
-        letters = set(packed)
+    letters: set[str] = set()
+    if set(packed) <= set(options) and packed == "".join(sorted(set(packed))):  # such as "AC"
+        letters.update(packed)
     else:
-        letters = {one(item) for item in _BETWEEN_LETTERS.split(packed)}
-    if not letters or None in letters:
+        for item in _BETWEEN_LETTERS.split(packed):
+            letter = one(item)
+            if letter is None:
+                raise Unreadable("whose answer is none of its options")
+            letters.add(letter)
+    if not letters:
         raise Unreadable("whose answer is none of its options")
     return tuple(sorted(letters))
 
 
 def read_names(answer: str) -> tuple[str, ...]:
-    """The names of a list; () where it says that there is nothing.
+    """The names of a list; () if it says that there is nothing.
 
     Raises:
-        Unreadable: it is empty, a sentence, an open list ("…, etc"), a single letter, or says that it is not known.
+        Unreadable: it is empty, a sentence, an open list ("…, etc"), a single letter, or says that nothing is known.
     """
     if _plain(answer) in _NOTHING:
         return ()
@@ -122,12 +129,8 @@ def read_names(answer: str) -> tuple[str, ...]:
         raise Unreadable("whose answer is an open list (etc)")
     names = {_plain(part): " ".join(part.split()).strip(" .:") for part in _BETWEEN_NAMES.split(answer)}
     names.pop("", None)
-    if (
-        not names
-        or names.keys() & {"yes", "no"}
-        or _SENTENCE_END.search(answer)
-        or any(len(name.split()) > _WORDS_OF_A_NAME or _VERB.search(name) for name in names.values())
-    ):
+    no_list = not names or names.keys() & {"yes", "no"} or _SENTENCE_END.search(answer)
+    if no_list or any(len(name.split()) > _WORDS_OF_A_NAME or _VERB.search(name) for name in names.values()):
         raise Unreadable("whose answer is no list of names")
     if any(re.fullmatch("[a-g]", name) for name in names):
         raise Unreadable("whose answer is a letter, with no options in the question")
@@ -135,24 +138,31 @@ def read_names(answer: str) -> tuple[str, ...]:
 
 
 def read_choice(question: str, answer: str) -> dict[str, str] | None:
-    """The options that a question itself offers ("…, heart or lung?", "solid or cystic"), the answer among them; else None.
+    """The options that a question itself offers ("…, heart or lung?", "solid or cystic"), if the answer is one.
 
-    Read are a list at the end of a question with which or what, and two single words around the only "or": how many
-    words belong to an option cannot be told elsewhere.
+    Two forms are read: a list at the end of a question with which or what, and two single words around the only "or".
+    In other forms it is not clear how many words belong to an option; they give None.
     """
-    asked = question.strip().rstrip(" ?.")
-    if (listed := _LISTED_LAST.fullmatch(asked)) and re.search(r"\bor\b", listed[1]):
-        texts = re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+", listed[1])
-    elif len(re.findall(r"\bor\b", asked, re.IGNORECASE)) == 1 and (pair := _ONE_OR_OTHER.search(asked)):
-        texts = [pair[1], pair[2]] if "," not in asked[: pair.end(1)] else []  # after a comma there may be a third
-    else:
-        return None
+    texts = _offered(question.strip().rstrip(" ?."))
     plain = [_plain(text) for text in texts]
     if _plain(answer) not in plain or len(set(plain)) < len(plain) or not 2 <= len(texts) <= len(OPTION_LETTERS):
         return None
     if any(not text or len(text.split()) > 3 for text in texts):
         return None
     return {letter: text[0].upper() + text[1:] for letter, text in zip(OPTION_LETTERS, texts, strict=False)}
+
+
+def _offered(question: str) -> list[str]:
+    """The texts between which a question asks to choose; none if it does not, or if it is not clear where one ends."""
+    listed = _LISTED_LAST.fullmatch(question)
+    if listed and re.search(r"\bor\b", listed[1]):
+        return re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+", listed[1])
+    pair = _ONE_OR_OTHER.search(question)
+    if not pair or len(re.findall(r"\bor\b", question, re.IGNORECASE)) != 1:
+        return []
+    if "," in question[: pair.end(1)]:  # there may be a third option before the comma
+        return []
+    return [pair[1], pair[2]]
 
 
 def _plain(text: str) -> str:

@@ -8,10 +8,10 @@ What a label means here:
 
 * -1.0 is unsure, and never asked.
 * Blank is absent, since radiologists do not list what they do not see. Two findings include others: "Lung Opacity" and
-  "Enlarged Cardiomediastinum". They are often blank where the report names a finding that they include, so there they
-  are unsure unless labelled present.
-* "No Finding" goes with no other finding; devices and doubts may be there. Reports that tell of something beyond the 13
-  findings have neither; of their findings nothing is known here.
+  "Enlarged Cardiomediastinum". They are often blank if the report names a finding that they include; then they are
+  unsure unless they are labelled present.
+* "No Finding" excludes the findings, but not devices and uncertain labels. A report of something beyond the 13 findings
+  has neither "No Finding" nor a finding, so nothing is known about the findings of its film.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from curriculum.importers.files import read_csv
-from curriculum.importers.films import ImportSummary, Label, import_films, read_age
+from curriculum.importers.films import import_films
+from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.label import Label, read_age
 from curriculum.taskset import TaskSetError
 
 DEVICES = "Support Devices"
@@ -46,13 +48,17 @@ INCLUDES = {
     "Enlarged Cardiomediastinum": ("Cardiomegaly",),
     "Lung Opacity": ("Atelectasis", "Consolidation", "Edema", "Lung Lesion", "Pneumonia"),
 }
-PROVENANCE = {
+PROVENANCE: dict[str, object] = {
     "source": "chexpert",
     "licence": "Stanford University Dataset Research Use Agreement: non-commercial research only",
     "attribution": "Stanford ML Group / Irvin et al., CheXpert, AAAI 2019",
 }
 _PATH = re.compile(r"(?:^|/)(train|valid|test)/(patient\d+)/study(\d+)/(\w+)\.\w+$")
-_SPLITS = {"train": "train", "valid": "test", "test": "test"}  # what radiologists read is for tests; train gives val
+_SPLITS = {
+    "train": "train",
+    "valid": "test",
+    "test": "test",
+}  # films that radiologists read are for tests; val is taken from train
 
 
 def import_chexpert(images: Path, labels: Sequence[Path], out: Path, seed: int = 0) -> ImportSummary:
@@ -63,42 +69,51 @@ def import_chexpert(images: Path, labels: Sequence[Path], out: Path, seed: int =
     Args:
         images: folder with the films, at any depth.
         labels: train.csv, valid.csv, or both.
+        out: folder for the task set.
+        seed: of the questions, and of the splits with train.csv alone.
 
     Raises:
         TaskSetError: a label file cannot be used; see also `films.import_films`.
     """
-    rows = [row for path in labels for row in _read(path)]
-    if all(row.split == "train" for row in rows):
-        rows = [replace(row, split="") for row in rows]
-    return import_films(rows, images, labels[0], out, FINDINGS, seed)
+    films: list[Label] = []
+    for path in labels:
+        films += _read(path)
+    if all(film.split == "train" for film in films):
+        films = [replace(film, split="") for film in films]
+    return import_films(films, images, labels[0], out, FINDINGS, seed)
 
 
 def read_findings(where: str, row: dict[str, str]) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """The findings that the 14 label columns of a row tell: present, and unsure.
+    """The findings in the 14 label columns of a row: those present, and those unsure.
 
-    Present is None where "No Finding" does not agree with the other labels.
+    Present is None if "No Finding" does not agree with the other labels.
 
     Raises:
         TaskSetError: a label is none of 1.0, 0.0, -1.0 and blank.
     """
     labels = {name: _label(where, name, row[name]) for name in COLUMNS}
     present = tuple(name for name in FINDINGS if labels[name] == 1)
-    unsure = tuple(
-        name
-        for name in FINDINGS
-        if labels[name] == -1 or (labels[name] != 1 and any(labels[part] in (1, -1) for part in INCLUDES.get(name, ())))
-    )
+    unsure = tuple(name for name in FINDINGS if _is_unsure(name, labels))
     healthy = labels["No Finding"] == 1
-    agree = set(present) <= {DEVICES} if healthy else present or unsure
+    agree = set(present) <= {DEVICES} if healthy else bool(present or unsure)
     return (present, unsure) if agree else (None, ())
 
 
+def _is_unsure(name: str, labels: dict[str, float | None]) -> bool:
+    """Whether a finding is labelled uncertain, or includes one that is or may be present."""
+    if labels[name] in (1, -1):
+        return labels[name] == -1
+    return any(labels[part] in (1, -1) for part in INCLUDES.get(name, ()))
+
+
 def _label(where: str, name: str, text: str) -> float | None:
+    if not text:
+        return None
     try:
-        value = float(text) if text else None
+        value = float(text)
     except ValueError:
-        value = text
-    if value not in (None, 1, 0, -1):
+        value = None
+    if value not in (1, 0, -1):
         raise TaskSetError(f"{where}: {name} is {text!r}; a label is 1.0, 0.0, -1.0 or blank")
     return value
 
@@ -112,19 +127,27 @@ def _read(path: Path) -> Iterator[Label]:
         folder, patient, study, view = match.groups()
         findings, unsure = read_findings(where, row)
         frontal = row["AP/PA"] if row.get("AP/PA") in ("AP", "PA") else ""
+        strata: dict[str, object] = {
+            "view": "Lateral" if view.endswith("lateral") else frontal,
+            "sex": {"Female": "F", "Male": "M"}.get(row.get("Sex", ""), ""),
+            "age": read_age(row.get("Age")),
+        }
         yield Label(
             where,
-            f"{patient}-study{study}-{view}",
-            match.group().lstrip("/"),
-            patient,
-            findings,
-            unsure,
-            _SPLITS[folder],
-            PROVENANCE
-            | {
-                "view": "Lateral" if view.endswith("lateral") else frontal,
-                "sex": {"Female": "F", "Male": "M"}.get(row.get("Sex", ""), ""),
-                "age": read_age(row.get("Age")),
-            },
+            id=f"{patient}-study{study}-{view}",
+            file=match.group().lstrip("/"),
+            patient=patient,
+            findings=findings,
+            unsure=unsure,
+            split=_SPLITS[folder],
+            provenance=PROVENANCE | strata,
             order=int(study),
         )
+
+
+CHEXPERT = Importer(
+    "chexpert",
+    "CheXpert: questions on findings, view and progression. Nothing is asked about labels that are uncertain.",
+    (IMAGES, Option("labels", "train.csv, valid.csv; may be repeated", "paths"), OUT, SEED),
+    import_chexpert,
+)

@@ -1,16 +1,16 @@
 """A folder of DICOM films and a CSV of their findings, made into PNG files without anything that names a patient.
 
 The CSV has the columns `image` (a file's name or the end of its path, with or without .dcm, or its SOPInstanceUID),
-`labels` ("Effusion|Mass", or "No finding"), `patient_id`, and `split` where the set has one. A finding that some row names
+`labels` ("Effusion|Mass", or "No finding"), `patient_id`, and `split` if the set has one. A finding that any row names
 counts as looked for in every film.
 
 Pixels are read as the DICOM standard displays them (PS3.3 C.7.6.3, C.11.1, C.11.2): modality LUT or rescale, the first
 VOI LUT or window, MONOCHROME1 inverted, then 8 bits. A film without a window is stretched from its darkest to its
 brightest value.
 
-From the header are kept: ViewPosition, PatientSex, PatientAge (years, at most 90). StudyDate only orders the films of a
-patient. Patients and films are named by hashes keyed with the seed: the same seed gives the same names and splits,
-and whoever knows it can try out identifiers, so keep a long one to yourself where that matters.
+Kept from the header: ViewPosition, PatientSex, PatientAge (years, at most 90). StudyDate only orders the films of a
+patient. Patients and films are named by hashes keyed with the seed: the same seed gives the same names and splits.
+Anyone who knows the seed can try out identifiers, so if that matters, choose a long one and keep it secret.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,9 @@ import numpy as np
 from PIL import Image
 
 from curriculum.importers.files import read_csv
-from curriculum.importers.films import ImportSummary, Label, import_films, index_images, locate
+from curriculum.importers.films import import_films, index_images, locate
+from curriculum.importers.importer import OUT, Importer, ImportSummary, Option
+from curriculum.importers.label import Label
 from curriculum.task import NO_FINDING
 from curriculum.taskset import TaskSetError
 
@@ -45,34 +48,58 @@ _GREY = ("MONOCHROME1", "MONOCHROME2")
 def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> ImportSummary:
     """Writes `out`/images/*.png and `out`/tasks.parquet, with every family of question that the labels answer.
 
+    Args:
+        images: folder with the DICOM files, at any depth.
+        labels: the CSV.
+        out: folder for the task set and the PNG files.
+        seed: of the questions and splits, and the key of the hashed names.
+
     Raises:
-        TaskSetError: the CSV cannot be used, a film is damaged, or its compression needs a package that is not there;
-            see also `films.import_films`.
+        TaskSetError: the CSV cannot be used, a film is damaged, or its compression needs a package that is not
+            installed; see also `films.import_films`.
     """
     skipped: Counter[str] = Counter()
-    rows = [
-        (f"{place}, image {row['image']!r}", row)
-        for place, row in read_csv(labels, COLUMNS, f"a CSV file with the columns {', '.join(COLUMNS)}")
-    ]
-    findings = [_findings(row["labels"], where) for where, row in rows]
-    vocabulary = sorted({name for names in findings for name in names})
-    if len(vocabulary) < 2:
-        raise TaskSetError(f"{labels}: the column labels names the findings {vocabulary}; questions need two or more")
-    os.makedirs(out / "images", exist_ok=True)
-    found = _Films(images)
+    rows = _read_labels(labels)
+    vocabulary: set[str] = set()
+    for row in rows:
+        vocabulary.update(row.findings)
+    names = sorted(vocabulary)
+    if len(names) < 2:
+        raise TaskSetError(f"{labels}: the column labels names the findings {names}; questions need two or more")
+    png_folder = out / "images"
+    os.makedirs(png_folder, exist_ok=True)
+    index = _FilmIndex(images)
+    films = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pydicom on odd headers, whose values may be a patient's
-        films = [
-            film
-            for (where, row), names in zip(rows, findings, strict=True)
-            for film in _film(row, names, where, found, out / "images", seed, skipped)
-        ]
+        warnings.simplefilter("ignore")  # pydicom warns about odd headers, whose values may be a patient's
+        for row in rows:
+            film = _convert(row, index, png_folder, seed, skipped)
+            if film:
+                films.append(film)
     if not films:
-        raise TaskSetError(
-            f"{labels}: none of its {len(rows)} films could be used: "
-            + "; ".join(f"{count} {why}" for why, count in skipped.items())
-        )
-    return import_films(films, out / "images", labels, out, vocabulary, seed, skipped)
+        reasons = "; ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise TaskSetError(f"{labels}: none of its {len(rows)} films could be used: {reasons}")
+    return import_films(films, png_folder, labels, out, names, seed, skipped)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the CSV; `where` is its place in words, for messages."""
+
+    where: str
+    image: str
+    patient: str
+    split: str
+    findings: tuple[str, ...]
+
+
+def _read_labels(labels: Path) -> list[_Row]:
+    rows = []
+    for place, row in read_csv(labels, COLUMNS, f"a CSV file with the columns {', '.join(COLUMNS)}"):
+        where = f"{place}, image {row['image']!r}"
+        findings = _findings(row["labels"], where)
+        rows.append(_Row(where, row["image"], row["patient_id"], row.get("split", ""), findings))
+    return rows
 
 
 def _findings(cell: str, where: str) -> tuple[str, ...]:
@@ -85,43 +112,36 @@ def _findings(cell: str, where: str) -> tuple[str, ...]:
     return () if healthy[0] else tuple(names)
 
 
-def _film(
-    row: dict[str, str],
-    findings: tuple[str, ...],
-    where: str,
-    found: _Films,
-    folder: Path,
-    seed: int,
-    skipped: Counter[str],
-) -> Iterator[Label]:
-    """What is known of one film, whose PNG is written; nothing where it is skipped."""
-    if not row["image"] or not row["patient_id"]:
-        raise TaskSetError(f"{where}: the image or its patient has no name; both are needed")
-    path = found.path(row["image"], where)
+def _convert(row: _Row, index: _FilmIndex, folder: Path, seed: int, skipped: Counter[str]) -> Label | None:
+    """Writes the PNG of one film and returns what is known of it; None if the film is skipped."""
+    if not row.image or not row.patient:
+        raise TaskSetError(f"{row.where}: the image or its patient has no name; both are needed")
+    path = index.path(row.image, row.where)
     if not path:
         skipped["whose DICOM file is not below the image folder"] += 1
-        return
-    header = _read(path, where)
-    if reason := _unfit(header):
+        return None
+    header = _read(path, row.where)
+    reason = _reason_to_skip(header)
+    if reason:
         skipped[reason] += 1
-        return
+        return None
     id = _hash(str(header.SOPInstanceUID), seed)
     file = f"{id}.png"
-    Image.fromarray(_pixels(header, f"{where}, {path}")).save(folder / file)
+    Image.fromarray(_pixels(header, f"{row.where}, {path}")).save(folder / file)
     date = str(header.get("StudyDate") or "")
-    yield Label(
-        where,
-        id,
-        file,
-        _hash(row["patient_id"], seed),
-        findings,
-        split=row.get("split", ""),
+    return Label(
+        row.where,
+        id=id,
+        file=file,
+        patient=_hash(row.patient, seed),
+        findings=row.findings,
+        split=row.split,
         provenance=_strata(header),
         order=float(date) if date.isdigit() else None,
     )
 
 
-class _Films:
+class _FilmIndex:
     """The DICOM files below a folder, by name and, once a name is not found, by SOPInstanceUID."""
 
     def __init__(self, images: Path) -> None:
@@ -134,7 +154,8 @@ class _Films:
         if depth not in self._by_name:
             self._by_name[depth] = index_images(self.images, (depth,), ("",))
         for ending in _ENDINGS:
-            if path := locate(Label(where, name, name + ending, ""), self._by_name[depth]):
+            path = locate(Label(where, name, name + ending, ""), self._by_name[depth])
+            if path:
                 return path
         if self._by_uid is None:
             self._by_uid = dict(self._uids())
@@ -158,15 +179,16 @@ def _read(path: str, where: str) -> Dataset:
 
     try:
         header = dcmread(path)
-    except Exception as error:  # noqa: BLE001 - pydicom raises many kinds on damaged files
+    except Exception as error:  # pydicom raises many kinds on damaged files
         raise TaskSetError(f"{where}: {path} is no DICOM file that can be read ({error})") from error
-    if missing := [name for name in ("SOPInstanceUID", "PixelData", "PhotometricInterpretation") if name not in header]:
-        raise TaskSetError(f"{where}: {path} has no {missing[0]}; a DICOM image is needed")
+    for name in ("SOPInstanceUID", "PixelData", "PhotometricInterpretation"):
+        if name not in header:
+            raise TaskSetError(f"{where}: {path} has no {name}; a DICOM image is needed")
     return header
 
 
-def _unfit(header: Dataset) -> str | None:
-    """Why a film is left out, if it is."""
+def _reason_to_skip(header: Dataset) -> str | None:
+    """Why a film is left out; None if it is used."""
     if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
         return "with text burnt into their pixels (BurnedInAnnotation)"
     if header.PhotometricInterpretation not in _GREY:
@@ -182,7 +204,7 @@ def _pixels(header: Dataset, where: str) -> np.ndarray:
         values = apply_modality_lut(header.pixel_array, header)
         low, high = _display_range(header, values)
         values = apply_voi_lut(values, header).astype(np.float64)
-    except Exception as error:  # noqa: BLE001 - what decoders raise is not bounded
+    except Exception as error:  # what decoders raise is not bounded
         fault = str(error).partition("\n")[0].rstrip(":")
         syntax = header.file_meta.get("TransferSyntaxUID")
         if syntax and syntax.is_compressed:
@@ -195,7 +217,7 @@ def _pixels(header: Dataset, where: str) -> np.ndarray:
 
 
 def _display_range(header: Dataset, values: np.ndarray) -> tuple[float, float]:
-    """The values that the VOI LUT or window makes black and white; without one, the darkest and brightest value."""
+    """The values that become black and white: by the VOI LUT or window; without one, the darkest and brightest."""
     from pydicom.pixels import apply_windowing
 
     if header.get("VOILUTSequence"):
@@ -212,8 +234,7 @@ def _display_range(header: Dataset, values: np.ndarray) -> tuple[float, float]:
 
 def _strata(header: Dataset) -> dict[str, object]:
     sex = str(header.get("PatientSex") or "").upper()
-    age = str(header.get("PatientAge") or "").upper()
-    years = int(age[:-1]) * _DAYS[age[-1]] / _DAYS["Y"] if age[:-1].isdigit() and age[-1] in _DAYS else None
+    years = _years(str(header.get("PatientAge") or "").upper())
     view = _VIEWS.get(str(header.get("ViewPosition") or "").upper(), "")
     return {
         "view": view,
@@ -223,5 +244,26 @@ def _strata(header: Dataset) -> dict[str, object]:
     }
 
 
+def _years(age: str) -> float | None:
+    """Years of a DICOM age such as 058Y or 011M; None if it is not one."""
+    number, unit = age[:-1], age[-1:]
+    if not number.isdigit() or unit not in _DAYS:
+        return None
+    return int(number) * _DAYS[unit] / _DAYS["Y"]
+
+
 def _hash(identifier: str, seed: int) -> str:
     return hashlib.blake2b(identifier.encode(), key=str(seed).encode()[:64], digest_size=12).hexdigest()
+
+
+DICOM = Importer(
+    "dicom",
+    "Your own DICOM films: made into PNG without anything that identifies a patient; questions on findings and view.",
+    (
+        Option("images", "folder with the DICOM files, at any depth", "folder"),
+        Option("labels", "CSV with the columns image, labels, patient_id", "path"),
+        OUT,
+        Option("seed", "of the questions and splits, and the key of the hashed names", "integer", required=False),
+    ),
+    import_dicom,
+)

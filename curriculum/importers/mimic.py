@@ -1,8 +1,8 @@
 """MIMIC-CXR-JPG: films, CheXpert labels, the official splits, and the reports of MIMIC-CXR.
 
 Johnson A. et al., MIMIC-CXR-JPG, https://physionet.org/content/mimic-cxr-jpg/, and MIMIC-CXR (the reports),
-https://physionet.org/content/mimic-cxr/. Labels and report belong to a study; each of its films gets them. What a label
-means is told in `chexpert`. Sex and age are not in these files.
+https://physionet.org/content/mimic-cxr/. Labels and report belong to a study; each of its films gets them. `chexpert`
+explains what a label means. Sex and age are not in these files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 
 from curriculum.importers.chexpert import COLUMNS, FINDINGS, read_findings
 from curriculum.importers.files import read_csv
-from curriculum.importers.films import ImportSummary, Label, import_films, index_images
+from curriculum.importers.films import import_films, index_images
+from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.label import Label
 from curriculum.importers.reports import sections
 from curriculum.taskset import TaskSetError
 
@@ -33,20 +35,27 @@ def import_mimic(images: Path, tables: Path, out: Path, seed: int = 0, reports: 
     Args:
         images: folder with the films (files/p10/p10000032/s50414267/….jpg), at any depth.
         tables: folder with mimic-cxr-2.0.0-metadata.csv, -split.csv and -chexpert.csv, plain or .gz.
-        reports: folder with the reports (files/p10/p10000032/s50414267.txt), at any depth; None asks nothing about them.
+        out: folder for the task set.
+        seed: of the questions.
+        reports: folder with the reports (files/p10/p10000032/s50414267.txt), at any depth; with None, nothing is asked
+            about reports.
 
     Raises:
         TaskSetError: a table is missing or cannot be used, no report is there; see also `films.import_films`.
     """
-    metadata, labels, splits = (_table(tables, name) for name in ("metadata", "chexpert", "split"))
-    return import_films(_read(metadata, labels, splits, _index_reports(reports)), images, splits, out, FINDINGS, seed)
+    metadata = _table(tables, "metadata")
+    labels = _table(tables, "chexpert")
+    splits = _table(tables, "split")
+    films = _read(metadata, labels, splits, _index_reports(reports))
+    return import_films(films, images, splits, out, FINDINGS, seed)
 
 
 def _table(folder: Path, name: str) -> Path:
-    paths = [folder / f"mimic-cxr-2.0.0-{name}.csv{suffix}" for suffix in ("", ".gz")]
-    if found := [path for path in paths if path.is_file()]:
-        return found[0]
-    raise TaskSetError(f"{paths[0]}: no such file, nor with .gz; MIMIC-CXR-JPG has it")
+    plain = folder / f"mimic-cxr-2.0.0-{name}.csv"
+    for path in (plain, folder / f"{plain.name}.gz"):
+        if path.is_file():
+            return path
+    raise TaskSetError(f"{plain}: no such file, nor with .gz; MIMIC-CXR-JPG has it")
 
 
 def _index_reports(folder: Path | None) -> dict[str, list[str]]:
@@ -69,7 +78,8 @@ def _read(metadata: Path, labels: Path, splits: Path, reports: dict[str, list[st
         row["dicom_id"]: row["split"]
         for _, row in read_csv(splits, ("dicom_id", "split"), "MIMIC-CXR-JPG's table of splits")
     }
-    read: tuple[str, dict[str, str]] = ("", {})  # the newest study and its report, which the study's films share
+    report_study = ""  # the study of the film before, and its report: a study's films share it
+    report: dict[str, str] = {}
     columns = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
     for place, row in read_csv(metadata, columns, "MIMIC-CXR-JPG's metadata"):
         film, study = row["dicom_id"], row["study_id"]
@@ -85,24 +95,41 @@ def _read(metadata: Path, labels: Path, splits: Path, reports: dict[str, list[st
                 f"{where}: StudyDate {row['StudyDate']!r} and StudyTime {row['StudyTime']!r} must be "
                 "numbers, as 21800506 and 213014.531"
             ) from error
-        if read[0] != study:
-            read = study, _report(reports.get(f"s{study}.txt"))
-        view = _VIEWS.get(row["ViewPosition"], "")
+        if report_study != study:
+            report_study = study
+            report = _read_report(reports.get(f"s{study}.txt"))
         present, unsure = findings.get(study, (None, ()))
         yield Label(
             where,
-            film,
-            f"{film}.jpg",
-            f"p{row['subject_id']}",
-            present,
-            unsure,
-            _SPLITS[split_of[film]],
-            PROVENANCE | {"view": view},
-            indication=read[1].get("indication", ""),
-            sections={name: read[1][name] for name in ("findings", "impression") if name in read[1]},
+            id=film,
+            file=f"{film}.jpg",
+            patient=f"p{row['subject_id']}",
+            findings=present,
+            unsure=unsure,
+            split=_SPLITS[split_of[film]],
+            provenance=PROVENANCE | {"view": _VIEWS.get(row["ViewPosition"], "")},
+            indication=report.get("indication", ""),
+            sections={name: report[name] for name in ("findings", "impression") if name in report},
             order=order,
         )
 
 
-def _report(paths: list[str] | None) -> dict[str, str]:
-    return sections(Path(paths[0]).read_text(encoding="utf-8", errors="replace")) if paths else {}
+def _read_report(paths: list[str] | None) -> dict[str, str]:
+    """The sections of a study's report; none if it has no report."""
+    if not paths:
+        return {}
+    return sections(Path(paths[0]).read_text(encoding="utf-8", errors="replace"))
+
+
+MIMIC = Importer(
+    "mimic",
+    "MIMIC-CXR-JPG: questions on findings, view, progression and, with reports, their sections.",
+    (
+        IMAGES,
+        Option("tables", "folder with mimic-cxr-2.0.0-metadata, -split and -chexpert .csv(.gz)", "path"),
+        OUT,
+        Option("reports", "folder with the reports of MIMIC-CXR, at any depth", "path", required=False),
+        SEED,
+    ),
+    import_mimic,
+)

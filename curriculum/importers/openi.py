@@ -1,18 +1,20 @@
 """Open-i's Indiana University chest X-rays: the XML reports (ecgen-radiology) and the PNG films.
 
 Demner-Fushman D. et al., JAMIA 2016, https://openi.nlm.nih.gov. Every report names its films, but not its patient, so a
-report counts as a patient. Of findings only "normal" is taken from its MeSH terms; abnormal reports are asked by their text.
+report counts as a patient. Of the MeSH terms only "normal" is used; about abnormal reports, only their text is asked.
 The reports are de-identified with XXXX. Open-i does not say which film is frontal.
 """
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
-from curriculum.importers.films import ImportSummary, Label, import_films
+from curriculum.importers.films import import_films
+from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.label import Label
 from curriculum.taskset import TaskSetError
 
 PROVENANCE = {
@@ -29,6 +31,8 @@ def import_openi(images: Path, reports: Path, out: Path, seed: int = 0) -> Impor
     Args:
         images: folder with the films (CXR1_1_IM-0001-3001.png), at any depth.
         reports: folder with the reports (1.xml), at any depth.
+        out: folder for the task set.
+        seed: of the questions and the splits.
 
     Raises:
         TaskSetError: there is no report, or one cannot be read; see also `films.import_films`.
@@ -37,9 +41,8 @@ def import_openi(images: Path, reports: Path, out: Path, seed: int = 0) -> Impor
     paths = sorted(reports.rglob("*.xml"))
     if not paths:
         raise TaskSetError(f"{reports}: no report is below this folder; Open-i's are named like ecgen-radiology/1.xml")
-    return import_films(
-        (row for path in paths for row in _read(path, skipped)), images, reports, out, (), seed, skipped
-    )
+    films = (film for path in paths for film in _read(path, skipped))
+    return import_films(films, images, reports, out, (), seed, skipped)
 
 
 def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
@@ -47,24 +50,32 @@ def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError) as error:
         raise TaskSetError(f"{path}: not a readable XML report ({error})") from error
-    name = root.find("uId")
-    if name is None or not name.get("id"):
+    element = root.find("uId")
+    report = "" if element is None else element.get("id", "")
+    if not report:
         raise TaskSetError(f'{path}: no report of Open-i; one has an element such as <uId id="CXR1"/>')
     texts = {element.get("Label"): " ".join((element.text or "").split()) for element in root.iter("AbstractText")}
     films = [element.get("id", "") for element in root.findall("parentImage")]
     if not films:
         skipped[_NO_FILM] += 1
+    sections = {name: texts[name.upper()] for name in ("findings", "impression") if texts.get(name.upper())}
     normal = [term.text for term in root.findall("MeSH/major")] == ["normal"]
     for film in films:
         yield Label(
             f"{path}: image {film!r}",
-            film,
-            f"{film}.png",
-            name.get("id"),
-            () if normal else None,
+            id=film,
+            file=f"{film}.png",
+            patient=report,
+            findings=() if normal else None,
             provenance=PROVENANCE,
             indication=texts.get("INDICATION", ""),
-            sections={
-                section: texts[section.upper()] for section in ("findings", "impression") if texts.get(section.upper())
-            },
+            sections=sections,
         )
+
+
+OPENI = Importer(
+    "openi",
+    "Open-i (Indiana University): sections of the report, and whether a text belongs to a film.",
+    (IMAGES, Option("reports", "folder with the XML reports, at any depth", "path"), OUT, SEED),
+    import_openi,
+)

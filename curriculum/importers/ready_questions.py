@@ -1,4 +1,4 @@
-"""What importers of ready questions share: find the images, keep those of one split together, write the tasks."""
+"""What importers of ready questions share: read the rows, find the images, choose the splits, write the tasks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from curriculum.importers.films import ImportSummary, Label, index_images, locate, split_patients
+from curriculum.importers.films import index_images, locate, split_patients
+from curriculum.importers.importer import ImportSummary
+from curriculum.importers.label import Label
 from curriculum.task import Task
 from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks
 
@@ -29,101 +32,117 @@ _SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class ReadyQuestion:
-    """A question that a set ships. The task's `images` are as the set writes them; its split and patient are not read."""
+    """A question that a set ships.
 
-    where: str  # file and row, for messages
+    Attributes:
+        where: file and row, for messages.
+        task: its `images` are as the set writes them; its split and patient are not used.
+        split: train, val or test; empty if the set does not give one.
+    """
+
+    where: str
     task: Task
-    split: str = ""  # train, val or test; empty where the set does not say
+    split: str = ""
 
 
-def import_asked(
-    rows: Iterable[ReadyQuestion], images: Path | None, labels: Path, out: Path, seed: int, skipped: Counter[str]
+def import_questions(
+    questions: Iterable[ReadyQuestion],
+    images: Path | None,
+    question_file: Path,
+    out: Path,
+    seed: int,
+    skipped: Counter[str],
 ) -> ImportSummary:
     """Writes `out`/tasks.parquet with the questions whose images are there.
 
     An image is named by an absolute path, or by the end of its path below `images`. Questions that share an image,
-    directly or through others, have one split and are one patient (the sets tell no patients). Given splits are
-    kept as `films.split_patients` says.
+    directly or through others, have one split and count as one patient (the sets do not name patients). Splits that the
+    set gives are kept, by the rules of `films.split_patients`.
 
     Args:
-        labels: the file or folder of the questions, for messages.
-        skipped: rows that the reader left out by reason; it is filled while `rows` are read.
+        questions: what the set asks.
+        images: folder with the images, at any depth; None if the questions name absolute paths.
+        question_file: the file or folder of the questions, for messages.
+        out: folder for the task set.
+        seed: of the splits.
+        skipped: rows that the reader left out, by reason; it is filled while `questions` are read.
+
+    Returns:
+        What was written, and what was left out.
 
     Raises:
-        TaskSetError: an image is in two splits, two images below `images` are called alike, none of the images is
+        TaskSetError: an image is in two splits, two images below `images` have the same name, none of the images is
             there, or `images` is needed and None.
     """
-    rows = list(rows)
-    names = {name: row.where for row in rows for name in row.task.images}
-    paths = _find(names, images)
-    missing = [name for name, path in paths.items() if path is None]
-    present = [row for row in rows if all(paths[name] for name in row.task.images)]
+    questions = list(questions)
+    names: dict[str, str] = {}
+    for question in questions:
+        names.update(dict.fromkeys(question.task.images, question.where))
+    paths, missing = _find(names, images)
+    present = [question for question in questions if all(name in paths for name in question.task.images)]
     if not present:
         fault = f"no image is there, the first would be {missing[0]}" if missing else "no question could be read"
-        reasons = (f"; skipped {count} questions {why}" for why, count in skipped.items())
-        raise TaskSetError(f"{labels}: {fault}{''.join(reasons)}")
-    if len(rows) > len(present):
-        skipped["without their image file"] += len(rows) - len(present)
-    first_of = _together([row.task.images for row in present])
-    patients = {name: _short(paths[first], images) for name, first in first_of.items()}
-    labelled = [
-        Label(row.where, row.task.id, row.task.images[0], patients[row.task.images[0]], split=row.split)
-        for row in present
-    ]
-    splits, splits_from = split_patients(labelled, labels, seed)
-    tasks = (
-        row.task.model_copy(
-            update={
-                "images": tuple(paths[name] for name in row.task.images),
-                "patient": label.patient,
-                "split": splits[label.patient],
-            }
-        )
-        for row, label in zip(present, labelled, strict=True)
+        reasons = "".join(f"; skipped {count} questions {reason}" for reason, count in skipped.items())
+        raise TaskSetError(f"{question_file}: {fault}{reasons}")
+    if len(questions) > len(present):
+        skipped["without their image file"] += len(questions) - len(present)
+    labels = _labels(present, paths, images)
+    splits, splits_from = split_patients(labels, question_file, seed)
+    tasks = []
+    for question, label in zip(present, labels, strict=True):
+        located = tuple(paths[name] for name in question.task.images)
+        changes = {"images": located, "patient": label.patient, "split": splits[label.patient]}
+        tasks.append(question.task.model_copy(update=changes))
+    films = {image for task in tasks for image in task.images}
+    summary = ImportSummary(
+        out / FILE_NAME, splits_from, len(films), missing=missing, skipped=skipped, rows="questions"
     )
-    used = {paths[name] for row in present for name in row.task.images}
-    summary = ImportSummary(out / FILE_NAME, splits_from, len(used), missing=missing, skipped=skipped, rows="questions")
     write_tasks(summary.counted(tasks), out)
     return summary
 
 
-def files_of(labels: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The file itself, or those of a folder that have one of the suffixes, by name.
+def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The file itself, or the files of a folder that have one of the suffixes, by name.
 
     Raises:
         TaskSetError: there is none.
     """
-    files = sorted(path for path in labels.iterdir() if path.suffix in suffixes) if labels.is_dir() else [labels]
-    if wrong := [path for path in files if path.suffix not in suffixes or not path.is_file()]:
-        raise TaskSetError(f"{wrong[0]}: a {' or '.join(suffixes)} file, or a folder of such files, is needed here")
+    kinds = " or ".join(suffixes)
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in suffixes)
+    for file in files:
+        if file.suffix not in suffixes or not file.is_file():
+            raise TaskSetError(f"{file}: a {kinds} file, or a folder of such files, is needed here")
     if not files:
-        raise TaskSetError(f"{labels}: no {' or '.join(suffixes)} file is in this folder")
+        raise TaskSetError(f"{path}: no {kinds} file is in this folder")
     return files
 
 
 def read_split(given: object, path: Path, where: str) -> str:
-    """The split that a row gives or its file's name tells ("slake_test", "train-00000-of-00001"); "" where neither does.
+    """The split that a row gives, or that its file's name implies ("slake_test", "train-00000-of-00001"); else "".
 
     Raises:
-        TaskSetError: the row gives something that is no split.
+        TaskSetError: the row gives something that is not a split.
     """
     words = re.split(r"[^a-z]+", str(given or path.stem).lower())
-    found = {_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES}
-    if given and len(found) != 1:
+    splits = {_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES}
+    if given and len(splits) != 1:
         raise TaskSetError(f"{where}: split {given!r:.40} must be train, val or test")
-    return found.pop() if len(found) == 1 else ""
+    return splits.pop() if len(splits) == 1 else ""
 
 
-def read_json(path: Path) -> Iterator[dict]:
+def read_json(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a .json file that holds a list, or of a .jsonl file.
 
     Raises:
-        TaskSetError: no such file, not JSON, or something else than objects.
+        TaskSetError: there is no such file, it is not JSON, or it holds something other than objects.
     """
-    needed = "an object a line is needed" if path.suffix == ".jsonl" else "a list of objects is needed"
+    lines = path.suffix == ".jsonl"
+    needed = "an object a line is needed" if lines else "a list of objects is needed"
     try:
         with open(path, encoding="utf-8-sig") as file:
-            rows = (json.loads(line) for line in file if line.strip()) if path.suffix == ".jsonl" else json.load(file)
+            rows = (json.loads(line) for line in file if line.strip()) if lines else json.load(file)
             for number, row in enumerate(rows):
                 if not isinstance(row, dict):
                     raise TaskSetError(f"{path}: row {number} (0-based) is {row!r:.40}; {needed}")
@@ -132,11 +151,11 @@ def read_json(path: Path) -> Iterator[dict]:
         raise TaskSetError(f"{path}: not a readable JSON file; {needed} ({error})") from error
 
 
-def text_of(row: dict, name: str, where: str) -> str:
+def text_of(row: dict[str, Any], name: str, where: str) -> str:
     """A field as text, stripped.
 
     Raises:
-        TaskSetError: it is missing, null or no text or number.
+        TaskSetError: it is missing, null, or neither text nor a number.
     """
     value = row.get(name)
     if not isinstance(value, str | int | float) or isinstance(value, bool):
@@ -144,28 +163,54 @@ def text_of(row: dict, name: str, where: str) -> str:
     return str(value).strip()
 
 
-def _find(names: dict[str, str], images: Path | None) -> dict[str, str | None]:
-    """Each name (with the place that names it) to its image."""
+def _find(names: dict[str, str], images: Path | None) -> tuple[dict[str, str], list[str]]:
+    """The paths of the images that are there by name, and the names of the others.
+
+    Args:
+        names: each image's name, and where it is named.
+        images: the folder below which relative names are looked for.
+    """
     relative = {name: where for name, where in names.items() if not os.path.isabs(name)}
-    if relative and images is None:
-        name, where = next(iter(relative.items()))
-        raise TaskSetError(f"{where}: image {name!r} is a file; the image folder is needed to find it")
-    index = index_images(images, {name.count("/") + 1 for name in relative}) if relative else {}
-    return {
-        name: locate(Label(where, name, name, ""), index)
-        if name in relative
-        else (name if os.path.isfile(name) else None)
-        for name, where in names.items()
-    }
+    index: dict[str, list[str]] = {}
+    if relative:
+        if images is None:
+            name, where = next(iter(relative.items()))
+            raise TaskSetError(f"{where}: image {name!r} is a file; the image folder is needed to find it")
+        index = index_images(images, {name.count("/") + 1 for name in relative})
+    paths: dict[str, str] = {}
+    missing: list[str] = []
+    for name, where in names.items():
+        if name in relative:
+            path = locate(Label(where, name, name, ""), index)
+        else:
+            path = name if os.path.isfile(name) else None
+        if path:
+            paths[name] = path
+        else:
+            missing.append(name)
+    return paths, missing
 
 
-def _together(groups: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Each name to the first by name of those that are linked to it by groups (union-find)."""
+def _labels(questions: Sequence[ReadyQuestion], paths: dict[str, str], images: Path | None) -> list[Label]:
+    """What `split_patients` needs of each question: its split, and as its patient the images that it is linked to."""
+    first_of = _link([question.task.images for question in questions])
+    labels = []
+    for question in questions:
+        image = question.task.images[0]
+        patient = _short(paths[first_of[image]], images)
+        labels.append(Label(question.where, question.task.id, image, patient, split=question.split))
+    return labels
+
+
+def _link(groups: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Each name to the first in order of those that groups link it to, directly or through others (union-find)."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = name = parent[parent[name]]
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
         return name
 
     for group in groups:
@@ -177,5 +222,8 @@ def _together(groups: Sequence[Sequence[str]]) -> dict[str, str]:
 
 def _short(path: str, images: Path | None) -> str:
     """A name of an image that does not change when the sets are moved."""
-    root = os.path.abspath(images) + os.sep if images else ""
-    return path.removeprefix(root) if root and path.startswith(root) else os.path.basename(path)
+    if images:
+        root = os.path.abspath(images) + os.sep
+        if path.startswith(root):
+            return path.removeprefix(root)
+    return os.path.basename(path)

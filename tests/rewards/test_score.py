@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from curriculum.importers import nih
-from curriculum.importers.films import describe
+from curriculum.importers.film_questions import describe
 from curriculum.phantoms import phantom
 from curriculum.questions import RIGHT, WRONG, LabelledFilm, QuestionWriter
 from curriculum.task import NO_FINDING, Task

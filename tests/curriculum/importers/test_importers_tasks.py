@@ -17,8 +17,8 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 
 from curriculum.importers.answers import Unreadable, read_choice, read_letters, read_names, split_options
 from curriculum.importers.dicom import import_dicom
-from curriculum.importers.easyr1 import import_chat
-from curriculum.importers.vqa import SLAKE, VQA_RAD, import_vqa
+from curriculum.importers.easyr1 import import_easyr1
+from curriculum.importers.vqa import SLAKE_LAYOUT, VQA_RAD_LAYOUT, import_vqa
 from curriculum.taskset import TaskSetError, read_tasks
 from rewards.config import RewardConfig
 from rewards.reading.parser import parse
@@ -197,7 +197,7 @@ def test_a_choice_is_read_from_the_question_only_where_it_is_sure(question, answ
     assert (list(found.values()) if found else None) == options
 
 
-# VQA-RAD and SLAKE
+# VQA-RAD and SLAKE_LAYOUT
 
 
 def rad_row(qid: int, **changes) -> dict:
@@ -225,7 +225,7 @@ def vqa(tmp_path, layout, rows, name="q.json"):
 def test_vqa_rad_rows_become_tasks(tmp_path):
     summary, tasks = vqa(
         tmp_path,
-        VQA_RAD,
+        VQA_RAD_LAYOUT,
         [
             rad_row(0),
             rad_row(1, question="AP or PA film? -open", answer="PA"),
@@ -280,7 +280,7 @@ def test_slake_folder_gives_its_splits_and_images_by_path(tmp_path):
         (tmp_path / "slake").mkdir(exist_ok=True)
         (tmp_path / f"slake/{name}.json").write_text(json.dumps(rows))
         draw(tmp_path / f"slake/imgs/xmlab{3 * number}/source.jpg")
-    summary = import_vqa(SLAKE, tmp_path / "slake/imgs", tmp_path / "slake", tmp_path / "out")
+    summary = import_vqa(SLAKE_LAYOUT, tmp_path / "slake/imgs", tmp_path / "slake", tmp_path / "out")
     tasks = sorted(read_tasks(tmp_path / "out"), key=lambda task: task.id)
     assert [(t.id, t.split, t.images[0].removeprefix(str(tmp_path))) for t in tasks] == [
         ("slake-0", "train", "/slake/imgs/xmlab0/source.jpg"),
@@ -293,7 +293,7 @@ def test_slake_folder_gives_its_splits_and_images_by_path(tmp_path):
 def test_an_image_that_is_missing_is_never_taken_for_another(tmp_path):
     draw(tmp_path / "imgs/xmlab1/source.jpg")
     (tmp_path / "q.json").write_text(json.dumps([slake_row(1), slake_row(2)]))
-    summary = import_vqa(SLAKE, tmp_path / "imgs", tmp_path / "q.json", tmp_path / "out")
+    summary = import_vqa(SLAKE_LAYOUT, tmp_path / "imgs", tmp_path / "q.json", tmp_path / "out")
     assert [t.id for t in read_tasks(tmp_path / "out")] == ["slake-1"]
     assert summary.missing == ["xmlab2/source.jpg"] and summary.skipped["without their image file"] == 1
 
@@ -314,15 +314,15 @@ def test_an_image_that_is_missing_is_never_taken_for_another(tmp_path):
 def test_bad_question_files_are_named_in_one_line(tmp_path, content, words):
     (tmp_path / "q.json").write_text(content)
     with pytest.raises(TaskSetError, match=words) as caught:
-        import_vqa(VQA_RAD, tmp_path, tmp_path / "q.json", tmp_path / "out")
+        import_vqa(VQA_RAD_LAYOUT, tmp_path, tmp_path / "q.json", tmp_path / "out")
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     "layout, name, families",
     [
-        (VQA_RAD, "vqa_rad_chest_train.json", {"binary": 565, "single_choice": 18, "vqa": 291}),
-        (SLAKE, "slake_cxr_train.json", {"binary": 463, "single_choice": 84, "vqa": 1205}),
+        (VQA_RAD_LAYOUT, "vqa_rad_chest_train.json", {"binary": 565, "single_choice": 18, "vqa": 291}),
+        (SLAKE_LAYOUT, "slake_cxr_train.json", {"binary": 463, "single_choice": 84, "vqa": 1205}),
     ],
 )
 def test_the_real_questions(tmp_path, layout, name, families):
@@ -366,7 +366,7 @@ def test_easyr1_rows_become_tasks(tmp_path):
         easy("Which?", "C"),
         dict(problem="Say.", answer="yes", images=[]),
     )
-    summary = import_chat(tmp_path / "imgs", labels, tmp_path / "out")
+    summary = import_easyr1(tmp_path / "imgs", labels, tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
     assert [(t.id, t.family, t.question, list(t.options.values()), t.gold, len(t.images)) for t in tasks] == [
         ("train-0", "single_choice", "Which?", ["Edema", "Mass"], ("B",), 1),
@@ -392,7 +392,7 @@ def test_cx_mind_traces_are_kept_and_give_the_gold(tmp_path):
         easy(problem, TRACE + " and so on"),
         easy(problem, TRACE.removesuffix("✅</answer>") + "❌</answer>"),
     )
-    summary = import_chat(tmp_path / "imgs", labels, tmp_path / "out")
+    summary = import_easyr1(tmp_path / "imgs", labels, tmp_path / "out")
     closed, open_ = read_tasks(tmp_path / "out")
     assert closed.gold == ("B",) and closed.reference == TRACE and closed.family == "single_choice"
     assert open_.gold == ("Edema", "Pleural Effusion") and open_.reference == LISTING and open_.family == "diagnosis"
@@ -414,7 +414,7 @@ def test_verl_parquet_holds_its_images(tmp_path):
 
     rows = [row(0, "train", [1]), row(1, "train", [2, 1]), row(2, "test", [3])]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "cxr.parquet")
-    summary = import_chat(None, tmp_path / "cxr.parquet", tmp_path / "out")
+    summary = import_easyr1(None, tmp_path / "cxr.parquet", tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
     assert tasks[2].split == "test" and tasks[0].split == tasks[1].split != "test"
     assert [[Image.open(image).getpixel((0, 0)) for image in t.images] for t in tasks] == [[1], [2, 1], [3]]
@@ -426,7 +426,7 @@ def test_questions_that_share_images_stay_in_one_split(tmp_path):
     rows = [
         easy("Edema?", "yes", (f"{n}.png", f"{n + 1}.png")) for n in range(40) if n % 4 != 3
     ]  # chains of four images
-    import_chat(tmp_path / "imgs", jsonl(tmp_path, *rows, name="rows.jsonl"), tmp_path / "out")
+    import_easyr1(tmp_path / "imgs", jsonl(tmp_path, *rows, name="rows.jsonl"), tmp_path / "out")
     tasks = read_tasks(tmp_path / "out")
     assert_splits_share_no_image(tasks)
     assert len({t.patient for t in tasks}) == 10 and len({t.split for t in tasks}) > 1
@@ -449,13 +449,13 @@ def test_bad_chat_rows_are_named_in_one_line(tmp_path, row, words):
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     draw(tmp_path / "imgs/a.png")
     with pytest.raises(TaskSetError, match=words) as caught:
-        import_chat(tmp_path / "imgs", tmp_path / "rows.jsonl", tmp_path / "out")
+        import_easyr1(tmp_path / "imgs", tmp_path / "rows.jsonl", tmp_path / "out")
     assert "\n" not in str(caught.value)
 
 
 def test_rows_that_name_images_need_the_folder(tmp_path):
     with pytest.raises(TaskSetError, match="image 'a.png' is a file; the image folder is needed"):
-        import_chat(None, jsonl(tmp_path, easy("Edema?", "yes")), tmp_path / "out")
+        import_easyr1(None, jsonl(tmp_path, easy("Edema?", "yes")), tmp_path / "out")
 
 
 # DICOM

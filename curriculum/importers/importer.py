@@ -1,0 +1,93 @@
+"""What an importer is: a command with its options, and a function that writes a task set and returns a summary of it.
+
+To add a data set, copy one of the modules here that reads one, and name its `Importer` in
+`curriculum.importers.IMPORTERS`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from curriculum.task import Split, Task
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of an importer's command: `--NAME` on the command line, the parameter NAME of the importer's `run`.
+
+    Attributes:
+        name: the option without its dashes.
+        help: what it is for, in a few words.
+        kind: "folder" is a folder that exists, "path" a file or folder that exists, "paths" a list of these (the option
+            may be repeated), "output" a path that may not exist yet, "integer" a whole number.
+        required: whether it must be given. One that is left out is None, or 0 for an integer.
+    """
+
+    name: str
+    help: str
+    kind: Literal["folder", "path", "paths", "output", "integer"]
+    required: bool = True
+
+
+IMAGES = Option("images", "folder with the films, at any depth", "folder")
+OUT = Option("out", "folder for the task set", "output")
+SEED = Option("seed", "of the questions and, if the set has none, of the splits", "integer", required=False)
+
+
+@dataclass(frozen=True)
+class Importer:
+    """One command below `curlvpr data import`.
+
+    Attributes:
+        name: of the command.
+        help: what the set is and which questions it gives, in a line or two.
+        options: in the order of the command's help.
+        run: takes every option as a keyword argument. Raises TaskSetError if the data cannot be used.
+    """
+
+    name: str
+    help: str
+    options: tuple[Option, ...]
+    run: Callable[..., ImportSummary]
+
+
+@dataclass
+class ImportSummary:
+    """What an import made of a set: counts of films, and of tasks by (domain, family, split)."""
+
+    path: Path
+    splits_from: str
+    films: int = 0
+    unlabelled: int = 0  # films whose findings are not known
+    tasks: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    missing: list[str] = field(default_factory=list)  # image files that were not found
+    skipped: Counter[str] = field(default_factory=Counter)  # rows left out, by reason ("that were not labelled …")
+    rows: str = "films"  # what the rows are that `skipped` counts
+
+    def counted(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Yields the tasks and counts each."""
+        for task in tasks:
+            self.tasks[task.domain, task.family, task.split] += 1
+            yield task
+
+    def lines(self) -> list[str]:
+        """The summary for a terminal."""
+        lines = [f"{self.films} films, {self.tasks.total()} tasks → {self.path}", f"splits: {self.splits_from}"]
+        for domain, family in sorted({(domain, family) for domain, family, _ in self.tasks}):
+            counts = ", ".join(f"{split} {self.tasks[domain, family, split]}" for split in get_args(Split))
+            lines.append(f"{domain} {family}: {counts}")
+        if self.unlabelled:
+            lines.append(
+                f"{self.unlabelled} films have no labels of findings; they are asked about by view and report only"
+            )
+        if self.missing:
+            names = ", ".join(self.missing[:_NAMES_SHOWN])
+            more = ", …" if len(self.missing) > _NAMES_SHOWN else ""
+            lines.append(f"skipped {len(self.missing)} films without their image file: {names}{more}")
+        return lines + [f"skipped {count} {self.rows} {reason}" for reason, count in sorted(self.skipped.items())]

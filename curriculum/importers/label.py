@@ -1,0 +1,68 @@
+"""What a label file says of one film."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from curriculum.task import NO_FINDING
+from curriculum.taskset import TaskSetError
+
+Box = tuple[str, float, float, float, float]
+"""A finding, and the left, top, right and bottom of a box around it in pixels."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a label file says of one film.
+
+    Attributes:
+        where: file, row and image, for messages.
+        id: differs from every other film's.
+        file: the end of the image's path, as many parts of it as distinguish it from other images.
+        patient: films of one patient stay in one split.
+        findings: those that are present; None if the film was not labelled for findings at all.
+        unsure: findings that may be present. No question is asked about them.
+        split: train, val or test; empty if the set has none.
+        provenance: view, sex, age, source, licence and attribution, as far as they are known.
+        sections: "findings" and "impression" of the report.
+        indication: why the film was taken, in the report's words.
+        boxes: findings that are marked on the film.
+        size: width and height in pixels of the image that the boxes refer to.
+        order: orders a patient's films in time; progression is asked between neighbours whose order is known.
+    """
+
+    where: str
+    id: str
+    file: str
+    patient: str
+    findings: tuple[str, ...] | None = None
+    unsure: tuple[str, ...] = ()
+    split: str = ""
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    sections: Mapping[str, str] = field(default_factory=dict)
+    indication: str = ""
+    boxes: tuple[Box, ...] = ()
+    size: tuple[float, float] = (0, 0)
+    order: float | None = None
+
+
+def check_findings(where: str, findings: Sequence[str], healthy: bool, vocabulary: Sequence[str]) -> None:
+    """Raises TaskSetError unless the film has either no finding or some of the vocabulary, each once."""
+    if stray := [name for name in findings if name not in vocabulary]:
+        raise TaskSetError(
+            f"{where}: {stray[0]!r} is none of the findings; they are {NO_FINDING} or {', '.join(vocabulary)}"
+        )
+    if healthy == bool(findings) or len(set(findings)) < len(findings) or len(findings) == len(vocabulary):
+        raise TaskSetError(
+            f"{where}: labels {list(findings)} with no-finding {healthy}; "
+            "a film has either no finding or some of them, each once"
+        )
+
+
+def read_age(value: object) -> float | None:
+    """Years, from a text such as 58 or NIH's 058Y; None if it is missing or above 120 (NIH has a few such ages)."""
+    text = str(value).strip().upper().removesuffix("Y")
+    if not text.replace(".", "", 1).isdigit():
+        return None
+    return float(text) if float(text) <= 120 else None

@@ -1,0 +1,103 @@
+"""`curlvpr data import`: the commands are those that the importers declare."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.cli.app import app
+from cluster.cli.data import import_commands
+from cluster.errors import UserError
+from curriculum.importers import IMPORTERS, load_importers
+from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option
+from curriculum.task import Task
+from curriculum.taskset import TaskSetError, read_tasks, write_tasks
+
+OPTIONS = {
+    "nih": ["images", "labels", "out", "boxes", "seed"],
+    "chexpert": ["images", "labels", "out", "seed"],
+    "mimic": ["images", "tables", "out", "reports", "seed"],
+    "padchest": ["images", "labels", "out", "seed"],
+    "openi": ["images", "reports", "out", "seed"],
+    "vqa-rad": ["images", "labels", "out", "seed"],
+    "slake": ["images", "labels", "out", "seed"],
+    "easyr1": ["labels", "out", "images", "seed"],
+    "dicom": ["images", "labels", "out", "seed"],
+}
+
+
+def import_notes(notes: list[Path], out: Path, seed: int, films: Path | None) -> ImportSummary:
+    """An importer from outside the repository: a question for each line of some text files."""
+    summary = ImportSummary(out / "tasks.parquet", f"all in train, seed {seed}, films {films}")
+    tasks = []
+    for path in notes:
+        for number, line in enumerate(path.read_text().splitlines()):
+            if "?" not in line:
+                raise TaskSetError(f"{path}: line {number} is not a question")
+            tasks.append(
+                Task(id=f"{path.stem}-{number}", domain="open", family="note", question=line, gold=(), images=())
+            )
+    write_tasks(summary.counted(tasks), out)
+    return summary
+
+
+NOTES = Importer(
+    "notes",
+    "Notes: a question a line.",
+    (
+        Option("notes", "text files; may be repeated", "paths"),
+        OUT,
+        SEED,
+        Option("films", "folder with the films", "folder", required=False),
+    ),
+    import_notes,
+)
+
+
+def run_notes(*arguments: object) -> None:
+    command = import_commands([*load_importers(), NOTES])["notes"]
+    command.main([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def test_an_importer_from_outside_gets_a_command(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("Is there a mass?\n")
+    run_notes("--notes", tmp_path / "a.txt", "--notes", tmp_path / "b.txt", "--out", tmp_path / "out", "--seed", 3)
+    assert [task.id for task in read_tasks(tmp_path / "out")] == ["a-0", "b-0"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"0 films, 2 tasks → {tmp_path}/out/tasks.parquet"
+    assert lines[1] == "splits: all in train, seed 3, films None"
+    run_notes("--notes", tmp_path / "a.txt", "--out", tmp_path / "out")
+    assert "seed 0" in capsys.readouterr().out
+
+
+def test_faults_of_paths_and_of_data_are_one_line(tmp_path):
+    (tmp_path / "a.txt").write_text("A mass.\n")
+    with pytest.raises(UserError, match=r"^--notes .*none.txt: no such file or folder$"):
+        run_notes("--notes", tmp_path / "a.txt", "--notes", tmp_path / "none.txt", "--out", tmp_path / "out")
+    with pytest.raises(UserError, match=r"^--films .*a.txt: no such folder$"):
+        run_notes("--notes", tmp_path / "a.txt", "--out", tmp_path / "out", "--films", tmp_path / "a.txt")
+    with pytest.raises(UserError, match=r"a.txt: line 0 is not a question$"):
+        run_notes("--notes", tmp_path / "a.txt", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_importer_is_a_command_with_its_options():
+    importers = load_importers()
+    assert len(importers) == len(IMPORTERS)
+    assert {importer.name: [option.name for option in importer.options] for importer in importers} == OPTIONS
+    commands = import_commands(importers)
+    assert list(commands) == list(OPTIONS)
+    for name, options in OPTIONS.items():
+        assert [parameter.opts for parameter in commands[name].params] == [[f"--{option}"] for option in options]
+
+
+def test_the_command_line_lists_and_runs_them(tmp_path):
+    listed = CliRunner().invoke(app, ["data", "import", "--help"])
+    assert listed.exit_code == 0 and all(f" {name} " in listed.output for name in OPTIONS)
+    unknown = CliRunner().invoke(app, ["data", "import", "nhi"])
+    assert unknown.exit_code == 2 and "No such command" in unknown.output
+    incomplete = CliRunner().invoke(app, ["data", "import", "nih", "--images", str(tmp_path)])
+    assert incomplete.exit_code == 2 and "--labels" in incomplete.output
+    run = CliRunner().invoke(app, ["data", "import", "nih", "--images", "nowhere", "--labels", "x.csv", "--out", "o"])
+    assert isinstance(run.exception, UserError) and str(run.exception) == "--images nowhere: no such folder"
