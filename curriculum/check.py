@@ -1,16 +1,16 @@
-"""Checks a task set row by row: what each row says, what rows say of each other, and every image file.
+"""Checks a task set row by row: each row by itself, rows against each other, and every image file.
 
-It reads a set of any size in small pieces and keeps only hashes of ids, patients and image paths. What is a fault:
+It reads a set of any size in small pieces and keeps only hashes of ids, patients and image paths. The kinds of faults:
 
 | kind | the row |
 |---|---|
 | a column's name | has a value there that no task may have: an empty question, an unknown split |
-| `answer` | has a gold that is not among the options, a box that is none, or another rule of `Task` broken |
+| `answer` | has a gold that is not among the options, an invalid box, or breaks another rule of `Task` |
 | `duplicate id` | has the id of a row above |
 | `two splits` | is in another split than the first row of its patient, or of one of its images |
 | `image` | asks about an image that is missing or cannot be decoded to its end |
 
-Rows whose task is wrong take part in the comparisons too, as far as they can, so that one pass tells everything.
+Rows with an invalid task are compared with others too, as far as possible, so that one pass reports everything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import Any, cast, get_args
 
 from curriculum.images import ImageError, check_image
 from curriculum.task import Split
@@ -36,64 +36,83 @@ def check_tasks(path: Path) -> Iterator[TaskRow]:
         path: the file, or the folder that holds tasks.parquet.
 
     Raises:
-        TaskSetError: no row can be read: no such file, not Parquet, a column missing or unknown. Or the file breaks off.
+        TaskSetError: no row can be read: there is no such file, it is not Parquet, a column is missing or unknown. Or
+            the file breaks off.
     """
-    first: dict[int, int] = {}  # patient or image (hashed) to the row and split where it stands first, in one number
-    looked_at: dict[int, Size | str] = {}  # image (hashed) to its size, or to what is wrong with it
-    sizes: dict[Size, Size] = {}  # one object for each size, however many images have it
+    places: dict[int, int] = {}  # patient or image (hashed) to its first row and that row's split, in one number
+    decoded: dict[int, Size | str] = {}  # image (hashed) to its size, or to what is wrong with it
+    sizes: dict[Size | str, Size | str] = {}  # one object for each size, however many images have it
     rows = each_row(path)
     with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
         while chunk := list(islice(rows, ROWS_AT_ONCE)):
-            named = dict.fromkeys(image for _, values in chunk for image in _images(values))
-            fresh = [image for image in named if hash(image) not in looked_at]
-            for image, found in zip(fresh, pool.map(_look_at, fresh), strict=True):
-                looked_at[hash(image)] = sizes.setdefault(found, found)
-            unseen = set(fresh)
+            new_images = _new_images(chunk, decoded)
+            for image, result in zip(new_images, pool.map(_decode, new_images), strict=True):
+                decoded[hash(image)] = sizes.setdefault(result, result)
+            unseen = set(new_images)
             for row, values in chunk:
-                row.faults += _leak(row, values, first)
-                images = {image: looked_at[hash(image)] for image in _images(values)}
-                row.faults += [RowFault("image", found) for found in images.values() if isinstance(found, str)]
-                row.new_sizes = [
-                    found for image, found in images.items() if image in unseen and not isinstance(found, str)
-                ]
-                unseen -= images.keys()
-                if row.task and not any(isinstance(found, str) for found in images.values()):
-                    row.sizes = tuple(images[image] for image in row.task.images)
+                row.faults += _split_faults(row, values, places)
+                _add_images(row, {image: decoded[hash(image)] for image in _images(values)}, unseen)
                 yield row
 
 
-def _images(values: dict[str, object]) -> list[str]:
-    """The different images that a row names, where its column is what it should be."""
+def _new_images(chunk: list[tuple[TaskRow, dict[str, Any]]], decoded: dict[int, Size | str]) -> list[str]:
+    """The images of some rows that were not decoded before, each once."""
+    images: dict[str, None] = {}
+    for _, values in chunk:
+        images.update(dict.fromkeys(_images(values)))
+    return [image for image in images if hash(image) not in decoded]
+
+
+def _add_images(row: TaskRow, results: dict[str, Size | str], unseen: set[str]) -> None:
+    """Records the sizes and faults of a row's images, and takes them out of the unseen ones."""
+    readable = True
+    for image, result in results.items():
+        if isinstance(result, str):
+            row.faults.append(RowFault("image", result))
+            readable = False
+        elif image in unseen:
+            row.new_sizes.append(result)
+    unseen.difference_update(results)
+    if row.task and readable:
+        row.sizes = tuple(cast(Size, results[image]) for image in row.task.images)
+
+
+def _images(values: dict[str, Any]) -> list[str]:
+    """The images that a row names, each once; none if the column has another type."""
     images = values["images"]
-    return list(dict.fromkeys(i for i in images if isinstance(i, str))) if isinstance(images, list) else []
+    if not isinstance(images, list):
+        return []
+    return list(dict.fromkeys(image for image in images if isinstance(image, str)))
 
 
-def _look_at(image: str) -> Size | str:
+def _decode(image: str) -> Size | str:
+    """The size of an image, or what is wrong with it."""
     try:
         return check_image(image)
     except ImageError as error:
         return str(error)
 
 
-def _leak(row: TaskRow, values: dict[str, object], first: dict[int, int]) -> list[RowFault]:
-    """The row's patient, or else one of its images, stands in another split above."""
+def _split_faults(row: TaskRow, values: dict[str, Any], places: dict[int, int]) -> list[RowFault]:
+    """One fault if an earlier row has the row's patient, or else one of its images, in another split; else none."""
     split = values.get("split", "train")
     if split not in _SPLITS:
         return []
     patient = values.get("patient")
-    who = [("patient", patient)] if isinstance(patient, str) and patient else []
-    here = row.number * len(_SPLITS) + _SPLITS.index(split)
+    named = [("image", image) for image in _images(values)]
+    if isinstance(patient, str) and patient:
+        named.insert(0, ("patient", patient))
+    place = row.number * len(_SPLITS) + _SPLITS.index(split)
     faults = []
-    for what, name in who + [("image", image) for image in _images(values)]:
-        above = first.setdefault(hash((what, name)), here)
-        number, there = divmod(above, len(_SPLITS))
-        row.new_patient |= what == "patient" and above == here
-        if _SPLITS[there] != split:
-            faults.append(
-                RowFault(
-                    "two splits",
-                    f"{what} {name!r} is in split {split!r} here and in {_SPLITS[there]!r} in row "
-                    f"{number}; {'a' if what == 'patient' else 'an'} {what} must be in one split only",
-                )
+    for kind, name in named:
+        first_place = places.setdefault(hash((kind, name)), place)
+        number, index = divmod(first_place, len(_SPLITS))
+        row.new_patient |= kind == "patient" and first_place == place
+        if _SPLITS[index] != split:
+            article = "a" if kind == "patient" else "an"
+            reason = (
+                f"{kind} {name!r} is in split {split!r} here and in {_SPLITS[index]!r} in row {number}; "
+                f"{article} {kind} must be in one split only"
             )
+            faults.append(RowFault("two splits", reason))
     return faults[:1]

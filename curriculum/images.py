@@ -10,14 +10,7 @@ import numpy as np
 from PIL import Image
 
 _DEEP_MODES = ("I", "F")  # and I;16, I;16B, …: grey, more than 8 bits
-_FAULTS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)  # Pillow raises all of them
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class ImageError(ValueError):
@@ -39,30 +32,46 @@ def load_image(path: str | Path) -> Image.Image:
         return read_image(file, str(path))
 
 
-def read_image(file: BinaryIO, name: str, most_pixels: int | None = None) -> Image.Image:
-    """As `load_image`, from an open file. Raises ImageError, which calls the image `name`; where it is larger, too."""
+def read_image(file: BinaryIO, name: str, max_pixels: int | None = None) -> Image.Image:
+    """The whole image, decoded, as RGB, from an open file; see `load_image`.
+
+    Args:
+        file: opened for reading bytes.
+        name: what errors call the image.
+        max_pixels: the largest image that is read; None reads any.
+
+    Raises:
+        ImageError: it is not an image, breaks off, or is too large.
+    """
     try:
         with Image.open(file) as image:
-            if most_pixels is not None and image.width * image.height > most_pixels:
-                raise ImageError(f"{name}: {image.width} × {image.height} pixels; {most_pixels:,} pixels at most")
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                raise ImageError(f"{name}: {image.width} × {image.height} pixels; {max_pixels:,} pixels at most")
             image.load()
-            return (_to_8_bits(image) if image.mode.startswith(_DEEP_MODES) else image).convert("RGB")
+            shallow = _to_8_bits(image) if image.mode.startswith(_DEEP_MODES) else image
+            return shallow.convert("RGB")
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image that can be read; PNG and JPEG can") from error
-    except _FAULTS as error:
+    except _PILLOW_ERRORS as error:
         raise ImageError(f"{name}: the image cannot be read to its end ({' '.join(str(error).split())})") from error
 
 
 def check_image(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels. Raises ImageError where `load_image` would: only decoding to the end shows a cut file."""
+    """Width and height in pixels. The whole image is decoded, since nothing less shows that a file breaks off.
+
+    Raises:
+        ImageError: as `load_image`.
+    """
     return load_image(path).size
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.float64)
     finite = np.isfinite(values)
-    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
-    scaled = (np.where(finite, values, low) - low) * (255 / (high - low) if high > low else 0)
+    low = values[finite].min() if finite.any() else 0.0
+    high = values[finite].max() if finite.any() else 0.0
+    scale = 255 / (high - low) if high > low else 0
+    scaled = (np.where(finite, values, low) - low) * scale
     return Image.fromarray(scaled.round().astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Questions from what is known of a film: which findings it shows, out of those that were looked for.
+"""Questions about a film, from what is known of it: which findings it shows, out of those that were looked for.
 
 The same builder serves the phantoms and imported sets, so all have the same families:
 
@@ -14,13 +14,14 @@ The same builder serves the phantoms and imported sets, so all have the same fam
 | `findings`, `impression`, and either `_with_indication` | open, text | write that section of the report |
 | `grounding` | open, boxes | where is a finding? |
 
-Gold reasoning traces are written by the caller's `Describe`, or left out where nothing is known beyond the label.
+The caller's `Describe` words the gold reasoning traces; without one they are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -34,17 +35,26 @@ CHANGES = {
     (True, True): "Still present",
     (False, False): "Still absent",
 }
-"""(present before, present now) to what is said of it."""
-Describe = Callable[[str, bool, np.random.Generator], str]
-"""(finding, present, rng) to the sentence of a think block."""
+"""(present before, present now) to the text of the option."""
+Describe = Callable[[str, bool], str]
+"""(finding, present) to the sentence of a think block."""
+Step = tuple[str | None, bool, str]
+"""A step of a gold trace: the finding (None: another option), whether it is present, and the answer with its mark."""
 
 
 @dataclass(frozen=True)
 class LabelledFilm:
-    """One image and its truth: `findings` are present, `unsure` may be, every other name of the vocabulary is absent.
+    """One image and its truth.
 
-    Nothing is asked about what is unsure. `noticed` are those that the writer of the gold traces noticed, where that is
-    not all; gold and report are the truth.
+    Attributes:
+        id: starts the ids of the film's tasks.
+        image: path of the image.
+        findings: those that are present. Every other name of the vocabulary that is not unsure is absent.
+        split: of the film's tasks.
+        patient: of the film's tasks.
+        provenance: view, sex, age, source, licence and attribution of the film's tasks.
+        noticed: the findings that the writer of the gold traces noticed; None if all. Gold and report are the truth.
+        unsure: findings that may be present. Nothing is asked about them.
     """
 
     id: str
@@ -52,18 +62,17 @@ class LabelledFilm:
     findings: tuple[str, ...]
     split: Split
     patient: str
-    provenance: dict[str, object] = field(
-        default_factory=dict
-    )  # view, sex, age, source, licence, attribution of the task
+    provenance: dict[str, Any] = field(default_factory=dict)
     noticed: tuple[str, ...] | None = None
     unsure: tuple[str, ...] = ()
 
     def noticed_of(self, names: Sequence[str]) -> list[str]:
-        """Those of `names` that the writer of the traces took for present."""
+        """Those of `names` that the writer of the traces took to be present."""
         seen = self.findings if self.noticed is None else self.noticed
         return [name for name in names if name in seen]
 
-    def task(self, suffix: str, **fields: object) -> Task:
+    def task(self, suffix: str, **fields: Any) -> Task:
+        """A task about this film; `suffix` ends its id."""
         return Task(
             id=f"{self.id}-{suffix}",
             images=(self.image,),
@@ -79,10 +88,10 @@ class QuestionWriter:
 
     Args:
         prevalence: every finding that was looked for in the films, to how common it is in the set (any unit).
-            Wrong options are drawn by it, so that the name of an option tells nothing about its being right.
-        healthy: share of films without any finding. "No finding" is offered to the others so often that it is
-            right no more often than another option, as far as their number allows.
-        describe: writes the think sentence of a gold trace; None leaves `reference` empty.
+            Wrong options are drawn by it, so that the name of an option does not reveal whether it is right.
+        healthy: share of films without any finding. "No finding" is offered as a wrong option for the other films so
+            often that it is right no more often than another option, as far as their number allows.
+        describe: writes the think sentences of gold traces; None leaves `reference` empty.
     """
 
     def __init__(self, prevalence: Mapping[str, float], healthy: float, describe: Describe | None = None) -> None:
@@ -91,16 +100,13 @@ class QuestionWriter:
         self.describe = describe
 
     def binary(self, film: LabelledFilm, rng: np.random.Generator) -> Task:
-        """Is one finding present? "Yes" is right more often where the film shows any, to make up for healthy films."""
+        """Is one finding present? For a film with findings "Yes" is right more often, to make up for healthy films."""
         ask_present = bool(film.findings) and rng.random() < 0.6
         finding = str(rng.choice(film.findings)) if ask_present else self.distractors(film, 1, rng)[0]
         letter = "A" if ask_present else "B"
-        said = bool(film.noticed_of([finding]))
-        trace = self.trace(
-            [(finding, said, f"A) {RIGHT if said else WRONG}"), (None, not said, f"B) {WRONG if said else RIGHT}")],
-            "A" if said else "B",
-            rng,
-        )
+        noticed = bool(film.noticed_of([finding]))
+        steps = [(finding, noticed, f"A) {_mark(noticed)}"), (None, not noticed, f"B) {_mark(not noticed)}")]
+        trace = self.trace(steps, "A" if noticed else "B")
         return film.task(
             f"binary-{_slug(finding)}",
             domain="closed",
@@ -126,15 +132,15 @@ class QuestionWriter:
     def diagnosis(self, film: LabelledFilm, rng: np.random.Generator, n_candidates: int = 4) -> Task:
         """Name the findings. The gold trace weighs `n_candidates` names, the present ones among them."""
         distractors = self.distractors(film, max(1, n_candidates - len(film.findings)), rng)
-        # In one order for all films: a list in random order cannot be learnt, and its greedy reading repeats a name.
+        # In one order for all films: a random order cannot be learnt, and greedy decoding of it repeats a name.
         candidates = sorted((*film.findings, *distractors), key=list(self.prevalence).index)
         trace = None
         if self.describe:
             noticed = film.noticed_of(candidates)
-            steps = [(c, c in noticed, f"{c} {RIGHT if c in noticed else WRONG}") for c in candidates]
+            steps = [(name, name in noticed, f"{name} {_mark(name in noticed)}") for name in candidates]
             listing = f"<think>Candidates to weigh.</think><answer>{', '.join(candidates)}</answer>"
             final = ", ".join(noticed) or NO_FINDING
-            trace = listing + self.trace(steps, final, rng)
+            trace = listing + _trace(steps, final, self.describe)
         return film.task(
             "diagnosis",
             domain="open",
@@ -145,9 +151,15 @@ class QuestionWriter:
         )
 
     def report(self, film: LabelledFilm, rng: np.random.Generator) -> Task:
-        """A sentence about every finding, in random order: no steps, text that teaches to see, for SFT. Needs `describe`."""
+        """A sentence about every finding, in random order: text without steps, from which SFT learns to see.
+
+        Raises:
+            ValueError: the writer has no `describe`.
+        """
+        if self.describe is None:
+            raise ValueError("a report needs a QuestionWriter with `describe`")
         names = [str(name) for name in rng.permutation(list(self.prevalence)) if name not in film.unsure]
-        text = " ".join(self.describe(name, name in film.findings, rng) for name in names)
+        text = " ".join(self.describe(name, name in film.findings) for name in names)
         return film.task(
             "report",
             domain="open",
@@ -173,7 +185,10 @@ class QuestionWriter:
         )
 
     def matching(self, film: LabelledFilm, text: str, other: str | None, rng: np.random.Generator) -> Task:
-        """Does a text belong to the film? Its own `text` or, every second time where there is one, `other`, of another film."""
+        """Does a text belong to the film? It is the film's own `text` or, half of the time, `other`, of another film.
+
+        With `other` None it is always the film's own.
+        """
         own = other is None or bool(rng.random() < 0.5)
         letter = "A" if own else "B"
         return film.task(
@@ -187,7 +202,7 @@ class QuestionWriter:
         )
 
     def progression(self, before: LabelledFilm, film: LabelledFilm, finding: str) -> Task:
-        """What became of a finding between two films of a patient, as far as their labels tell."""
+        """What became of a finding between two films of a patient, according to their labels."""
         options = dict(zip(OPTION_LETTERS, CHANGES.values(), strict=False))
         change = CHANGES[finding in before.findings, finding in film.findings]
         gold = next(letter for letter, text in options.items() if text == change)
@@ -205,21 +220,21 @@ class QuestionWriter:
         )
 
     def section(self, film: LabelledFilm, name: str, text: str, indication: str = "") -> Task:
-        """Write the "findings" or the "impression" of the film's report, told why it was taken or not."""
+        """Write the "findings" or the "impression" of the film's report; the question may give the indication."""
         family = f"{name}_with_indication" if indication else name
-        why = f" Indication: {indication}" if indication else ""
+        suffix = f" Indication: {indication}" if indication else ""
         return film.task(
             family.replace("_", "-"),
             domain="open",
             form="text",
             family=family,
-            question=f"Write the {name} section of the report.{why}",
+            question=f"Write the {name} section of the report.{suffix}",
             gold=(text,),
             reference=self.trace([], text),
         )
 
     def grounding(self, film: LabelledFilm, finding: str, boxes: Sequence[str]) -> Task:
-        """Where is a finding? `boxes` are texts as `boxes.write_box` gives them."""
+        """Where is a finding? `boxes` are texts as `boxes.write_box` writes them."""
         return film.task(
             f"grounding-{_slug(finding)}",
             domain="open",
@@ -238,7 +253,7 @@ class QuestionWriter:
         return [str(name) for name in rng.choice(list(absent), size=count, replace=False, p=weights / weights.sum())]
 
     def wrong_options(self, film: LabelledFilm, count: int, n_options: int, rng: np.random.Generator) -> list[str]:
-        """`count` distractors; for a film with findings "No finding" may be one of them."""
+        """`count` distractors; if the film has findings, "No finding" may replace one of them."""
         wrong = self.distractors(film, count, rng)
         if film.findings and rng.random() * (1 - self.healthy) < (n_options - 1) * self.healthy:
             wrong[0] = NO_FINDING
@@ -256,11 +271,9 @@ class QuestionWriter:
         order = [str(name) for name in rng.permutation([*right, *wrong])]
         options = dict(zip(OPTION_LETTERS, order, strict=False))
         gold = tuple(letter for letter, name in options.items() if name in right)
-        noticed = film.noticed_of(right) or right  # told that some are right, a writer who noticed none finds them all
-        steps = [
-            (name, name in noticed, f"{letter}) {RIGHT if name in noticed else WRONG}")
-            for letter, name in options.items()
-        ]
+        # The question says that some are right, so a writer who noticed none looks again and finds them all.
+        noticed = film.noticed_of(right) or right
+        steps = [(name, name in noticed, f"{letter}) {_mark(name in noticed)}") for letter, name in options.items()]
         final = ", ".join(letter for letter, name in options.items() if name in noticed)
         return film.task(
             family,
@@ -269,21 +282,24 @@ class QuestionWriter:
             question=question,
             options=options,
             gold=gold,
-            reference=self.trace(steps, final, rng),
+            reference=self.trace(steps, final),
         )
 
-    def trace(
-        self, steps: list[tuple[str | None, bool, str]], final: str, rng: np.random.Generator | None = None
-    ) -> str | None:
-        """The gold response: a pair per step (finding or None, present, answer), then the summary pair."""
-        if self.describe is None:
-            return None
-        pairs = [
-            (self.describe(name, present, rng) if name else "The other option.", answer)
-            for name, present, answer in steps
-        ]
-        pairs.append(("In sum.", final))
-        return "".join(f"<think>{think}</think><answer>{answer}</answer>" for think, answer in pairs)
+    def trace(self, steps: Sequence[Step], final: str) -> str | None:
+        """The gold response: a think–answer pair for each step, then the summary pair. None without `describe`."""
+        return None if self.describe is None else _trace(steps, final, self.describe)
+
+
+def _trace(steps: Sequence[Step], final: str, describe: Describe) -> str:
+    pairs = []
+    for name, present, answer in steps:
+        pairs.append((describe(name, present) if name else "The other option.", answer))
+    pairs.append(("In sum.", final))
+    return "".join(f"<think>{think}</think><answer>{answer}</answer>" for think, answer in pairs)
+
+
+def _mark(right: bool) -> str:
+    return RIGHT if right else WRONG
 
 
 def _slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Draws the tasks of a step: deterministic, without Ray or workers in it."""
+"""Draws the tasks of a step: deterministic, and independent of Ray and workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sampler:
     def draw(self, mixture: Mapping[str, float], count: int) -> list[tuple[Task, int]]:
         """`count` tasks, each with the number of its pass (how often it was drawn before).
 
-        Shares that do not come out whole are rounded at random, so that they hold over many steps.
+        Shares that are not whole numbers of tasks are rounded at random, so that they hold over many steps.
 
         Raises:
             ValueError: a family of the mixture has no task.
@@ -43,23 +43,28 @@ class Sampler:
         edges = np.floor(np.concatenate([[0.0], np.cumsum(exact)]) + rng.random())  # systematic rounding
         edges[0], edges[-1] = 0, count
         numbers = np.diff(edges).astype(int)
-        drawn = [self._next(family) for family, number in zip(mixture, numbers, strict=True) for _ in range(number)]
+        drawn: list[tuple[Task, int]] = []
+        for family, number in zip(mixture, numbers, strict=True):
+            drawn += [self._next(family) for _ in range(number)]
         return [drawn[i] for i in rng.permutation(len(drawn))]
 
     def _next(self, family: str) -> tuple[Task, int]:
         tasks = self.families[family]
-        number, place = divmod(self.position[family], len(tasks))
-        if self._orders.get(family, (-1,))[0] != number:
+        pass_number, index = divmod(self.position[family], len(tasks))
+        if self._orders.get(family, (-1,))[0] != pass_number:
             name = np.frombuffer(family.encode(), np.uint8).tolist()
-            self._orders[family] = number, np.random.default_rng([self.seed, number, *name]).permutation(len(tasks))
+            rng = np.random.default_rng([self.seed, pass_number, *name])
+            self._orders[family] = pass_number, rng.permutation(len(tasks))
         self.position[family] += 1
-        return tasks[self._orders[family][1][place]], number
+        _, order = self._orders[family]
+        return tasks[order[index]], pass_number
 
     def state_dict(self) -> dict[str, Any]:
+        """How many tasks of each family were drawn."""
         return {"position": dict(self.position)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError where the state is of other families."""
+        """Restores what `state_dict` returned. Raises ValueError if the state is of other families."""
         if set(state["position"]) != set(self.position):
             raise ValueError(
                 f"the sampler state is of families {sorted(state['position'])}, "

@@ -12,20 +12,20 @@ from curriculum.choice import KeyOf
 from curriculum.strict import Strict
 
 GATE_FORMS: dict[str, str] = {"closed_accuracy": "letters", "open_micro_f1": "names"}
-"""Measures that a gate may use, each with the form of the tasks that it is taken on."""
+"""Measures that a gate may use, each with the form of the tasks on which it is measured."""
 Measure = Annotated[str, KeyOf(GATE_FORMS)]
 Reason = Literal["threshold", "plateau", "maximum"]
 
 
 class Plateau(Strict):
-    """No gain of `min_gain` over the best before, in the last `evaluations` evaluations."""
+    """The last `evaluations` evaluations gained less than `min_gain` over the best one before them."""
 
     evaluations: PositiveInt = 3
     min_gain: float = Field(0.01, ge=0)
 
 
 class Gate(Strict):
-    """When a stage ends. Its measure is taken on the validation split every `every` steps, from `min_steps` on."""
+    """When a stage ends. It is measured on the validation split every `every` steps, from `min_steps` on."""
 
     measure: Measure
     every: PositiveInt = 10
@@ -35,25 +35,26 @@ class Gate(Strict):
     plateau: Plateau | None = None
 
     @model_validator(mode="after")
-    def _order(self) -> "Gate":
+    def _order(self) -> Gate:
         if self.min_steps > self.max_steps:
             raise ValueError(f"min_steps {self.min_steps} is above max_steps {self.max_steps}")
         return self
 
     def reason(self, step: int, scores: Sequence[float]) -> Reason | None:
-        """Why the stage ends after `step` steps with these scores so far, the newest last; None where it goes on."""
+        """Why the stage ends after `step` steps with these scores so far, the newest last; None if it goes on."""
         if step >= self.min_steps and scores:
             if self.threshold is not None and scores[-1] >= self.threshold:
                 return "threshold"
             if self.plateau is not None and len(scores) > self.plateau.evaluations:
-                recent, before = scores[-self.plateau.evaluations :], scores[: -self.plateau.evaluations]
+                recent = scores[-self.plateau.evaluations :]
+                before = scores[: -self.plateau.evaluations]
                 if max(recent) < max(before) + self.plateau.min_gain:
                     return "plateau"
         return "maximum" if step >= self.max_steps else None
 
 
 class StageConfig(Strict):
-    """What a stage asks: families of tasks with their weights, and which share of its tasks rehearses earlier stages."""
+    """What a stage asks: families of tasks with weights, and which share of its tasks rehearses earlier stages."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")
     kind: Literal["sft", "grpo"]
@@ -63,13 +64,13 @@ class StageConfig(Strict):
     gate: Gate
 
     @model_validator(mode="after")
-    def _weights(self) -> "StageConfig":
+    def _weights(self) -> StageConfig:
         if min(self.tasks.values()) < 0 or sum(self.tasks.values()) <= 0:
-            raise ValueError("the weights of tasks must be at least 0, one of them above")
+            raise ValueError("the weights of tasks must not be negative, and one must be above 0")
         if bool(self.rehearse) != (self.rehearsal > 0):
-            raise ValueError("rehearsal needs both: a share above 0 and the families to rehearse")
+            raise ValueError("rehearsal needs both a share above 0 and the families to rehearse")
         if self.rehearse and (min(self.rehearse.values()) < 0 or sum(self.rehearse.values()) <= 0):
-            raise ValueError("the weights of rehearse must be at least 0, one of them above")
+            raise ValueError("the weights of rehearse must not be negative, and one must be above 0")
         return self
 
     @property
@@ -97,8 +98,11 @@ class StageRecord:
 
 
 class Curriculum:
-    """Walks through stages. The run calls `step_done`, evaluates where `evaluation_due`, tells `observe`, and
-    moves on where that gives a reason."""
+    """Walks through the stages.
+
+    The run calls `step_done` after every step. If `evaluation_due`, it evaluates and passes the score to `observe`,
+    which returns a reason if the stage has ended; then the next stage is current.
+    """
 
     def __init__(self, stages: Sequence[StageConfig]) -> None:
         self.stages = list(stages)
@@ -122,11 +126,13 @@ class Curriculum:
 
     @property
     def evaluation_due(self) -> bool:
-        gate, step = self.stage.gate, self.record.steps
+        """Whether the gate needs a score now."""
+        gate = self.stage.gate
+        step = self.record.steps
         return (step >= gate.min_steps and step % gate.every == 0) or step >= gate.max_steps
 
     def observe(self, score: float) -> Reason | None:
-        """Takes a score of the gate's measure and says why the stage ends, if it does; then the next stage stands."""
+        """Records a score of the gate's measure. Returns why the stage ends, if it does, and moves on to the next."""
         record = self.record
         record.scores.append((record.steps, score))
         record.reason = self.stage.gate.reason(record.steps, [s for _, s in record.scores])
@@ -138,9 +144,14 @@ class Curriculum:
         return {"position": self.position, "records": [asdict(record) for record in self.records]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError where the state is of other stages."""
-        records = [StageRecord(**{**r, "scores": [tuple(s) for s in r["scores"]]}) for r in state["records"]]
-        ours, theirs = [(r.name, r.kind) for r in self.records], [(r.name, r.kind) for r in records]
+        """Restores what `state_dict` returned. Raises ValueError if the state is of other stages."""
+        records = []
+        for record in state["records"]:
+            scores = [(step, score) for step, score in record["scores"]]
+            records.append(StageRecord(**{**record, "scores": scores}))
+        ours = [(record.name, record.kind) for record in self.records]
+        theirs = [(record.name, record.kind) for record in records]
         if ours != theirs:
             raise ValueError(f"the curriculum state is of stages {theirs}, the recipe has {ours}")
-        self.position, self.records = state["position"], records
+        self.position = state["position"]
+        self.records = records

@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """Refuses unknown keys, and never changes once it is built."""
+    """Refuses unknown keys, and cannot be changed once it is built."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

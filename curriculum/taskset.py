@@ -1,4 +1,4 @@
-"""A task set on disk: one Parquet file of tasks, beside the images it names or pointing to them."""
+"""A task set on disk: one Parquet file of tasks, with the paths of their images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,8 +53,11 @@ class TaskSetError(ValueError):
 
 
 class RowFault(NamedTuple):
-    """What is wrong with a row. `kind` is a column's name, "answer" (options, form and gold do not fit), "duplicate id", or
-    one of those that `check` and `actors.model.check_tokens` add."""
+    """What is wrong with a row.
+
+    `kind` is a column's name, "answer" (options, form and gold do not fit), "duplicate id", or one of the kinds that
+    `check` and `actors.model.check_tokens` add.
+    """
 
     kind: str
     reason: str
@@ -62,23 +65,34 @@ class RowFault(NamedTuple):
 
 @dataclass(slots=True)
 class TaskRow:
-    """A row of a task set with what is known of it so far.
+    """A row of a task set, with what is known of it so far.
 
-    `each_row` gives the task, or None where the row is none. `check.check_tasks` adds the sizes of the images (empty
-    where one cannot be read), and what no row before had; `actors.model.check_tokens` adds the numbers of tokens.
+    `each_row` sets the first four attributes, `check.check_tasks` the next three, `actors.model.check_tokens` the
+    numbers of tokens.
+
+    Attributes:
+        number: of the row, 0-based.
+        id: as it is in the file.
+        task: None if the row is not a valid task.
+        faults: what is wrong with the row.
+        sizes: of the task's images; empty if one of them cannot be read.
+        new_sizes: of the images that no row before has.
+        new_patient: whether no row before is about this patient.
+        prompt_tokens: including those of the images.
+        reference_tokens: including the end token.
     """
 
-    number: int  # 0-based
-    id: object  # as it stands in the file
+    number: int
+    id: object
     task: Task | None
     faults: list[RowFault]
     sizes: tuple[Size, ...] = ()
     new_sizes: list[Size] = field(default_factory=list)
     new_patient: bool = False
-    prompt_tokens: int | None = None  # with those of the images
-    reference_tokens: int | None = None  # with the end token
+    prompt_tokens: int | None = None
+    reference_tokens: int | None = None
 
-    def told(self, fault: RowFault) -> str:
+    def describe(self, fault: RowFault) -> str:
         """A fault of this row in one line."""
         return " ".join(f"row {self.number} (0-based), task {self.id!r}: {fault.reason}".split())
 
@@ -86,8 +100,8 @@ class TaskRow:
 def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
     """Writes `folder`/tasks.parquet and returns its path; a reader sees the old file or the whole new one.
 
-    Image paths become relative to the folder where they lie inside it, so that it can be moved, and absolute elsewhere.
-    A relative path in a task is taken from the current directory.
+    Paths of images inside the folder become relative to it, so that it can be moved; other paths become absolute.
+    A relative path in a task is relative to the current directory.
 
     Raises:
         TaskSetError: two tasks have the same id.
@@ -96,15 +110,15 @@ def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
     os.makedirs(root, exist_ok=True)
     path = Path(root, FILE_NAME)
     partial = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-    seen: dict[str, int] = {}
+    seen: dict[int, int] = {}
 
     def row(index: int, task: Task) -> dict[str, object]:
         first = seen.setdefault(hash(task.id), index)
         if first != index:
-            raise TaskSetError(f"{path}: {TaskRow(index, task.id, task, []).told(_repeated(first))}")
+            raise TaskSetError(f"{path}: {TaskRow(index, task.id, task, []).describe(_repeated(first))}")
         return task.model_dump() | {
             "options": list(task.options.items()),
-            "images": [_inside(i, root) for i in task.images],
+            "images": [_relative_if_inside(image, root) for image in task.images],
         }
 
     try:
@@ -126,28 +140,30 @@ def read_tasks(path: Path, splits: Collection[Split] | None = None) -> list[Task
         splits: keep only these; None keeps all. Every row is checked either way.
 
     Raises:
-        TaskSetError: no such file, not Parquet, a column missing or unknown, a row that is no task, an id used twice.
-        ValueError: `splits` names something that is no split.
+        TaskSetError: there is no such file, it is not Parquet, a column is missing or unknown, a row is not a valid
+            task, or an id is used twice.
+        ValueError: `splits` names an unknown split.
     """
     wanted = set(get_args(Split) if splits is None else splits)
-    if unknown := wanted - set(get_args(Split)):
+    unknown = wanted - set(get_args(Split))
+    if unknown:
         raise ValueError(f"no such split: {sorted(unknown)}; splits are {list(get_args(Split))}")
     tasks = []
     for row, _ in each_row(path):
         if row.faults:
-            raise TaskSetError(f"{task_file(path)}: {row.told(row.faults[0])}")
-        if row.task.split in wanted:
+            raise TaskSetError(f"{task_file(path)}: {row.describe(row.faults[0])}")
+        if row.task and row.task.split in wanted:
             tasks.append(row.task)
     return tasks
 
 
 def pick_tasks(path: Path, ids: Collection[str]) -> dict[str, Task]:
-    """The tasks of these ids by id, with absolute image paths; ids that the set does not have are left out.
+    """The tasks with these ids, by id, with absolute image paths; ids that the set does not have are left out.
 
-    Only their rows are read from the file, and nothing is said of the others.
+    Only the rows of these tasks are read from the file; the others are not checked.
 
     Raises:
-        OSError, ValueError, KeyError: the file is gone, is no task set, or one of the rows is no task.
+        OSError, ValueError, KeyError: the file is gone, is not a task set, or one of the rows is not a valid task.
     """
     path = task_file(path)
     rows = pq.read_table(path, filters=[("id", "in", list(ids))]).to_pylist() if ids else []
@@ -155,19 +171,19 @@ def pick_tasks(path: Path, ids: Collection[str]) -> dict[str, Task]:
 
 
 def task_file(path: Path) -> Path:
-    """The absolute path of a task set's file, given that or its folder."""
+    """The absolute path of a task set's file, given the file or its folder."""
     path = Path(os.path.abspath(path))
     return path / FILE_NAME if path.is_dir() else path
 
 
-def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, object]]]:
-    """Every row of a task set, judged alone and by its id, with the values that it has in the file.
+def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, Any]]]:
+    """Every row of a task set, checked by itself and for a repeated id, with the values that it has in the file.
 
-    Rules that concern several columns are judged where each of them is right. Image paths become absolute. Of the rows
-    before only hashes of the ids are kept.
+    Rules that concern several columns are checked if each column by itself is right. Image paths become absolute. Only
+    hashes of the ids of earlier rows are kept.
 
     Raises:
-        TaskSetError: no such file, not Parquet, a column missing or unknown.
+        TaskSetError: there is no such file, it is not Parquet, or a column is missing or unknown.
     """
     path = task_file(path)
     seen: dict[int, int] = {}
@@ -184,32 +200,36 @@ def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, object]]]:
 
 def read_rows(
     path: Path, required: Iterable[str], allowed: Collection[str] | None = None, at_once: int = _ROWS_AT_ONCE
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file, `at_once` in memory at a time.
 
     Args:
         path: the file.
         required: columns that must be there.
-        allowed: where given, no other column may be there; a misspelt one would otherwise be lost in silence.
+        allowed: the columns that may be there, so that a misspelt one is not silently ignored; None allows any.
+        at_once: rows that are read at a time.
 
     Raises:
-        TaskSetError: no such file, not Parquet, or the wrong columns; raised before the first row.
+        TaskSetError: there is no such file, it is not Parquet, or it has the wrong columns (before the first row); or
+            the file is damaged (at any row).
     """
     if not path.is_file():
         raise TaskSetError(f"{path}: no such file; a Parquet file is needed here")
     try:
         file = pq.ParquetFile(path)
         columns = file.schema_arrow.names
-        if missing := [name for name in required if name not in columns]:
-            raise TaskSetError(f"{path}: column {missing[0]!r} is missing; found {columns}")
-        if stray := [name for name in columns if allowed is not None and name not in allowed]:
-            raise TaskSetError(f"{path}: column {stray[0]!r} is unknown; the columns may be {list(allowed)}")
+        for name in required:
+            if name not in columns:
+                raise TaskSetError(f"{path}: column {name!r} is missing; found {columns}")
+        for name in columns:
+            if allowed is not None and name not in allowed:
+                raise TaskSetError(f"{path}: column {name!r} is unknown; the columns may be {list(allowed)}")
     except (pa.ArrowException, OSError) as error:
         raise TaskSetError(f"{path}: not a readable Parquet file ({error})") from error
     return _rows(file, path, at_once)
 
 
-def _rows(file: pq.ParquetFile, path: Path, at_once: int) -> Iterator[dict[str, object]]:
+def _rows(file: pq.ParquetFile, path: Path, at_once: int) -> Iterator[dict[str, Any]]:
     with file:
         try:
             for batch in file.iter_batches(at_once):
@@ -218,20 +238,25 @@ def _rows(file: pq.ParquetFile, path: Path, at_once: int) -> Iterator[dict[str, 
             raise TaskSetError(f"{path}: the file is damaged ({error})") from error
 
 
-def _cleaned(values: dict[str, object], root: str) -> dict[str, object]:
+def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
+    """The values of a row as `Task` takes them: options as a dict, nulls left out, image paths absolute."""
     options = values.pop("options", None) or {}
     if isinstance(options, list) and all(isinstance(pair, tuple) for pair in options):  # a Parquet map
         options = dict(options)
-    if isinstance(options, dict):  # pandas writes a dict as a struct, with a null for every letter that is not there
+    if isinstance(options, dict):  # pandas writes a dict as a struct, with a null for every missing letter
         options = {letter: text for letter, text in options.items() if text is not None}
     # A null counts as left out, except in the split, which would quietly become train.
     given = {name: value for name, value in values.items() if value is not None or name in (*_REQUIRED, "split")}
-    if isinstance(images := given["images"], list):
-        given["images"] = [os.path.normpath(os.path.join(root, i)) if isinstance(i, str) else i for i in images]
+    if isinstance(given["images"], list):
+        given["images"] = [_absolute(image, root) for image in given["images"]]
     return given | {"options": options}
 
 
-def _task(values: dict[str, object]) -> tuple[Task | None, list[RowFault]]:
+def _absolute(image: object, root: str) -> object:
+    return os.path.normpath(os.path.join(root, image)) if isinstance(image, str) else image
+
+
+def _task(values: dict[str, Any]) -> tuple[Task | None, list[RowFault]]:
     """The task of a row, or one fault for each column that is wrong."""
     try:
         return Task(**values), []
@@ -241,7 +266,7 @@ def _task(values: dict[str, object]) -> tuple[Task | None, list[RowFault]]:
             message = fault["msg"].removeprefix("Value error, ")
             if fault["loc"]:
                 message = f"{'.'.join(map(str, fault['loc']))}: {message}, found {fault['input']!r:.80}"
-            kind = str(fault["loc"][0]) if fault["loc"] else "answer"  # a rule of Task itself says what is right
+            kind = str(fault["loc"][0]) if fault["loc"] else "answer"  # rules of Task as a whole have no column
             faults.setdefault(kind, RowFault(kind, message))
         return None, list(faults.values())
 
@@ -250,6 +275,6 @@ def _repeated(first: int) -> RowFault:
     return RowFault("duplicate id", f"row {first} has the same id; ids must differ")
 
 
-def _inside(image: str, root: str) -> str:
+def _relative_if_inside(image: str, root: str) -> str:
     absolute = os.path.abspath(image)
     return os.path.relpath(absolute, root) if absolute.startswith(root + os.sep) else absolute

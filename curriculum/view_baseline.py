@@ -1,7 +1,7 @@
-"""What the view alone answers: a model is seeing only where it beats this.
+"""What the view alone answers: only a model that beats this uses the image.
 
-Sick patients are filmed in bed (AP), others standing (PA), and which of the two a film is can be told without
-looking at the lungs.
+Sick patients are filmed in bed (AP), others standing (PA), and a film shows which of the two it is without a look at
+the lungs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from curriculum.task import NO_FINDING, Task
 
 
 def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tuple[str, ...]]:
-    """Answers to the test tasks that ask for letters or names, from their view and question, by the frequencies of the train tasks.
+    """Answers test tasks that ask for letters or names from their view and question, by frequencies in the train tasks.
 
-    Closed: the option that was right most often where it was offered, for that family, question and view; of several
-    that may be right, every one that was right in more than half. What train never offered there falls back to all
-    questions of the family with that view, then to all views. Open: the findings that are more frequent in the view than the
-    threshold with the best micro-F1 on train, or "No finding".
+    Closed tasks: the option with the highest rate of being right when offered, for that family, question and view. If
+    several may be right, every option that was right more than half of the time. An option that train never offered
+    there is looked up in all questions of the family with that view, then in all views. Open tasks: the findings that
+    are more frequent in the view than the threshold with the best micro-F1 on train, or "No finding".
+
+    Args:
+        train: tasks from which the frequencies are taken.
+        test: tasks to answer.
 
     Returns:
         Task id to option letters, or to names for open tasks.
@@ -30,36 +34,52 @@ def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tupl
             for key in _keys(task, text):
                 offered[key] += 1
                 right[key] += letter in task.gold
-    often = _often_in_view([task for task in train if task.form == "names"])
+    frequent = _frequent_in_view([task for task in train if task.form == "names"])
+
+    def rate(task: Task, text: str) -> float:
+        for key in _keys(task, text):
+            if offered[key]:
+                return right[key] / offered[key]
+        return 0.0
 
     def answer(task: Task) -> tuple[str, ...]:
         if task.domain == "open":
-            return often.get(task.view) or (NO_FINDING,)
-        rate = {
-            letter: next((right[key] / offered[key] for key in _keys(task, text) if offered[key]), 0.0)
-            for letter, text in task.options.items()
-        }
-        several = tuple(letter for letter in rate if rate[letter] > 0.5) if task.family == "multiple_choice" else ()
-        return several or (max(rate, key=rate.__getitem__),)
+            return frequent.get(task.view) or (NO_FINDING,)
+        rates = {letter: rate(task, text) for letter, text in task.options.items()}
+        if task.family == "multiple_choice":
+            likely = tuple(letter for letter in rates if rates[letter] > 0.5)
+            if likely:
+                return likely
+        return (max(rates, key=rates.__getitem__),)
 
     return {task.id: answer(task) for task in test if task.form in ("letters", "names")}
 
 
 def _keys(task: Task, text: str) -> Iterator[tuple[str, ...]]:
-    """Where an option is counted, closest first."""
+    """The keys under which an option is counted, the most specific first."""
     yield task.family, text, task.view, task.question
     yield task.family, text, task.view
     yield task.family, text
 
 
-def _often_in_view(tasks: list[Task]) -> dict[str, tuple[str, ...]]:
+def _frequent_in_view(tasks: list[Task]) -> dict[str, tuple[str, ...]]:
+    """View to the findings that are more frequent in it than the best threshold."""
     films = Counter(task.view for task in tasks)
     shown = Counter((task.view, name) for task in tasks for name in task.gold)
     ranked = sorted(shown, key=lambda key: (-shown[key] / films[key[0]], key))
     # The best threshold lies below one of the frequencies. F1 = 2 × hits / (named + shown), summed over films.
-    best, take, hits, named = 0.0, 0, 0, 0
+    best_score = 0.0
+    best_count = 0
+    hits = 0
+    named = 0
     for count, key in enumerate(ranked, 1):
-        hits, named = hits + shown[key], named + films[key[0]]
-        if (score := 2 * hits / (named + shown.total())) > best:
-            best, take = score, count
-    return {view: tuple(name for v, name in ranked[:take] if v == view) for view in films}
+        hits += shown[key]
+        named += films[key[0]]
+        score = 2 * hits / (named + shown.total())
+        if score > best_score:
+            best_score = score
+            best_count = count
+    names: dict[str, list[str]] = {view: [] for view in films}
+    for view, name in ranked[:best_count]:
+        names[view].append(name)
+    return {view: tuple(names_of_view) for view, names_of_view in names.items()}

@@ -110,7 +110,7 @@ def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> l
     if first and not recipe.data.drop_bad_rows:
         more = f" (and {bad - 1:,} more bad rows)" if bad > 1 else ""
         raise UserError(
-            f"data.tasks: {recipe.data.tasks}: {first.told(first.faults[0])}{more}. All are shown by `curlvpr "
+            f"data.tasks: {recipe.data.tasks}: {first.describe(first.faults[0])}{more}. All are shown by `curlvpr "
             f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them"
         )
     return good

@@ -1,4 +1,4 @@
-"""`curlvpr data check`: every fault of a task set in the terminal, then what the set holds; a page of it where wanted."""
+"""`curlvpr data check`: prints every fault of a task set, then what the set holds; writes a page of it on request."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
 
     Args:
         path: the task set, file or folder.
-        recipe: where given, lengths are counted in tokens of its model, and held against its budget.
-        page: where given, an HTML page with the summary is written there.
+        recipe: if given, lengths are counted in tokens of its model and checked against its budget.
+        page: if given, an HTML page with the summary is written there.
         images: whether the page shows films.
 
     Returns:
-        Whether the set is without fault.
+        Whether the set has no fault.
 
     Raises:
         UserError: the file cannot be read at all, or the recipe's model cannot be used.
     """
     if page and not page.absolute().parent.is_dir():
-        raise UserError(f"--html {page}: {page.absolute().parent} is no folder")
+        raise UserError(f"--html {page}: {page.absolute().parent} is not a folder")
     console = Console(highlight=False)
     summary = Summary(tokens=recipe is not None)
     try:
@@ -43,34 +43,37 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             for row in progress.track(rows, total=_count(path), description="checking"):
                 for fault in row.faults:
-                    console.print(row.told(fault), markup=False, soft_wrap=True)
+                    console.print(row.describe(fault), markup=False, soft_wrap=True)
                 summary.add(row)
     except TaskSetError as error:
         raise UserError(str(error)) from error
     for table in summary.tables():
         console.print(rich_table(table))
     if page:
-        from cluster.reporting.pages import render, thumbnail, write_page
-
-        file = task_file(path)
-        write_page(
-            page,
-            render(
-                "data.html.j2",
-                name=file.parent.name,
-                path=file,
-                summary=summary,
-                shown=FAULTS_KEPT,
-                images=images,
-                thumbnail=thumbnail,
-            ),
-        )
+        _write_page(page, path, summary, images)
         console.print(f"page → {page}", markup=False, soft_wrap=True)
     console.print(summary.conclusion(), markup=False, soft_wrap=True)
     return not summary.bad_rows
 
 
+def _write_page(page: Path, path: Path, summary: Summary, images: bool) -> None:
+    from cluster.reporting.pages import render, thumbnail, write_page
+
+    file = task_file(path)
+    html = render(
+        "data.html.j2",
+        name=file.parent.name,
+        path=file,
+        summary=summary,
+        shown=FAULTS_KEPT,
+        images=images,
+        thumbnail=thumbnail,
+    )
+    write_page(page, html)
+
+
 def _rows(path: Path, recipe: Recipe | None) -> Iterator[TaskRow]:
+    """The checked rows, with their numbers of tokens if there is a recipe."""
     rows = check_tasks(path)
     if recipe is None:
         return rows
@@ -78,7 +81,7 @@ def _rows(path: Path, recipe: Recipe | None) -> Iterator[TaskRow]:
     from cluster.run.prepare import load_encoder, model_folder, token_budget
 
     with TemporaryDirectory() as folder:
-        if recipe.model.tiny:  # the run's tokenizer, made as the run will make it; the weights do not matter here
+        if recipe.model.tiny:  # makes the tokenizer as the run will; the weights do not matter here
             blind = recipe.model.tiny.model_copy(update={"vision_steps": 0})
             recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"tiny": blind})})
         train = (row.task for row, _ in each_row(path) if row.task and row.task.split == "train")
@@ -87,7 +90,7 @@ def _rows(path: Path, recipe: Recipe | None) -> Iterator[TaskRow]:
 
 
 def _count(path: Path) -> int | None:
-    """Rows of the file, for the progress bar; a file that cannot be read has none."""
+    """The number of rows of the file, for the progress bar; None if the file cannot be read."""
     try:
         return pq.read_metadata(task_file(path)).num_rows
     except (pa.ArrowException, OSError):

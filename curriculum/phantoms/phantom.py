@@ -1,7 +1,7 @@
 """Chest phantoms: procedurally drawn films whose findings are true by construction.
 
-They stand in for real films in the embedded default, so that a first run needs no download. A phantom is
-a function of its seed: anatomy (build, rotation, heart, diaphragm), exposure and noise vary from film to film, and each
+They replace real films in the embedded default, so that a first run needs no download. A phantom is a
+function of its seed: anatomy (build, rotation, heart, diaphragm), exposure and noise vary from film to film, and each
 finding is drawn on the lung that the truth names. They are shapes, not medicine.
 """
 
@@ -34,7 +34,7 @@ NUMBER_OF_FINDINGS = (0.2, 0.4, 0.3, 0.1)  # probability of 0, 1, 2, 3 findings
 
 @dataclass(frozen=True)
 class Phantom:
-    """`pixels`: uint8 [SIZE, SIZE]; `sides`: finding to "left", "right" (the patient's) or "" where it has none."""
+    """`pixels`: uint8 [SIZE, SIZE]; `sides`: finding to "left", "right" (the patient's) or "" if it has none."""
 
     pixels: np.ndarray
     sides: dict[str, str]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from curriculum.phantoms.phantom import FREQUENCY, NUMBER_OF_FINDINGS, draw_phantom
 from curriculum.questions import LabelledFilm, QuestionWriter
+from curriculum.strict import Strict
 from curriculum.task import NO_FINDING, Split, Task
 
-_SIGNS = {  # what is seen where the finding is present, and where it is not
+_SIGNS = {  # what is seen if the finding is present, and if it is not
     "Effusion": ("fluid", "sharp angles"),
     "Cardiomegaly": ("a wide heart", "a narrow heart"),
     "Pneumothorax": ("a pleural line", "no line"),
@@ -28,10 +29,8 @@ _SIGNS = {  # what is seen where the finding is present, and where it is not
 }
 
 
-class PhantomConfig(BaseModel):
+class PhantomConfig(Strict):
     """How many films each split has, and from which seed they are drawn."""
-
-    model_config = ConfigDict(extra="forbid")
 
     train: int = Field(2400, ge=1)
     val: int = Field(400, ge=1)
@@ -40,14 +39,14 @@ class PhantomConfig(BaseModel):
         1.0,
         gt=0,
         le=1,
-        description="share of the findings that the gold traces mention; their "
-        "writer overlooks the others. Gold answers and reports are always the truth",
+        description="share of the findings that the gold traces mention; their writer overlooks the others. "
+        "Gold answers and reports are always the truth",
     )
     seed: int = Field(0, description="added to the run's")
 
 
-def describe(finding: str, present: bool, rng: np.random.Generator) -> str:
-    """The think sentence of a gold trace, "Mass: a large shadow."; `rng` is unused, there is one way to say each."""
+def describe(finding: str, present: bool) -> str:
+    """The think sentence of a gold trace, such as "Mass: a large shadow."."""
     return f"{finding}: {_SIGNS[finding][0 if present else 1]}."
 
 
@@ -75,12 +74,9 @@ def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
                 provenance={"source": "phantom", "licence": "CC0-1.0"},
                 noticed=noticed,
             )
-            for family in (
-                writer.binary,
-                writer.single_choice,
-                writer.multiple_choice,
-                writer.diagnosis,
-                writer.report,
-            ):
-                yield family(film, rng)
+            yield writer.binary(film, rng)
+            yield writer.single_choice(film, rng)
+            yield writer.multiple_choice(film, rng)
+            yield writer.diagnosis(film, rng)
+            yield writer.report(film, rng)
             index += 1

@@ -157,7 +157,7 @@ def test_faults_of_one_row_are_all_told(clean, tmp_path_factory):
     checked = list(check_tasks(save(copied(folder, tmp_path_factory), rows)))
     of_row = {key: count for key, count in faults_of(checked).items() if key[0] == 7}
     assert of_row == {(7, "question"): 1, (7, "age"): 1, (7, "duplicate id"): 1, (7, "image"): 2}
-    told = [checked[7].told(fault) for fault in checked[7].faults]
+    told = [checked[7].describe(fault) for fault in checked[7].faults]
     assert all(line.startswith(f"row 7 (0-based), task {rows[0]['id']!r}: ") and "\n" not in line for line in told)
     assert any("gone.png: no such image file" in line for line in told)
     assert any("row 0 has the same id" in line for line in told)
@@ -172,7 +172,7 @@ def test_the_first_fault_is_what_read_tasks_raises(clean, tmp_path_factory):
     row = next(row for row in check_tasks(copy) if row.faults)
     with pytest.raises(TaskSetError) as caught:
         read_tasks(copy)
-    assert str(caught.value) == f"{copy / 'tasks.parquet'}: {row.told(row.faults[0])}"
+    assert str(caught.value) == f"{copy / 'tasks.parquet'}: {row.describe(row.faults[0])}"
 
 
 def test_wrong_columns_are_one_fault_of_the_file(tmp_path):

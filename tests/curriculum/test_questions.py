@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from curriculum.importers.films import describe as nih_describe
+from curriculum.importers.film_questions import describe as nih_describe
 from curriculum.importers.nih import FINDINGS as NIH_FINDINGS
 from curriculum.phantoms.phantom import FINDINGS, FREQUENCY, NUMBER_OF_FINDINGS
 from curriculum.phantoms.phantom_set import describe
@@ -156,7 +156,7 @@ def test_traces_tell_what_their_writer_noticed_and_gold_and_report_stay_true():
         assert task.gold == present and f"{overlooked} {WRONG}" in task.reference
         assert task.reference.endswith(f"<answer>{present[0]}</answer>")
         report = writer.report(film, rng).reference
-        assert all(describe(name, True, rng) in report for name in present)
+        assert all(describe(name, True) in report for name in present)
         task = writer.multiple_choice(film, rng)
         letters = {name: letter for letter, name in task.options.items()}
         assert (
