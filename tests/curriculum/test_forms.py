@@ -31,9 +31,9 @@ def test_a_gold_of_its_form(form, gold, options):
         ("letters", [], OPTIONS, "not among the options"),
         ("text", [], {}, "one gold text, found 0"),
         ("text", ["Clear.", "Normal."], {}, "one gold text, found 2"),
-        ("boxes", [], {}, "is no box"),
-        ("boxes", ["[3, 2, 1, 4]"], {}, "is no box"),
-        ("boxes", ["on the left"], {}, "is no box"),
+        ("boxes", [], {}, "is not a box"),
+        ("boxes", ["[3, 2, 1, 4]"], {}, "is not a box"),
+        ("boxes", ["on the left"], {}, "is not a box"),
     ],
 )
 def test_a_gold_of_another_form_is_refused(form, gold, options, reason):
