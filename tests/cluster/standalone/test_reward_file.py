@@ -228,7 +228,7 @@ def test_paper_takes_an_open_gold_as_it_is_written(scored):
         ({"gold": ["B", "Edema"]}, "names something twice"),
         ({"domain": "open", "options": None, "gold": ["Edema", "Normal"]}, "names a finding and No finding"),
         ({"domain": "open", "options": None, "form": "text", "gold": ["a", "b"]}, "one gold text"),
-        ({"domain": "open", "options": None, "form": "boxes", "gold": [[1, 2, 3]]}, "is no box"),
+        ({"domain": "open", "options": None, "form": "boxes", "gold": [[1, 2, 3]]}, "is not a box"),
     ],
 )
 def test_a_bad_row_is_told_with_its_line(tmp_path, refused, change, words):
