@@ -70,7 +70,7 @@ def closed(draw, with_reference=True):
         question = f"Is there {finding.lower()}?"
     else:
         names = draw(st.lists(st.sampled_from([*FINDINGS, NO_FINDING]), min_size=2, max_size=7, unique=True))
-        options = dict(zip("ABCDEFG", names))
+        options = dict(zip("ABCDEFG", names, strict=False))
         gold = tuple(
             sorted(draw(st.sets(st.sampled_from(sorted(options)), min_size=1, max_size=1 if kind == "single" else 7)))
         )
@@ -390,7 +390,7 @@ def test_padding_never_pays(drawn, data):
 @MANY
 @given(tasks(), st.data())
 def test_more_options_or_labels_never_beat_the_honest_answer(drawn, data):
-    """Honest: the right ones alone, with or without steps. More of them is worth less, however well the steps are done."""
+    """Honest: the right ones alone, with or without steps. More names are worth less, however good the steps are."""
     task, reference = drawn
     names = list(task.options) if task.domain == "closed" else list(FINDINGS)
     more = data.draw(
@@ -403,7 +403,7 @@ def test_more_options_or_labels_never_beat_the_honest_answer(drawn, data):
     head = [("List.", ", ".join(names))] if task.domain == "open" else []
     for pairs in (
         [("So.", final)],
-        replaced(reference, -1, answer=final)[:-1] + [("So.", final)],
+        [*replaced(reference, -1, answer=final)[:-1], ("So.", final)],
         [*head, *steps, ("So.", final)],
     ):
         assert total(task, pairs) < honest
@@ -492,9 +492,9 @@ def test_no_advantage_in_a_group_is_above_that_of_the_reference(drawn):
     whole, *others = token_advantages(verdicts, steps_as_tokens(verdicts), "response", 0.5)
     assert all(at_most(other[0], whole[0]) for other in others)
     own, *others = token_advantages(verdicts, steps_as_tokens(verdicts), "step", 0.5)
-    of_candidate = {step.candidate: value for step, value in zip(verdicts[0].steps, own) if step.candidate}
-    for verdict, values in zip(verdicts[1:], others):
-        for step, value in zip(verdict.steps, values):
+    of_candidate = {step.candidate: value for step, value in zip(verdicts[0].steps, own, strict=True) if step.candidate}
+    for verdict, values in zip(verdicts[1:], others, strict=True):
+        for step, value in zip(verdict.steps, values, strict=True):
             assert value <= of_candidate.get(step.candidate, np.inf) + 1e-6
         assert values[-1] <= own[-1] + 1e-6  # the summary
 
@@ -514,7 +514,7 @@ def test_equal_responses_get_exactly_nothing(credit, drawn, copies):
 @MANY
 @given(drawn=closed(), weight=st.sampled_from([0.3, 1.0]))
 def test_marking_everything_wrong_has_no_more_advantage_than_guessing(credit, drawn, weight):
-    """A group of both kinds, each with every final answer, and one who reads. The texts of an answer are equally long."""
+    """A group of both kinds, each with every final answer, and one that reads. Texts of an answer are equally long."""
     task, reference = drawn
     lazy = [everything_rejected(task, final) for final in task.options]
     guesses = [marked_by(task, final) for final in task.options]

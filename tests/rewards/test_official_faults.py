@@ -432,7 +432,7 @@ def test_a_healthy_film_has_many_names(answer):
 def test_naming_many_labels_beats_an_honest_miss(count, gold):
     task = OPEN.model_copy(update={"gold": gold, "reference": None})
     names = [*gold, *(name for name in FINDINGS if name not in gold)][:count]
-    missed = next(name for name in FINDINGS if name not in names or count == 14 and name not in gold)
+    missed = next(name for name in FINDINGS if name not in names or (count == 14 and name not in gold))
     for miss in (missed, NO_FINDING):
         (everything_paper, everything), (miss_paper, honest) = (
             both(task, answers(", ".join(names))),
@@ -484,8 +484,8 @@ LONG = (
         (LONG, 1, 1),
         ("Oedema of both lungs. Heart size within normal limits; no effusion, no pneumothorax.", 0.8, 1),
         (
-            "The cardiac silhouette is not normal in size. There is no diffuse pulmonary edema in both lungs. A pleural effusion "
-            "is seen, and there is a pneumothorax.",
+            "The cardiac silhouette is not normal in size. There is no diffuse pulmonary edema in both lungs. "
+            "A pleural effusion is seen, and there is a pneumothorax.",
             0,
             0.1,
         ),

@@ -26,7 +26,7 @@ def pairs_of(text):
 
 
 def last_answer(text):
-    return ([""] + re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL | re.IGNORECASE))[-1]
+    return ["", *re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL | re.IGNORECASE)][-1]
 
 
 def letter_of(answer):
@@ -119,8 +119,10 @@ OTHER_NAMES = [
     "pleural effusion ",
     "Unicorn",
 ]
-WORDS = """no the heart is enlarged effusion. effusions Edema seen on left right 1.5 cm, there was pleural line  opacity
-    . .. haze; (old) — generally relational traditional increased…""".split(" ")
+TEXT_WORDS = """\
+no the heart is enlarged effusion. effusions Edema seen on left right 1.5 cm, there was pleural line  opacity
+    . .. haze; (old) — generally relational traditional increased…"""
+WORDS = TEXT_WORDS.split(" ")
 
 
 def sentence(rng):
@@ -142,7 +144,7 @@ def reworded(rng, text):
 
 
 def closed_task(rng):
-    options = dict(zip("ABCDEFG", rng.sample(NAMES, rng.randint(2, 7))))
+    options = dict(zip("ABCDEFG", rng.sample(NAMES, rng.randint(2, 7)), strict=False))
     gold = tuple(sorted(rng.sample(sorted(options), rng.choice([1, 1, 2]))))
     pairs = [(sentence(rng), f"{letter}) {RIGHT if letter in gold else WRONG}") for letter in options]
     pairs.append((sentence(rng), f"{', '.join(gold)} {rng.choice(['', RIGHT])}"))
@@ -188,7 +190,7 @@ def other_answer(rng, domain, answer):
         case 4:
             return ""
         case 5:
-            return rng.choice(", |; | and |\n| ; ,".split("|")).join(rng.sample(named, rng.randint(1, 4)))
+            return rng.choice([", ", "; ", " and ", "\n", " ; ,"]).join(rng.sample(named, rng.randint(1, 4)))
         case 6:
             return f"{rng.choice(named)}{rng.choice(['', ' '])}{rng.choice([RIGHT, WRONG])}\ufe0f"
     return f" {answer.upper()}\n"
@@ -308,7 +310,7 @@ def test_format(closed, opened, response):
     + [("", ""), ("", "a"), ("a", ""), (" ", ""), ("  a  b", "a b"), (". .", ".."), ("A.B", "a . b")],
 )
 def test_reason_where_rounding_is_on_edge(think, gold):
-    """1/32 = 0.03125 lies between two numbers of four digits: the last bit of nltk's and rouge-score's floats decides."""
+    """1/32 = 0.03125 lies between two numbers of four digits: the last bit of the packages' floats decides."""
     for task, answer in ((CLOSED, f"B {RIGHT}"), (OPEN, f"Edema {RIGHT}")):
         reference = written(
             [("list", "Mass, Edema")] * (task is OPEN) + [(gold, answer.replace(RIGHT, "")), ("s", "Edema")]

@@ -9,43 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from curriculum.importers import nih
 from curriculum.importers.film_questions import describe
 from curriculum.phantoms import phantom
 from curriculum.questions import RIGHT, WRONG, LabelledFilm, QuestionWriter
-from curriculum.task import NO_FINDING, Task
+from curriculum.task import NO_FINDING
 from curriculum.taskset import read_tasks
 from rewards.config import RewardConfig
 from rewards.findings.canonical import canonical
-from rewards.findings.overlap import f1
 from rewards.reading.parser import parse
 from rewards.score import score
+from tests.support.responses import HEALTHY, MULTIPLE, OPEN, SINGLE, pairs, plain_f1
 
 REAL = Path(__file__).parents[2] / "../shared/data/cxr"
 CONFIG = RewardConfig()
-MARKS_ALONE = RewardConfig(reason=0)  # for responses whose think blocks state no facts
 RIGHT_ALONE = CONFIG.format + CONFIG.outcome  # a right answer without steps
 BEST = RIGHT_ALONE + CONFIG.process  # with right steps, where nothing is known to hold the think blocks against
-SINGLE = Task(
-    id="s",
-    domain="closed",
-    family="single_choice",
-    question="?",
-    images=("x.png",),
-    gold=("B",),
-    options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"},
-)
-MULTIPLE = SINGLE.model_copy(update={"family": "multiple_choice", "gold": ("B", "D")})
-OPEN = Task(
-    id="o", domain="open", family="diagnosis", question="?", images=("x.png",), gold=("Edema", "Pleural Thickening")
-)
-HEALTHY = OPEN.model_copy(update={"gold": ()})
-
-
-def pairs(*answers, think="It is so."):
-    return "".join(f"<think>{think}</think><answer>{answer}</answer>" for answer in answers)
 
 
 def judged(task, *answers, **changes):
@@ -113,42 +93,6 @@ def test_the_reference_without_steps_has_the_right_outcome(task):
 
 
 TEXT, GROUNDING = new_tasks()[3], new_tasks()[5]
-
-
-def test_a_text_is_worth_its_findings_and_its_words():
-    right, paraphrase, negated = (
-        judged(TEXT, answer).outcome
-        for answer in (
-            TEXT.gold[0],
-            "Lungs show oedema, moderate; pleural spaces are free of effusion.",
-            "There is no moderate pulmonary edema. No effusion.",
-        )
-    )
-    assert right == 1 and paraphrase > 0.5  # other words, the same finding
-    assert negated < 0.5  # nearly the same words, another film
-    assert (
-        judged(TEXT, "There is edema and a pneumothorax.").outcome
-        < judged(TEXT, "There is edema without more.").outcome
-    )
-    healthy = TEXT.model_copy(update={"gold": ("The lungs are clear.",)})
-    assert judged(healthy, "Clear lungs").outcome >= 0.5 > judged(healthy, "Large mass").outcome
-    assert "F1 1.00; ROUGE-L 1.00" in judged(TEXT, TEXT.gold[0]).why[0]
-
-
-@pytest.mark.parametrize(
-    "answer, outcome",
-    [
-        ("[100, 100, 400, 500], [600, 100, 900, 500]", 1),
-        ("[600, 100, 900, 500] and [100,100,400,500]", 1),
-        ("[100, 100, 400, 500]", 1 / 2),
-        ("[100, 100, 250, 500], [600, 100, 900, 500]", 3 / 4),
-        ("[0, 0, 1000, 1000]", 0.12 / 2),
-        ("on the left", 0),
-        ("[100, 100, 400, 500], [600, 100, 900, 500], [0, 0, 50, 50]", 2 / 3),
-    ],
-)
-def test_boxes_are_worth_their_overlap(answer, outcome):
-    assert judged(GROUNDING, answer).outcome == pytest.approx(outcome)
 
 
 @pytest.mark.parametrize("task", [TEXT, GROUNDING])
@@ -241,71 +185,6 @@ def test_sound_steps_never_lift_a_worse_list_above_a_better_one(hits, more, extr
     assert with_steps.outcome < bare.outcome and with_steps.total < bare.total
 
 
-@pytest.mark.parametrize(
-    "bad, mark, why",
-    [
-        ("A ✅", "fault", "contradicts the final answer"),
-        ("A", "fault", "no marks"),
-        ("A ✅❌", "fault", "2 marks"),
-        ("A ❌❌", "fault", "2 marks"),
-        ("E ❌", "fault", "not one of the candidates"),
-        ("❌", "fault", "not one of the candidates"),
-        ("A, C ❌", "fault", "not one of the candidates"),
-        ("B ✅", "fault", "judged before"),
-        ("A ❌", "right", "not in the gold"),
-    ],
-)
-def test_a_step_is_paid_for_one_mark_on_one_new_option_in_agreement_with_the_answer(bad, mark, why):
-    verdict = score(SINGLE, pairs("B ✅", bad, "B"), MARKS_ALONE)
-    step = verdict.steps[1]
-    assert step.judgement == mark and why in step.why
-    assert step.score == ((2 / 4) if mark == "right" else 0)  # the two right steps cover half of the four options
-    assert verdict.process == pytest.approx(1 / 3 if mark == "right" else 0)
-
-
-@pytest.mark.parametrize(
-    "task, head, sure, doubtful",
-    [
-        (OPEN, ["Edema, Mass, Nodule"], f"Mass {WRONG}", [f"Edema {WRONG}", f"Nodule {WRONG}"]),
-        (SINGLE, [], f"A {WRONG}", [f"B {WRONG}", f"C {WRONG}", f"D {RIGHT}"]),
-    ],
-)
-def test_to_pass_over_the_doubtful_ones_does_not_pay(task, head, sure, doubtful):
-    final = "No finding" if task.domain == "open" else "D"
-    dared, shy = (score(task, pairs(*head, sure, *more, final), MARKS_ALONE) for more in (doubtful, ()))
-    assert dared.steps[len(head)].score == 1 and shy.steps[len(head)].score == pytest.approx(1 / (1 + len(doubtful)))
-
-
-def test_a_step_without_a_thought_is_not_paid_and_breaks_the_format():
-    response = pairs("B ✅") + pairs("A ❌", think=" ") + pairs("B")
-    verdict = score(SINGLE, response, CONFIG)
-    assert (
-        verdict.steps[1].judgement == "fault" and "nothing was thought" in verdict.steps[1].why and verdict.format == 0
-    )
-
-
-@pytest.mark.parametrize(
-    "answers, score_of_list, process",
-    [
-        (["Edema, Mass, Edema", "Edema ✅", "Mass ❌", "Edema"], 0, 0),
-        (["Edema, pulmonary oedema", "Edema ✅", "Edema"], 0, 0),
-        ([", ".join(phantom.FINDINGS[: CONFIG.max_candidates]), "Edema"], None, 0),
-        (
-            [
-                ", ".join(nih.FINDINGS),
-                *(f"{name} {RIGHT if name in OPEN.gold else WRONG}" for name in nih.FINDINGS),
-                ", ".join(OPEN.gold),
-            ],
-            0,
-            0,
-        ),
-    ],
-)
-def test_a_list_with_doubles_or_without_an_end_earns_nothing(answers, score_of_list, process):
-    verdict = judged(OPEN, *answers)
-    assert verdict.process == process and (score_of_list is None or verdict.steps[0].score == score_of_list)
-
-
 def test_naming_everything_does_not_beat_reading(phantom_tasks):
     for task in phantom_tasks:
         names = list(task.options) or list(phantom.FINDINGS)
@@ -382,21 +261,8 @@ def test_no_closed_response_beats_the_reference_and_a_wrong_answer_never_a_right
 def test_no_open_response_beats_the_reference(task, steps, final):
     verdict = judged(task, *steps, ", ".join(final))
     named = {canonical(name) for name in final} if set(final) != {NO_FINDING} else set()
-    assert verdict.outcome == pytest.approx(0 if NO_FINDING in named else slow_f1(named, set(task.gold)))
+    assert verdict.outcome == pytest.approx(0 if NO_FINDING in named else plain_f1(named, set(task.gold)))
     assert verdict.total <= BEST + 1e-9
-
-
-def slow_f1(found, gold):
-    if not found and not gold:
-        return 1
-    hits = sum(name in gold for name in found)
-    precision, recall = (hits / len(s) if s else 0 for s in (found, gold))
-    return 2 * precision * recall / (precision + recall) if hits else 0
-
-
-@given(st.sets(st.integers(0, 8)), st.sets(st.integers(0, 8)))
-def test_f1(found, gold):
-    assert f1(found, gold) == pytest.approx(slow_f1(found, gold)) == f1(gold, found)
 
 
 @given(
@@ -425,14 +291,6 @@ def test_any_text_has_a_verdict_with_spans_numbers_and_reasons(task, response, t
     assert verdict.total == pytest.approx(verdict.base + CONFIG.process * verdict.process)
     assert verdict.why and all(step.why for step in verdict.steps) and math.isfinite(verdict.total)
     assert score(task, response, CONFIG, truncated) == verdict
-
-
-@pytest.mark.parametrize(
-    "values", [{"process": 0.9}, {"outcome": 0.2}, {"outcome": 0}, {"format": -1}, {"max_candidates": 0}, {"weight": 1}]
-)
-def test_weights_that_open_a_hole_are_refused(values):
-    with pytest.raises(ValidationError):
-        RewardConfig(**values)
 
 
 @pytest.mark.parametrize(
@@ -467,15 +325,18 @@ def test_a_verdict_is_the_same_in_every_process():
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
+from tests.support.responses import HEALTHY, MULTIPLE, OPEN, SINGLE, pairs, plain_f1
 marks = {"A": "❌", "B": "✅", "C": "❌", "D": "❌"}
 thinks = {"A": "No mass. No hernia.", "B": "Edema.", "C": "No hernia. No edema.", "D": "No nodule. No mass."}
 def trace(thinks):
-    return "".join(f"<think>{thinks[k]}</think><answer>{k} {marks[k]}</answer>" for k in marks) + "<think>So.</think><answer>B</answer>"
-closed = Task(id="t", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",), reference=trace(thinks),
-              options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"})
+    steps = "".join(f"<think>{thinks[k]}</think><answer>{k} {marks[k]}</answer>" for k in marks)
+    return steps + "<think>So.</think><answer>B</answer>"
+closed = Task(id="t", domain="closed", family="single_choice", question="?", images=("x.png",), gold=("B",),
+              reference=trace(thinks), options={"A": "Mass", "B": "Edema", "C": "Hernia", "D": "Nodule"})
 less = {"A": "No mass.", "B": "Edema.", "C": "No hernia.", "D": "No nodule."}
 weights = {"Edema": 0.1, "Mass": 0.2, "Nodule": 0.3, "Hernia": 0.7, "Effusion": 1.1}
-names = Task(id="o", domain="open", family="diagnosis", question="?", images=("x.png",), gold=("Edema", "Mass", "Nodule"))
+names = Task(id="o", domain="open", family="diagnosis", question="?", images=("x.png",),
+             gold=("Edema", "Mass", "Nodule"))
 print(repr(score(closed, trace(less), RewardConfig()).total))
 print(repr(score(names, "<think>So.</think><answer>Edema, Mass, Nodule, Hernia, Effusion</answer>",
                  RewardConfig(finding_weights=weights)).total))

@@ -1,40 +1,20 @@
-"""BLEU-1, ROUGE-L and the stemmer against the public packages (nltk, rouge-score)."""
-
-import string
+"""BLEU-1 and ROUGE-L against the public packages (nltk, rouge-score)."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.findings.overlap import bleu_1, longest_common_subsequence, rouge_l
-from rewards.findings.stem import stem
+from rewards.findings.overlap import bleu_1, f1, longest_common_subsequence, order_kept, rouge_l
+from tests.support.responses import plain_f1
 
-words_of_reports = st.sampled_from(
-    """
+WORDS = """
     the heart is mildly enlarged no effusions pleural effusion atelectasis bibasilar consolidations hopping
     relational traditionally generally Fully skies tied 1.5 cm increased opacities, opacity; may represent —
     stable nationally theological agreed feeding sized conditional vietnamization troubled falling ponies toy
     flying
-""".split()
-)
+"""
+words_of_reports = st.sampled_from(WORDS.split())
 texts = st.lists(words_of_reports, max_size=40).map(" ".join) | st.text(max_size=60)
-endings = st.sampled_from(
-    """
-    s es ies ied eed ed ing y ational tional enci anci izer bli abli alli entli eli ousli ization ation ator
-    alism iveness fulness ousness aliti iviti biliti fulli logi icate ative alize iciti ical ful ness al ance
-    ence er ic able ible ant ement ment ent ion tion sion ou ism ate iti ous ive ize e ll sses ss ally fully
-""".split()
-)
-letters = st.text(string.ascii_lowercase, max_size=7) | st.text("aeiouyltsz", max_size=5)
-
-
-@given(st.builds(lambda *parts: "".join(parts), letters, endings | st.just(""), endings | st.just("")))
-@example("skies")
-@example("yyyys")
-@example("7lls")
-def test_the_stemmer_is_nltks(word):
-    porter = pytest.importorskip("nltk.stem.porter").PorterStemmer()
-    assert stem(word) == porter.stem(word)
 
 
 @given(texts, texts)
@@ -76,3 +56,30 @@ def test_a_text_against_itself_and_against_nothing():
         == bleu_1([], [])
         == 0
     )
+
+
+@given(st.sets(st.integers(0, 8)), st.sets(st.integers(0, 8)))
+def test_f1(found, gold):
+    assert f1(found, gold) == pytest.approx(plain_f1(found, gold)) == f1(gold, found)
+
+
+def test_f1_with_weights():
+    weights = {"Hernia": 4.0}
+    assert f1({"Hernia"}, {"Hernia", "Mass"}, weights) == pytest.approx(2 * 4 / (4 + 5))
+    assert f1({"Mass"}, {"Hernia", "Mass"}, weights) == pytest.approx(2 * 1 / (1 + 5))
+
+
+@pytest.mark.parametrize(
+    "text, share",
+    [
+        ("the heart is big", 1),
+        ("The heart -- is BIG!", 1),
+        ("big is the heart", 2 / 4),
+        ("heart the is big", 3 / 4),
+        ("the heart is large", 1),  # other words are not the same in another order
+        ("the heart is big big", 1),
+        ("", 1),
+    ],
+)
+def test_order_kept(text, share):
+    assert order_kept(text, "The heart is big.") == pytest.approx(share)

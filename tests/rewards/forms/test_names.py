@@ -1,0 +1,82 @@
+import pytest
+
+from curriculum.importers import nih
+from curriculum.phantoms import phantom
+from curriculum.questions import RIGHT, WRONG
+from rewards.config import RewardConfig
+from rewards.forms.base import WrittenGold
+from rewards.forms.names import key_of, read_gold
+from rewards.score import score
+from tests.support.responses import HEALTHY, OPEN, pairs
+
+CONFIG = RewardConfig()
+
+
+def judged(task, *answers):
+    return score(task, pairs(*answers), CONFIG)
+
+
+@pytest.mark.parametrize(
+    "answers, score_of_list, process",
+    [
+        (["Edema, Mass, Edema", "Edema ✅", "Mass ❌", "Edema"], 0, 0),
+        (["Edema, pulmonary oedema", "Edema ✅", "Edema"], 0, 0),
+        ([", ".join(phantom.FINDINGS[: CONFIG.max_candidates]), "Edema"], None, 0),
+        (
+            [
+                ", ".join(nih.FINDINGS),
+                *(f"{name} {RIGHT if name in OPEN.gold else WRONG}" for name in nih.FINDINGS),
+                ", ".join(OPEN.gold),
+            ],
+            0,
+            0,
+        ),
+    ],
+)
+def test_a_list_with_doubles_or_without_an_end_earns_nothing(answers, score_of_list, process):
+    verdict = judged(OPEN, *answers)
+    assert verdict.process == process and (score_of_list is None or verdict.steps[0].score == score_of_list)
+
+
+@pytest.mark.parametrize(
+    "answer, outcome",
+    [
+        ("Edema, Pleural Thickening, Mass, Nodule, Hernia, Fibrosis", 2 * 2 / (6 + 2)),  # six names, four of them wrong
+        ("Edema, Mass, Nodule, Hernia", 0),  # three wrong names for one right one
+        ("Edema, Mass, Nodule", 2 * 1 / (3 + 2)),
+        ("Edema, Pleural Thickening, Mass, Nodule, Hernia, Fibrosis, Effusion", 0),  # seven names
+        ("Edema, Mass " * 100, 0),  # more than 1,000 characters
+    ],
+)
+def test_a_list_that_guesses_earns_nothing(answer, outcome):
+    assert judged(OPEN, answer).outcome == pytest.approx(outcome)
+
+
+def test_the_gold_decides_neither_on_its_kinds_nor_on_what_it_is_a_kind_of():
+    """Effusion has kinds of its own in the ontology; a loculated one is no fault, and no hit."""
+    key = key_of(OPEN.model_copy(update={"gold": ("Hydropneumothorax",)}))
+    assert {"Effusion", "Pneumothorax"} <= key.undecided
+    assert not key.is_verifiable("Effusion") and key.is_verifiable("Hydropneumothorax") and key.is_verifiable("Mass")
+    assert key.truth["Effusion"] and not key.is_right("Effusion")
+    assert key.is_verifiable("No finding") and not key.is_verifiable("a word that no ontology has")
+    assert key_of(HEALTHY).is_right("No finding") and not key.is_right("No finding")
+
+
+@pytest.mark.parametrize(
+    "texts, is_one_string, gold, published",
+    [
+        (["Edema, Mass"], True, ["Edema", "Mass"], ("Edema", "Mass")),
+        (["Edema, Mass"], False, ["Edema, Mass"], ("Edema, Mass",)),
+        (["No finding"], True, [], ("No finding",)),
+        (["normal chest"], False, [], ("normal chest",)),
+        ([], False, [], ()),
+    ],
+)
+def test_a_written_gold(texts, is_one_string, gold, published):
+    read = read_gold(WrittenGold(texts, is_one_string, {}))
+    assert (read.gold, read.published) == (gold, published)
+
+
+def test_a_gold_that_names_a_finding_and_none_is_refused():
+    with pytest.raises(ValueError, match="names a finding and No finding"):
+        read_gold(WrittenGold(["Edema, No finding"], True, {}))
