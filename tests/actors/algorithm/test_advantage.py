@@ -49,7 +49,9 @@ def test_group_advantages(values):
     ours = group_advantages(values)
     assert ours.dtype == np.float64 and ours == pytest.approx([normalised(v, values) for v in values], abs=1e-9)
     assert ours.sum() == pytest.approx(0, abs=1e-6)
-    assert all((a > b) == (x > y) for a, x in zip(ours, values) for b, y in zip(ours, values))
+    assert all(
+        (a > b) == (x > y) for a, x in zip(ours, values, strict=True) for b, y in zip(ours, values, strict=False)
+    )
 
 
 @given(st.floats(-1e6, 1e6), st.integers(1, 16))
@@ -138,11 +140,11 @@ def test_a_token_belongs_to_the_step_of_its_last_character(lengths, borders):
     """Independent: an owner is written on every character; a token without any waits for the next one."""
     ends = np.cumsum(lengths).astype(np.int32) if lengths else np.array([], np.int32)
     edges = np.cumsum(borders)
-    spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2]) if b > a]
+    spans = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=False) if b > a]
     owner = dict.fromkeys(range(100), -1)
     for number, (start, end) in enumerate(spans):
         owner.update(dict.fromkeys(range(start, end), number))
-    expected = [owner[end - 1] if length else owner[end] for end, length in zip(ends.tolist(), lengths)]
+    expected = [owner[end - 1] if length else owner[end] for end, length in zip(ends.tolist(), lengths, strict=True)]
     assert step_of_token(ends, [step("A", 1.0, *span) for span in spans]).tolist() == expected
 
 
@@ -152,8 +154,17 @@ def test_step_credit_of_tokens_by_hand():
     spans = [(0, 3), (3, 6)]
     scores = [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)]
     verdicts = [
-        Verdict(9.0 * n, base, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
-        for n, (base, pair) in enumerate(zip([1.0, 0.0, 0.5], scores))
+        Verdict(
+            9.0 * n,
+            base,
+            1,
+            1,
+            0,
+            0,
+            None,
+            tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans, strict=True)),
+        )
+        for n, (base, pair) in enumerate(zip([1.0, 0.0, 0.5], scores, strict=True))
     ]
     ours = token_advantages(verdicts, [ends] * 3, "step", 0.5)
     outcome, a, b = ([normalised(v, pool) for v in pool] for pool in ([1.0, 0.0, 0.5], [1.0, 0, 0], [0, 0, 1.0]))
@@ -174,7 +185,9 @@ def test_a_return_is_the_mean_of_what_is_still_to_come(advantages):
 def test_return_credit_of_tokens_by_hand():
     ends, spans, scores = np.array([1, 2, 3, 4], np.int32), [(0, 2), (2, 3)], [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)]
     verdicts = [
-        Verdict(0, 0.5, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans)))
+        Verdict(
+            0, 0.5, 1, 1, 0, 0, None, tuple(step(c, v, *span) for c, v, span in zip("AB", pair, spans, strict=True))
+        )
         for pair in scores
     ]
     first, second = ([normalised(v, pool) for v in pool] for pool in ([1.0, 0, 0], [0, 1.0, 0]))
@@ -202,7 +215,7 @@ def test_response_credit_gives_every_token_the_advantage_of_the_total():
     verdicts = [Verdict(total, 0.0, 1, 1, 0, 0, None, (step("A", total),)) for total in (0.0, 0.4, 1.3)]
     lengths = [3, 0, 5]
     ours = token_advantages(verdicts, [np.arange(1, n + 1) for n in lengths], "response", 0.5)
-    for tokens, length, total in zip(ours, lengths, (0.0, 0.4, 1.3)):
+    for tokens, length, total in zip(ours, lengths, (0.0, 0.4, 1.3), strict=True):
         assert tokens.dtype == np.float32 and len(tokens) == length
         assert tokens == pytest.approx([normalised(total, [0.0, 0.4, 1.3])] * length, abs=1e-5)
 
@@ -238,10 +251,13 @@ def spread(values):
     st.sampled_from(["group", "batch", "none"]),
 )
 def test_outcomes_within_their_group(drawn, beta, baseline, normalise):
-    """Independent: each response against the others, in plain Python; with what its tokens are fined (KL in the reward)."""
+    """Independent: each response against the others, in plain Python, less its tokens' penalties (KL in the reward)."""
     rng = np.random.default_rng(len(drawn))
     fines = [[beta * rng.normal(size=n) for _, n in group] for group in drawn]
-    rewards = [[reward - sum(fine) for (reward, _), fine in zip(*both)] for both in zip(drawn, fines)]
+    rewards = [
+        [reward - sum(fine) for (reward, _), fine in zip(*both, strict=True)]
+        for both in zip(drawn, fines, strict=False)
+    ]
     ours = outcome_advantages(
         [[reward for reward, _ in group] for group in drawn],
         [[n for _, n in group] for group in drawn],
@@ -270,8 +286,8 @@ def test_outcomes_against_the_whole_batch(drawn, beta, normalise):
     fines = [[beta * rng.normal(size=n) for _, n in group] for group in drawn]
     returns = [
         reward - sum(fine[t:])
-        for group, of in zip(drawn, fines)
-        for (reward, n), fine in zip(group, of)
+        for group, of in zip(drawn, fines, strict=True)
+        for (reward, n), fine in zip(group, of, strict=True)
         for t in range(n)
     ]
     ours = outcome_advantages(
@@ -308,14 +324,18 @@ def test_advantages_do_not_depend_on_the_order_of_groups_and_responses(drawn, ra
     order = random.sample(range(len(drawn)), len(drawn))
     within = [random.sample(range(len(drawn[g])), len(drawn[g])) for g in order]
     again = batch_advantages(
-        [[verdicts[g][i] for i in chosen] for g, chosen in zip(order, within)],
+        [[verdicts[g][i] for i in chosen] for g, chosen in zip(order, within, strict=True)],
         [ends[g] for g in order],
         credit,
         0.5,
         baseline,
         normalise,
     )
-    back = {(g, i): tokens for g, chosen, group in zip(order, within, again) for i, tokens in zip(chosen, group)}
+    back = {
+        (g, i): tokens
+        for g, chosen, group in zip(order, within, again, strict=True)
+        for i, tokens in zip(chosen, group, strict=False)
+    }
     for g, i in places:
         assert ours[g][i] == pytest.approx(back[g, i], abs=1e-6)
 
@@ -342,7 +362,7 @@ def test_steps_are_left_out_and_normalised_as_outcomes_are():
     everything = spread([score for group in scores for pair in group for score in pair])
     for normalise, divisor in (("none", 1.0), ("batch", everything)):
         ours = batch_advantages(verdicts, [[np.array([1, 2])] * 3] * 2, "step", 2.0, "leave_one_out", normalise)
-        for tokens, group in zip(ours, scores):
+        for tokens, group in zip(ours, scores, strict=True):
             for n in range(3):
                 others = [pair for i, pair in enumerate(group) if i != n]
                 expected = [2 * (group[n][c] - (others[0][c] + others[1][c]) / 2) / divisor for c in (0, 1)]

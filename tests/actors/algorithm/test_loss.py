@@ -1,20 +1,27 @@
+"""Policy losses, KL estimates and weights against plain arithmetic, in value and gradient."""
+
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.algorithm.config import GrpoTraining
 from actors.algorithm.loss import (
     LIMIT,
+    Tokens,
     cispo_loss,
     clipped_policy_loss,
     kl_estimate,
     log_ratio,
+    objective,
     off_policy_weights,
     response_weights,
 )
+from actors.algorithm.presets import PRESETS
+from tests.support.plain_loss import LONGEST, naive
 
 logs = st.floats(-30, 0)
 tokens = st.lists(st.tuples(logs, logs, st.floats(-3, 3)), min_size=1, max_size=8)
@@ -44,7 +51,7 @@ def surrogate(logp, old, advantage, low, high, dual):
 
 
 def columns(rows):
-    return (torch.tensor(column, dtype=torch.float64) for column in zip(*rows))
+    return (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
 
 
 @given(tokens, bounds)
@@ -123,7 +130,7 @@ def test_kl_estimates_and_their_gradients(rows):
 @given(st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=2, max_size=6))
 def test_k1_and_k3_are_the_divergence_on_average_and_the_gradient_of_k2_is_its_gradient(weights):
     p, q = (column / column.sum() for column in columns(weights))
-    divergence = sum(a * math.log(a / b) for a, b in zip(p.tolist(), q.tolist()))
+    divergence = sum(a * math.log(a / b) for a, b in zip(p.tolist(), q.tolist(), strict=True))
     for estimator in ("k1", "k3"):
         assert (p * kl_estimate(p.log(), q.log(), estimator)).sum().item() == pytest.approx(divergence, abs=1e-9)
     logits = p.log().requires_grad_()
@@ -148,7 +155,7 @@ def test_the_sequence_ratio_is_gspos_in_value_and_gradient(responses, advantage)
     total = (loss * torch.from_numpy(weights)).sum()
     plain = [
         torch.exp((a - b).mean().clamp(-LIMIT, LIMIT))
-        for a, b in zip(theirs.split(lengths), old.split(lengths))
+        for a, b in zip(theirs.split(lengths), old.split(lengths), strict=True)
         if len(a)
     ]
     expected = sum(-torch.minimum(s * advantage, s.clamp(0.7, 1.4) * advantage) for s in plain) / max(len(plain), 1)
@@ -177,10 +184,10 @@ def test_cispo_clips_the_weight_and_keeps_every_gradient(rows, bounds):
 @given(lengths_and_kept, st.integers(1, 50), st.integers(1, 3))
 def test_a_loss_is_aggregated_by_global_counts(responses, scale, ranks):
     """Independent: each definition as nested means; and parts of it, as ranks would hold them, add up to the whole."""
-    lengths, kept = zip(*responses)
+    lengths, kept = zip(*responses, strict=True)
     rng = np.random.default_rng(sum(lengths))
     losses = [rng.normal(size=n) for n in lengths]
-    counted = [loss for loss, keep in zip(losses, kept) if keep and len(loss)]
+    counted = [loss for loss, keep in zip(losses, kept, strict=True) if keep and len(loss)]
     expected = {
         "token_mean": np.concatenate(counted).mean() if counted else 0.0,
         "sequence_mean": np.mean([loss.mean() for loss in counted]) if counted else 0.0,
@@ -188,7 +195,10 @@ def test_a_loss_is_aggregated_by_global_counts(responses, scale, ranks):
     }
     for how, value in expected.items():
         weights = response_weights(lengths, kept, how, scale)
-        parts = [sum(w * loss.sum() for w, loss in zip(weights[r::ranks], losses[r::ranks])) for r in range(ranks)]
+        parts = [
+            sum(w * loss.sum() for w, loss in zip(weights[r::ranks], losses[r::ranks], strict=True))
+            for r in range(ranks)
+        ]
         assert sum(parts) == pytest.approx(value, rel=1e-9, abs=1e-12)
 
 
@@ -217,3 +227,91 @@ def test_on_policy_the_correction_changes_nothing():
     logp = torch.tensor([-1.0, -2.0, -0.5])
     for correction in ("none", "token", "sequence", "mask"):
         assert off_policy_weights(logp, logp.clone(), [1, 2], correction, 2.0).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_summed_losses_need_their_scale():
+    with pytest.raises(ValueError, match="length_scale, which is missing"):
+        response_weights([3], [True], "sequence_sum")
+
+
+switches = st.fixed_dictionaries(
+    {
+        "algorithm": st.sampled_from(list(PRESETS)),
+        "kl": st.sampled_from([0.0, 0.3]),
+        "kl_in": st.sampled_from(["loss", "reward"]),
+        "kl_estimator": st.sampled_from(["k1", "k2", "k3"]),
+        "entropy": st.sampled_from([0.0, 0.2]),
+        "correction": st.sampled_from(["none", "token", "sequence"]),
+        "aggregation": st.sampled_from(["token_mean", "sequence_mean", "sequence_sum"]),
+        "ratio": st.sampled_from(["token", "sequence"]),
+    }
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    switches,
+    st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=5),
+    st.integers(1, 3),
+    st.integers(0, 99),
+)
+def test_the_objective_and_its_gradient_however_responses_are_laid_out(keys, shapes, ranks, seed):
+    training = GrpoTraining(**keys).within(LONGEST)
+    rng = np.random.default_rng(seed)
+
+    def draw(n, spread=0.5):
+        return torch.from_numpy(rng.normal(0, spread, n))
+
+    responses = []
+    for length, keep in shapes:
+        old = -draw(length).abs() - 0.1
+        responses.append(
+            [
+                old + draw(length),
+                draw(length).abs(),
+                old,
+                old + draw(length),
+                draw(length, 1.0),
+                old + draw(length),
+                keep,
+            ]
+        )
+    lengths, kept = zip(*shapes, strict=True)
+    weights = response_weights(lengths, kept, training.aggregation, training.length_scale)
+    ours = [[logp.clone().requires_grad_(), entropy.clone().requires_grad_()] for logp, entropy, *_ in responses]
+    total = 0.0
+    for rank in range(ranks):
+        mine = range(rank, len(responses), ranks)
+        if not mine:
+            continue
+        logp, entropy = (torch.cat([ours[i][k] for i in mine]) for k in (0, 1))
+        old, rollout, advantages, reference = (torch.cat([responses[i][k] for i in mine]) for k in (2, 3, 4, 5))
+        held = [lengths[i] for i in mine]
+        tokens = Tokens(
+            old,
+            rollout,
+            advantages,
+            torch.from_numpy(np.repeat(weights[list(mine)], held)),
+            reference if training.kl else None,
+        )
+        loss, told = objective(logp, entropy, tokens, held, training)
+        total = total + loss
+        assert all(not values.requires_grad and len(values) == len(logp) for values in told.values())
+    leaves = [leaf for both in ours for leaf in both]
+    plainly = [
+        [logp.clone().requires_grad_(), entropy.clone().requires_grad_(), *rest] for logp, entropy, *rest in responses
+    ]
+    expected = naive(plainly, training)
+    if not torch.is_tensor(expected):  # no token is kept
+        assert float(torch.as_tensor(total).detach()) == pytest.approx(0.0, abs=1e-12)
+        return
+    assert total.item() == pytest.approx(expected.item(), rel=1e-9, abs=1e-12)
+    theirs = [leaf for both in plainly for leaf in both[:2]]
+    for a, b in zip(
+        *(
+            torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+            for loss, inputs in ((total, leaves), (expected, theirs))
+        ),
+        strict=True,
+    ):
+        assert a.tolist() == pytest.approx(b.tolist(), rel=1e-8, abs=1e-12)

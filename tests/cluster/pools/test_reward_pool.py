@@ -26,6 +26,7 @@ TASK = Task(
     gold=("B",),
     options={"A": "Mass", "B": "Edema"},
 )
+DEFAULT_RULES = RewardConfig()
 RULE = """
 import os, time
 
@@ -52,7 +53,7 @@ def say(word, answer="B"):
     return f"<think>{word}</think><answer>{answer}</answer>"
 
 
-def open_pool(workers, rules=RewardConfig(), timeout=30.0):
+def open_pool(workers, rules=DEFAULT_RULES, timeout=30.0):
     config = RewardWorkersConfig(workers=workers, cpus=0.1, timeout_s=timeout, response_timeout_s=2, rules=rules)
     return RewardPool(f"test-{os.urandom(4).hex()}", config)
 
