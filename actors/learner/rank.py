@@ -70,8 +70,8 @@ class DeepSpeedRank:
             self.reference = AdapterReference(self.policy, state)
             return
         copy = Policy(self.setup["model"], self.encoder, getattr(torch, self.config.dtype))
-        rests = self.device if self.config.offload == "none" else torch.device("cpu")
-        self.reference = CopiedReference(copy, state, self.device, rests)
+        idle_device = self.device if self.config.offload == "none" else torch.device("cpu")
+        self.reference = CopiedReference(copy, state, self.device, idle_device)
 
     # -- training -------------------------------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class DeepSpeedRank:
         return out
 
     def _reference_logprobs(self, samples: Sequence[Sample], temperature: float) -> list[np.ndarray]:
-        with self.reference.at_work() as policy:
+        with self.reference.loaded() as policy:
             return self._logprobs(policy, samples, temperature)
 
     def _sum(self, value: float) -> float:

@@ -1,12 +1,12 @@
-"""Checks the rows of a task set against a model folder's processor: lengths, placeholders of images, marks of the tokenizer.
+"""Checks the rows of a task set against a model folder's processor: lengths, image placeholders, special tokens.
 
-It goes on where `curriculum.check` ends, and adds these kinds of fault:
+It continues after `curriculum.check`, and adds these kinds of fault:
 
 | kind | the row |
 |---|---|
-| `special token` | has a text that the tokenizer would read as one of its own marks, such as `<|image_pad|>` |
-| `placeholders` | gets a prompt that has not one placeholder for each image |
-| `image` | asks about an image of a shape that the image processor refuses, or a model that reads text alone about an image |
+| `special token` | has a text that the tokenizer would read as one of its special tokens, such as `<|image_pad|>` |
+| `placeholders` | gets a prompt that does not have one placeholder for each image |
+| `image` | has an image of a shape that the image processor refuses, or has images while the model reads text only |
 | `too long` | has a prompt or a gold trace over the token budget |
 """
 
@@ -19,7 +19,7 @@ from itertools import islice
 
 from PIL import Image
 
-from actors.model.encode import BLIND, Encoder
+from actors.model.encode import TEXT_ONLY, Encoder
 from curriculum.check import ROWS_AT_ONCE
 from curriculum.task import Task
 from curriculum.taskset import RowFault, Size, TaskRow
@@ -27,10 +27,14 @@ from curriculum.taskset import RowFault, Size, TaskRow
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """How many tokens a sequence and a response may have. Families that are neither asked nor taught are not limited.
+    """How many tokens a sequence and a response may have.
 
-    `asked` are the families that the model answers itself: prompt and whole response must fit. `taught` are those whose
-    gold traces it learns from: prompt and trace must fit, and the trace into a response where the family is asked too.
+    Attributes:
+        sequence: prompt and response together.
+        response: a response alone.
+        asked: task families that the model answers itself: their prompts must leave room for a whole response.
+        taught: task families whose gold traces the model learns from: prompt and trace must fit into a sequence, and,
+            if the family is also asked, the trace into a response. Families in neither set are not limited.
     """
 
     sequence: int
@@ -40,60 +44,48 @@ class TokenBudget:
 
 
 def check_tokens(rows: Iterable[TaskRow], encoder: Encoder, budget: TokenBudget) -> Iterator[TaskRow]:
-    """The rows, in order, with their token numbers and the faults that the encoder's processor shows.
+    """Yields the rows, in order, with their numbers of tokens and the faults that the encoder's processor shows.
 
-    Rows that are no tasks pass as they are; where an image cannot be read, only the texts are judged.
+    Rows without a task pass unchanged. If an image of a row cannot be read, only the row's texts are checked.
     """
     check = _Check(encoder, budget)
     rows = iter(rows)
     while chunk := list(islice(rows, ROWS_AT_ONCE)):
-        check.count([row for row in chunk if row.task])
+        check.count([(row, row.task) for row in chunk if row.task])
         yield from chunk
 
 
 class _Check:
     def __init__(self, encoder: Encoder, budget: TokenBudget) -> None:
-        self.encoder, self.budget = encoder, budget
+        self.encoder = encoder
+        self.budget = budget
         added = encoder.tokenizer.added_tokens_decoder.values()
-        self.marks = re.compile("|".join(re.escape(token.content) for token in added if token.special) or "(?!)")
-        self.of_size: dict[Size, int | RowFault] = {}  # tokens of an image of that size
+        special = [re.escape(token.content) for token in added if token.special]
+        self.special_tokens = re.compile("|".join(special) or "(?!)")
+        self.image_tokens: dict[Size, int | RowFault] = {}  # of an image of that size
 
-    def count(self, rows: list[TaskRow]) -> None:
-        """Fills in the token numbers and the faults of rows that are tasks."""
-        if not self.encoder.family.sees:
-            for row in rows:
-                row.faults += [RowFault("image", f"the task has images; {BLIND}")] if row.task.images else []
-            rows = [row for row in rows if not row.task.images]
-        texts = [self.encoder.prompt_text(row.task) for row in rows]
+    def count(self, rows: list[tuple[TaskRow, Task]]) -> None:
+        """Fills in the numbers of tokens and the faults of rows and their tasks."""
+        if not self.encoder.family.reads_images:
+            for row, task in rows:
+                if task.images:
+                    row.faults.append(RowFault("image", f"the task has images; {TEXT_ONLY}"))
+            rows = [(row, task) for row, task in rows if not task.images]
+        texts = [self.encoder.prompt_text(task) for _, task in rows]
         prompts = self._tokens(texts)
-        traces = self._tokens([row.task.reference or "" for row in rows])
-        for row, text, prompt, trace in zip(rows, texts, prompts, traces, strict=True):
-            row.reference_tokens = len(trace) + 1 if row.task.reference else None
-            if marks := self._marks(row.task):
-                row.faults += marks  # whatever they do to the prompt is their fault
-                continue
-            if len(row.sizes) != len(row.task.images):
-                continue
-            found = {size: self._placeholders(size) for size in row.sizes}
-            faults = [fault for fault in found.values() if isinstance(fault, RowFault)]
-            if (number := len(self.encoder.placeholders(text)) - 1) != len(row.sizes):
-                faults.append(
-                    RowFault(
-                        "placeholders",
-                        f"the prompt has {number} placeholders for {len(row.sizes)} images; "
-                        "the chat template must write one for each",
-                    )
-                )
-            if not faults:
-                of_images = sum(found[size] for size in row.sizes)
-                row.prompt_tokens = len(prompt) - len(row.sizes) + of_images
-                faults = self._too_long(row, of_images)
-            row.faults += faults
+        traces = self._tokens([task.reference or "" for _, task in rows])
+        for (row, task), text, prompt, trace in zip(rows, texts, prompts, traces, strict=True):
+            row.reference_tokens = len(trace) + 1 if task.reference else None
+            special = self._special_token_faults(task)
+            if special:
+                row.faults += special  # and whatever they do to the prompt follows from them
+            elif len(row.sizes) == len(task.images):
+                row.faults += self._prompt_faults(row, task, text, len(prompt))
 
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         return self.encoder.tokenizer(texts, add_special_tokens=False).input_ids if texts else []
 
-    def _marks(self, task: Task) -> list[RowFault]:
+    def _special_token_faults(self, task: Task) -> list[RowFault]:
         texts = {
             "question": task.question,
             "options": "\n".join(task.options.values()),
@@ -101,51 +93,73 @@ class _Check:
             "context": task.context,
             "reference": task.reference or "",
         }
-        return [
-            RowFault(
-                "special token", f"{name}: holds {mark[0]!r}, which the model's tokenizer reads as a mark of its own"
+        faults = []
+        for name, text in texts.items():
+            match = self.special_tokens.search(text)
+            if match:
+                message = f"{name}: holds {match[0]!r}, which the model's tokenizer reads as a special token"
+                faults.append(RowFault("special token", message))
+        return faults
+
+    def _prompt_faults(self, row: TaskRow, task: Task, text: str, tokens: int) -> list[RowFault]:
+        """The faults of a prompt; without any, the row's number of prompt tokens is set.
+
+        Args:
+            row: is changed.
+            task: of the row.
+            text: of the prompt.
+            tokens: of the prompt, with one for each image.
+        """
+        faults = []
+        of_images = 0
+        for size in dict.fromkeys(row.sizes):
+            image_tokens = self._image_tokens(size)
+            if isinstance(image_tokens, RowFault):
+                faults.append(image_tokens)
+            else:
+                of_images += image_tokens * row.sizes.count(size)
+        placeholders = len(self.encoder.placeholders(text)) - 1
+        if placeholders != len(row.sizes):
+            message = (
+                f"the prompt has {placeholders} placeholders for {len(row.sizes)} images; "
+                "the chat template must write one for each"
             )
-            for name, text in texts.items()
-            if (mark := self.marks.search(text))
-        ]
+            faults.append(RowFault("placeholders", message))
+        if faults:
+            return faults
+        row.prompt_tokens = tokens - len(row.sizes) + of_images
+        too_long = self._too_long(task.family, row.prompt_tokens, of_images, row.reference_tokens)
+        return [] if too_long is None else [RowFault("too long", too_long)]
 
-    def _placeholders(self, size: Size) -> int | RowFault:
-        """How many tokens the processor itself makes of an image of this size; only the size decides."""
-        if size not in self.of_size:
-            self.of_size[size] = self._ask_processor(size)
-        return self.of_size[size]
+    def _image_tokens(self, size: Size) -> int | RowFault:
+        """Tokens of an image of this size, by the processor itself; they depend on the size alone."""
+        if size not in self.image_tokens:
+            self.image_tokens[size] = self._count_image_tokens(size)
+        return self.image_tokens[size]
 
-    def _ask_processor(self, size: Size) -> int | RowFault:
+    def _count_image_tokens(self, size: Size) -> int | RowFault:
+        width, height = size
         try:
             film = self.encoder.read(Image.new("RGB", size))
         except ValueError as error:
             return RowFault(
-                "image", f"the model's image processor refuses an image of {size[0]} × {size[1]} pixels ({error})"
+                "image", f"the model's image processor refuses an image of {width} × {height} pixels ({error})"
             )
         return len(self._tokens([film.text])[0])
 
-    def _too_long(self, row: TaskRow, of_images: int) -> list[RowFault]:
-        family, prompt, trace, budget = row.task.family, row.prompt_tokens, row.reference_tokens, self.budget
+    def _too_long(self, family: str, prompt: int, of_images: int, trace: int | None) -> str | None:
+        """What is over the budget, if anything is; `trace` is None if the task has no gold trace."""
+        budget = self.budget
         if family in budget.asked and prompt + budget.response > budget.sequence:
             left = budget.sequence - budget.response
-            return [
-                RowFault(
-                    "too long",
-                    f"the prompt has {prompt} tokens, {of_images} of them for images; a sequence of "
-                    f"{budget.sequence} leaves {left} beside a response of {budget.response}",
-                )
-            ]
+            return (
+                f"the prompt has {prompt} tokens, {of_images} of them for images; a sequence of "
+                f"{budget.sequence} leaves {left} beside a response of {budget.response}"
+            )
         if family not in budget.taught or trace is None:
-            return []
+            return None
         if family in budget.asked and trace > budget.response:
-            return [
-                RowFault("too long", f"reference: the trace has {trace} tokens; a response may have {budget.response}")
-            ]
+            return f"reference: the trace has {trace} tokens; a response may have {budget.response}"
         if prompt + trace > budget.sequence:
-            return [
-                RowFault(
-                    "too long",
-                    f"reference: prompt and trace have {prompt + trace} tokens; a sequence may have {budget.sequence}",
-                )
-            ]
-        return []
+            return f"reference: prompt and trace have {prompt + trace} tokens; a sequence may have {budget.sequence}"
+        return None

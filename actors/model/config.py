@@ -1,4 +1,4 @@
-"""Low-rank adapters, and how much of a model is handled at a time."""
+"""Settings of low-rank adapters, and how much of a model is handled at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ WEIGHTS_AT_ONCE = 2**29  # bytes that ZeRO-3 gathers, and that travel, at a time
 
 
 class Lora(Strict):
-    """Low-rank adapters, the only thing that is trained then. They are merged into the weights that are published and exported."""
+    """Low-rank adapters; with them nothing else is trained.
+
+    They are merged into the weights that are published and exported.
+    """
 
     rank: PositiveInt = 32
     alpha: PositiveFloat = Field(64, description="an adapter's share is multiplied by alpha / rank")

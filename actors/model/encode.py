@@ -1,4 +1,4 @@
-"""Tasks to what the model reads: chat prompts, token ids, pixels; and tokens back to text with offsets."""
+"""From tasks to what the model reads (chat prompts, token ids, pixels), and from tokens back to text with offsets."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from actors.model.family import family_of
+from actors.model.families import family_of
 from actors.model.token_bytes import TokenBytes, token_bytes
 from curriculum.images import load_image
 from curriculum.strict import Strict
 from curriculum.task import Task
 
-FILMS_BYTES = 2**30  # 3,600 films of 112 × 112 pixels for a Qwen2.5-VL, 90 of 900 × 900
-BLIND = "the model reads text alone, whose tasks have none"
+FILMS_BYTES = 2**30  # for a Qwen2.5-VL 3,600 films of 112 × 112 pixels, or 90 of 900 × 900
+TEXT_ONLY = "the model reads text only"
 
 
 class PromptConfig(Strict):
-    """The system message; it tells the model the form of the response."""
+    """The system message, which describes the form of the response to the model."""
 
     system: str = "Answer in steps."
 
 
 class EncodedImage(NamedTuple):
-    """An image as the model's processor hands it on: its `pixels` by the names of `Family.inputs`, and the `text` that stands
-    for it in a prompt."""
+    """An image as the model's processor returns it.
+
+    Attributes:
+        pixels: arrays by the names of `ModelFamily.image_inputs`.
+        text: what replaces the image's placeholder in a prompt.
+    """
 
     pixels: dict[str, np.ndarray]
     text: str
@@ -40,13 +44,14 @@ class EncodedImage(NamedTuple):
 
 
 class Encoder:
-    """A model folder's processor, for tasks. Of a model that reads text alone, it is the tokenizer.
+    """A model folder's processor, applied to tasks. For a model that reads text only, the processor is the tokenizer.
 
     Args:
         folder: a Hugging Face folder with a chat template.
+        prompt: the system message.
 
     Raises:
-        UnsupportedModel: the model is of no family that can be trained.
+        UnsupportedModel: the model belongs to no family that can be trained.
     """
 
     def __init__(self, folder: str | Path, prompt: PromptConfig) -> None:
@@ -54,13 +59,15 @@ class Encoder:
 
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         self.family = family_of(config.model_type)
-        self.processor = (AutoProcessor if self.family.sees else AutoTokenizer).from_pretrained(
-            folder, trust_remote_code=False
-        )  # else a terminal is asked whether the folder may bring code
-        self.tokenizer = self.processor.tokenizer if self.family.sees else self.processor
-        self.image_token: int | None = (
-            config.image_token_id if self.family.sees else None
-        )  # where an image's features go
+        loader = AutoProcessor if self.family.reads_images else AutoTokenizer
+        # Without trust_remote_code, transformers may ask on the terminal whether to run the folder's own code.
+        self.processor = loader.from_pretrained(folder, trust_remote_code=False)
+        if self.family.reads_images:
+            self.tokenizer = self.processor.tokenizer
+            self.image_token: int | None = config.image_token_id  # replaced by an image's features
+        else:
+            self.tokenizer = self.processor
+            self.image_token = None
         self.prompt = prompt
         self._films: dict[str, EncodedImage] = {}
         self._films_bytes = 0
@@ -69,52 +76,54 @@ class Encoder:
     def eos(self) -> int:
         """The token that ends a response: the first special one that the chat template writes after an answer."""
         messages = [self._message("user", "?"), self._message("assistant", "!")]
-        end = self.processor.apply_chat_template(messages, tokenize=False).rpartition("!")[2]
-        special = self._special
-        return next((token for token in self._ids(end) if token in special), self.tokenizer.eos_token_id)
+        after_answer = self.processor.apply_chat_template(messages, tokenize=False).rpartition("!")[2]
+        for token in self._ids(after_answer):
+            if token in self._special:
+                return token
+        return self.tokenizer.eos_token_id
 
     @cached_property
     def _special(self) -> set[int]:
         return {index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
 
     def forbidden(self, vocab_size: int) -> list[int]:
-        """Token ids that are no part of a response: special tokens but the end, and rows that pad the vocabulary."""
+        """Token ids that no response may have: special tokens other than the end, and ids that pad the vocabulary."""
         ids = {*self._special, *range(len(self.tokenizer), vocab_size)}
-        if self.family.sees:
+        if self.image_token is not None:
             ids |= {self.image_token, self.tokenizer.convert_tokens_to_ids(self.processor.image_token)}
         return sorted(index for index in ids - {self.eos} if index < vocab_size)
 
     def prompt_ids(self, task: Task) -> list[int]:
-        """The tokens of `prompt_text`; vLLM and `expand` widen the placeholders."""
+        """The tokens of `prompt_text`, with one placeholder for each image; vLLM and `expand` widen them."""
         return self._ids(self.prompt_text(task))
 
     def prompt_text(self, task: Task) -> str:
         """The chat prompt of a task, with one placeholder for each image.
 
         Raises:
-            ValueError: it has images, and the model reads text alone.
+            ValueError: the task has images, and the model reads text only.
         """
-        if task.images and not self.family.sees:
-            raise ValueError(f"task {task.id!r} has images; {BLIND}")
+        if task.images and not self.family.reads_images:
+            raise ValueError(f"task {task.id!r} has images; {TEXT_ONLY}")
         messages = [self._message("system", self.prompt.system), self._message("user", task.asked, len(task.images))]
         return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
 
     def _message(self, role: str, text: str, images: int = 0) -> dict[str, Any]:
-        """Templates of models that see want a list of parts, others a text."""
-        parts = [{"type": "image"}] * images + [{"type": "text", "text": text}]
-        return {"role": role, "content": parts if self.family.sees else text}
+        """A chat message. Templates of models that read images take a list of parts, others a text."""
+        if not self.family.reads_images:
+            return {"role": role, "content": text}
+        return {"role": role, "content": [{"type": "image"}] * images + [{"type": "text", "text": text}]}
 
     def expand(self, task: Task) -> np.ndarray:
         """int32 [prompt tokens]: the prompt with every image's placeholder widened, as the model reads it."""
-        return np.array(
-            self._ids(self.widened(self.prompt_text(task), [self.film(path).text for path in task.images])), np.int32
-        )
+        films = [self.film(path).text for path in task.images]
+        return np.array(self._ids(self.widened(self.prompt_text(task), films)), np.int32)
 
     def widened(self, prompt: str, films: Sequence[str]) -> str:
-        """`prompt_text` with the texts of films put for the placeholders.
+        """`prompt` with its placeholders replaced by the texts of films.
 
         Raises:
-            ValueError: there is not one placeholder for each.
+            ValueError: the numbers of placeholders and films differ.
         """
         parts = self.placeholders(prompt)
         if len(parts) != len(films) + 1:
@@ -125,11 +134,13 @@ class Encoder:
         return parts[0] + "".join(text + part for text, part in zip(films, parts[1:], strict=True))
 
     def placeholders(self, prompt: str) -> list[str]:
-        """The parts of a prompt between its placeholders."""
-        return prompt.split(self.processor.image_token) if self.family.sees else [prompt]
+        """The parts of a prompt around its placeholders: one more than there are placeholders."""
+        return prompt.split(self.processor.image_token) if self.family.reads_images else [prompt]
 
     def film(self, path: str) -> EncodedImage:
-        """The last ones stay in memory, `FILMS_BYTES` of them: SFT and groups see the same films again and again.
+        """An encoded film, from memory if possible: SFT and groups see the same films again and again.
+
+        Films stay in memory up to `FILMS_BYTES`; the one that came first is dropped first.
 
         Raises:
             curriculum.images.ImageError: the file is missing or is no image.
@@ -142,16 +153,19 @@ class Encoder:
         return self._films[path]
 
     def read(self, image: Image.Image) -> EncodedImage:
-        """Raises ValueError: the processor refuses an image of this shape."""
+        """Encodes an image.
+
+        Raises:
+            ValueError: the processor refuses an image of this shape.
+        """
         out = self.processor(
             text=[self.processor.image_token],
             images=[[image]],
             return_text_replacement_offsets=True,
             images_kwargs={"return_tensors": "np"},
         )
-        return EncodedImage(
-            {name: out[name] for name in self.family.inputs}, out["text_replacement_offsets"][0][0]["replacement"]
-        )
+        pixels = {name: out[name] for name in self.family.image_inputs}
+        return EncodedImage(pixels, text=out["text_replacement_offsets"][0][0]["replacement"])
 
     @cached_property
     def blank(self) -> EncodedImage:
@@ -166,19 +180,24 @@ class Encoder:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
     def text_with_offsets(self, ids: np.ndarray) -> tuple[str, np.ndarray]:
-        """The text of response tokens, and for each token how many characters stand once it is written (int32).
+        """Decodes response tokens.
 
-        A character whose bytes are spread over tokens belongs to the token that completes it. The end token has none.
+        A character whose bytes are spread over several tokens belongs to the token that completes it. The end token
+        writes nothing.
+
+        Returns:
+            (the text; int32 [tokens]: the length of the text once each token is written).
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        table, strips = self._bytes
-        text, ends = "", []
+        table, strip_space = self._bytes
+        text = ""
+        ends = []
         for token in ids.tolist():
-            piece = decoder.decode(
-                table[token] if token < len(table) else b""
-            )  # ids that pad the vocabulary write nothing
-            if strips and piece:
-                piece, strips = piece.removeprefix(" "), False
+            written = table[token] if token < len(table) else b""  # ids that pad the vocabulary write nothing
+            piece = decoder.decode(written)
+            if strip_space and piece:
+                piece = piece.removeprefix(" ")
+                strip_space = False
             text += piece
             ends.append(len(text))
         return text, np.array(ends, np.int32)

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685) by peft: put into the model, merged into its weights, exchanged for others."""
+"""Low-rank adapters (LoRA, arXiv 2106.09685) by peft: added to a model, merged into its weights, exchanged."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from actors.model.config import Lora
 from actors.model.gather import gathered
 from actors.model.model_parts import part_of
 
-ADAPTER, BASE = "default", ".base_layer."  # peft's own names: of an only adapter, and of the layer that it was put on
+ADAPTER = "default"  # peft's name of a model's only adapter
+BASE = ".base_layer."  # peft's name of the layer under an adapter
 
 
 def adapt(model: nn.Module, lora: Lora) -> None:
-    """Gives every linear layer of the chosen parts an adapter, and takes the gradients from all else. At first an adapter changes
-    nothing: of its two matrices, A is drawn (from torch's generator) and B is 0.
+    """Gives every linear layer of the chosen parts an adapter, and freezes everything else.
+
+    At first an adapter changes nothing: of its two matrices, A is drawn (from torch's generator) and B is 0.
 
     Raises:
-        ValueError: the model has no such part.
+        ValueError: a part has no linear layer in this model.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    linear = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not model.get_output_embeddings()
-    ]
+    output = model.get_output_embeddings()
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not output]
     for part in lora.targets:
         if not any(part_of(name) == part for name in linear):
             raise ValueError(f"learner.lora.targets: this model has no linear layer in a part that is known as {part}")
     chosen = [name for name in linear if part_of(name) in lora.targets]
     # No dropout: the policy that is trained must be the one that is sampled from.
-    inject_adapter_in_model(
-        LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=chosen), model
-    )
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=chosen)
+    inject_adapter_in_model(config, model)
     dtype = next(model.parameters()).dtype
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(is_adapter(name))
@@ -45,50 +43,64 @@ def adapt(model: nn.Module, lora: Lora) -> None:
 
 
 def is_adapter(name: str) -> bool:
+    """Whether a parameter of this name belongs to an adapter."""
     return ".lora_A." in name or ".lora_B." in name
 
 
 def adapted_layer(name: str) -> str:
-    """What a weight and the adapter that is merged into it have in common; of other weights their name."""
+    """The same for a weight and for the adapter that is merged into it; the name itself for other weights."""
     return name.partition(BASE)[0].partition(".lora_")[0]
 
 
 @torch.no_grad()
 def merged(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The model's `weights` by the names that they have without adapters, each with its adapter's share:
-    W + (alpha / rank) B A, reckoned in float32. They must be gathered."""
-    whole = {}
+    """`weights` with their adapters merged: W + (alpha / rank) B A, computed in float32.
+
+    Args:
+        model: the model that the weights belong to.
+        weights: some of its weights, by name; they must be gathered.
+
+    Returns:
+        The weights by the names that they have in a model without adapters.
+    """
+    plain = {}
     for name, weight in weights.items():
-        layer = model.get_submodule(name.rpartition(BASE)[0]) if name.endswith(f"{BASE}weight") else None
-        if layer is not None:
-            a, b = (side[ADAPTER].weight.float() for side in (layer.lora_A, layer.lora_B))
+        if is_adapter(name):
+            continue
+        if name.endswith(f"{BASE}weight"):
+            layer = model.get_submodule(name.rpartition(BASE)[0])
+            a = layer.lora_A[ADAPTER].weight.float()
+            b = layer.lora_B[ADAPTER].weight.float()
             weight = (weight.float() + layer.scaling[ADAPTER] * (b @ a)).to(weight.dtype)
-        if not is_adapter(name):
-            whole[name.replace(BASE, ".")] = weight
-    return whole
+        plain[name.replace(BASE, ".")] = weight
+    return plain
 
 
 def adapters(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of all adapters, whole, on the CPU. Every rank takes part."""
-    own = {name: p for name, p in model.named_parameters() if is_adapter(name)}
+    """A copy of all adapters, gathered, on the CPU. Every rank must take part."""
+    own = _adapter_parameters(model)
     with gathered(own.values()):
         return {name: p.detach().cpu().clone() for name, p in own.items()}
 
 
 @contextmanager
-def worn(model: nn.Module, others: Mapping[str, Tensor]) -> Iterator[None]:
-    """The model with other adapters, as `adapters` gave them. Every rank takes part."""
-    before = adapters(model)
-    _wear(model, others)
+def adapters_applied(model: nn.Module, others: Mapping[str, Tensor]) -> Iterator[None]:
+    """Inside the `with` block the model has other adapters, as `adapters` gave them. Every rank must take part."""
+    own = adapters(model)
+    _copy_adapters(model, others)
     try:
         yield
     finally:
-        _wear(model, before)
+        _copy_adapters(model, own)
+
+
+def _adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in model.named_parameters() if is_adapter(name)}
 
 
 @torch.no_grad()
-def _wear(model: nn.Module, others: Mapping[str, Tensor]) -> None:
-    own = {name: p for name, p in model.named_parameters() if is_adapter(name)}
+def _copy_adapters(model: nn.Module, others: Mapping[str, Tensor]) -> None:
+    own = _adapter_parameters(model)
     with gathered(own.values(), changed=True):
         for name, parameter in own.items():
             parameter.data.copy_(others[name])

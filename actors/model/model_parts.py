@@ -1,30 +1,40 @@
-"""Which part of a vision-language model a parameter belongs to, told from its name."""
+"""Which part of a vision-language model a parameter belongs to, from its name."""
 
 from __future__ import annotations
 
 import re
 from typing import Literal
 
+from actors.model.families import FAMILIES
+
 Part = Literal["vision", "projector", "language"]
 
-# Names of modules in transformers: Qwen2-VL to Qwen3-VL, SmolVLM and Idefics3, Gemma 3, LLaVA-OneVision.
-PROJECTOR = {"merger", "deepstack_merger_list", "connector", "multi_modal_projector", "image_newline"}
-VISION = {"visual", "vision_model", "vision_tower"}
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 def part_of(name: str) -> Part:
-    """`vision` for the tower that reads images, `projector` for what leads its features to the language model; the rest is
-    `language`, output layer included."""
+    """The part that a parameter or module belongs to.
+
+    Returns:
+        `vision` for the tower that reads images, `projector` for the modules that lead its features to the language
+        model, and `language` for the rest, the output layer included.
+    """
     modules = set(name.split("."))
-    return "projector" if modules & PROJECTOR else "vision" if modules & VISION else "language"
+    if any(modules & family.projector_modules for family in FAMILIES.values()):
+        return "projector"
+    if any(modules & family.vision_modules for family in FAMILIES.values()):
+        return "vision"
+    return "language"
 
 
 def layer_of(name: str) -> int | None:
-    """The number of the language model's layer that a parameter is in, counted from 0; None where it is in none."""
-    found = re.search(r"(?:^|\.)layers\.(\d+)\.", name)
-    return int(found[1]) if found and part_of(name) == "language" else None
+    """The layer of the language model that a parameter belongs to, counted from 0; None if it belongs to none."""
+    match = _LAYER.search(name)
+    if match is None or part_of(name) != "language":
+        return None
+    return int(match[1])
 
 
 def is_embedding(name: str) -> bool:
-    """Of tokens; where it is tied, the output layer's weights are the same."""
+    """Whether a parameter is the token embedding. If the embedding is tied, it is the output layer's weight too."""
     return "embed_tokens" in name.split(".")

@@ -1,7 +1,7 @@
-"""How samples are laid out for one forward: packed end to end in one row, or padded side by side. Pure.
+"""How samples are laid out for one forward: packed end to end in one row, or padded one a row. Pure functions.
 
-A pack holds a prompt once for all of its responses: what the model computes for the prompt is the same in each of them.
-A response's last token is a target only; the model need not read it, and it is not in the row.
+A pack holds a prompt once for all of its responses, since what the model computes for the prompt is the same in each.
+The last token of a response is only a target: the model need not read it, and it is not in a packed row.
 """
 
 from __future__ import annotations
@@ -13,42 +13,47 @@ import numpy as np
 
 from actors.trajectory import Sample
 
-Positions = Callable[[Sample], np.ndarray]  # int [axes, prompt tokens]: position ids of a sample's prompt
+Positions = Callable[[Sample], np.ndarray]  # int [axes, prompt tokens]: the position ids of a sample's prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """The stretches of a row, end to end: each attends causally to itself, a response's to all of its prompt's before that.
+    """The segments of a row, end to end. Each attends causally to itself; a response's also to all of its prompt's.
 
     Attributes:
-        lengths: tokens of each.
-        prompts: for each, the place in `lengths` of the prompt that it follows; None where it is a prompt itself.
+        lengths: tokens of each segment.
+        prompts: for a response's segment, the index in `lengths` of its prompt; None for a prompt.
     """
 
     lengths: tuple[int, ...]
     prompts: tuple[int | None, ...]
 
     def keys(self) -> tuple[np.ndarray, np.ndarray]:
-        """(int64 [keys]: which token of the row each segment's queries may see, prompt first, segments one after another;
-        int64 [segments]: how many each sees)."""
+        """Which tokens the queries of each segment may see.
+
+        Returns:
+            (int64 [keys]: positions in the row, segment after segment, prompt first; int64 [segments]: keys of each).
+        """
         starts = np.cumsum((0, *self.lengths))
         own = [np.arange(starts[i], starts[i + 1]) for i in range(len(self.lengths))]
-        seen = [own[i] if p is None else np.concatenate([own[p], own[i]]) for i, p in enumerate(self.prompts)]
-        return np.concatenate(seen), np.array([len(part) for part in seen])
+        visible = []
+        for i, prompt in enumerate(self.prompts):
+            visible.append(own[i] if prompt is None else np.concatenate([own[prompt], own[i]]))
+        return np.concatenate(visible), np.array([len(keys) for keys in visible])
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One forward's input.
+    """The input of one forward.
 
     Attributes:
-        index: the samples' places in the list that was laid out, in the order of `where`.
+        index: the samples' indices in the list that was laid out, in the order of `where`.
         ids: int64 [rows, length].
         positions: int64 [axes, rows, length].
-        mask: int64 [rows, length], 1 where a token is; None in a pack, which has no padding.
-        segments: of a pack's one row; None where samples are padded.
+        mask: int64 [rows, length], 1 at tokens; None in a pack, which has no padding.
+        segments: of a pack's one row; None if the samples are padded.
         images: the path of each image that the ids have placeholders for, in their order.
-        where: int64 [response tokens]: the flat place in `ids` whose output predicts each response token.
+        where: int64 [response tokens]: the flat position in `ids` whose output predicts each response token.
         targets: int64 [response tokens].
     """
 
@@ -63,41 +68,48 @@ class Layout:
 
 
 def by_prompt(samples: Sequence[Sample], index: Sequence[int]) -> list[list[int]]:
-    """The places in `index`, those with the same prompt and images together, in the order of their first."""
-    groups: dict[tuple, list[int]] = {}
+    """Groups the indices whose samples share prompt and images, in the order in which the prompts first occur."""
+    groups: dict[tuple[tuple[str, ...], bytes], list[int]] = {}
     for i in index:
         groups.setdefault((samples[i].images, samples[i].prompt_ids.tobytes()), []).append(i)
     return list(groups.values())
 
 
 def pack(samples: Sequence[Sample], index: Sequence[int], positions: Positions) -> Layout:
-    """The samples in one row, a prompt once before all of its responses."""
-    order, ids, places, where, lengths, prompts, images = [], [], [], [], [], [], []
-    end = 0
+    """The samples at `index` in one row, a prompt once before all of its responses."""
+    order: list[int] = []
+    ids: list[np.ndarray] = []
+    position_ids: list[np.ndarray] = []
+    where: list[np.ndarray] = []
+    lengths: list[int] = []
+    prompts: list[int | None] = []
+    images: list[str] = []
+    end = 0  # of the row so far
     for group in by_prompt(samples, index):
         first = samples[group[0]]
-        prompt, place = len(lengths), positions(first)
+        prompt = len(lengths)
+        prompt_positions = positions(first)
         ids.append(first.prompt_ids)
-        places.append(place)
+        position_ids.append(prompt_positions)
         lengths.append(len(first.prompt_ids))
         prompts.append(None)
         images.extend(first.images)
-        end += lengths[-1]
-        last = end - 1
+        end += len(first.prompt_ids)
+        last_of_prompt = end - 1
         for i in group:
             order.append(i)
             read = samples[i].response_ids[:-1]
-            where.append(np.concatenate([[last], np.arange(end, end + len(read))]))
+            where.append(np.concatenate([[last_of_prompt], np.arange(end, end + len(read))]))
             if len(read):
                 ids.append(read)
-                places.append(np.broadcast_to(place.max() + 1 + np.arange(len(read)), (len(place), len(read))))
+                position_ids.append(_positions_after(prompt_positions, len(read)))
                 lengths.append(len(read))
                 prompts.append(prompt)
                 end += len(read)
     return Layout(
         index=tuple(order),
         ids=np.concatenate(ids).astype(np.int64)[None],
-        positions=np.concatenate(places, 1)[:, None],
+        positions=np.concatenate(position_ids, 1)[:, None],
         mask=None,
         segments=Segments(tuple(lengths), tuple(prompts)),
         images=tuple(images),
@@ -107,48 +119,59 @@ def pack(samples: Sequence[Sample], index: Sequence[int], positions: Positions) 
 
 
 def pad(samples: Sequence[Sample], index: Sequence[int], positions: Positions, pad_id: int) -> Layout:
-    """One row a sample, filled up with `pad_id` on the right."""
+    """The samples at `index`, one a row, filled up with `pad_id` on the right."""
     chosen = [samples[i] for i in index]
     width = max(map(len, chosen))
-    ids = np.full((len(chosen), width), pad_id, np.int64)
-    mask = np.zeros((len(chosen), width), np.int64)
-    places = {
-        i: place for group in by_prompt(samples, index) for place in [positions(samples[group[0]])] for i in group
-    }
-    grid = np.zeros((len(places[index[0]]), len(chosen), width), np.int64)
+    prompt_positions: dict[int, np.ndarray] = {}
+    for group in by_prompt(samples, index):
+        prompt_positions.update(dict.fromkeys(group, positions(samples[group[0]])))
+    axes = len(prompt_positions[index[0]])
+    ids: np.ndarray = np.full((len(chosen), width), pad_id, np.int64)
+    mask: np.ndarray = np.zeros((len(chosen), width), np.int64)
+    grid: np.ndarray = np.zeros((axes, len(chosen), width), np.int64)
+    where: list[np.ndarray] = []
+    images: list[str] = []
     for row, (i, sample) in enumerate(zip(index, chosen, strict=True)):
-        place = places[i]
         start, end = len(sample.prompt_ids), len(sample)
-        ids[row, :start], ids[row, start:end] = sample.prompt_ids, sample.response_ids
+        ids[row, :start] = sample.prompt_ids
+        ids[row, start:end] = sample.response_ids
         mask[row, :end] = 1
-        grid[:, row, :start] = place
-        grid[:, row, start:end] = place.max() + 1 + np.arange(end - start)
+        grid[:, row, :start] = prompt_positions[i]
+        grid[:, row, start:end] = _positions_after(prompt_positions[i], end - start)
+        where.append(row * width + np.arange(start - 1, end - 1))
+        images.extend(sample.images)
     return Layout(
         index=tuple(index),
         ids=ids,
         positions=grid,
         mask=mask,
         segments=None,
-        images=tuple(path for sample in chosen for path in sample.images),
-        where=np.concatenate(
-            [row * width + np.arange(len(s.prompt_ids) - 1, len(s) - 1) for row, s in enumerate(chosen)]
-        ),
+        images=tuple(images),
+        where=np.concatenate(where),
         targets=np.concatenate([sample.response_ids for sample in chosen]).astype(np.int64),
     )
 
 
-# -- who takes what -------------------------------------------------------------------------------------------------------
+def _positions_after(prompt: np.ndarray, count: int) -> np.ndarray:
+    """int [axes, count]: the positions of the text tokens that follow a prompt; the same on every axis."""
+    return np.broadcast_to(prompt.max() + 1 + np.arange(count), (len(prompt), count))
+
+
+# -- which samples go together -----------------------------------------------------------------------------------------
 
 
 def share_out(costs: Sequence[int], parts: int) -> list[list[int]]:
-    """Places in `costs` in `parts` lists of nearly equal sums: the largest first, each to the part that has least so far
-    (Graham, "Bounds on multiprocessing timing anomalies", 1969: at most 4/3 of the best possible largest sum)."""
+    """Distributes the indices of `costs` over `parts` lists of nearly equal sums.
+
+    The largest cost goes first, each to the list with the smallest sum so far (Graham, "Bounds on multiprocessing
+    timing anomalies", 1969: the largest sum is at most 4/3 of the best possible).
+    """
     shares: list[list[int]] = [[] for _ in range(parts)]
     sums = [0] * parts
     for i in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        least = min(range(parts), key=lambda part: (sums[part], len(shares[part])))
-        shares[least].append(i)
-        sums[least] += costs[i]
+        smallest = min(range(parts), key=lambda part: (sums[part], len(shares[part])))
+        shares[smallest].append(i)
+        sums[smallest] += costs[i]
     return shares
 
 
@@ -157,45 +180,68 @@ def packed_tokens(prompt: int, responses: Sequence[int]) -> int:
     return prompt + sum(responses) - len(responses)
 
 
-def cut_packed(samples: Sequence[Sample], chosen: Sequence[int], max_tokens: int, least: int = 1) -> list[list[int]]:
-    """Cuts the chosen samples into packs of at most `max_tokens` tokens (or of one sample), as equal as can be.
+def cut_packed(
+    samples: Sequence[Sample], chosen: Sequence[int], max_tokens: int, min_packs: int = 1
+) -> list[list[int]]:
+    """Cuts the chosen samples into packs, as equal as possible.
 
-    Responses to one prompt stay together where the budget allows.
+    Responses to one prompt stay together if the budget allows.
 
     Args:
-        least: make at least so many packs, where there are so many samples.
+        samples: all samples.
+        chosen: indices of those that are cut up.
+        max_tokens: of a pack; a pack of one sample may exceed it.
+        min_packs: minimum number of packs, if there are enough samples.
+
+    Returns:
+        The indices in each pack.
     """
     units = by_prompt(samples, chosen)
-    if len(units) < least:
+    if not units:
+        return []
+    if len(units) < min_packs:
         units = [[i] for i in chosen]
     else:
-        units = [
-            [unit[n] for n in piece]
-            for unit in units
-            for piece in _fill(
-                [len(samples[i].response_ids) - 1 for i in unit], max_tokens - len(samples[unit[0]].prompt_ids)
-            )
-        ]
-    costs = [
-        packed_tokens(len(samples[unit[0]].prompt_ids), [len(samples[i].response_ids) for i in unit]) for unit in units
-    ]
-    return [[i for u in pieces for i in units[u]] for pieces in _fill(costs, max_tokens, least)] if units else []
+        units = [piece for unit in units for piece in _split_prompt(samples, unit, max_tokens)]
+    packs = _fill([_unit_tokens(samples, unit) for unit in units], max_tokens, min_packs)
+    return [[i for u in pack for i in units[u]] for pack in packs]
 
 
-def _fill(costs: Sequence[int], most: int, least: int = 1) -> list[list[int]]:
-    """Places in `costs` in the fewest lists that `share_out` keeps within `most` each (or at one item)."""
-    parts = max(least, -(-sum(costs) // max(most, 1)), 1)
-    while parts < len(costs):
+def _split_prompt(samples: Sequence[Sample], unit: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """The samples of one prompt, in pieces that fit into a pack with their prompt."""
+    read = [len(samples[i].response_ids) - 1 for i in unit]
+    pieces = _fill(read, max_tokens - len(samples[unit[0]].prompt_ids))
+    return [[unit[n] for n in piece] for piece in pieces]
+
+
+def _unit_tokens(samples: Sequence[Sample], unit: Sequence[int]) -> int:
+    """Tokens in the row of samples that share a prompt."""
+    return packed_tokens(len(samples[unit[0]].prompt_ids), [len(samples[i].response_ids) for i in unit])
+
+
+def _fill(costs: Sequence[int], max_cost: int, min_lists: int = 1) -> list[list[int]]:
+    """Distributes the indices of `costs` with `share_out` over the fewest lists of at most `max_cost` or one item."""
+    lower_bound = -(-sum(costs) // max(max_cost, 1))
+    for parts in range(max(min_lists, lower_bound, 1), len(costs)):
         shares = share_out(costs, parts)
-        if all(len(share) == 1 or sum(costs[i] for i in share) <= most for share in shares):
+        if all(len(share) == 1 or sum(costs[i] for i in share) <= max_cost for share in shares):
             return shares
-        parts += 1
     return [[i] for i in range(len(costs))]
 
 
 def cut_padded(samples: Sequence[Sample], chosen: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Cuts the chosen samples into lists of places, longest first, so that samples × longest stays within `max_tokens`
-    (or is one sample). Samples of the same images stay together where their lengths allow."""
+    """Cuts the chosen samples into batches, longest first.
+
+    Samples of the same images stay together if their lengths allow.
+
+    Args:
+        samples: all samples.
+        chosen: indices of those that are cut up.
+        max_tokens: of a batch (samples × longest); a batch of one sample may exceed it.
+
+    Returns:
+        The indices in each batch.
+    """
     longest: dict[tuple[str, ...], int] = {}
     for i in chosen:
         longest[samples[i].images] = max(longest.get(samples[i].images, 0), len(samples[i]))

@@ -1,4 +1,4 @@
-"""The policy that KL is measured from: a copy, or, where adapters are all that differs, the policy itself with others."""
+"""The policy that KL is measured from: a copy, or, if only adapters are trained, the policy with other adapters."""
 
 from __future__ import annotations
 
@@ -8,40 +8,56 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from actors.model.lora import worn
+from actors.model.lora import adapters_applied
 from actors.model.policy import Policy
 
 
 class CopiedReference:
-    """A whole copy on every rank, also where ZeRO shards the policy. Between two uses it `rests` on another device, or not."""
+    """A whole copy on every rank, even if ZeRO shards the policy.
 
-    def __init__(self, copy: Policy, state: Mapping[str, Tensor], device: torch.device, rests: torch.device) -> None:
-        self.copy, self.device, self.rests = copy, device, rests
+    Args:
+        copy: a policy of the same folder; it becomes the reference.
+        state: the weights that it takes.
+        device: where it works.
+        idle_device: where it stays between two uses; may be `device`.
+    """
+
+    def __init__(
+        self, copy: Policy, state: Mapping[str, Tensor], device: torch.device, idle_device: torch.device
+    ) -> None:
+        self.copy = copy
+        self.device = device
+        self.idle_device = idle_device
         copy.load_state(state)
-        copy.to(rests).requires_grad_(False).eval()
+        copy.to(idle_device).requires_grad_(False).eval()
 
     @contextmanager
-    def at_work(self) -> Iterator[Policy]:
+    def loaded(self) -> Iterator[Policy]:
+        """The reference, ready for use inside the `with` block."""
         self.copy.to(self.device)
         try:
             yield self.copy
         finally:
-            self.copy.to(self.rests)
+            self.copy.to(self.idle_device)
 
     def state(self) -> dict[str, Tensor]:
+        """Its weights, on the CPU."""
         return self.copy.state()
 
 
 class AdapterReference:
-    """The policy with the adapters that it had. Every rank takes part in all of it."""
+    """The policy with the adapters that it had at an earlier time. Every rank must take part in each call."""
 
     def __init__(self, policy: Policy, adapters: Mapping[str, Tensor]) -> None:
-        self.policy, self.adapters = policy, dict(adapters)
+        self.policy = policy
+        self.adapters = dict(adapters)
 
     @contextmanager
-    def at_work(self) -> Iterator[Policy]:
-        with worn(self.policy.model, self.adapters):
+    def loaded(self) -> Iterator[Policy]:
+        """The policy with the reference's adapters inside the `with` block, with its own again afterwards."""
+        with adapters_applied(self.policy.model, self.adapters):
             yield self.policy
 
     def state(self) -> dict[str, Tensor]:
+        """The reference's adapters, on the CPU."""
         return self.adapters

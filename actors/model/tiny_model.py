@@ -1,9 +1,10 @@
-"""A tiny Qwen2.5-VL made on the spot: a tokenizer trained on a few texts, the real processor, eyes that have seen films.
+"""A tiny Qwen2.5-VL made on the spot: the real processor, a tokenizer and a vision tower that are trained in seconds.
 
-It has the class, the chat template and the files of the big one, so everything downstream (transformers, vLLM,
-DeepSpeed) takes the same path as for Qwen2.5-VL-7B. Nothing is downloaded. The big one comes with a vision tower that
-was trained on millions of photographs; the tiny one's learns, in seconds, to tell the findings of phantoms that are drawn
-for it alone. Its language part is random: what to say of a film is learnt in the run.
+It has the class, the chat template and the files of the published model, so that everything downstream (transformers,
+vLLM, DeepSpeed) takes the same path as for Qwen2.5-VL-7B. Nothing is downloaded. The published model comes with a
+vision tower that was trained on millions of photographs; the tower of the tiny one learns, in seconds, to recognise
+the findings of phantoms that are drawn for it alone. Its language part is random: what to say about a film is learnt
+in the run.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from curriculum.phantoms.phantom import FINDINGS, draw_phantom
+from curriculum.strict import Strict
 
-# Written from the format's description: what Qwen2.5-VL's chat template prints for text and image parts.
+# Written from the description of the format: it prints what Qwen2.5-VL's template prints for text and image parts.
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 {%- if loop.first and message.role != 'system' -%}
@@ -47,15 +49,13 @@ SPECIAL_TOKENS = [
     "<|image_pad|>",
     "<|video_pad|>",
 ]
-VISION_SEED = 1_000_003  # apart from the seeds of runs: no film of a run is shown beforehand
-VISION_BATCH = 32
 PLAIN_TOKENS = ["<think>", "</think>", "<answer>", "</answer>", "✅", "❌"]  # one token each, kept in decoded text
+VISION_SEED = 1_000_003  # far from the seeds of runs, so that the tower sees no film of a run beforehand
+VISION_BATCH = 32
 
 
-class TinyModelConfig(BaseModel):
-    """Sizes of the tiny model. `image_size` in pixels is a multiple of 28, which is a patch of 14 merged two by two."""
-
-    model_config = ConfigDict(extra="forbid")
+class TinyModelConfig(Strict):
+    """Sizes of the tiny model. `image_size`, in pixels, is a multiple of 28: patches of 14 are merged two by two."""
 
     seed: int = Field(0, description="added to the run's")
     image_size: int = Field(112, ge=28, multiple_of=28)
@@ -63,64 +63,36 @@ class TinyModelConfig(BaseModel):
     layers: int = Field(3, ge=1)
     vision_hidden: int = Field(96, multiple_of=32)
     vision_layers: int = Field(3, ge=1)
-    vision_steps: int = Field(300, ge=0, description="steps of 32 films that the vision tower learns from beforehand")
+    vision_steps: int = Field(
+        300, ge=0, description="steps of 32 films in which the vision tower is trained beforehand"
+    )
 
 
 def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path) -> Path:
     """Writes model, tokenizer and processor into `folder`, as `from_pretrained` and vLLM read them.
 
     Args:
-        texts: what the tokenizer is trained on; every word in them gets a token of its own.
+        config: sizes and seed.
+        texts: the tokenizer is trained on them; every word in them becomes a token.
+        folder: created if missing.
+
+    Returns:
+        `folder`.
     """
     import torch
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import (
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen2_5_VLProcessor,
-        Qwen2TokenizerFast,
-        Qwen2VLImageProcessor,
-        Qwen2VLVideoProcessor,
-    )
+    from transformers import Qwen2_5_VLForConditionalGeneration
 
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    bpe.train_from_iterator(
-        chain(texts, ["system user assistant"] * 50),  # the chat's own words get a token each as well
-        trainers.BpeTrainer(
-            vocab_size=2048,
-            special_tokens=SPECIAL_TOKENS,
-            show_progress=False,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        ),
-    )
-    bpe.add_tokens([AddedToken(token, normalized=False) for token in PLAIN_TOKENS])
-    tokenizer = Qwen2TokenizerFast(
-        tokenizer_object=bpe,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        unk_token=None,
-        bos_token=None,
-        additional_special_tokens=SPECIAL_TOKENS,
-        model_max_length=4096,
-    )
-    pixels = config.image_size**2
-    size = {"shortest_edge": pixels, "longest_edge": pixels}
-    processor = Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(size=size),
-        tokenizer=tokenizer,
-        video_processor=Qwen2VLVideoProcessor(size=size),
-        chat_template=CHAT_TEMPLATE,
-    )
-
+    processor = _processor(config, texts)
+    tokenizer = processor.tokenizer
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    vocabulary = -(-len(tokenizer) // 64) * 64
     torch.manual_seed(config.seed)
-    model = Qwen2_5_VLForConditionalGeneration(model_configuration(config, -(-len(tokenizer) // 64) * 64, ids))
-    with torch.no_grad():  # the usual 0.02 is meant for wide layers; in narrow ones nothing would stir for long
+    model = Qwen2_5_VLForConditionalGeneration(model_configuration(config, vocabulary, ids))
+    with torch.no_grad():  # the usual 0.02 is meant for wide layers; narrow ones would hardly change for a long time
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2 and "embed_tokens" not in name and "lm_head" not in name:
                 parameter *= 3
-    _learn_to_see(model, processor.image_processor, config)
+    _train_vision(model, processor.image_processor, config)
     model.generation_config.eos_token_id = [ids["<|im_end|>"], ids["<|endoftext|>"]]
     model.generation_config.pad_token_id = ids["<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,11 +101,59 @@ def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path)
     return folder
 
 
+def _processor(config: TinyModelConfig, texts: Iterable[str]) -> Any:
+    """The real processor with a tokenizer that is trained on `texts`."""
+    from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+    pixels = config.image_size**2
+    size = {"shortest_edge": pixels, "longest_edge": pixels}
+    return Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=size),
+        tokenizer=_train_tokenizer(texts),
+        video_processor=Qwen2VLVideoProcessor(size=size),
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def _train_tokenizer(texts: Iterable[str]) -> Any:
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import Qwen2TokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=2048,
+        special_tokens=SPECIAL_TOKENS,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    words_of_the_chat = ["system user assistant"] * 50  # so that each of them becomes a token as well
+    bpe.train_from_iterator(chain(texts, words_of_the_chat), trainer)
+    bpe.add_tokens([AddedToken(token, normalized=False) for token in PLAIN_TOKENS])
+    return Qwen2TokenizerFast(
+        tokenizer_object=bpe,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token=None,
+        bos_token=None,
+        additional_special_tokens=SPECIAL_TOKENS,
+        model_max_length=4096,
+    )
+
+
 def model_configuration(config: TinyModelConfig, vocabulary: int, ids: Mapping[str, int]) -> Any:
-    """transformers' configuration of the model; `ids` of the special tokens."""
+    """transformers' configuration of the model.
+
+    Args:
+        config: the sizes.
+        vocabulary: rows of the embedding.
+        ids: of the special tokens.
+    """
     from transformers import Qwen2_5_VLConfig
 
-    heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
+    heads = config.hidden // 32
+    vision_heads = config.vision_hidden // 32
     return Qwen2_5_VLConfig(
         text_config=dict(
             vocab_size=vocabulary,
@@ -168,10 +188,10 @@ def model_configuration(config: TinyModelConfig, vocabulary: int, ids: Mapping[s
     )
 
 
-def _learn_to_see(model, image_processor, config: TinyModelConfig) -> None:
-    """Trains the vision tower to tell which findings a phantom shows, by a head that is thrown away afterwards.
+def _train_vision(model: Any, image_processor: Any, config: TinyModelConfig) -> None:
+    """Trains the vision tower to recognise the findings of phantoms, with a head that is thrown away afterwards.
 
-    A finding's logit is the log-mean-exp over image tokens of a linear reading of each, so that one token may carry it.
+    A finding's logit is the log-mean-exp of a linear function of each image token, so that one token can carry it.
     """
     import torch
     from PIL import Image

@@ -57,7 +57,7 @@ class VllmEngine:
 
         from actors.rollout.vllm_extension import FORBIDDEN_KEY, TokenMask
 
-        if encoder.family.bidirectional and images and not config.gpus:
+        if encoder.family.bidirectional_images and images and not config.gpus:
             raise ValueError(CAUSAL_ON_CPU)
         self.config, self.encoder = config, encoder
         self.counter = 0
@@ -78,7 +78,7 @@ class VllmEngine:
             logits_processors=[TokenMask],
             additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)},
         )
-        if encoder.family.sees:
+        if encoder.family.reads_images:
             arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
         if not image_cache:
             arguments["mm_processor_cache_gb"] = 0

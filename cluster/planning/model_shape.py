@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actors.learner.config import Freeze, LearnerConfig
-from actors.model.family import Family, UnsupportedModel, family_of
+from actors.model.families import ModelFamily, UnsupportedModel, family_of
 from actors.model.tiny_model import SPECIAL_TOKENS, TinyModelConfig, model_configuration
 from cluster.config.recipe import ModelConfig
 from cluster.errors import UserError
@@ -103,7 +103,7 @@ def _made(model: ModelConfig) -> Any:
         ids = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
         return Qwen2_5_VLForConditionalGeneration(model_configuration(model.tiny, TINY_VOCABULARY, ids))
     path = model.path.absolute() / "config.json"
-    return _family(path).kind().from_config(_configuration(path))
+    return _family(path).model_class().from_config(_configuration(path))
 
 
 def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: int, patches: int) -> int:
@@ -141,7 +141,7 @@ def _read(folder: Path) -> ModelShape:
         getattr(text, "num_key_value_heads", None) or heads,
         getattr(text, "head_dim", None) or text.hidden_size // heads,
     )
-    vision, patches, image_tokens = _seeing(folder, config) if family.sees else (BLIND, 1, 0)
+    vision, patches, image_tokens = _seeing(family, folder, config) if family.reads_images else (BLIND, 1, 0)
     parameters = _in_files(folder) or _count(family, config)
     return ModelShape(
         language,
@@ -155,7 +155,7 @@ def _read(folder: Path) -> ModelShape:
     )
 
 
-def _family(path: Path) -> Family:
+def _family(path: Path) -> ModelFamily:
     try:
         return family_of(_json(path).get("model_type", ""))
     except UnsupportedModel as error:
@@ -174,15 +174,15 @@ def _configuration(path: Path) -> Any:
         ) from error
 
 
-def _count(family: Family, config: Any) -> int:
+def _count(family: ModelFamily, config: Any) -> int:
     """Parameters of the model, made without memory for them; a head that is the embedding counts once."""
     import torch
 
     with torch.device("meta"):
-        return family.kind().from_config(config).num_parameters()
+        return family.model_class().from_config(config).num_parameters()
 
 
-def _seeing(folder: Path, config: Any) -> tuple[Tower, int, int | None]:
+def _seeing(family: ModelFamily, folder: Path, config: Any) -> tuple[Tower, int, int | None]:
     """The vision tower, patches that become one token, and tokens of the largest image."""
     part = config.vision_config
     width, eyes = getattr(part, "embed_dim", part.hidden_size), part.num_attention_heads
@@ -194,49 +194,18 @@ def _seeing(folder: Path, config: Any) -> tuple[Tower, int, int | None]:
         eyes,
         width // eyes,
     )
-    if hasattr(part, "spatial_merge_size"):  # Qwen: as many tokens as its pixels ask for
-        side = part.patch_size * part.spatial_merge_size
-        pixels = _of_processor(
-            folder, lambda films: films.get("max_pixels") or (films.get("size") or {}).get("longest_edge")
-        )
-        return tower, part.spatial_merge_size**2, pixels and int(pixels) // side**2
-    side = part.image_size // part.patch_size
-    if hasattr(config, "mm_tokens_per_image"):  # Gemma: every image is one square
-        return tower, side**2 // config.mm_tokens_per_image, config.mm_tokens_per_image
-    if hasattr(config, "scale_factor"):  # Idefics: the image in tiles, and once as a whole
-        tiles = _of_processor(
-            folder, lambda films: -(-films["size"]["longest_edge"] // films["max_image_size"]["longest_edge"])
-        )
-        return tower, config.scale_factor**2, tiles and (tiles**2 + 1) * (side // config.scale_factor) ** 2
-    return (
-        tower,
-        1,
-        max(
-            _any_resolution(side, height // part.image_size, width // part.image_size)
-            for height, width in config.image_grid_pinpoints
-        ),
-    )
+    if family.largest_image is None:
+        return tower, 1, None
+    patches, tokens = family.largest_image(config, _processor_settings(folder))
+    return tower, patches, tokens
 
 
-def _any_resolution(side: int, rows: int, columns: int) -> int:
-    """LLaVA-OneVision's tokens of an image in `rows` × `columns` tiles of `side` × `side` (`pack_image_features`): once as a
-    whole, then row by row with a token at each end; from 9 tiles on coarser."""
-    ratio = math.sqrt(rows * columns / 9)
-    ratio = ratio if ratio > 1.1 else 1
-    return side**2 + int(side * rows // ratio) * (int(side * columns // ratio) + 1)
-
-
-def _of_processor(folder: Path, read: Callable[[Mapping[str, Any]], int | None]) -> int | None:
-    """What `read` finds in the image processor's settings, in both forms in which they have been stored; None without them."""
+def _processor_settings(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """The image processor's settings, in both forms in which they have been stored."""
     for name in PROCESSOR_FILES:
         if (folder / name).is_file():
             config = _json(folder / name)
-            try:
-                if (found := read(config.get("image_processor", config))) is not None:
-                    return found
-            except (KeyError, TypeError, AttributeError):
-                continue
-    return None
+            yield config.get("image_processor", config)
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from actors.model.family import FAMILIES
+from actors.model.families import FAMILIES
 from cluster.measures.headlines import measure_words
 from cluster.measures.strata import UNKNOWN, strata
 from cluster.record.run_reader import TASK_SET_FAULTS, RunRecord, Test
@@ -95,7 +95,7 @@ def write_model_card(folder: Path) -> Path | None:
 
 def _sees(model: Path) -> bool:
     kind = json.loads((model / "config.json").read_text(encoding="utf-8")).get("model_type")
-    return kind not in FAMILIES or FAMILIES[kind].sees
+    return kind not in FAMILIES or FAMILIES[kind].reads_images
 
 
 def _front_matter(

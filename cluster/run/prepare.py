@@ -10,8 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 from actors.model.check_tokens import TokenBudget, check_tokens
-from actors.model.encode import BLIND, Encoder
-from actors.model.family import Family, UnsupportedModel, family_of
+from actors.model.encode import TEXT_ONLY, Encoder
+from actors.model.families import ModelFamily, UnsupportedModel, family_of
 from actors.model.tiny_model import make_tiny_model
 from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import CAUSAL_ON_CPU
@@ -173,7 +173,7 @@ def check_model(path: Path, setting: str) -> None:
     if not path.is_dir():
         raise UserError(f"{setting}: {path}: no such folder")
     _check_files(path, setting, MODEL_FILES)
-    if model_family(path, setting).sees:
+    if model_family(path, setting).reads_images:
         _check_files(path, setting, [(PROCESSOR_FILES, "its image processor")])
 
 
@@ -191,13 +191,13 @@ def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: Rollo
     if not any(task.images for task in tasks):
         return
     family = model_family(path, setting)
-    if not family.sees:
-        raise UserError(f"{setting}: {path}: {BLIND}, and these tasks have images")
-    if family.bidirectional and not rollout.gpus:
+    if not family.reads_images:
+        raise UserError(f"{setting}: {path}: {TEXT_ONLY}, and these tasks have images")
+    if family.bidirectional_images and not rollout.gpus:
         raise UserError(f"{setting}: {path}: {CAUSAL_ON_CPU}; give the rollout workers GPUs (rollout.gpus)")
 
 
-def model_family(path: Path, setting: str) -> Family:
+def model_family(path: Path, setting: str) -> ModelFamily:
     """Of a model folder with a config.json. Raises UserError, which names `setting`."""
     try:
         return family_of(json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type", ""))

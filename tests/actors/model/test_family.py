@@ -18,7 +18,7 @@ from safetensors.torch import load, load_file
 
 from actors.model.check_tokens import TokenBudget, check_tokens
 from actors.model.encode import Encoder, PromptConfig
-from actors.model.family import FAMILIES, UnsupportedModel
+from actors.model.families import FAMILIES, UnsupportedModel
 from actors.model.model_parts import is_embedding, layer_of, part_of
 from actors.model.policy import Policy
 from actors.rollout.config import RolloutConfig
@@ -83,7 +83,7 @@ def samples_of(encoder, tasks):
 
 
 def can_ask(encoder, task):
-    return encoder.family.sees or not task.images
+    return encoder.family.reads_images or not task.images
 
 
 def logprobs(policy, samples):
@@ -96,7 +96,7 @@ def logprobs(policy, samples):
 
 def plain(folder, encoder, task, response):
     """Independent: prompt ids and log-probabilities by the processor's and the model's own way, for one task."""
-    processor, sees = encoder.processor, encoder.family.sees
+    processor, sees = encoder.processor, encoder.family.reads_images
     films = [Image.open(path).convert("RGB") for path in task.images]
     text = encoder.prompt_text(task)
     given = dict(images=films) if films else {}
@@ -124,7 +124,7 @@ def test_log_probabilities_are_those_of_the_plain_model(name, folder_of, policy_
         prompt, wanted = plain(folder_of(name), policy.encoder, task, sample.response_ids)
         assert sample.prompt_ids.tolist() == prompt.tolist(), task.id
         assert np.abs(got - wanted).max() < 1e-5, task.id
-    if policy.encoder.family.sees:
+    if policy.encoder.family.reads_images:
         assert np.abs(ours[0] - ours[1]).max() > 1e-3, "the film makes no difference"
 
 
@@ -159,7 +159,7 @@ def test_the_parts_of_a_model_are_known_by_their_names(name, policy_of):
     model, family = policy_of(name).model, policy_of(name).encoder.family
     names = [key for key, _ in model.named_parameters()]
     assert {layer_of(key) for key in names} == {None, 0, 1}
-    assert {part_of(key) for key in names} == {"language", *(("vision", "projector") if family.sees else ())}
+    assert {part_of(key) for key in names} == {"language", *(("vision", "projector") if family.reads_images else ())}
     rest = [key for key in names if part_of(key) == "language" and layer_of(key) is None]
     assert len(rest) == 2 + (not model.config.tie_word_embeddings) and sum(map(is_embedding, rest)) == 1, rest
 
@@ -253,12 +253,12 @@ def test_what_an_engine_cannot_read_is_refused_before_it_starts(folder_of, polic
         VllmEngine(on_cpu, str(folder_of("gemma3")), policy_of("gemma3").encoder, 1)
     with pytest.raises(UserError, match="--model: .*gemma3.*causal attention on a CPU.*give the rollout workers GPUs"):
         check_images(folder_of("gemma3"), "--model", tasks, on_cpu)
-    with pytest.raises(UserError, match="--model: .*qwen2.*reads text alone"):
+    with pytest.raises(UserError, match="--model: .*qwen2.*reads text only"):
         check_images(folder_of("qwen2"), "--model", tasks, on_gpu)
     check_images(folder_of("gemma3"), "--model", tasks, on_gpu)
     for name in ("gemma3", "qwen2"):
         check_images(folder_of(name), "--model", tasks[-1:], on_cpu)
-    with pytest.raises(ValueError, match="'one film' has images; the model reads text alone"):
+    with pytest.raises(ValueError, match="'one film' has images; the model reads text only"):
         policy_of("llama").encoder.prompt_ids(tasks[0])
     rows = [TaskRow(number, task.id, task, []) for number, task in enumerate(tasks)]
     list(check_tokens(rows, policy_of("llama").encoder, TokenBudget(1024, 256, frozenset(), frozenset())))
@@ -266,7 +266,7 @@ def test_what_an_engine_cannot_read_is_refused_before_it_starts(folder_of, polic
     assert rows[-1].prompt_tokens == len(policy_of("llama").encoder.expand(tasks[-1]))
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if FAMILIES[name].sees])
+@pytest.mark.parametrize("name", [name for name in MAKERS if FAMILIES[name].reads_images])
 def test_prompt_lengths_are_told_beforehand(name, policy_of, tasks):
     """Without reading a film's pixels. Gemma's tokenizer joins line breaks at an image's edges, so that it may be fewer."""
     encoder = policy_of(name).encoder
@@ -297,14 +297,14 @@ def test_the_shape_of_a_model_is_known_without_its_weights(name, folder_of, poli
         assert shape.vision.layers == 2 and shape.image_tokens == tokens.count(policy.encoder.image_token)
         assert shape.vision.hidden == 64 and shape.vision.intermediate == (256 if name == "qwen2_vl" else 96)
     else:
-        assert shape.image_tokens == 0 and not policy.encoder.family.sees
+        assert shape.image_tokens == 0 and not policy.encoder.family.reads_images
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2_vl", "smolvlm", "llava_onevision", "qwen2"])
 def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, capsys):
     """Every stage; the model card's own lines load what was trained."""
-    sees = FAMILIES[name].sees
+    sees = FAMILIES[name].reads_images
     data = write_tasks(
         [task if sees else task.model_copy(update={"images": ()}) for task in phantom_tasks], tmp_path / "data"
     )
@@ -333,7 +333,7 @@ def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, caps
 def test_a_step_of_sharded_ranks_is_that_of_one(name, one, two, folder_of, tasks):
     """ZeRO-3, every weight sharded; one micro-batch has films, another none. A film's newline and a tied head are found, too."""
     told, gradients = [], []
-    asked = [task for task in tasks if FAMILIES[name].sees or not task.images] * 2
+    asked = [task for task in tasks if FAMILIES[name].reads_images or not task.images] * 2
     for world, config in ((one, dict(zero_stage=0)), (two, dict(zero_stage=3, micro_batch_tokens=1))):
         world = replace(world, model=str(folder_of(name)))
         world.make(zero=ENTIRELY if config["zero_stage"] else {}, **config)

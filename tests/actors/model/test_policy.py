@@ -149,11 +149,11 @@ def test_micro_batches_hold_every_sample_once_within_the_budget(policy, samples,
             assert batch.ids.numel() == sum(len(s.response_ids) - 1 for s in chosen) + sum(
                 len(s.prompt_ids) for s in prompts
             )
-            assert len(batch.images.of) == sum(len(sample.images) for sample in prompts)
+            assert len(batch.images.order) == sum(len(sample.images) for sample in prompts)
         else:
             assert batch.ids.shape == (len(chosen), max(map(len, chosen)))
             assert batch.mask.sum(1).tolist() == list(map(len, chosen))
-            assert len(batch.images.of) == sum(len(sample.images) for sample in chosen)
+            assert len(batch.images.order) == sum(len(sample.images) for sample in chosen)
 
 
 def test_chosen_samples_alone_are_cut_up(policy, samples):
