@@ -101,3 +101,21 @@ def test_the_command_line_lists_and_runs_them(tmp_path):
     assert incomplete.exit_code == 2 and "--labels" in incomplete.output
     run = CliRunner().invoke(app, ["data", "import", "nih", "--images", "nowhere", "--labels", "x.csv", "--out", "o"])
     assert isinstance(run.exception, UserError) and str(run.exception) == "--images nowhere: no such folder"
+
+
+def test_the_importer_in_the_documentation_works(tmp_path):
+    page = (Path(__file__).parents[3] / "docs/own-data.md").read_text(encoding="utf-8")
+    section = page.partition("## Add an importer")[2].partition("\nand the line")[0]
+    code = "\n".join(line.removeprefix("    ") for line in section.splitlines() if line.startswith("    ") or not line)
+    module: dict[str, object] = {}
+    exec(code, module)
+    (tmp_path / "films").mkdir()
+    rows = ["file,patient,findings", *(f"{number}.png,p{number},{'Mass' if number % 2 else ''}" for number in range(8))]
+    (tmp_path / "films.csv").write_text("\n".join(rows))
+    for number in range(8):
+        (tmp_path / f"films/{number}.png").touch()
+    arguments = ["--images", tmp_path / "films", "--labels", tmp_path / "films.csv", "--out", tmp_path / "out"]
+    commands = import_commands([*load_importers(), module["CLINIC"]])
+    commands["clinic"].main([str(argument) for argument in arguments], standalone_mode=False)
+    diagnoses = [task.gold for task in read_tasks(tmp_path / "out") if task.family == "diagnosis"]
+    assert diagnoses == [(), ("Mass",)] * 4
