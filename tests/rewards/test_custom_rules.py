@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from rewards.config import OwnRule, RewardConfig
@@ -71,3 +74,16 @@ def test_rules_add_to_the_base_of_a_well_formed_response(rules):
     assert verdict.why[-1].startswith("bad: rule ")
     malformed = score(SINGLE, "So: " + pairs("B"), config)
     assert malformed.total == 0 and malformed.more[0] == ("half", 0.5)
+
+
+def test_the_rule_of_the_documentation(tmp_path, monkeypatch):
+    docs = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
+    source = re.search(r"```python\n(# house_rules\.py\n.*?)```", docs, re.DOTALL)[1]
+    (tmp_path / "house_rules.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    config = RewardConfig(own={"prudent": own("house_rules:prudent", weight=0.2, least=5)})
+    check_own(config.own)
+    short, long = (
+        score(SINGLE, pairs("B", think=think), config) for think in ("Haze.", "Haze in both lungs, so it is.")
+    )
+    assert short.more == (("prudent", 0.0),) and long.more == (("prudent", 1.0),)
