@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from cluster import Task, load_recipe, score
-from examples import score_a_file
+from cluster.cli.data import import_commands
+from curriculum.taskset import read_tasks
+from examples import own_importer, score_a_file
 from rewards.custom_rules import check_own
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +56,26 @@ def test_the_page_on_python_scores_as_it_says(monkeypatch, capsys):
     shown = re.search(r"print\(verdict\.total, verdict\.why\) +# (.*)", code)[1]
     assert printed[0] == shown
     assert [float(line) for line in printed[1:]] == pytest.approx([1.4, 0.1, 0.7, 0.0])  # process weighs 0.2, not 0.3
+
+
+def test_an_importer_of_ones_own_writes_a_task_set_and_can_be_a_command(tmp_path, phantom_tasks):
+    films = sorted({task.images[0] for task in phantom_tasks})[:12]
+    findings = [("Edema", "Effusion"), (), ("Mass",)] * 4
+    rows = [
+        f"{Path(film).name},{number // 2},{';'.join(found)}"
+        for number, (film, found) in enumerate(zip(films, findings, strict=True))
+    ]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(["film,patient,findings", *rows]))
+
+    summary = own_importer.import_list(Path(films[0]).parent, labels, tmp_path / "out")
+    tasks = read_tasks(summary.path)
+    listed = {Path(task.images[0]).name: set(task.gold) for task in tasks if task.family == "diagnosis"}
+    assert listed == {Path(film).name: set(found) for film, found in zip(films, findings, strict=True)}
+    splits = {}
+    for task in tasks:
+        splits.setdefault(task.patient, set()).add(task.split)
+    assert len(splits) == 6 and all(len(of_patient) == 1 for of_patient in splits.values())
+
+    command = import_commands([own_importer.LIST])["list"]
+    assert [parameter.opts for parameter in command.params] == [["--images"], ["--labels"], ["--out"], ["--seed"]]
