@@ -1,4 +1,4 @@
-"""Text and tables for the terminal, without anything in them that could steer it."""
+"""Text and tables for the terminal, without control characters that could change its state."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from curriculum.table import Table
 
 
 def printable(text: str) -> str:
-    """A text whose control characters, such as those of a terminal, are replaced; ends of lines and tabs stay."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)
+    """The text with its control characters, except line ends and tabs, replaced by U+FFFD."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
 
 
 def rich_table(table: Table) -> RichTable:
@@ -29,5 +29,5 @@ def rich_table(table: Table) -> RichTable:
 
 
 def print_table(table: Table) -> None:
-    """As wide as the terminal; where there is none, wide enough for a row to be a line."""
+    """Prints a table as wide as the terminal; without one, wide enough for each row to be one line."""
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(rich_table(table))

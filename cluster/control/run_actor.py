@@ -149,7 +149,7 @@ def send_request(run: Path, request: ControlRequest) -> None:
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """The status that a run reports, or that of its summary if no process holds it. Raises UserError as `saved_status`."""
+    """The status that a run reports, or of its summary if no process holds it. Raises UserError as `saved_status`."""
     if actor := find_run(run):
         try:
             status = wait_for(actor.read_status.remote(), ANSWER_S, f"the run {run}")

@@ -1,4 +1,4 @@
-"""What a service may use of the machines that it runs on: the folders, URIs and modules of rules that it was started with."""
+"""The allowlist of a service: the folders, URIs and modules of rules that recipes and pages may use."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from cluster.errors import UserError
 from cluster.reporting.report import Film, film_of
 from curriculum.taskset import task_file
 
-RULES = "rules:"  # before the name of a module or package of rules, in what is allowed
-OWN = "rewards.own"  # whose rules anybody may name
+RULES = "rules:"  # prefix of an entry that allows a module or package of rules
+OWN = "rewards.own"  # the module whose rules are always allowed
 
 
-def confine(recipe: Recipe, allowed: Sequence[str]) -> None:
-    """Raises UserError where a recipe, or the tasks that it names, would use something that is not allowed."""
-    for key, place in (
+def check_recipe(recipe: Recipe, allowed: Sequence[str]) -> None:
+    """Raises UserError if a recipe, or the tasks that it names, would use something that is not allowed."""
+    for key, path in (
         ("data.tasks", recipe.data.tasks),
         ("model.path", recipe.model.path),
         ("checkpoint.storage", recipe.checkpoint.storage),
     ):
-        if place is not None and not is_below(str(place), allowed):
-            raise UserError(f"recipe: {key}: {place} is outside of what this service may use: {_told(allowed)}")
-    modules = [OWN, *(place.removeprefix(RULES) for place in allowed if place.startswith(RULES))]
+        if path is not None and not is_below(str(path), allowed):
+            raise UserError(f"recipe: {key}: {path} is outside what this service may use: {_locations(allowed)}")
+    modules = [OWN, *(entry.removeprefix(RULES) for entry in allowed if entry.startswith(RULES))]
     for name, own in recipe.reward.rules.own.items():
         module = own.rule.partition(":")[0]
-        if not any(module == one or module.startswith(f"{one}.") for one in modules):
+        if not any(module == other or module.startswith(f"{other}.") for other in modules):
             raise UserError(
-                f"recipe: reward.rules.own.{name}: rules of {module} are none that this service may use: "
-                f"{', '.join(modules)}; it is started with --allow {RULES}MODULE for others"
+                f"recipe: reward.rules.own.{name}: this service may not use rules of {module}, only of "
+                f"{', '.join(modules)}; start it with --allow {RULES}MODULE to allow others"
             )
     if recipe.data.tasks is not None:
-        _confine_images(recipe.data.tasks, allowed)
+        _check_images(recipe.data.tasks, allowed)
 
 
-def _confine_images(tasks: Path, allowed: Sequence[str]) -> None:
-    """Of a file that cannot be read, the run itself says what is wrong."""
+def _check_images(tasks: Path, allowed: Sequence[str]) -> None:
+    """A file that cannot be read passes: the run itself reports what is wrong with it."""
     file = task_file(tasks)
     if not is_below(str(file), allowed):
-        raise UserError(f"recipe: data.tasks: {file} leads outside of what this service may use: {_told(allowed)}")
-    folders: dict[Path, bool] = {}  # few, for many films; a film that is a link itself is found when it is to be shown
+        raise UserError(f"recipe: data.tasks: {file} leads outside what this service may use: {_locations(allowed)}")
+    # Checks folders, which are few, not films, which are many; a film that is a link is checked when it is shown.
+    folders: dict[Path, bool] = {}
     try:
         for batch in pq.ParquetFile(file).iter_batches(columns=["images"]):
             for image in batch.column(0).flatten().to_pylist():
@@ -53,40 +54,41 @@ def _confine_images(tasks: Path, allowed: Sequence[str]) -> None:
                     folders[path.parent] = is_below(str(path.parent), allowed)
                 if not folders[path.parent]:
                     raise UserError(
-                        f"recipe: data.tasks: a task's image, {image}, is outside of what this service may use: "
-                        f"{_told(allowed)}"
+                        f"recipe: data.tasks: a task's image, {image}, is outside what this service may use: "
+                        f"{_locations(allowed)}"
                     )
     except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException):
         return
 
 
 def film_below(allowed: Sequence[str]) -> Film:
-    """As `film_of`, but only films in the folders that are allowed are shown."""
+    """As `film_of`, but only for films in allowed folders."""
 
     def film(path: str) -> tuple[str | None, str]:
         if is_below(path, allowed):
             return film_of(path)
-        return None, f"{path} is outside of what this service may show; it is started with --allow FOLDER for that"
+        return None, f"{path} is outside what this service may show; start it with --allow FOLDER to allow it"
 
     return film
 
 
-def is_below(place: str, allowed: Sequence[str]) -> bool:
-    """Whether a path, its links followed, or a URI is one of the folders or in one. A URI's query must be the folder's."""
-    return any(_below(place, folder) for folder in allowed if not folder.startswith(RULES))
+def is_below(location: str, allowed: Sequence[str]) -> bool:
+    """Whether a path, with links followed, or a URI is an allowed folder or in one. A URI needs the folder's query."""
+    return any(_below(location, folder) for folder in allowed if not folder.startswith(RULES))
 
 
-def _below(place: str, folder: str) -> bool:
-    if "://" in place or "://" in folder:
-        (place, _, how), (folder, _, wanted) = place.partition("?"), folder.partition("?")
-        return (
-            how == wanted and not re.search(r"\.\.|[%#\\]", place) and f"{place}/".startswith(folder.rstrip("/") + "/")
-        )
+def _below(location: str, folder: str) -> bool:
+    if "://" in location or "://" in folder:
+        uri, _, query = location.partition("?")
+        allowed_uri, _, allowed_query = folder.partition("?")
+        if query != allowed_query or re.search(r"\.\.|[%#\\]", uri):
+            return False
+        return f"{uri}/".startswith(allowed_uri.rstrip("/") + "/")
     try:
-        return Path(place).is_absolute() and Path(place).resolve().is_relative_to(Path(folder).resolve())
-    except (OSError, ValueError, RuntimeError):  # too long, holds a zero byte, a ring of links
+        return Path(location).is_absolute() and Path(location).resolve().is_relative_to(Path(folder).resolve())
+    except (OSError, ValueError, RuntimeError):  # the path is too long, holds a zero byte, or its links form a ring
         return False
 
 
-def _told(allowed: Sequence[str]) -> str:
-    return ", ".join(place for place in allowed if not place.startswith(RULES))
+def _locations(allowed: Sequence[str]) -> str:
+    return ", ".join(entry for entry in allowed if not entry.startswith(RULES))

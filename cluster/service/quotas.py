@@ -1,4 +1,4 @@
-"""What a run holds of the cluster, and whether that is within a quota."""
+"""The resources that a run holds, and whether they are within a quota."""
 
 from __future__ import annotations
 
@@ -10,32 +10,38 @@ from cluster.service.tokens import Quota
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a run holds of the cluster, or will."""
+class Holding:
+    """The part of the cluster that a run holds, or will hold."""
 
     cpus: float
     gpus: float
     runs: int = 1
 
 
-def held(recipe: Recipe, driver_cpus: float, counts: Mapping[str, int | None]) -> Held:
-    """Of a run at the largest that its recipe lets it grow to by itself; of the kinds in `counts` so many workers, where it is
-    a number."""
-    most = {kind: part.workers for kind, part in recipe.roles.items()} | {
-        kind: count for kind, count in counts.items() if count
-    }
-    most["rollout"] = max(most["rollout"], recipe.rollout.max or 0)
-    return Held(
-        driver_cpus + sum(most[kind] * part.cpus for kind, part in recipe.roles.items()),
-        sum(most[kind] * getattr(part, "gpus", 0) for kind, part in recipe.roles.items()),
-    )
+def holding(recipe: Recipe, driver_cpus: float, counts: Mapping[str, int | None]) -> Holding:
+    """What a run holds at the largest size that its recipe lets it grow to by itself.
+
+    Args:
+        recipe: of the run.
+        driver_cpus: of the run loop.
+        counts: numbers of workers by kind that replace the recipe's; None or 0 leaves the recipe's.
+    """
+    workers = {kind: role.workers for kind, role in recipe.roles.items()}
+    workers |= {kind: count for kind, count in counts.items() if count}
+    workers["rollout"] = max(workers["rollout"], recipe.rollout.max or 0)
+    cpus = sum(workers[kind] * role.cpus for kind, role in recipe.roles.items())
+    gpus = sum(workers[kind] * getattr(role, "gpus", 0) for kind, role in recipe.roles.items())
+    return Holding(driver_cpus + cpus, gpus)
 
 
-def exceeds(quota: Quota, wanted: Held, others: Mapping[str, Held]) -> str:
-    """Why a run that holds `wanted`, beside the `others` by name, is more than the quota allows; "" where it is not."""
-    for name, most in quota:
-        mine, theirs = getattr(wanted, name), {run: getattr(one, name) for run, one in others.items()}
-        if most is not None and mine + sum(theirs.values()) > most + 1e-9:
-            beside = "".join(f", {run} holds {count:g}" for run, count in theirs.items() if count)
-            return f"{name}: at most {most:g} at once; this run takes {mine:g}{beside}"
+def quota_fault(quota: Quota, run: Holding, others: Mapping[str, Holding]) -> str:
+    """Why a run, beside the `others` by name, exceeds the quota; "" if it does not."""
+    for name, limit in quota:
+        if limit is None:
+            continue
+        amount = getattr(run, name)
+        other_amounts = {other: getattr(other_run, name) for other, other_run in others.items()}
+        if amount + sum(other_amounts.values()) > limit + 1e-9:
+            beside = "".join(f", {other} holds {held:g}" for other, held in other_amounts.items() if held)
+            return f"{name}: at most {limit:g} at once; this run takes {amount:g}{beside}"
     return ""

@@ -1,4 +1,4 @@
-"""Runs that are started over HTTP: jobs of the service's own cluster, whose list says which go on and whose they are."""
+"""Runs started over HTTP: jobs of the service's cluster. Ray's list of jobs shows which are in progress, and whose."""
 
 from __future__ import annotations
 
@@ -17,153 +17,167 @@ from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_jobs import Job, list_jobs, submit_command
 from cluster.control.run_actor import read_status
 from cluster.errors import UserError
-from cluster.service.quotas import Held, exceeds, held
+from cluster.service.quotas import Holding, holding, quota_fault
 from cluster.service.tokens import Token
 
-SEEN_S = 1.0  # for which the list of jobs is not asked for again
-ENDING_S = 20.0  # for which a job may go on after its run, writing its report
-NONE: Mapping[str, int | None] = {}
+CACHE_S = 1.0  # for which the list of jobs is reused
+ENDING_S = 20.0  # for which a job may outlive its run, to write the report
+RECIPE_COUNTS: Mapping[str, int | None] = {}  # numbers of workers as the recipe has them
 
 
 class Conflict(Exception):
-    """What is asked does not go with what there is: a name that is taken, a quota that is used up. One line."""
+    """A request conflicts with the present state: a name is taken, or a quota is used up. One line."""
 
 
-class Starter:
-    """Starts and resumes the runs below `root`, within the quotas of the tokens. A run's recipe waits for its job in .submitted."""
+class RunJobs:
+    """Starts and resumes the runs below `root`, within the quotas of the tokens.
+
+    The recipe of a new run waits in `root/.submitted` until its job has made the run folder.
+    """
 
     def __init__(self, root: Path, tokens: Sequence[Token], driver_cpus: float) -> None:
-        self.root, self.tokens, self.driver_cpus = root, tuple(tokens), driver_cpus
-        # So that two requests cannot both take a name, or what is left of a quota. Of this replica: more than one stands only
-        # where more than 100 requests are answered at once.
-        self._one = threading.Lock()
-        self._seen: tuple[float, list[Job]] = (0.0, [])  # when the cluster was asked last, and what it said
+        self.root = root
+        self.tokens = tuple(tokens)
+        self.driver_cpus = driver_cpus
+        # Keeps two requests from taking the same name, or the same rest of a quota. It covers this replica only; Serve
+        # starts a second one if more than 100 requests are answered at once.
+        self._lock = threading.Lock()
+        self._cached: tuple[float, list[Job]] = (0.0, [])  # when the cluster was asked last, and its answer
 
     def start(self, recipe: Recipe, name: str | None, token: Token) -> tuple[str, str]:
-        """Starts a run, by the recipe's name and a number where it is given none.
+        """Starts a run, with the recipe's name if `name` is None, and a number if that is taken.
 
         Returns:
-            Its name, and the id of its job.
+            The run's name, and the id of its job.
 
         Raises:
-            Conflict: the name is taken, or the token's quota used up.
+            Conflict: the name is taken, or the token's quota is used up.
             UserError: the cluster takes no job.
         """
-        with self._one:
-            known = self._jobs() if token.limited or name else []
-            if name and ((self.root / name).exists() or any(job.run == name and job.going for job in known)):
+        with self._lock:
+            jobs = self._jobs() if token.limited or name else []
+            if name and ((self.root / name).exists() or any(job.run == name and job.going for job in jobs)):
                 raise Conflict(f"run {name} exists already")
-            self._check(token, "", recipe, NONE, known)
-            run = name or next(
-                run for run in _numbered(recipe.name) if not (self._recipe(run).exists() or (self.root / run).exists())
-            )
-            self._recipe(run).parent.mkdir(exist_ok=True)
-            self._recipe(run).write_text(recipe.model_dump_json(), encoding="utf-8")  # JSON is YAML
+            self._check_quota(token, "", recipe, RECIPE_COUNTS, jobs)
+            run = name or self._free_name(recipe.name)
+            self._submitted(run).parent.mkdir(exist_ok=True)
+            self._submitted(run).write_text(recipe.model_dump_json(), encoding="utf-8")  # JSON is YAML
             try:
-                return run, self._submit(["train", str(self._recipe(run)), "--name", run], run, token)
+                return run, self._submit(["train", str(self._submitted(run)), "--name", run], run, token)
             except UserError:
-                self._recipe(run).unlink()
+                self._submitted(run).unlink()
                 raise
 
     def resume(self, run: Path, token: Token) -> str:
-        """Goes on with a run that has ended. Returns the id of its job. Raises as `start`."""
-        until = time.monotonic() + ENDING_S
+        """Starts a job that continues a run that has ended. Returns the job's id. Raises as `start`."""
+        deadline = time.monotonic() + ENDING_S
         while any(job.run == run.name and job.going for job in self._jobs()):
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise Conflict(f"the last job of run {run.name} has not ended yet; ask again in a moment")
             time.sleep(0.5)
-        with self._one:
-            known = self._jobs()
-            self._check(token, run.name, _recipe_of(run), NONE, known)
+        with self._lock:
+            jobs = self._jobs()
+            self._check_quota(token, run.name, _recipe_of(run), RECIPE_COUNTS, jobs)
             return self._submit(["resume", str(run)], run.name, token)
 
     @contextmanager
-    def growing(self, run: Path, counts: Mapping[str, int | None]) -> Iterator[None]:
-        """For the block in which a run gets other numbers of workers, within the quota of the token that started it.
+    def within_quota(self, run: Path, counts: Mapping[str, int | None]) -> Iterator[None]:
+        """For the block that scales a run: checks the quota of the token that started it, and keeps others out.
 
         Raises:
-            Conflict: it would be more.
+            Conflict: it would exceed the quota.
             UserError: the cluster cannot be reached.
         """
-        with self._one:
-            known = self._jobs() if any(token.limited for token in self.tokens) else []
-            owner = next((job.token for job in known if job.run == run.name), None)
+        with self._lock:
+            jobs = self._jobs() if any(token.limited for token in self.tokens) else []
+            owner = next((job.token for job in jobs if job.run == run.name), None)
             for token in self.tokens:
                 if token.name == owner:
-                    self._check(token, run.name, _recipe_of(run), counts, known)
+                    self._check_quota(token, run.name, _recipe_of(run), counts, jobs)
             yield
 
-    def waiting(self) -> list[str]:
-        """Runs that were started, and whose job has not written their recipe so far."""
-        names = [place.stem for place in (self.root / ".submitted").glob("*.yaml")]
+    def without_folder(self) -> list[str]:
+        """Runs that were started, but whose job has not made their run folder yet."""
+        names = [path.stem for path in (self.root / ".submitted").glob("*.yaml")]
         return [name for name in names if not (self.root / name / "recipe.yaml").exists()]
 
-    def told(self, run: str) -> dict[str, Any]:
-        """How a run stands by its newest job, where that knows better than the run's folder: it is starting, or failed before it
-        made one. {} where it does not."""
-        job = next((job for job in self._newest() if job.run == run), None)
-        kept = max(
-            (
-                file.stat().st_mtime
-                for name in ("recipe.yaml", "summary.json")
-                if (file := self.root / run / name).is_file()
-            ),
-            default=0.0,
-        )
-        if job is None or job.submitted < kept:  # one that is older is just ending
+    def status(self, run: str) -> dict[str, Any]:
+        """The status of a run by its newest job: it is starting, or failed before it made a folder.
+
+        Empty if the run's folder is newer than the job, and so knows better.
+        """
+        job = next((job for job in self._recent_jobs() if job.run == run), None)
+        files = [self.root / run / name for name in ("recipe.yaml", "summary.json")]
+        written = max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
+        if job is None or job.submitted < written:  # a job older than these files is just ending
             return {}
         if job.going:
             return {"run": run, "status": "starting"}
-        return {"run": run, "status": "failed", "why": job.why} if job.why and not kept else {}
+        if job.why and not written:
+            return {"run": run, "status": "failed", "why": job.why}
+        return {}
 
-    def _newest(self) -> list[Job]:
-        """As the cluster told within the last second; none where it cannot be reached."""
-        at, known = self._seen
-        if time.monotonic() - at > SEEN_S:
+    def _recent_jobs(self) -> list[Job]:
+        """The list of jobs, at most CACHE_S old; empty if the cluster cannot be reached."""
+        asked_at, jobs = self._cached
+        if time.monotonic() - asked_at > CACHE_S:
             try:
-                known = self._jobs()
+                jobs = self._jobs()
             except UserError:
-                known = []
-            self._seen = time.monotonic(), known
-        return known
+                jobs = []
+            self._cached = time.monotonic(), jobs
+        return jobs
 
-    def _check(
-        self, token: Token, run: str, recipe: Recipe, counts: Mapping[str, int | None], known: Sequence[Job]
+    def _check_quota(
+        self, token: Token, run: str, recipe: Recipe, counts: Mapping[str, int | None], jobs: Sequence[Job]
     ) -> None:
         if not token.limited:
             return
-        others = {job.run for job in known if job.going and job.token == token.name and job.run != run}
-        why = exceeds(
-            token.quota, held(recipe, self.driver_cpus, counts), {other: self._held(other) for other in sorted(others)}
+        others = {job.run for job in jobs if job.going and job.token == token.name and job.run != run}
+        fault = quota_fault(
+            token.quota,
+            holding(recipe, self.driver_cpus, counts),
+            {other: self._holding(other) for other in sorted(others)},
         )
-        if why:
-            raise Conflict(f"the quota of {token.name}: {why}")
+        if fault:
+            raise Conflict(f"the quota of {token.name}: {fault}")
 
-    def _held(self, run: str) -> Held:
+    def _holding(self, run: str) -> Holding:
         folder = self.root / run
         try:
             if not (folder / "recipe.yaml").is_file():
-                return held(load_recipe(self._recipe(run)), self.driver_cpus, NONE)
+                return holding(load_recipe(self._submitted(run)), self.driver_cpus, RECIPE_COUNTS)
             workers = read_status(folder).get("workers", {})
             counts = {kind: sum(states.values()) for kind, states in workers.items()}
-            return held(load_recipe(folder / "recipe.yaml"), self.driver_cpus, counts)
+            return holding(load_recipe(folder / "recipe.yaml"), self.driver_cpus, counts)
         except UserError:  # its folder was removed or damaged
-            return Held(0, 0)
+            return Holding(0, 0)
 
-    def _recipe(self, run: str) -> Path:
+    def _submitted(self, run: str) -> Path:
+        """The recipe of a run that was started, for its job."""
         return self.root / ".submitted" / f"{run}.yaml"
+
+    def _free_name(self, name: str) -> str:
+        """The name, or the first of name-2, name-3, … that no run has."""
+        candidate = name
+        for number in itertools.count(2):
+            if not (self._submitted(candidate).exists() or (self.root / candidate).exists()):
+                break
+            candidate = f"{name}-{number}"
+        return candidate
 
     def _jobs(self) -> list[Job]:
         return list_jobs(_cluster())
 
     def _submit(self, command: list[str], run: str, token: Token) -> str:
-        return submit_command(
+        _, job = submit_command(
             command, {"run": run, "token": token.name}, address=_cluster(), driver_cpus=self.driver_cpus
-        )[1]
+        )
+        return job
 
 
 def _cluster() -> str:
-    """The address of the cluster that the service is in: a machine may be in several. Raises UserError: it is in none."""
+    """The address of the service's own cluster; a machine may be in several. Raises UserError: it is in none."""
     if not ray.is_initialized():
         raise UserError("the service is in no cluster")
     return ray.get_runtime_context().gcs_address
@@ -174,9 +188,3 @@ def _recipe_of(run: Path) -> Recipe:
         return load_recipe(run / "recipe.yaml")
     except UserError as error:
         raise Conflict(str(error)) from error
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    for number in itertools.count(2):
-        yield f"{name}-{number}"

@@ -1,4 +1,4 @@
-"""The service as an application of Ray Serve: for `curlvpr serve`, and for Serve's own configuration files."""
+"""The service as a Ray Serve application, for `curlvpr serve` and for Serve's own configuration files."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import threading
 from pathlib import Path
 
 import ray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from cluster.control.ray_connection import join
-from cluster.errors import UserError
+from cluster.errors import UserError, one_line
 from cluster.service.app import build
 from cluster.service.chat_policy import deployment, find_source
 from cluster.service.tokens import read_tokens
+from curriculum.strict import Strict
 
 NAME = "curlvpr"
 
 
-class ServiceArguments(BaseModel):
+class ServiceArguments(Strict):
     """The `args` of a Serve configuration with `import_path: cluster.service.serving:application`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     root: Path
     tokens: Path
     allow: tuple[str, ...] = ()
-    policy: str | None = None  # a run below the root, or a model folder
-    policy_replicas: int = Field(1, ge=1)  # at most
+    policy: str | None = Field(None, description="a run below the root, or a model folder")
+    policy_replicas: int = Field(1, ge=1, description="the maximum")
     driver_cpus: float = Field(
-        0, ge=0, description="that a run's own process takes of the cluster; with 0 it is put on the head"
+        0, ge=0, description="the CPUs that a run's own process takes; with 0 it runs on the head"
     )
 
 
 def application(arguments: ServiceArguments) -> Application:
-    """The service for the runs below a folder. Raises UserError: the tokens cannot be read, or there is no such policy."""
-    root, tokens, allow = arguments.root.absolute(), read_tokens(arguments.tokens), arguments.allow
+    """The service for the runs below a folder. Raises UserError: no readable tokens file, or no such policy."""
+    root = arguments.root.absolute()
+    tokens = read_tokens(arguments.tokens)
     root.mkdir(parents=True, exist_ok=True)
     source = find_source(root, arguments.policy) if arguments.policy else None
     name = source.name if source else None
@@ -50,20 +50,20 @@ def application(arguments: ServiceArguments) -> Application:
         ray_actor_options={"num_cpus": 0.25},
         autoscaling_config={"min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 100},
     )
-    @serve.ingress(lambda: build(root, tokens, allow, name, arguments.driver_cpus))
+    @serve.ingress(lambda: build(root, tokens, arguments.allow, name, arguments.driver_cpus))
     class Api:
         def __init__(self, *parts: DeploymentHandle) -> None:
-            self.parts = parts  # makes them part of the application; routes ask for them by name
+            self.parts = parts  # so that they belong to the application; routes find them by name
 
         def __repr__(self) -> str:
             return "api"
 
     policy = [deployment(source, arguments.policy_replicas).bind(source)] if source else []
-    return Api.bind(*policy)
+    return Api.bind(*policy)  # type: ignore[attr-defined]  # Serve's decorator made it a Deployment
 
 
 def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
-    """Joins the cluster (or starts one on this machine), serves, and ends with SIGINT or SIGTERM.
+    """Joins the cluster (or starts one on this machine), and serves until SIGINT or SIGTERM.
 
     Raises:
         UserError: the tokens cannot be read, there is no such policy, no connection, or the service does not start.
@@ -71,22 +71,18 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
     service = application(arguments)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Serve sets its own when it is imported
     join(namespace=NAME)
-    ray._private.worker._worker_logs_enabled = (
-        False  # what befalls other processes of the cluster is not the service's to print
-    )
+    ray._private.worker._worker_logs_enabled = False  # the service does not print what happens to other processes
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
         serve.run(service, name=NAME)
-        print(
-            f"serving the runs of {arguments.root.absolute()} at http://{host}:{port}; its routes: http://{host}:{port}/docs",
-            flush=True,
-        )
-        over = threading.Event()
+        url = f"http://{host}:{port}"
+        print(f"serving the runs of {arguments.root.absolute()} at {url}; routes: {url}/docs", flush=True)
+        stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: over.set())
-        over.wait()
+            signal.signal(number, lambda *_: stopped.set())
+        stopped.wait()
     except RuntimeError as error:
-        raise UserError(f"the service does not start: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(f"the service does not start: {one_line(error)[:300]}") from error
     finally:
         serve.shutdown()
         ray.shutdown()

@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens, of which only the hashes are kept."""
+"""Bearer tokens and their roles; only the hashes are stored."""
 
 from __future__ import annotations
 
@@ -19,43 +19,46 @@ Role = Literal["read", "operate"]
 
 
 class Quota(Strict):
-    """What the runs that a token started may hold of the cluster at once; no limit where left out."""
+    """The maximum that the runs of a token may hold of the cluster at once; None for no limit."""
 
     cpus: float | None = Field(None, ge=0)
     gpus: float | None = Field(None, ge=0)
     runs: int | None = Field(None, ge=0)
 
 
+NO_QUOTA = Quota()
+
+
 class Token(Strict):
-    """One line of the tokens' file. `operate` may do what `read` may, and start, change and stop runs."""
+    """One entry of the tokens file. The role `operate` includes `read`, and may start, change and stop runs."""
 
     name: str = Field(min_length=1)
     role: Role
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    quota: Quota = Quota()
+    quota: Quota = NO_QUOTA
 
     def allows(self, role: Role) -> bool:
         return role in ("read", self.role)
 
     @property
     def limited(self) -> bool:
-        return self.quota != Quota()
+        return self.quota != NO_QUOTA
 
 
-def new_token(name: str, role: Role, quota: Quota = Quota()) -> tuple[str, Token]:
-    """A random token, which nobody can read again, and what the file keeps of it."""
+def new_token(name: str, role: Role, quota: Quota = NO_QUOTA) -> tuple[str, Token]:
+    """A random token, which is stored nowhere, and its entry for the file."""
     text = secrets.token_urlsafe(32)
     return text, Token(name=name, role=role, sha256=_digest(text), quota=quota)
 
 
 def read_tokens(path: Path) -> list[Token]:
-    """The tokens of a YAML file: a list of {name, role, sha256}. Raises UserError."""
+    """The tokens of a YAML file: a list of {name, role, sha256}, some with a quota. Raises UserError."""
     try:
         rows = yaml.safe_load(path.read_text(encoding="utf-8"))
         return TypeAdapter(list[Token]).validate_python(rows)
     except OSError as error:
         raise UserError(
-            f"{path}: {error.strerror}; curlvpr token NAME --role read|operate prints what to write there"
+            f"{path}: {error.strerror}; curlvpr token NAME --role read|operate prints a line for it"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: broken YAML") from error
@@ -68,12 +71,13 @@ def read_tokens(path: Path) -> list[Token]:
 
 
 def find_token(tokens: Sequence[Token], text: str) -> Token | None:
-    """The token that `text` is; all are compared, so that the time tells nothing."""
-    digest, found = _digest(text), None
+    """The entry of the token `text`. All entries are compared, so that the time reveals nothing."""
+    digest = _digest(text)
+    match = None
     for token in tokens:
         if hmac.compare_digest(token.sha256, digest):
-            found = token
-    return found
+            match = token
+    return match
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`curlvpr eval`: finished models answer a task set greedily, on the workers that a run has, without its learner."""
+"""`curlvpr eval`: finished models answer a task set greedily, on the workers of a run without its learner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actors.rollout.config import RolloutConfig
 from cluster.config.recipe import Role
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import check_fits, ray_cluster
-from cluster.errors import UserError
+from cluster.errors import UserError, one_line
 from cluster.measures import MIN_PATIENTS, Interval, Result, Scores
 from cluster.measures.bertscore import BertScorer
 from cluster.measures.forms import texts_for_bertscore
@@ -31,31 +31,36 @@ from curriculum.task import Split, Task
 from curriculum.taskset import TaskSetError, read_tasks
 
 RESAMPLES = 1000
-Say = Callable[[str], None]
-Ask = Callable[..., list[Result]]
+Log = Callable[[str], None]
+Answer = Callable[..., list[Result]]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model folder and how it is asked; `settings` says in words where that comes from."""
+    """A model folder and how to ask it; `settings` describes where that comes from."""
 
     name: str
     folder: Path
     prompt: PromptConfig
-    roles: dict[str, Role]
+    rollout: RolloutConfig
+    reward: RewardWorkersConfig
     settings: str
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        return {"rollout": self.rollout, "reward": self.reward}
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The tasks of a split, and of the train films the share that shows each finding."""
+    """The tasks of a split, and for each finding the share of train films that show it."""
 
     tasks: list[Task]
     shares: dict[str, float]
 
 
 def find_subject(folder: Path, recipe: Path | None = None) -> Subject:
-    """A model folder with the prompt and engine of `recipe`, else of the run that the folder belongs to, else the defaults.
+    """A model folder with prompt and engine settings: of `recipe`, else of the folder's run, else the defaults.
 
     Raises:
         UserError: it is no model folder, or the recipe is broken.
@@ -68,14 +73,14 @@ def find_subject(folder: Path, recipe: Path | None = None) -> Subject:
     if path is None:
         prompt = PromptConfig()
         words = f"no recipe.yaml beside the folder and no --recipe: default engine, system message {prompt.system!r}"
-        return Subject(name, folder, prompt, {"rollout": RolloutConfig(), "reward": RewardWorkersConfig()}, words)
-    found = load_recipe(path)
-    roles = {"rollout": found.rollout, "reward": found.reward}
-    return Subject(name, folder, found.prompt, roles, f"prompt and engine of {path}")
+        return Subject(name, folder, prompt, RolloutConfig(), RewardWorkersConfig(), words)
+    settings = load_recipe(path)
+    words = f"prompt and engine of {path}"
+    return Subject(name, folder, settings.prompt, settings.rollout, settings.reward, words)
 
 
 def find_subjects(folders: Sequence[Path], recipe: Path | None) -> list[Subject]:
-    """As `find_subject`, with names that differ. Raises UserError."""
+    """As `find_subject` for several folders, with distinct names. Raises UserError."""
     subjects = [find_subject(folder, recipe) for folder in folders]
     names = [subject.name for subject in subjects]
     if len({subject.folder for subject in subjects}) < len(subjects):
@@ -94,46 +99,48 @@ def find_tasks(path: Path, split: str) -> EvaluationSet:
     if split not in get_args(Split):
         raise UserError(f"--split {split}: no such split; splits are {', '.join(get_args(Split))}")
     try:
-        every = read_tasks(path)
+        all_tasks = read_tasks(path)
     except TaskSetError as error:
         raise UserError(f"--tasks: {error}") from error
-    tasks = [task for task in every if task.split == split]
+    tasks = [task for task in all_tasks if task.split == split]
     if not tasks:
-        has = ", ".join(sorted({task.split for task in every})) or "no tasks"
+        has = ", ".join(sorted({task.split for task in all_tasks})) or "no tasks"
         raise UserError(f"--tasks {path}: it has no task of the split {split}; it has {has}")
-    asked_of = {image: task for task in tasks for image in task.images}
-    for image, task in asked_of.items():
+    task_of_image = {image: task for task in tasks for image in task.images}
+    for image, task in task_of_image.items():
         try:
             check_image(image)
         except ImageError as error:
             raise UserError(f"--tasks: task {task.id!r}: {error}") from error
-    return EvaluationSet(tasks, train_shares([task for task in every if task.split == "train"]))
+    return EvaluationSet(tasks, train_shares([task for task in all_tasks if task.split == "train"]))
 
 
 def find_scorer(folder: Path, layer: int | None) -> BertScorer:
-    """Raises UserError where the folder holds no encoder."""
+    """The BERTScore of an encoder's folder. Raises UserError if it holds no encoder."""
     if not (folder / "config.json").is_file():
         raise UserError(
-            f"--bertscore-model {folder}: it has no config.json; a Hugging Face folder of an encoder is needed"
+            f"--bertscore-model {folder}: it has no config.json; it must be a Hugging Face folder of an encoder"
         )
     try:
         return BertScorer(folder, layer)
     except (OSError, ValueError) as error:
-        raise UserError(f"--bertscore-model {folder}: {' '.join(str(error).split())}") from error
+        raise UserError(f"--bertscore-model {folder}: {one_line(error)}") from error
 
 
 def check_new_file(path: Path) -> None:
-    """Raises UserError where the file cannot be written anew."""
-    if path.exists() or not path.absolute().parent.is_dir():
-        raise UserError(f"--answers {path}: " + ("it exists already" if path.exists() else "its folder does not exist"))
+    """Raises UserError if the file exists, or its folder does not."""
+    if path.exists():
+        raise UserError(f"--answers {path}: it exists already")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--answers {path}: its folder does not exist")
 
 
 @contextmanager
-def answering(subject: Subject, images: int) -> Iterator[Ask]:
-    """Workers that hold a model, inside a Ray connection. Yields `evaluation.answer` for them.
+def answering(subject: Subject, images: int) -> Iterator[Answer]:
+    """Starts workers that hold a model, inside a Ray connection. Yields `evaluation.answer` bound to them.
 
     Args:
-        images: most images that a task has.
+        images: maximum number of images of a task.
 
     Raises:
         UserError: they do not fit into the cluster.
@@ -141,8 +148,8 @@ def answering(subject: Subject, images: int) -> Iterator[Ask]:
     """
     check_fits(subject.roles)
     name = f"eval-{uuid.uuid4().hex[:8]}"
-    rollouts = RolloutPool(name, subject.roles["rollout"], subject.folder, subject.prompt, None, images)
-    rewards = RewardPool(name, subject.roles["reward"])
+    rollouts = RolloutPool(name, subject.rollout, subject.folder, subject.prompt, None, images)
+    rewards = RewardPool(name, subject.reward)
     try:
         rollouts.ready()
         yield partial(answer, rollouts=rollouts, rewards=rewards)
@@ -153,58 +160,68 @@ def answering(subject: Subject, images: int) -> Iterator[Ask]:
 
 def evaluate(
     subjects: Sequence[Subject],
-    asked: EvaluationSet,
-    say: Say,
+    evaluation_set: EvaluationSet,
+    log: Log,
     answers: Path | None = None,
     scorer: BertScorer | None = None,
 ) -> dict[str, Any]:
     """Lets every model answer every task, one model after the other.
 
     Args:
-        say: takes lines on how it goes.
-        answers: a new file for all answers, a JSON line each.
-        scorer: where given, texts get their BERTScore, too.
+        subjects: the models.
+        evaluation_set: the tasks.
+        log: receives lines on the progress.
+        answers: a new file for all answers, as JSON lines.
+        scorer: if given, texts get a BERTScore, too.
 
     Returns:
-        What `--json` prints, without the names of set and split (docs/evaluation.md).
+        The object that `--json` prints, without the names of set and split (docs/evaluation.md).
 
     Raises:
         UserError: the workers do not fit into the cluster.
         RemoteFailure: a worker failed or did not answer.
     """
-    images, count = max(len(task.images) for task in asked.tasks), len(asked.tasks)
+    tasks = evaluation_set.tasks
+    images = max(len(task.images) for task in tasks)
     for subject in subjects:
-        check_images(subject.folder, "--model", asked.tasks, subject.roles["rollout"])
+        check_images(subject.folder, "--model", tasks, subject.rollout)
     scores: list[Scores] = []
     with ray_cluster(subjects[0].roles):
         for subject in subjects:
-            say(f"{subject.name}: {subject.settings}; starting {subject.roles['rollout'].workers} rollout workers")
-            with answering(subject, images) as ask:
-                results = ask(asked.tasks, progress=lambda done: say(f"{subject.name}: {done} of {count} answered"))
+            results = _answer_all(subject, tasks, images, log)
             if answers:
                 _write_answers(answers, subject, results)
             texts = texts_for_bertscore(results)
-            bertscore = scorer(texts) if scorer and texts else {}
-            scores.append(Scores(results, RESAMPLES, shares=asked.shares, bertscore=bertscore))
-    return report(subjects, scores, asked)
+            bertscore: Mapping[str, Any] = scorer(texts) if scorer and texts else {}
+            scores.append(Scores(results, RESAMPLES, shares=evaluation_set.shares, bertscore=bertscore))
+    return report(subjects, scores, evaluation_set)
 
 
-def report(subjects: Sequence[Subject], scores: Sequence[Scores], asked: EvaluationSet) -> dict[str, Any]:
-    """Scores as a JSON tree: measures of each model, and differences of each to the first."""
+def _answer_all(subject: Subject, tasks: list[Task], images: int, log: Log) -> list[Result]:
+    def progress(done: int) -> None:
+        log(f"{subject.name}: {done} of {len(tasks)} answered")
+
+    log(f"{subject.name}: {subject.settings}; starting {subject.rollout.workers} rollout workers")
+    with answering(subject, images) as answer_tasks:
+        return answer_tasks(tasks, progress=progress)
+
+
+def report(subjects: Sequence[Subject], scores: Sequence[Scores], evaluation_set: EvaluationSet) -> dict[str, Any]:
+    """Scores as a JSON tree: the measures of each model, and the differences of each to the first."""
     first = scores[0]
     models = [
         {
             "name": subject.name,
             "model": str(subject.folder),
             "settings": subject.settings,
-            "measures": _tree(own.intervals(), own),
+            "measures": _tree(model_scores.intervals(), model_scores),
         }
-        for subject, own in zip(subjects, scores, strict=True)
+        for subject, model_scores in zip(subjects, scores, strict=True)
     ]
-    for model, own in zip(models[1:], scores[1:], strict=True):
-        model["difference"] = _tree(own.differences(first), own)
+    for model, model_scores in zip(models[1:], scores[1:], strict=True):
+        model["difference"] = _tree(model_scores.differences(first), model_scores)
     gold = [path[1] for path in first.paths if path[0] == "findings" and path[2] == "recall"]
-    shares = {name: asked.shares.get(name, 0.0) for name in gold} if asked.shares else {}
+    shares = {name: evaluation_set.shares.get(name, 0.0) for name in gold} if evaluation_set.shares else {}
     return {
         "count": len(first.ids),
         "patients": int(first.units.max()) + 1,
@@ -227,11 +244,11 @@ def _tree(intervals: Mapping[tuple[str, ...], Interval], scores: Scores) -> dict
         node = tree
         for key in path[:-1]:
             node = node.setdefault(key, {})
-        sure = patients >= MIN_PATIENTS
+        enough = patients >= MIN_PATIENTS
         node[path[-1]] = {
             "value": value,
-            "low": low if sure else None,
-            "high": high if sure else None,
+            "low": low if enough else None,
+            "high": high if enough else None,
             "tasks": len(tasks),
             "patients": patients,
         }
@@ -240,6 +257,11 @@ def _tree(intervals: Mapping[tuple[str, ...], Interval], scores: Scores) -> dict
 
 def _write_answers(path: Path, subject: Subject, results: Sequence[Result]) -> None:
     with open(path, "a", encoding="utf-8") as file:
-        for r in results:
-            row = {"model": subject.name, "task": r.task.id, "response": r.text, "verdict": r.verdict.to_dict()}
+        for result in results:
+            row = {
+                "model": subject.name,
+                "task": result.task.id,
+                "response": result.text,
+                "verdict": result.verdict.to_dict(),
+            }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""The tables that `curlvpr eval` prints: a row a measure, a column a model."""
+"""The tables that `curlvpr eval` prints: a row for each measure, a column for each model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SECTIONS = {
     "findings": "Findings",
     "strata": "Strata",
 }
-MOST_ROWS = 100  # of a table; a set may name hundreds of findings
+MAX_ROWS = 100  # of a table; a set may name hundreds of findings
 
 
 def print_tables(report: Mapping[str, Any]) -> None:
-    """Prints what `model_eval.report` gave. Below each value of a later model stands its difference to the first."""
+    """Prints the result of `evaluate.report`. Each value of a later model has its difference to the first below it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -34,7 +34,7 @@ def print_tables(report: Mapping[str, Any]) -> None:
             continue
         table = Table("measure", "tasks", *(model["name"] for model in models), title=title, title_justify="left")
         before: tuple[str, ...] = ()
-        for path, first in islice(_leaves(models[0]["measures"][section]), MOST_ROWS):
+        for path, first in islice(_leaves(models[0]["measures"][section]), MAX_ROWS):
             if before and path[:-1] != before:
                 table.add_section()
             before = path[:-1]
@@ -44,8 +44,9 @@ def print_tables(report: Mapping[str, Any]) -> None:
             name = " ".join((*path[:-1], path[-1].replace("_", " ")))
             table.add_row(escape(name), str(first["tasks"]), *cells)
         console.print(table)
-        if (count := sum(1 for _ in _leaves(models[0]["measures"][section]))) > MOST_ROWS:
-            console.print(f"and {count - MOST_ROWS} more rows: --json shows all")
+        count = sum(1 for _ in _leaves(models[0]["measures"][section]))
+        if count > MAX_ROWS:
+            console.print(f"and {count - MAX_ROWS} more rows: --json shows all")
         if section == "frequency":
             console.print("\n".join(_groups(report["frequency"])))
 
@@ -62,8 +63,9 @@ def _groups(frequency: Mapping[str, Any]) -> Iterator[str]:
 def _cell(leaf: Mapping[str, Any], difference: Mapping[str, Any] | None = None) -> str:
     lines = [_words(leaf, "")]
     if difference:
-        sure = difference["low"] is not None and not difference["low"] <= 0 <= difference["high"]
-        lines.append(f"[bold]{_words(difference, '+')}[/bold]" if sure else _words(difference, "+"))
+        significant = difference["low"] is not None and not difference["low"] <= 0 <= difference["high"]
+        text = _words(difference, "+")
+        lines.append(f"[bold]{text}[/bold]" if significant else text)
     return "\n".join(lines)
 
 

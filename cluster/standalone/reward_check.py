@@ -1,4 +1,4 @@
-"""`curlvpr reward check`: tries a rule of one's own on sample responses before a run depends on it."""
+"""`curlvpr reward check`: tries a user's own rule on sample responses before a run depends on it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ SHOWN = 20
 _CLOSED = Task(
     id="closed",
     domain="closed",
+    form="letters",
     family="single_choice",
     question="Which finding is seen?",
     images=("-",),
@@ -30,6 +31,7 @@ _CLOSED = Task(
 _OPEN = Task(
     id="open",
     domain="open",
+    form="names",
     family="diagnosis",
     question="Name all findings.",
     images=("-",),
@@ -53,7 +55,7 @@ _TEXT = Task(
 def sample_rows() -> Iterator[Row]:
     """Responses of every kind that a rule meets in a run: right, wrong, malformed, cut off, empty."""
     for task in (_CLOSED, _OPEN, _TEXT):
-        right = task.reference
+        right = task.reference or ""
         wrong = "<think>There is a mass.</think><answer>{}</answer>".format("A" if task is _CLOSED else "Mass")
         for name, response in (
             ("right", right),
@@ -67,7 +69,7 @@ def sample_rows() -> Iterator[Row]:
 
 
 def check_lines(name: str, options: str, path: Path | None) -> Iterator[str]:
-    """Calls a rule twice on each response of a file, or on samples, and yields a line of a table for each of the first.
+    """Calls a rule twice on each response of a file, or on samples; yields a table with a line for the first of them.
 
     Args:
         name: the rule, module:function.
@@ -75,16 +77,16 @@ def check_lines(name: str, options: str, path: Path | None) -> Iterator[str]:
         path: JSON lines as `read_rows` takes them; None for `sample_rows`.
 
     Raises:
-        UserError: the rule or the options cannot be used; or, after all responses, some call raised, gave no number in
-            [0, 1], or gave another number the second time.
+        UserError: the rule or the options cannot be used; or, raised after all responses, a call raised an exception,
+            gave no number in [0, 1], or gave another number the second time.
     """
-    own = _own_rule(name, options)
+    rule = _own_rule(name, options)
     config = RewardConfig()
     rows = read_rows(path, config) if path else sample_rows()
-    yield from _tried(own, rows, config)
+    yield from _try_rule(rule, rows, config)
 
 
-def _tried(own: OwnRule, rows: Iterable[Row], config: RewardConfig) -> Iterator[str]:
+def _try_rule(rule: OwnRule, rows: Iterable[Row], config: RewardConfig) -> Iterator[str]:
     values: list[float] = []
     seconds: list[float] = []
     faults: list[str] = []
@@ -92,38 +94,42 @@ def _tried(own: OwnRule, rows: Iterable[Row], config: RewardConfig) -> Iterator[
     for row in rows:
         verdict = row.score(config)
         start = time.perf_counter()
-        value, fault = call_rule(own, row.task, row.response, verdict)
+        value, fault = call_rule(rule, row.task, row.response, verdict)
         seconds.append(time.perf_counter() - start)
-        again, _ = call_rule(own, row.task, row.response, verdict)
+        again, _ = call_rule(rule, row.task, row.response, verdict)
         if not fault and again != value:
-            fault = f"rule {own.rule} gave {value:g} and then {again:g} for the same response"
+            fault = f"rule {rule.rule} gave {value:g} and then {again:g} for the same response"
         values.append(value)
-        faults += [f"{row.where}: {fault}"] if fault else []
+        if fault:
+            faults.append(f"{row.where}: {fault}")
         if len(values) <= SHOWN:
             yield f"{row.where:<32}{'fault' if fault else f'{value:.3f}':>7}{1000 * seconds[-1]:>10.3f}"
     if len(values) > SHOWN:
         yield f"… and {len(values) - SHOWN} more"
     if faults:
-        raise UserError(faults[0] + (f" (and {len(faults) - 1} more responses)" if faults[1:] else ""))
+        more = f" (and {len(faults) - 1} more responses)" if len(faults) > 1 else ""
+        raise UserError(faults[0] + more)
     if values:
         yield (
-            f"{own.rule}: {len(values)} responses, {min(values):.3f} to {max(values):.3f}; "
+            f"{rule.rule}: {len(values)} responses, {min(values):.3f} to {max(values):.3f}; "
             f"a call took {1000 * sum(seconds) / len(seconds):.3f} ms, at most {1000 * max(seconds):.3f} ms"
         )
 
 
 def _own_rule(name: str, options: str) -> OwnRule:
     try:
-        given = json.loads(options)
-        if not isinstance(given, dict):
-            raise ValueError(f"found {type(given).__name__}")
+        values = json.loads(options)
+        if not isinstance(values, dict):
+            raise ValueError(f"found {type(values).__name__}")
     except (ValueError, RecursionError) as error:
-        raise UserError(f'--options {options:.80}: a JSON object is needed, as {{"least": 20}} ({error})') from error
+        raise UserError(
+            f'--options {options:.80}: it must be a JSON object, such as {{"least": 20}} ({error})'
+        ) from error
     try:
-        own = OwnRule(rule=name, weight=1, options=given)
+        own = OwnRule(rule=name, weight=1, options=values)
         check_rule(own)
     except ValidationError as error:
-        raise UserError(f"{name}: a rule is module:function, as rewards.own:length_guard") from error
+        raise UserError(f"{name}: a rule is written module:function, such as rewards.own:length_guard") from error
     except RuleError as error:
         raise UserError(str(error)) from error
     return own

@@ -1,4 +1,4 @@
-"""`curlvpr reward explain`: one response with its steps, faults and verdicts, then how its points add up."""
+"""`curlvpr reward explain`: one response with its steps, faults and verdicts, and how its points add up."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from rewards.score import uses_published_score
 from rewards.verdict import StepVerdict, Verdict
 
 _STYLES = {"right": "green", "wrong": "red", "unverifiable": "yellow", "fault": "magenta"}
-_LONGEST_MARK = 40  # characters that are underlined from a fault on
+_MAX_UNDERLINE = 40  # characters from a fault on
 
 
 @dataclass(frozen=True)
 class Payment:
-    """One part of a total: `value` times `weight`, or nothing where a gate holds it back; `held` says which and why."""
+    """One part of a total: `value` times `weight`, or 0 if a gate holds it back; `held` is which gate and why."""
 
     part: str
     value: float
@@ -101,7 +101,7 @@ def _question(task: Task) -> Iterator[Text]:
 
 
 def _pieces(steps: Sequence[StepVerdict], length: int) -> Iterator[tuple[StepVerdict | None, int, int]]:
-    """The response in pieces: its steps, and with None what stands before, between and after them, its very end included."""
+    """Yields the response in pieces: its steps, and the text before, between and after them with None as its step."""
     done = 0
     for step in steps:
         yield None, done, step.start
@@ -130,7 +130,7 @@ def _painted(response: str, steps: Sequence[StepVerdict]) -> Text:
 
 
 def _marked(text: Text, start: int, end: int, faults: Sequence[FormatFault], response: str) -> Text:
-    """The text from `start` to `end`: each fault's number before it, and underlined what stands there."""
+    """The text from `start` to `end`, with the number of each fault before it, and the faulty text underlined."""
     marked, done = Text(), start
     for number, fault in enumerate(faults, 1):
         if start <= fault.position < end:
@@ -138,7 +138,7 @@ def _marked(text: Text, start: int, end: int, faults: Sequence[FormatFault], res
             done = fault.position
             tag = TAG.match(response, fault.position)
             following = TAG.search(response, fault.position)
-            until = tag.end() if tag else min(following.start() if following else end, fault.position + _LONGEST_MARK)
+            until = tag.end() if tag else min(following.start() if following else end, fault.position + _MAX_UNDERLINE)
             text.stylize("underline red", fault.position, until)
     return marked.append_text(text[done:end])
 
@@ -148,5 +148,5 @@ def _marker(number: int) -> str:
 
 
 def _plain(text: str) -> Text:
-    """What cannot be printed is shown as a dot, so that no response can command a terminal."""
+    """The text with a dot for every control character, so that no response can control a terminal."""
     return Text("".join(c if c.isprintable() or c in "\n\t" else "·" for c in text))

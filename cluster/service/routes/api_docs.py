@@ -1,4 +1,4 @@
-"""The page at /docs: every route in words, out of the service's own description (/openapi.json). It loads nothing."""
+"""The page at /docs: every route in words, made from the API description (/openapi.json). It loads no scripts."""
 
 from __future__ import annotations
 
@@ -47,40 +47,37 @@ def _routes(description: dict[str, Any]) -> Iterator[RouteDoc]:
     schemas = description["components"]["schemas"]
     for path, methods in description["paths"].items():
         for method, route in methods.items():
-            fields = [
-                _field(given["name"], given["schema"], given["required"], given.get("description", ""))
-                for given in route.get("parameters", ())
-            ]
-            body = None
-            if "requestBody" in route:
-                content = route["requestBody"]["content"]["application/json"]
-                schema = _resolved(content["schema"], schemas)
-                fields += [
-                    _field(name, value, name in schema.get("required", ()), value.get("description", ""))
-                    for name, value in schema["properties"].items()
-                ]
-                body = _example(content, schemas)
-            fine = next(answer for status, answer in route["responses"].items() if status < "300")
-            yield RouteDoc(
-                f"{method.upper()} {path}",
-                route["description"],
-                fields,
-                body,
-                "\n\n".join(_example(content, schemas) for content in fine["content"].values()),
-                [(status, answer["description"]) for status, answer in route["responses"].items() if status >= "400"],
-            )
+            yield _route(f"{method.upper()} {path}", route, schemas)
 
 
-def _field(name: str, schema: dict[str, Any], needed: bool, words: str) -> Field:
-    return Field(name, _kind(schema), needed, words)
+def _route(name: str, route: dict[str, Any], schemas: dict[str, Any]) -> RouteDoc:
+    fields = [
+        Field(field["name"], _kind(field["schema"]), field["required"], field.get("description", ""))
+        for field in route.get("parameters", ())
+    ]
+    body = None
+    if "requestBody" in route:
+        content = route["requestBody"]["content"]["application/json"]
+        schema = _resolved(content["schema"], schemas)
+        required = schema.get("required", ())
+        fields += [
+            Field(key, _kind(value), key in required, value.get("description", ""))
+            for key, value in schema["properties"].items()
+        ]
+        body = _example(content, schemas)
+    responses = route["responses"]
+    success = next(response for status, response in responses.items() if status < "300")
+    examples = [_example(content, schemas) for content in success["content"].values()]
+    errors = [(status, response["description"]) for status, response in responses.items() if status >= "400"]
+    return RouteDoc(name, route["description"], fields, body, "\n\n".join(examples), errors)
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """What a value is, in few words, with its limits."""
+    """The type of a value in a few words, with its limits."""
     if "$ref" in schema:
         return schema["$ref"].rpartition("/")[2]
     if "anyOf" in schema:
-        return " or ".join(_kind(one) for one in schema["anyOf"])
+        return " or ".join(_kind(option) for option in schema["anyOf"])
     if "enum" in schema or "const" in schema:
         return " | ".join(map(str, schema.get("enum", [schema.get("const")])))
     kind = schema.get("type", "any")
@@ -108,7 +105,7 @@ def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]
 
 
 def _example(content: dict[str, Any], schemas: dict[str, Any]) -> str:
-    """The example of a body or an answer as text."""
+    """The example of a request or response body, as text."""
     if "example" in content:
         example = content["example"]
     elif "examples" in content:

@@ -1,5 +1,5 @@
 "use strict";
-// The page at /: everything that it shows comes from /v1, with the token that was typed in. Nothing outlives the tab.
+// The page at /: everything it shows comes from /v1, with the token the user typed in. Nothing outlives the tab.
 const $ = (id) => document.getElementById(id);
 const GOING = ["starting", "waiting", "running", "paused", "stopping"];
 const ALLOWED = { scale: ["running", "paused"], pause: ["running"], checkpoint: ["running", "paused"], stop: GOING };
@@ -12,13 +12,13 @@ async function call(path, method = "GET", body = null) {
   if (answer.ok) return answer;
   if (answer.status === 401) {
     signOut();
-    throw new Error("this token is not known here; curlvpr token makes one, for the file that the service was started with");
+    throw new Error("this token is not known here; curlvpr token makes one for the tokens file of the service");
   }
-  const told = await answer.json().catch(() => ({}));
-  throw new Error(typeof told.detail === "string" ? told.detail : `${answer.status} ${answer.statusText}`);
+  const refusal = await answer.json().catch(() => ({}));
+  throw new Error(typeof refusal.detail === "string" ? refusal.detail : `${answer.status} ${answer.statusText}`);
 }
 
-function say(text) { $("said").textContent = text; }
+function show(text) { $("said").textContent = text; }
 
 function signOut() {
   clearTimeout(timer);
@@ -31,9 +31,9 @@ function signOut() {
 
 function setControls(run) {
   for (const button of $("controls").querySelectorAll("button[value]")) {
-    const what = button.value;
-    if (what === "resume") button.disabled = GOING.includes(run.status) ? run.status !== "paused" : run.status === "finished";
-    else if (what in ALLOWED) button.disabled = !ALLOWED[what].includes(run.status);
+    const action = button.value;
+    if (action === "resume") button.disabled = GOING.includes(run.status) ? run.status !== "paused" : run.status === "finished";
+    else if (action in ALLOWED) button.disabled = !ALLOWED[action].includes(run.status);
   }
   for (const kind of ["rollout", "reward"]) {
     const states = Object.values(run.workers?.[kind] ?? {});
@@ -45,7 +45,7 @@ async function showRuns() {
   const runs = await (await call("")).json(), shown = runs.find((run) => run.run === chosen);
   $("login").hidden = true;
   $("away").hidden = false;
-  if (!runs.length) say("no run here yet; POST v1/runs starts one");
+  if (!runs.length) show("no runs yet; POST v1/runs starts one");
   if (shown) setControls(shown);
   $("runs").replaceChildren(...runs.map((run) => {
     const item = document.createElement("li"), button = document.createElement("button");
@@ -59,7 +59,7 @@ async function showRuns() {
 
 async function showRun() {
   const name = chosen, text = await (await call(`/${name}/panel`)).text();
-  if (name === chosen) $("panel").innerHTML = text;  // made by the server, which escapes what models and users wrote
+  if (name === chosen) $("panel").innerHTML = text;  // the server escapes what models and users wrote
 }
 
 async function choose(name) {
@@ -68,7 +68,7 @@ async function choose(name) {
   $("name").textContent = name;
   $("panel").replaceChildren();
   $("rollout").value = $("reward").value = "";
-  say("");
+  show("");
   await refresh();
 }
 
@@ -77,40 +77,40 @@ async function refresh() {
   try {
     await showRuns();
     if (chosen) await showRun();
-  } catch (error) { say(error.message); }
+  } catch (error) { show(error.message); }
   if (sessionStorage.getItem("token")) timer = setTimeout(refresh, 3000);
 }
 
-async function ask(what) {
+async function request(action) {
   const numbers = {};
-  if (what === "scale") for (const kind of ["rollout", "reward"]) if ($(kind).value) numbers[kind] = Number($(kind).value);
-  if (what === "stop" && !confirm(`Stop ${chosen}? It commits first, and can be resumed.`)) return;
+  if (action === "scale") for (const kind of ["rollout", "reward"]) if ($(kind).value) numbers[kind] = Number($(kind).value);
+  if (action === "stop" && !confirm(`Stop ${chosen}? It commits first, and can be resumed.`)) return;
   try {
-    const told = await (await call(`/${chosen}/${what}`, "POST", numbers)).json();
-    say(`${told.run}: asked to ${told.asked}; ` + (told.asked.includes("as job") ? "it takes a while until the run says so itself"
-      : "it is done after the step that the run is at"));
-  } catch (error) { say(error.message); }
+    const { run, asked } = await (await call(`/${chosen}/${action}`, "POST", numbers)).json();
+    const effect = asked.includes("as job") ? "the run reports it after a while" : "takes effect after the current step";
+    show(`${run}: ${asked} requested; ${effect}`);
+  } catch (error) { show(error.message); }
 }
 
 async function showReport() {
-  say(`${chosen}: its report is being made`);
+  show(`${chosen}: making its report`);
   try {
     const text = await (await call(`/${chosen}/report`)).text();
     open(URL.createObjectURL(new Blob([text], { type: "text/html" })), "_blank");  // a link could not carry the token
-    say("");
-  } catch (error) { say(error.message); }
+    show("");
+  } catch (error) { show(error.message); }
 }
 
 $("login").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("token", $("token").value);
   $("token").value = "";
-  say("");
+  show("");
   refresh();
 });
-$("controls").addEventListener("submit", (event) => { event.preventDefault(); ask("scale"); });
+$("controls").addEventListener("submit", (event) => { event.preventDefault(); request("scale"); });
 for (const button of $("controls").querySelectorAll("button[type=button]")) {
-  button.addEventListener("click", () => button.value === "report" ? showReport() : ask(button.value));
+  button.addEventListener("click", () => button.value === "report" ? showReport() : request(button.value));
 }
-$("away").addEventListener("click", () => { signOut(); say(""); });
+$("away").addEventListener("click", () => { signOut(); show(""); });
 if (sessionStorage.getItem("token")) refresh();

@@ -1,4 +1,4 @@
-"""The page at /: runs, curves, workers, newest responses, and buttons. It holds no data itself; its script asks /v1."""
+"""The page at /: runs, curves, workers, newest responses, and buttons. The page is empty; its script calls /v1."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cluster.reporting.examples import Answer, answer_of
 from cluster.reporting.pages import render
 from cluster.reporting.report_figures import Figure, learnt_figures, training_figures
 from cluster.service.allowlist import film_below
-from cluster.service.routes.runs import MISSING, Run, status_of
+from cluster.service.routes.runs import NO_RUN, Run, status_of
 from curriculum.task import Task
 
-NEWEST = 4  # responses that are shown
-TAIL = 2**18  # bytes of trajectories.jsonl that hold them
+NEWEST = 4  # responses shown
+TAIL = 2**18  # bytes at the end of trajectories.jsonl, enough for them
 
 page = APIRouter(include_in_schema=False)
 panels = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -29,7 +29,7 @@ panels = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 @dataclass(frozen=True)
 class Newest:
-    """A response that was trained on; `task` is None where the task set is gone."""
+    """A response that was trained on; `task` is None if the task set is gone."""
 
     id: str
     step: int
@@ -50,11 +50,11 @@ def script() -> Response:
 @panels.get(
     "/{name}/panel",
     response_class=HTMLResponse,
-    responses=MISSING | {200: {"content": {"text/html": {"example": '<div class="tiles">…</div>'}}}},
+    responses=NO_RUN | {200: {"content": {"text/html": {"example": '<div class="tiles">…</div>'}}}},
 )
 def panel(request: Request, run: Run) -> Any:
-    """A run as the page at / shows it: how it stands, curves, and the newest responses with the verdict of each step."""
-    status = status_of(run, request.app.state.starter)
+    """A run as the page at / shows it: status, curves, and the newest responses with the verdict on each step."""
+    status = status_of(run, request.app.state.run_jobs)
     shown: dict[str, Any] = {"why": status.get("why"), "charts": [], "newest": [], "curriculum": [], "film": None}
     try:
         record, charts = _read(run, _stamp(run))
@@ -70,7 +70,7 @@ def panel(request: Request, run: Run) -> Any:
 
 
 def _stamp(run: Path) -> tuple[float, ...]:
-    """Changes whenever what `_read` gives would."""
+    """A key for the cache of `_read`; changes whenever its result would."""
     return tuple(
         (run / name).stat().st_mtime if (run / name).exists() else 0.0
         for name in ("metrics.parquet", "summary.json", "recipe.yaml")
@@ -83,11 +83,11 @@ def _read(run: Path, stamp: tuple[float, ...]) -> tuple[RunRecord, list[Figure]]
     return record, learnt_figures(record, None) + training_figures(record)
 
 
-def _curriculum(record: RunRecord, now: str | None) -> list[tuple[str, str, bool]]:
-    """(name, what became of it, whether it is the present one) of each stage."""
+def _curriculum(record: RunRecord, current: str | None) -> list[tuple[str, str, bool]]:
+    """(name, outcome, whether it is the current one) of each stage."""
     ended = {stage.name: f"{stage.steps} steps, by {stage.reason}" for stage in record.stages if stage.reason}
     names = [stage["name"] for stage in record.recipe["stages"]]
-    return [(name, ended.get(name, "now" if name == now else "to come"), name == now) for name in names]
+    return [(name, ended.get(name, "now" if name == current else "to come"), name == current) for name in names]
 
 
 def _newest(record: RunRecord) -> list[Newest]:

@@ -24,9 +24,9 @@ from cluster.config.recipe_file import parse_recipe
 from cluster.errors import UserError
 from cluster.record.checkpoint import Checkpoints
 from cluster.record.run_reader import RunRecord
-from cluster.service.allowlist import confine
-from cluster.service.app import LARGEST_REQUEST, build
-from cluster.service.routes.runs import EXAMPLE as RECIPE
+from cluster.service.allowlist import check_recipe
+from cluster.service.app import MAX_REQUEST_BYTES, build
+from cluster.service.routes.runs_schema import EXAMPLE as RECIPE
 from cluster.service.tokens import find_token, new_token, read_tokens
 from rewards.config import RewardConfig
 from rewards.score import score
@@ -44,11 +44,13 @@ class Caller:
     def __init__(self, url):
         self.url, self.tokens = url, {}
 
-    def __call__(self, method, path, body=None, role="operate", token=None, headers={}):
+    def __call__(self, method, path, body=None, role="operate", token=None, headers=None):
         """(status, parsed answer)"""
         given = token if token is not None else self.tokens.get(role)
         headers = (
-            headers | {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {given}"} if given else {})
+            (headers or {})
+            | {"Content-Type": "application/json"}
+            | ({"Authorization": f"Bearer {given}"} if given else {})
         )
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
@@ -169,7 +171,7 @@ def test_a_recipe_is_checked_and_kept_to_its_places(service, change, words):
 def test_allowed_places_are_below_and_not_beside():
     def fits(place, *allowed):
         try:
-            confine(parse_recipe(RECIPE | {"checkpoint": {"storage": place}}, "recipe"), allowed)
+            check_recipe(parse_recipe(RECIPE | {"checkpoint": {"storage": place}}, "recipe"), allowed)
         except UserError:
             return False
         return True
@@ -192,7 +194,7 @@ def test_films_outside_are_in_neither_page_nor_report(run, tmp_path):
         for part in ("panel", "report"):
             answer = client.get(f"/v1/runs/copy/{part}")
             assert answer.status_code == 200 and ("data:image/jpeg" in answer.text) == shown
-            assert ("outside of what this service may show" in answer.text) != shown
+            assert ("outside what this service may show" in answer.text) != shown
     assert (copy / "report.html").read_bytes() == before
 
 
@@ -220,7 +222,8 @@ def chat_of(task):
 
 
 def test_a_chat_is_answered_as_the_run_answered_the_same_task(service, run, openai_client):
-    """Bytes that make no character are left out: a model that knows so little writes many, and each side shows them in its way."""
+    """Compares without the bytes that form no character: an untrained model writes many, and each side shows them in
+    its own way."""
     record, served = RunRecord(run), run.parent / "served"
     version = max(test.version for test in record.tests)
     answers = dict(list(record.answers(version).items())[:4])
@@ -309,7 +312,7 @@ def test_new_weights_are_taken_up_while_two_hundred_chat(service, run, openai_cl
                 ]
             },
             422,
-            "messages.0.content.0: an image comes as data:",
+            "messages.0.content.0: an image must be data:",
         ),
         (
             {
@@ -345,7 +348,7 @@ def routes():
         for method, operation in methods.items():
             yield pytest.param(
                 method.upper(),
-                path.replace("{name}", "first").replace("{what}", "pause"),
+                path.replace("{name}", "first").replace("{action}", "pause"),
                 operation,
                 id=f"{method.upper()} {path}",
             )
@@ -444,7 +447,7 @@ def test_a_request_that_is_too_large_is_refused_unread(service):
         service.url + "/v1/rewards/score",
         data=b"",
         method="POST",
-        headers={"Authorization": f"Bearer {service.tokens['read']}", "Content-Length": str(LARGEST_REQUEST + 1)},
+        headers={"Authorization": f"Bearer {service.tokens['read']}", "Content-Length": str(MAX_REQUEST_BYTES + 1)},
     )
     with pytest.raises(urllib.error.HTTPError, match="413"):
         urllib.request.urlopen(request, timeout=30)
@@ -477,7 +480,7 @@ def test_no_request_makes_a_server_error(service, run, method, path, operation):
     [described] = [
         found.ok()
         for found in api.get_all_operations()
-        if (found.ok().method.upper(), found.ok().path.replace("{name}", "first").replace("{what}", "pause"))
+        if (found.ok().method.upper(), found.ok().path.replace("{name}", "first").replace("{action}", "pause"))
         == (method, path)
     ]
 

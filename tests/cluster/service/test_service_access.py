@@ -19,10 +19,10 @@ from cluster.cli.app import app
 from cluster.config.recipe_file import parse_recipe
 from cluster.control.ray_jobs import Job
 from cluster.errors import UserError
-from cluster.service.allowlist import confine, film_below
+from cluster.service.allowlist import check_recipe, film_below
 from cluster.service.app import build
-from cluster.service.chat_policy import IMAGES, MOST_PIXELS, Refused, _with_images
-from cluster.service.routes.runs import EXAMPLE as RECIPE
+from cluster.service.chat_policy import IMAGES, MAX_PIXELS, ChatRefused, _with_images
+from cluster.service.routes.runs_schema import EXAMPLE as RECIPE
 from cluster.service.tokens import Quota, find_token, new_token, read_tokens
 
 
@@ -46,7 +46,7 @@ DEEP = "[" * 900 + "]" * 900
     "path, body",
     [
         ("/v1/rewards/score", DEEP),
-        ("/v1/rewards/score", '{"responses": %s}' % DEEP),
+        ("/v1/rewards/score", f'{{"responses": {DEEP}}}'),
         ("/v1/rewards/score", '{"responses": [NaN]}'),
         ("/v1/rewards/score", "[" * 100_000 + "]" * 100_000),
         ("/v1/rewards/score", '{"\\ud800": 1}'),
@@ -56,7 +56,7 @@ DEEP = "[" * 900 + "]" * 900
             '{"responses": [{"domain": "open", "gold": "\\ud800", "response": "", "form": "boxes"}]}',
         ),
         ("/v1/rewards/score", '{"responses": [{"domain": "open", "gold": "Mass", "response": "\\ud800"}]}'),
-        ("/v1/runs", '{"recipe": {"x": %s}}' % DEEP),
+        ("/v1/runs", f'{{"recipe": {{"x": {DEEP}}}}}'),
         (
             "/v1/runs",
             json.dumps({"recipe": own("rewards.own:stage_order", stages=0)}).replace(
@@ -78,14 +78,16 @@ def test_a_request_without_its_length_is_refused(client):
 
 @pytest.mark.parametrize("rule", ["os:system", "subprocess:run", "rewards.owner:rule", "tests.mine:rule"])
 def test_a_submitted_recipe_names_no_rule_that_is_not_allowed(rule):
-    with pytest.raises(UserError, match=r"reward.rules.own.mine: rules of .* --allow rules:MODULE"):
-        confine(parse_recipe(own(rule), "recipe"), ["/shared"])
+    with pytest.raises(
+        UserError, match=r"reward.rules.own.mine: this service may not use rules of .* --allow rules:MODULE"
+    ):
+        check_recipe(parse_recipe(own(rule), "recipe"), ["/shared"])
 
 
 def test_rules_that_are_allowed_can_be_named():
-    confine(parse_recipe(own("rewards.own:length_guard", least=1, most=2), "recipe"), ["/shared"])
+    check_recipe(parse_recipe(own("rewards.own:length_guard", least=1, most=2), "recipe"), ["/shared"])
     for rule in ("my_rules:one", "my_rules.deeper:two"):
-        confine(parse_recipe(own(rule), "recipe"), ["/shared", "rules:my_rules"])
+        check_recipe(parse_recipe(own(rule), "recipe"), ["/shared", "rules:my_rules"])
 
 
 @pytest.mark.parametrize(
@@ -107,12 +109,12 @@ def test_a_bucket_is_reached_as_the_service_was_told(storage, fits):
     recipe = parse_recipe(RECIPE | {"checkpoint": {"storage": storage}}, "recipe")
     allowed = ["/shared", "s3://bucket/a", "s3://own?region=here", "rules:my_rules"]
     if fits:
-        confine(recipe, allowed)
+        check_recipe(recipe, allowed)
     else:
         with pytest.raises(
-            UserError, match="checkpoint.storage: .* is outside of what .* may use: /shared, s3://bucket/a, s3"
+            UserError, match="checkpoint.storage: .* is outside what .* may use: /shared, s3://bucket/a, s3"
         ):
-            confine(recipe, allowed)
+            check_recipe(recipe, allowed)
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_a_film_outside_is_not_shown(places):
         shared / ".." / "outside" / "film.png",
     ):
         uri, why = film(str(path))
-        assert uri is None and "outside of what this service may show" in why
+        assert uri is None and "outside what this service may show" in why
 
 
 @pytest.mark.parametrize(
@@ -157,10 +159,10 @@ def test_tasks_that_ask_about_a_film_outside_are_refused(places, image, fits):
     pq.write_table(pa.table({"images": pa.array(names, pa.list_(pa.string()))}), shared / "tasks.parquet")
     recipe = parse_recipe(RECIPE | {"data": {"tasks": str(shared)}}, "recipe")
     if fits:
-        confine(recipe, [str(shared)])
+        check_recipe(recipe, [str(shared)])
     else:
         with pytest.raises(UserError, match="data.tasks: a task's image, .* is outside"):
-            confine(recipe, [str(shared)])
+            check_recipe(recipe, [str(shared)])
 
 
 def test_a_run_that_is_a_link_out_of_the_root_is_none(client, tmp_path):
@@ -211,16 +213,16 @@ def test_images_are_counted_before_they_are_decoded(monkeypatch):
     read = []
     monkeypatch.setattr("cluster.service.chat_policy.read_image", lambda *args: read.append(args))
     chat = [{"role": "user", "content": [film(8, 8)] * IMAGES}, {"role": "user", "content": [film(8, 8)]}]
-    with pytest.raises(Refused, match=f"{IMAGES + 1} images; {IMAGES} at most"):
+    with pytest.raises(ChatRefused, match=f"{IMAGES + 1} images; {IMAGES} at most"):
         _with_images(chat)
     assert not read
 
 
 def test_the_images_of_a_chat_have_so_many_pixels_together():
-    half = film(2**13, MOST_PIXELS // 2**14)
+    half = film(2**13, MAX_PIXELS // 2**14)
     told = _with_images([{"role": "user", "content": [half, {"type": "text", "text": "?"}, half]}])
     assert [part["type"] for part in told[0]["content"]] == ["image_pil", "text", "image_pil"]
-    with pytest.raises(Refused, match=r"messages.1.content.0: 1 × 1 pixels; 0 pixels at most"):
+    with pytest.raises(ChatRefused, match=r"messages.1.content.0: 1 × 1 pixels; 0 pixels at most"):
         _with_images([{"role": "user", "content": [half, half]}, {"role": "user", "content": [film(1, 1)]}])
 
 
@@ -249,7 +251,7 @@ OWN_FAULTS = {  # beside those of every route
     "GET /v1/runs/{name}/report": (404, 409),
     "GET /v1/runs/{name}/panel": (404,),
     "POST /v1/runs/{name}/scale": (404, 409, 503),
-    "POST /v1/runs/{name}/{what}": (404, 409, 503),
+    "POST /v1/runs/{name}/{action}": (404, 409, 503),
     "POST /v1/rewards/score": (),
     "POST /v1/rewards/explain": (),
     "GET /v1/models": (),
@@ -321,7 +323,7 @@ def jobs(monkeypatch):
     monkeypatch.setattr("cluster.service.run_jobs._cluster", lambda: "here")
     monkeypatch.setattr("cluster.service.run_jobs.list_jobs", lambda address: list(known))
     monkeypatch.setattr("cluster.service.run_jobs.submit_command", submit)
-    monkeypatch.setattr("cluster.service.run_jobs.SEEN_S", -1)
+    monkeypatch.setattr("cluster.service.run_jobs.CACHE_S", -1)
     monkeypatch.setattr("cluster.service.run_jobs.ENDING_S", 1)
     return known
 

@@ -407,15 +407,15 @@ def test_an_unsound_rule_fails_the_check(house, refused, rule, words):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["rewards.own"], "a rule is module:function"),
+        (["rewards.own"], "a rule is written module:function"),
         (["nowhere_at_all:f"], "No module named"),
         (["rewards.own:length_guard"], "missing a required argument: 'least'"),
         (
             ["rewards.own:length_guard", "--options", '{"least": 1, "most": 2, "mots": 3}'],
             "unexpected keyword argument 'mots'",
         ),
-        (["rewards.own:length_guard", "--options", "[1]"], "a JSON object is needed"),
-        (["rewards.own:length_guard", "--options", "least"], "a JSON object is needed"),
+        (["rewards.own:length_guard", "--options", "[1]"], "it must be a JSON object"),
+        (["rewards.own:length_guard", "--options", "least"], "it must be a JSON object"),
         (
             ["rewards.own:length_guard", "nowhere.jsonl", "--options", '{"least": 1, "most": 2}'],
             "nowhere.jsonl: No such file",
