@@ -1,0 +1,43 @@
+import gzip
+
+import pytest
+
+from curriculum.importers.files import read_csv
+from curriculum.taskset import TaskSetError
+
+ROWS = [{"a": "1", "b": "x, y"}, {"a": "2", "b": ""}]
+
+
+def test_rows_of_a_plain_and_of_a_compressed_file(tmp_path):
+    text = 'a,b\n1,"x, y"\n2\n'
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8-sig")  # with a byte order mark, as spreadsheets write
+    with gzip.open(tmp_path / "t.csv.gz", "wt") as file:
+        file.write(text)
+    for name in ("t.csv", "t.csv.gz"):
+        path = tmp_path / name
+        places, rows = zip(*read_csv(path, ("a", "b"), "a table"), strict=True)
+        assert list(rows) == ROWS
+        assert places == tuple(f"{path}: row {number} (0-based, without the header)" for number in range(2))
+
+
+def test_another_delimiter_and_cells_beyond_the_header(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1;x, y\n2;;spare\n")
+    assert [row for _, row in read_csv(tmp_path / "t.csv", ("a",), "a table", ";")] == ROWS
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"a,c\n1,2\n", r"column 'b' is missing; found \['a', 'c'\]; a table is needed"),
+        (b"", "column 'a' is missing"),
+        (b"\xff\xfe\x00", "not a readable CSV file; a table is needed"),
+        (None, "not a readable CSV file"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(TaskSetError, match=words):
+        list(read_csv(tmp_path / "t.csv", ("a", "b"), "a table"))
+    with pytest.raises(TaskSetError, match="not a readable CSV file"):
+        list(read_csv(tmp_path / "t.csv.gz", ("a", "b"), "a table"))

@@ -1,0 +1,81 @@
+"""Finding images and choosing splits; the importers' own tests go through `import_films` whole."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from curriculum.importers.films import import_films, index_images, locate, split_patients
+from curriculum.importers.label import Label
+from curriculum.taskset import TaskSetError, read_tasks
+from tests.support.data_sets import draw_film
+
+FILE = Path("labels.csv")
+
+
+def label(number: int, file: str = "", patient: str = "", **changes) -> Label:
+    return Label(f"row {number}", f"f{number}", file or f"{number}.png", patient or f"p{number}", **changes)
+
+
+def test_images_are_found_by_the_end_of_their_path(tmp_path):
+    for name in ("p1/s1/view.png", "p1/s2/view.JPG", "p2/s1/view.png", "p2/s1/notes.txt"):
+        draw_film(tmp_path / name)
+    index = index_images(tmp_path, (1, 2))
+    assert index["view.png"] == [str(tmp_path / "p1/s1/view.png"), str(tmp_path / "p2/s1/view.png")]
+    assert index["s2/view.JPG"] == [str(tmp_path / "p1/s2/view.JPG")] and "notes.txt" not in index
+    assert locate(label(0, "s2/view.JPG"), index) == str(tmp_path / "p1/s2/view.JPG")
+    assert locate(label(0, "s3/view.png"), index) is None
+    with pytest.raises(TaskSetError, match="row 0: two images have this name, .*p1/s1/view.png and .*p2/s1/view.png"):
+        locate(label(0, "view.png"), index)
+    assert list(index_images(tmp_path, suffixes=(".txt",))) == ["notes.txt"]
+
+
+def test_patients_are_split_by_the_seed_alone():
+    labels = [label(number) for number in range(3000)]
+    splits, source = split_patients(labels, FILE, 5)
+    assert source == "by patient, 70/10/20, seed 5"
+    assert {name: count / 3000 for name, count in Counter(splits.values()).items()} == pytest.approx(
+        {"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.03
+    )
+    some, _ = split_patients(labels[::7], FILE, 5)
+    assert some.items() <= splits.items()
+    assert split_patients(labels, FILE, 6)[0] != splits
+
+
+def test_given_splits_are_kept_and_val_is_taken_from_train():
+    whole = [label(0, split="train"), label(1, split="val"), label(2, split="test")]
+    assert split_patients(whole, FILE, 0) == ({"p0": "train", "p1": "val", "p2": "test"}, "given by labels.csv")
+    train = [label(number, split="train") for number in range(2000)]
+    splits, source = split_patients([*train, label(2000, split="test")], FILE, 0)
+    assert splits.pop("p2000") == "test" and source == "given by labels.csv; val taken from train, by patient, seed 0"
+    assert Counter(splits.values())["val"] / 2000 == pytest.approx(1 / 8, abs=0.02)
+    assert Counter(splits.values()).keys() == {"train", "val"}
+
+
+@pytest.mark.parametrize(
+    "labels, words",
+    [
+        ([label(0, split="dev")], "row 0: split 'dev' must be one of train, val, test"),
+        (
+            [label(0, patient="p", split="val"), label(1, patient="p", split="test")],
+            "row 1: patient 'p' is in split 'test'",
+        ),
+        ([label(0, split="val"), label(1)], "labels.csv: the split is empty for some films"),
+    ],
+)
+def test_splits_that_do_not_fit_are_refused(labels, words):
+    with pytest.raises(TaskSetError, match=words):
+        split_patients(labels, FILE, 0)
+
+
+def test_what_is_left_out_is_counted(tmp_path):
+    draw_film(tmp_path / "0.png")
+    labels = [label(0, findings=("Mass",)), label(1, findings=())]
+    summary = import_films(labels, tmp_path, FILE, tmp_path / "out", ("Mass", "Edema"), skipped=Counter({"of dogs": 2}))
+    assert (summary.films, summary.missing, summary.skipped) == (1, ["1.png"], {"of dogs": 2})
+    assert {task.images for task in read_tasks(tmp_path / "out")} == {(str(tmp_path / "0.png"),)}
+    with pytest.raises(TaskSetError, match="row 0: this image has a row already"):
+        import_films([label(0), label(0)], tmp_path, FILE, tmp_path / "again", ())
+    with pytest.raises(TaskSetError, match="none of the 1 images of labels.csv .* the first would be 7.png"):
+        import_films([label(7)], tmp_path, FILE, tmp_path / "again", ())
+    assert not (tmp_path / "again").exists()

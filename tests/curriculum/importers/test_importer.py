@@ -1,0 +1,43 @@
+from collections import Counter
+from pathlib import Path
+
+from curriculum.importers.importer import ImportSummary
+from curriculum.task import Task
+
+
+def tasks(family: str, split: str, count: int) -> list[Task]:
+    return [
+        Task(id=f"{family}{split}{n}", domain="open", family=family, question="?", gold=(), images=(), split=split)
+        for n in range(count)
+    ]
+
+
+def test_a_summary_counts_tasks_as_they_pass():
+    summary = ImportSummary(Path("out/tasks.parquet"), "by patient", films=3)
+    given = [*tasks("vqa", "train", 2), *tasks("diagnosis", "test", 1), *tasks("vqa", "val", 1)]
+    assert list(summary.counted(given)) == given
+    assert summary.lines() == [
+        "3 films, 4 tasks → out/tasks.parquet",
+        "splits: by patient",
+        "open diagnosis: train 0, val 0, test 1",
+        "open vqa: train 2, val 1, test 0",
+    ]
+
+
+def test_a_summary_says_what_was_left_out():
+    summary = ImportSummary(
+        Path("t"),
+        "s",
+        unlabelled=2,
+        missing=[f"{n}.png" for n in range(6)],
+        skipped=Counter({"of dogs": 1, "of cats": 3}),
+        rows="questions",
+    )
+    assert summary.lines()[2:] == [
+        "2 films have no labels of findings; they are asked about by view and report only",
+        "skipped 6 films without their image file: 0.png, 1.png, 2.png, 3.png, 4.png, …",
+        "skipped 3 questions of cats",
+        "skipped 1 questions of dogs",
+    ]
+    summary.missing.pop()
+    assert summary.lines()[3].endswith("3.png, 4.png")

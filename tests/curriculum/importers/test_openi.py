@@ -1,0 +1,122 @@
+import importlib.util
+import tarfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from curriculum.importers.openi import import_openi
+from curriculum.taskset import TaskSetError, read_tasks
+from tests.support.data_sets import by_family, draw_film
+
+REPORT = """<?xml version="1.0" encoding="utf-8"?>
+<eCitation>
+   <uId id="CXR{number}"/>
+   <MedlineCitation><Article><Abstract>
+      <AbstractText Label="COMPARISON">None.</AbstractText>
+      <AbstractText Label="INDICATION">{indication}</AbstractText>
+      <AbstractText Label="FINDINGS">{findings}</AbstractText>
+      <AbstractText Label="IMPRESSION">{impression}</AbstractText>
+   </Abstract></Article></MedlineCitation>
+   <MeSH><major>{term}</major></MeSH>
+   {films}
+</eCitation>
+"""
+
+
+def openi_set(folder: Path) -> None:
+    texts = [
+        ("normal", "Cough.", "Clear lungs.", "Normal chest."),
+        ("Cardiomegaly/mild", "XXXX pain.", "", "Mild cardiomegaly."),
+        ("normal", "", "The lungs are clear.", "No acute disease."),
+        ("Opacity/lung/base/left", "", "", ""),
+    ] * 8
+    for number, (term, indication, findings, impression) in enumerate(texts, 1):
+        films = [f"CXR{number}_IM-{number:04d}-{view}001" for view in (1, 2)] if number < len(texts) else []
+        for film in films:
+            draw_film(folder / f"images/{film}.png")
+        (folder / "ecgen-radiology").mkdir(exist_ok=True)
+        (folder / f"ecgen-radiology/{number}.xml").write_text(
+            REPORT.format(
+                number=number,
+                term=term,
+                indication=indication,
+                findings=findings,
+                impression=impression,
+                films="".join(
+                    f'<parentImage id="{film}"><caption>PA and Lateral</caption></parentImage>' for film in films
+                ),
+            )
+        )
+
+
+def test_openi(tmp_path):
+    openi_set(tmp_path)
+    summary = import_openi(tmp_path / "images", tmp_path / "ecgen-radiology", tmp_path / "out")
+    tasks = read_tasks(tmp_path / "out")
+    assert summary.films == 62 and summary.skipped == {"of reports that name none": 1}
+    first = by_family(tasks, "/CXR1_IM-0001-1001.png")
+    assert first["findings"].gold == ("Clear lungs.",) and first["impression"].gold == ("Normal chest.",)
+    assert first["findings_with_indication"].question.endswith("Indication: Cough.")
+    assert set(by_family(tasks, "/CXR2_IM-0002-2001.png")) == {
+        "impression",
+        "impression_with_indication",
+        "image_text_matching",
+    }
+    assert set(by_family(tasks, "/CXR3_IM-0003-1001.png")) == {"findings", "impression", "image_text_matching"}
+    assert {(task.view, task.licence) for task in tasks} == {("", "CC BY-NC-ND 4.0")}
+    assert "Indiana" in tasks[0].attribution
+    assert len({task.patient for task in tasks}) == 24  # those with a text
+    splits = defaultdict(set)
+    for task in tasks:
+        splits[task.patient].add(task.split)
+    assert all(len(found) == 1 for found in splits.values())
+    # Two normal reports say the same in other words: the text of one is never a wrong text for the other.
+    normal = {"Normal chest.", "No acute disease."}
+    wrong = [task for task in tasks if task.family == "image_text_matching" and task.gold == ("B",)]
+    assert wrong and not any(
+        {of_film, task.question.removeprefix("Does this text describe the film? ")} == normal
+        for task in wrong
+        for of_film in by_family(tasks, task.images[0])["impression"].gold
+    )
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("<eCitation>", "2.xml: not a readable XML report"),
+        ("<eCitation/>", "2.xml: no report of Open-i"),
+    ],
+)
+def test_a_bad_row_is_named_in_one_line(tmp_path, text, words):
+    openi_set(tmp_path)
+    (tmp_path / "ecgen-radiology/2.xml").write_text(text)
+    with pytest.raises(TaskSetError, match=words) as caught:
+        import_openi(tmp_path, tmp_path, tmp_path / "out")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    (tmp_path / "files").mkdir()
+    with pytest.raises(TaskSetError, match="no report is below this folder"):
+        import_openi(tmp_path, tmp_path / "files", tmp_path / "out")
+
+
+def test_the_real_reports_of_openi(tmp_path):
+    spec = importlib.util.find_spec("torchxrayvision")
+    archive = Path(spec.submodule_search_locations[0]) / "data/NLMCXR_reports.tgz" if spec else Path("absent")
+    if not archive.is_file():
+        pytest.skip("the real reports come with torchxrayvision, which is not installed")
+    with tarfile.open(archive) as file:
+        members = [member for member in file.getmembers() if member.name.endswith("1.xml")]
+        file.extractall(tmp_path, members, filter="data")
+    films = Counter()
+    for path in (tmp_path / "ecgen-radiology").iterdir():
+        for part in path.read_text().split('<parentImage id="')[1:]:
+            film = part.partition('"')[0]
+            films[film] += 1
+            (tmp_path / f"{film}.png").touch()
+    summary = import_openi(tmp_path, tmp_path, tmp_path / "out")
+    assert summary.films == films.total() > 700 and not summary.missing
+    impressions = [task.gold[0] for task in read_tasks(tmp_path / "out") if task.family == "impression"]
+    assert len(impressions) > 0.95 * summary.films and not any("<" in text for text in impressions)
