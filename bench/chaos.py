@@ -114,7 +114,7 @@ class Killer:
                     return
 
     def strike(self, kind: str) -> bool:
-        phase, step = self.run.phase, self.run.step
+        phase, step = self.run.context.phases.current, self.run.position.step
         if kind == "node":
             node = self.rng.choice(
                 sorted(self.cluster.worker_nodes, key=lambda node: node.node_id)
@@ -148,17 +148,23 @@ def train(
 ) -> tuple[dict[str, Any], Killer | None]:
     """The summary of a run, under faults where there is a seed."""
     with open_run(recipe, path, LoggedDisplay(LineDisplay(), path.name)) as run:
-        heed, killer = run._heed, None
+        handle, killer = run.requests.handle, None
 
         def watch() -> None:  # after every step
-            events.add(event="step", run=path.name, step=run.step, ledger=run.ledger.totals(), lineage=run.lineage)
-            heed()
+            events.add(
+                event="step",
+                run=path.name,
+                step=run.position.step,
+                ledger=run.ledger.totals(),
+                lineage=run.position.lineage,
+            )
+            handle()
             while killer and killer.joining:
                 cluster.add_node(**NODE)
                 killer.joining -= 1
-                events.add(event="joined", step=run.step)
+                events.add(event="joined", step=run.position.step)
 
-        run._heed = watch
+        run.requests.handle = watch
         if seed is not None:
             killer = Killer(run, cluster, seed, events)
             thread = threading.Thread(target=killer.work, daemon=True)

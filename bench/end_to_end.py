@@ -275,7 +275,7 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
                 theirs.append([Step(**peer.answer("did not end a step")) for _ in range(steps)])
                 working["trl"].append(burned.since_last("trl"))
                 resting["ours"].append(burned.since_last("ours"))
-            run.stopping = len(ours) > (turns or shape.turns)
+            run.requests.stopping = len(ours) > (turns or shape.turns)
             return shape.steps
 
         burned = Burned(peer.process.pid)

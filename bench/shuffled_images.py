@@ -24,7 +24,7 @@ from cluster.standalone.evaluate import answering, find_subject
 
 def main(run: Path) -> dict[str, dict[str, Interval]]:
     recipe, subject = load_recipe(run / "recipe.yaml"), find_subject(run / "model")
-    tasks = held_out(prepare(recipe, run).tasks["test"], recipe.asked, recipe.evaluation.test_per_family)
+    tasks = held_out(prepare(recipe, run).tasks["test"], recipe.tested_families, recipe.evaluation.test_per_family)
     films = sorted({task.images for task in tasks})
     order = np.random.default_rng(0).permutation(len(films))
     other = {films[i]: films[j] for i, j in zip(order, np.roll(order, 1), strict=True)}  # nobody keeps its own

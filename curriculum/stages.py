@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -57,7 +57,7 @@ class StageConfig(Strict):
     """What a stage asks: families of tasks with weights, and which share of its tasks rehearses earlier stages."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")
-    kind: Literal["sft", "grpo"]
+    kind: str
     tasks: dict[str, float] = Field(min_length=1, description="family of tasks: weight")
     rehearsal: float = Field(0.0, ge=0, lt=1)
     rehearse: dict[str, float] = Field({}, description="family of tasks: weight, of the rehearsed share")
@@ -97,14 +97,17 @@ class StageRecord:
     reason: Reason | None = None
 
 
-class Curriculum:
+S = TypeVar("S", bound=StageConfig)
+
+
+class Curriculum(Generic[S]):
     """Walks through the stages.
 
     The run calls `step_done` after every step. If `evaluation_due`, it evaluates and passes the score to `observe`,
     which returns a reason if the stage has ended; then the next stage is current.
     """
 
-    def __init__(self, stages: Sequence[StageConfig]) -> None:
+    def __init__(self, stages: Sequence[S]) -> None:
         self.stages = list(stages)
         self.records = [StageRecord(stage.name, stage.kind) for stage in stages]
         self.position = 0
@@ -114,7 +117,7 @@ class Curriculum:
         return self.position == len(self.stages)
 
     @property
-    def stage(self) -> StageConfig:
+    def stage(self) -> S:
         return self.stages[self.position]
 
     @property

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 
-from actors.algorithm.config import GrpoTraining, SftTraining
+from actors.algorithm.config import GrpoTraining
 from actors.learner.config import LearnerConfig
 from actors.model.encode import PromptConfig
 from actors.runtime.remote import RemoteFailure, cause, wait_for
@@ -291,15 +291,14 @@ class Learner:
             except LearnerRestarted:  # nothing is lost yet
                 pass
 
-    def start_stage(self, training: SftTraining | GrpoTraining, first: bool) -> None:
-        keep = isinstance(training, GrpoTraining) and training.optimiser == "keep"
-        keep_reference = isinstance(training, GrpoTraining) and training.reference == "keep"
-        self.order(
-            "start_stage",
-            fresh_optimiser=not first and not keep,
-            reference=isinstance(training, GrpoTraining) and training.kl > 0,
-            keep_reference=keep_reference,
-        )
+    def start_stage(self, fresh_optimiser: bool, reference: bool, keep_reference: bool) -> None:
+        """Prepares a stage.
+
+        Args:
+            fresh_optimiser: forget the optimiser's state.
+            reference: hold a reference, the present weights or, with `keep_reference`, that of the stage before.
+        """
+        self.order("start_stage", fresh_optimiser=fresh_optimiser, reference=reference, keep_reference=keep_reference)
 
     def sft(self, tasks: Sequence[Task], lr: float) -> dict[str, Any]:
         """The step's numbers. `skipped` updates had a gradient that was not finite; `culprits` are the samples, of all ranks."""

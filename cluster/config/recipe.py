@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from actors.algorithm.config import GrpoTraining, SftTraining
 from actors.learner.config import LearnerConfig
 from actors.model.encode import PromptConfig
 from actors.model.tiny_model import TinyModelConfig
 from actors.reward import RewardWorkersConfig
 from actors.rollout.config import RolloutConfig
 from cluster.config.guards import DEFAULT, Guard
+from cluster.stages.kind import Stage
 from cluster.trackers import TRACKERS
 from curriculum.choice import KeyOf
 from curriculum.phantoms.phantom_set import PhantomConfig
-from curriculum.stages import StageConfig
 from curriculum.strict import Strict
 
 
@@ -42,19 +41,6 @@ class ModelConfig(Strict):
     @model_validator(mode="after")
     def _one(self) -> ModelConfig:
         return _exactly_one(self, "tiny", "path")
-
-
-class SftStage(StageConfig):
-    kind: Literal["sft"]
-    training: SftTraining = SftTraining()
-
-
-class GrpoStage(StageConfig):
-    kind: Literal["grpo"]
-    training: GrpoTraining = GrpoTraining()
-
-
-Stage = Annotated[SftStage | GrpoStage, Field(discriminator="kind")]
 
 
 class EvaluationConfig(Strict):
@@ -115,10 +101,13 @@ class Recipe(Strict):
     log_trajectories: int = Field(2, ge=0, description="responses of every RL step that are kept in the run folder")
 
     @property
-    def asked(self) -> list[str]:
-        """The families that are tested: what RL asks. Those that only SFT learns from (reports) are no questions."""
-        asked = dict.fromkeys(family for stage in self.stages if stage.kind == "grpo" for family in stage.mixture)
-        return list(asked or self.stages[0].mixture)
+    def tested_families(self) -> list[str]:
+        """The families of stages that generate. Those that only supervised stages learn from (reports) are no questions."""
+        families: dict[str, None] = {}
+        for stage in self.stages:
+            if stage.generates:
+                families |= dict.fromkeys(stage.mixture)
+        return list(families or self.stages[0].mixture)
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -139,7 +128,7 @@ class Recipe(Strict):
         return not self.rollout.sleep and (both == (0, 0) or min(both) >= 1)
 
     @model_validator(mode="after")
-    def _collective_can_be(self) -> Recipe:
+    def _validate_transport(self) -> Recipe:
         if self.transport == "collective" and not self._gpus_apart:
             raise ValueError(
                 "transport: collective joins processes with a whole GPU each, or with none at all: set it to store or "
@@ -149,27 +138,27 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Recipe:
+    def _validate_stage_names(self) -> Recipe:
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"two stages have the same name: {names}")
         return self
 
     @model_validator(mode="after")
-    def _every_rank_has_work(self) -> Recipe:
+    def _validate_tasks_per_step(self) -> Recipe:
         for stage in self.stages:
-            least: int = self.learner.workers * getattr(stage.training, "updates_per_step", 1)
-            if stage.training.tasks_per_step < least:
+            minimum = self.learner.workers * stage.updates_per_step
+            if stage.tasks_per_step < minimum:
                 raise ValueError(
-                    f"stages.{stage.name}.training.tasks_per_step: {stage.training.tasks_per_step} is too few; "
-                    f"at least {least}, one for each learner worker and update, are needed"
+                    f"stages.{stage.name}.training.tasks_per_step: {stage.tasks_per_step} is too few; "
+                    f"at least {minimum}, one for each learner worker and update, are needed"
                 )
         return self
 
     @model_validator(mode="after")
-    def _sleepers_are_not_ahead(self) -> Recipe:
+    def _validate_sleep(self) -> Recipe:
         for stage in self.stages:
-            if self.rollout.sleep and getattr(stage.training, "max_staleness", 0):
+            if self.rollout.sleep and stage.max_staleness:
                 raise ValueError(
                     f"stages.{stage.name}.training.max_staleness: engines that sleep while the learner works "
                     "(rollout.sleep) cannot write ahead of it; 0 is needed"

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from cluster.config.credentials import find_credential
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
+from cluster.stages import STAGE_KINDS, StageKind
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -63,7 +64,7 @@ def parse_recipe(tree: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{source}: {_first_fault(error, tree)}") from error
+        raise UserError(f"{source}: {_first_fault(error)}") from error
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -121,12 +122,12 @@ def _override(tree: Any, text: str) -> None:
         raise UserError(f"--set {text}: {error}") from error
 
 
-def _first_fault(error: ValidationError, tree: Any) -> str:
+def _first_fault(error: ValidationError) -> str:
     """One line on the first fault: its path, what is wrong, what would be right."""
     # An unknown key first: it is the likeliest cause of whatever else is missing.
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     fault = faults[0]
-    location = _without_tags(fault["loc"], tree)
+    location = fault["loc"]
     path = ".".join(map(str, location)) or "the recipe"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if fault["type"] == "extra_forbidden":
@@ -143,20 +144,6 @@ def _first_fault(error: ValidationError, tree: Any) -> str:
     return f"{path}: {message}, found {fault['input']!r:.80}{more}"
 
 
-def _without_tags(location: Sequence[str | int], tree: Any) -> list[str | int]:
-    """A pydantic location without the tags of unions ("grpo") that pydantic puts into it."""
-    kept: list[str | int] = []
-    node = tree
-    for number, key in enumerate(location):
-        inside = (isinstance(node, dict) and key in node) or (isinstance(node, list) and isinstance(key, int))
-        if inside:
-            node = node[key]
-        elif number + 1 < len(location) and kept and isinstance(kept[-1], int):
-            continue  # a tag comes right after the number of a stage
-        kept.append(key)
-    return kept
-
-
 def _keys_at(model: Any, location: Sequence[str | int]) -> set[str]:
     """The keys that are known at a location of the tree."""
     models = list(_models_in(model))
@@ -169,7 +156,9 @@ def _keys_at(model: Any, location: Sequence[str | int]) -> set[str]:
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if annotation is StageKind:
+        yield from STAGE_KINDS.values()
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif typing.get_origin(annotation) in (Union, types.UnionType, Annotated, list):
         for inner in typing.get_args(annotation):

@@ -98,11 +98,9 @@ def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, in
     if has_reference(recipe):
         commit += (trained if recipe.learner.lora else count) * width
     films = recipe.data.phantoms
-    answers = 2 * len(recipe.stages) * len(recipe.asked) * recipe.evaluation.test_per_family
+    answers = 2 * len(recipe.stages) * len(recipe.tested_families) * recipe.evaluation.test_per_family
     steps = sum(stage.gate.max_steps for stage in recipe.stages)
-    groups = sum(
-        stage.gate.max_steps * stage.training.tasks_per_step for stage in recipe.stages if stage.kind == "grpo"
-    )
+    groups = sum(stage.gate.max_steps * stage.tasks_per_step for stage in recipe.stages if stage.generates)
     response = 600 + 6 * recipe.rollout.max_response_tokens
     return {
         "data": PHANTOM_BYTES * (films.train + films.val + films.test) if films else 0,

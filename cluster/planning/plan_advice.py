@@ -184,9 +184,7 @@ def _learner_width(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
 
 
 def _no_reference(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    return {
-        f"stages.{stage.name}.training.kl": 0.0 for stage in recipe.stages if stage.kind == "grpo" and stage.training.kl
-    }
+    return {f"stages.{stage.name}.training.kl": 0.0 for stage in recipe.stages if stage.needs_reference}
 
 
 def _shorter_prompts(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:

@@ -202,7 +202,7 @@ def _norm_bytes(hidden: int, width: int) -> int:
 
 
 def has_reference(recipe: Recipe) -> bool:
-    return any(stage.kind == "grpo" and stage.training.kl > 0 for stage in recipe.stages)
+    return any(stage.needs_reference for stage in recipe.stages)
 
 
 # -- rollout ------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from cluster.measures import Interval
 from cluster.measures.headlines import HEADLINES
 from cluster.record.run_log import LOG
+from cluster.stages import STAGE_KINDS
 
 _WORKER = re.compile(r"(rollout|reward)-\d+(-start-\d+)?(?=:? )")  # a text about a worker begins with its name
 
@@ -37,14 +38,8 @@ def step_words(row: Mapping[str, Any]) -> str:
     head = f"{row['stage']} {row['stage_step']:>4}/{row['max_steps']}"
     if row.get("skipped") and "loss" not in row:
         body = "skipped"
-    elif row["kind"] == "sft":
-        body = f"loss {row['loss']:.3f}"
     else:
-        body = (
-            f"reward {row['reward']:.3f}  outcome {row['outcome']:.3f}  format {row['format']:.2f}  "
-            f"process {row['process']:.2f}  tokens {row['response_tokens']:.0f}  entropy {row['entropy']:.2f}  "
-            f"kl {row['kl']:.3f}  logp-diff {row['logp_diff_max']:.0e}"
-        )
+        body = STAGE_KINDS[row["kind"]].headline(row)
     return f"{head}  {body}  {row['tokens_per_s']:,.0f} tok/s"
 
 

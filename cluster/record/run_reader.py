@@ -213,7 +213,7 @@ class RunRecord:
         newest = self.tests[-1]
         start = self.tests[0].version
         for stage in self.stages:
-            if stage.config.kind == "grpo" and "start" in stage.evaluation:
+            if stage.generates and "start" in stage.evaluation:
                 start = stage.evaluation["start"]["version"]
                 break
         before = next(test for test in self.tests if test.version == start)

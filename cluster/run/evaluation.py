@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from actors.trajectory import Request
+from cluster.config.recipe import Recipe
 from cluster.measures import Result
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
 from cluster.pools.shares import Failed
-from curriculum.task import Task
+from curriculum.task import Split, Task
 from curriculum.view_baseline import view_baseline
 from rewards.config import RewardConfig
 from rewards.score import score
@@ -26,6 +27,17 @@ def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) ->
         order = np.random.default_rng(0).permutation(len(of_family))[:per_family]
         chosen += [of_family[i] for i in sorted(order)]
     return chosen
+
+
+def tested_families(recipe: Recipe, train: Sequence[Task]) -> dict[str, str]:
+    """The families that the run tests, with the form of their answers."""
+    return {task.family: task.form for task in train if task.family in recipe.tested_families}
+
+
+def test_tasks(recipe: Recipe, tasks: Mapping[Split, Sequence[Task]]) -> list[Task]:
+    """The test tasks of a run: some of every family that it tests."""
+    families = tested_families(recipe, tasks["train"])
+    return held_out(tasks["test"], list(families), recipe.evaluation.test_per_family)
 
 
 def answer(

@@ -21,11 +21,11 @@ from cluster.control.run_queue import wait_for_slot, worker_bundles
 from cluster.errors import UserError, error_line
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
 from cluster.record.console import Display, LoggedDisplay, clock, open_display
-from cluster.record.ledger import Ledger
 from cluster.record.run_writer import RunWriter
 from cluster.record.trackers import Trackers
 from cluster.run.loop import Run
 from cluster.run.prepare import prepare
+from cluster.run.summary import empty_summary
 from cluster.run.workers import Workers
 
 
@@ -83,15 +83,15 @@ def _hold(
             with open_run(recipe, path, display) as run:
                 _stop_at_sigterm(run)
                 if resume:
-                    run.restore(*(commit or (None, run.first_state)))
+                    run.recovery.restore(*(commit or (None, run.recovery.first_state)))
                     display.say(
-                        f"resumed at step {run.step}"
+                        f"resumed at step {run.position.step}"
                         + (f", from {commit[0].name}" if commit else ": none was committed")
                     )
                 summary = run.train()
         took = clock(summary["seconds"]["all"])
         if summary["status"] == "stopped":
-            display.say(f"stopped at step {run.step}, after {took}; go on with: curlvpr resume {path}")
+            display.say(f"stopped at step {run.position.step}, after {took}; go on with: curlvpr resume {path}")
         else:
             display.say(f"finished in {took}; model {path / 'model'}, summary {path / 'summary.json'}")
         return 0
@@ -146,7 +146,7 @@ def open_run(recipe: Recipe, path: Path, display: LoggedDisplay) -> Iterator[Run
                 )
                 workers = stack.enter_context(Workers(recipe, path, prepared))
             run = Run(recipe, prepared, folder, workers, display, control)
-            display.at = lambda: run.step
+            display.at = lambda: run.position.step
             yield run
 
 
@@ -175,8 +175,8 @@ class QueueWait:
 
 def _stop_at_sigterm(run: Run) -> None:
     def stop(*_: object) -> None:
-        run.display.say("SIGTERM: the run stops after this step")
-        run.stopping = True
+        run.context.display.say("SIGTERM: the run stops after this step")
+        run.requests.stopping = True
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
@@ -198,18 +198,7 @@ def write_pages(path: Path, display: Display) -> None:
 def _keep_early_end(recipe: Recipe, path: Path, status: str, why: str) -> None:
     """The summary of a run that ended before its workers stood; of one that is resumed, what it came to before is kept."""
     if (path / "recipe.yaml").is_file() and not (path / "summary.json").exists():
-        summary = {
-            "status": status,
-            "why": why,
-            "name": path.name,
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "steps": 0,
-            "version": 0,
-            "stages": [],
-            "ledger": {**Ledger.EMPTY["counts"], "in_flight": 0},
-            "seconds": {"all": 0.0},
-        }
+        summary = empty_summary(status, why, recipe, path)
         Storage(str(path.absolute())).write("summary.json", json.dumps(summary, indent=2).encode())
 
 
@@ -217,7 +206,7 @@ def _stopped(
     run: Run | None, recipe: Recipe, path: Path, display: LoggedDisplay, status: str, why: str, code: int
 ) -> int:
     if run:
-        run.end(status, why)
+        run.summary.write(status, why)
     else:
         _keep_early_end(recipe, path, status, why)
     display.keep("say", why if why.startswith(status) else f"{status}: {why}")

@@ -70,9 +70,10 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
 
 def token_budget(recipe: Recipe) -> TokenBudget:
     """What the recipe leaves to prompts and gold traces."""
-    taught = frozenset(family for stage in recipe.stages if stage.kind == "sft" for family in stage.mixture)
+    supervised = (stage for stage in recipe.stages if stage.teaches_from_gold)
+    taught = frozenset(family for stage in supervised for family in stage.mixture)
     return TokenBudget(
-        recipe.rollout.max_model_tokens, recipe.rollout.max_response_tokens, frozenset(recipe.asked), taught
+        recipe.rollout.max_model_tokens, recipe.rollout.max_response_tokens, frozenset(recipe.tested_families), taught
     )
 
 
@@ -125,7 +126,7 @@ def _by_split(recipe: Recipe, tasks: Iterable[Task]) -> dict[Split, list[Task]]:
 
 
 def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
-    asked = recipe.asked
+    tested = recipe.tested_families
     present = {split: {task.family for task in of_split} for split, of_split in tasks.items()}
     for stage in recipe.stages:
         for family in stage.mixture:
@@ -136,16 +137,16 @@ def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
                         f"it has {', '.join(sorted(families)) or 'no tasks'}"
                     )
         measure = stage.gate.measure
-        if not any(task.form == GATE_FORMS[measure] and task.family in asked for task in tasks["val"]):
+        if not any(task.form == GATE_FORMS[measure] and task.family in tested for task in tasks["val"]):
             raise UserError(
                 f"stages.{stage.name}.gate.measure: {measure} is of tasks whose answers are "
-                f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(asked)}"
+                f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(tested)}"
             )
-        if stage.kind == "sft":
+        if stage.teaches_from_gold:
             bare = next((t for t in tasks["train"] if t.family in stage.mixture and not t.reference), None)
             if bare:
                 raise UserError(
-                    f"stages.{stage.name}: sft learns from gold traces, and train task {bare.id!r} "
+                    f"stages.{stage.name}: {stage.kind} learns from gold traces, and train task {bare.id!r} "
                     "has none in its column 'reference'"
                 )
 

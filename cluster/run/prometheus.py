@@ -89,8 +89,8 @@ class RunMetrics:
             if isinstance(value, float):
                 self.score.set(value, {"measure": measure, "split": row["event"].split()[0]})
 
-    def tell(self, status: Mapping[str, Any], pools: Iterable[WorkPool]) -> None:
-        """How the run stands (`Run.status`), and its workers."""
+    def report(self, status: Mapping[str, Any], pools: Iterable[WorkPool]) -> None:
+        """The run's status (`Requests.status`), and its workers."""
         for state in RUN_STATES:
             self.state.set(float(status["status"] == state), {"state": state})
         for state, count in status["ledger"].items():

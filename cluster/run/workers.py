@@ -70,6 +70,15 @@ class Workers:
         for pool in self.pools:
             pool.pump(0)
 
+    @property
+    def rollout_size(self) -> int:
+        """How many rollout workers there should be."""
+        return self.rollouts.pool.size
+
+    def rollout_seconds(self) -> tuple[float, float]:
+        """Seconds that rollout workers spent on requests so far, and seconds for which they could have; over all workers."""
+        return self.rollouts.pool.busy_s, self.rollouts.pool.present_s
+
     def scale(self, rollout: int | None = None, reward: int | None = None) -> None:
         """From now on so many workers; None leaves a pool as it is. Who is too many finishes what it has."""
         for pool, size in zip(self.pools, (rollout, reward), strict=True):

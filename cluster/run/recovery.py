@@ -1,0 +1,164 @@
+"""Commits of a run, and the way back to one."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from actors.runtime.remote import RemoteFailure
+from actors.runtime.storage import Storage
+from cluster.config.guards import Guards
+from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoints
+from cluster.record.ledger import Ledger
+from cluster.run.context import RunContext
+from cluster.run.in_flight import InFlight
+from cluster.run.progress import Progress
+from cluster.run.publishing import Publisher
+from cluster.run.stage_tests import StageTests
+from cluster.run.steps import Steps
+from cluster.run.summary import RunSummary
+
+COMMIT_SHARE = 9  # commits take at most a tenth of the time: as many seconds of work as this times one commit's
+
+
+class Recovery:
+    """Commits the run, and restores it.
+
+    Attributes:
+        checkpoints: the commits.
+        first_state: the state before the first step.
+        roll_backs: how often a guard sent the run back; each divides the learning rate by ten.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        in_flight: InFlight,
+        steps: Steps,
+        tests: StageTests,
+        guards: Guards,
+        publisher: Publisher,
+        progress: Progress,
+        summary: RunSummary,
+    ) -> None:
+        self.every_s = 60 * context.recipe.checkpoint.every_minutes
+        self.tasks = {task.id: task for task in context.tasks["train"]}
+        self.learner, self.writer, self.phases = context.workers.learner, context.writer, context.phases
+        self.position, self.curriculum, self.sampler = context.position, context.curriculum, context.sampler
+        self.ledger, self.display = context.ledger, context.display
+        self.in_flight, self.steps, self.tests, self.guards = in_flight, steps, tests, guards
+        self.publisher, self.progress, self.summary = publisher, progress, summary
+        self.checkpoints: Checkpoints = run_checkpoints(context.recipe, self.writer.path)
+        self.roll_backs = 0
+        self.committed = time.monotonic()
+        self._commit_s = 0.0  # what the last commit took
+        self.first_state = copy.deepcopy(self._state()) | {"ledger": Ledger.EMPTY}
+
+    def commit_if_due(self, stage_ended: bool, grow: bool) -> None:
+        """Commits after a stage, and when enough time has passed, unless a guard is alarmed. `grow`: as in `commit`."""
+        waited = time.monotonic() - self.committed
+        due = waited > max(self.every_s, COMMIT_SHARE * self._commit_s)
+        if stage_ended or (due and not self.guards.alarmed):
+            self.commit(grow)
+
+    def commit(self, grow: bool) -> None:
+        """Commits the learner and the rest of the run; skipped with a line if the disk has no room.
+
+        Args:
+            grow: let more learner ranks join now, if there is room for them: nothing is lost by their restart.
+        """
+        if missing := self.checkpoints.missing_space():
+            self.display.say(f"no checkpoint is written: {missing}")
+            self.committed = time.monotonic()
+            return
+        began = time.monotonic()
+        with self.phases.phase("commit"):
+            folder = self.checkpoints.begin(self.position.step)
+            digests = self.learner.save(folder)
+            self.writer.flush()
+            self.checkpoints.commit(folder, digests, self._state())
+            if grow and not self.curriculum.finished:
+                self.learner.grow()
+        self.committed = time.monotonic()
+        self._commit_s = self.committed - began
+
+    def restore(self, commit: Storage | None, state: Mapping[str, Any]) -> None:
+        """Goes on from a commit, whose state `Checkpoints.load` gave; without one from the start, by `first_state`.
+
+        Raises:
+            ValueError: it is of other stages or tasks.
+        """
+        state = copy.deepcopy(dict(state))
+        self.in_flight.discard()
+        self.curriculum.load_state_dict(state["curriculum"])
+        self.sampler.load_state_dict(state["sampler"])
+        self.steps.gate.load_state_dict(state["gate"])
+        self.ledger.load_state_dict(state["ledger"])
+        self.position.step, self.position.version = state["step"], state["version"]
+        self.roll_backs = max(self.roll_backs, state["roll_backs"])
+        self.steps.lr_scale = 0.1**self.roll_backs
+        self.guards.reset()
+        self.summary.evaluations, self.summary.largest = state["evaluations"], state["worst"]
+        self.phases.restart(state["phases"], state["seconds"])
+        self.progress.restart()
+        self.tests.reset()
+        self.committed = time.monotonic()
+        self.writer.drop_after(self.position.step if commit else -1)
+        if commit:
+            self.learner.load(commit)
+        if state["in_flight"]:
+            self.publisher.publish()
+            self.in_flight.load_state_dict(state["in_flight"], self.tasks)
+
+    def roll_back(self, why: str, before: int | None = None) -> None:
+        """Goes on from the last commit, or from the last one that is not after the step `before`; from the start if there
+        is none.
+
+        Raises:
+            RemoteFailure: no commit from before that step is kept.
+        """
+        lost, seconds = self.position.step, self.phases.total()
+        self.position.lineage += 1
+        self.publisher.withdraw()
+        commit, state = self._newest_commit(before)
+        if commit is None and before is not None:
+            raise RemoteFailure(f"{why}; no commit from before is kept (checkpoint.keep)")
+        self.restore(commit, state)
+        self.phases.seconds_before = seconds  # what was lost took its time, too
+        self.display.say(f"{why}; {lost - self.position.step} steps are made again, from step {self.position.step}")
+
+    def lower_learning_rate(self) -> None:
+        """Counts a roll-back by a guard: from here on the learning rate is a tenth of what it was."""
+        self.roll_backs += 1
+        self.steps.lr_scale = 0.1**self.roll_backs
+
+    def _newest_commit(self, before: int | None) -> tuple[Storage | None, Mapping[str, Any]]:
+        """The newest sound commit whose step is at most `before`, and its state."""
+        for folder in reversed(self.checkpoints.committed()):
+            try:
+                state = self.checkpoints.load(folder)
+            except CheckpointError as error:
+                self.display.say(str(error))
+                continue
+            if before is None or state["step"] <= before:
+                return folder, state
+        return None, self.first_state
+
+    def _state(self) -> dict[str, Any]:
+        """What a commit holds beside the learner's own part; plain values, for JSON."""
+        return {
+            "step": self.position.step,
+            "version": self.position.version,
+            "curriculum": self.curriculum.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "gate": self.steps.gate.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "roll_backs": self.roll_backs,
+            "in_flight": self.in_flight.state_dict(),
+            "evaluations": self.summary.evaluations,
+            "worst": self.summary.largest,
+            "phases": self.phases.seconds,
+            "seconds": self.phases.total(),
+        }

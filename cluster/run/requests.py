@@ -1,0 +1,62 @@
+"""What users ask of a run while it goes on: scale, pause, resume, checkpoint, stop."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from cluster.control.run_actor import Control, ControlRequest
+from cluster.run.context import RunContext
+from cluster.run.progress import Progress
+from cluster.run.recovery import Recovery
+
+PAUSE_S = 1.0  # between two looks at the requests of a paused run
+
+
+class Requests:
+    """Takes requests between two steps.
+
+    Attributes:
+        paused: the run waits, with its workers up, until it is resumed or stopped.
+        stopping: the run commits and ends after the present step.
+    """
+
+    def __init__(self, context: RunContext, control: Control, progress: Progress, recovery: Recovery) -> None:
+        self.workers, self.display = context.workers, context.display
+        self.control, self.progress, self.recovery = control, progress, recovery
+        self.paused = self.stopping = False
+
+    def handle(self) -> None:
+        """Reports the run's status and does what was requested; stays here while the run is paused."""
+        while True:
+            status = self.status()
+            self.progress.report(status)
+            for request in self.control.sync(status):
+                self._grant(request)
+            if self.stopping or not self.paused:
+                return
+            self.workers.pump()
+            time.sleep(PAUSE_S)
+
+    def status(self) -> dict[str, Any]:
+        """What `curlvpr status` shows."""
+        state = "running"
+        if self.paused:
+            state = "paused"
+        if self.stopping:
+            state = "stopping"
+        return self.progress.status(state)
+
+    def _grant(self, request: ControlRequest) -> None:
+        sizes = {"rollout": request.rollout, "reward": request.reward}
+        self.display.say(
+            f"asked to {request.action}" + "".join(f", {size} {kind}" for kind, size in sizes.items() if size)
+        )
+        if request.action == "scale":
+            self.workers.scale(request.rollout, request.reward)
+        elif request.action == "checkpoint":
+            self.recovery.commit(grow=not self.stopping)
+        elif request.action == "stop":
+            self.stopping = True
+        else:
+            self.paused = request.action == "pause"

@@ -1,0 +1,101 @@
+"""Scores of held-out tasks: validation for a stage's gate, tests where a stage starts and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cluster.measures import Result, Scores
+from cluster.measures.headlines import HEADLINES
+from cluster.run.context import RunContext
+from cluster.run.evaluation import answer, answer_by_view, held_out, test_tasks, tested_families
+from cluster.run.progress import Progress
+from cluster.run.publishing import Publisher
+from cluster.run.summary import RunSummary, flat
+from cluster.stages import StageKind
+from curriculum.stages import GATE_FORMS, StageRecord
+from curriculum.task import Task
+
+
+class StageTests:
+    """Evaluates the present weights, and keeps what each version scored."""
+
+    def __init__(self, context: RunContext, publisher: Publisher, progress: Progress, summary: RunSummary) -> None:
+        self.recipe, self.tasks, self.workers = context.recipe, context.tasks, context.workers
+        self.writer, self.position, self.curriculum = context.writer, context.position, context.curriculum
+        self.phases, self.display = context.phases, context.display
+        self.publisher, self.progress, self.summary = publisher, progress, summary
+        self.families = tested_families(self.recipe, self.tasks["train"])
+        self.test_tasks = test_tasks(self.recipe, self.tasks)
+        self.scores: dict[int, Scores] = {}  # of the test tasks, by version
+        by_view = answer_by_view(self.tasks["train"], self.test_tasks, self.recipe.reward.rules)
+        summary.baseline = self._scores(by_view).measures() if by_view else None
+
+    def show_baseline(self) -> None:
+        if self.summary.baseline:
+            self.display.evaluation("baseline", "that sees only the view", self.summary.baseline)
+
+    def open(self, stage: StageKind, record: StageRecord) -> None:
+        """The test at a stage's start."""
+        self._test(stage, record, "start")
+
+    def stage_ended(self, stage: StageKind, record: StageRecord) -> bool:
+        """Evaluates the stage's gate if that is due, and says whether the stage ends by it."""
+        if not self.curriculum.evaluation_due:
+            return False
+        return self.curriculum.observe(self._validate(stage, record)) is not None
+
+    def close(self, stage: StageKind, record: StageRecord) -> None:
+        """The test at a stage's end, and what the stage gained."""
+        evaluation = self.summary.evaluations[stage.name]
+        before = self._scores_of(evaluation["start"]["version"])
+        gain = self._test(stage, record, "end").gain_over(before)
+        evaluation["gain"] = flat(gain)
+        words = ", ".join(
+            f"{name} {value:+.3f} [{low:+.3f}, {high:+.3f}]"
+            for name, (value, low, high) in gain.items()
+            if name in HEADLINES
+        )
+        self.display.say(f"stage {stage.name} ends after {record.steps} steps by {record.reason}: {words}")
+
+    def reset(self) -> None:
+        """Forgets scores: versions get other weights after the learner went back to a commit."""
+        self.scores.clear()
+
+    def _validate(self, stage: StageKind, record: StageRecord) -> float:
+        """The gate's measure on the validation tasks of its form."""
+        measure = stage.gate.measure
+        families = [family for family, form in self.families.items() if form == GATE_FORMS[measure]]
+        tasks = held_out(self.tasks["val"], families, self.recipe.evaluation.val_per_family)
+        self.publisher.publish()
+        with self.phases.phase("evaluate"):
+            measures = self._scores(self._answer(tasks)).measures()
+        self.progress.log_measures(stage, record, "val", measures)
+        return measures[measure][0]
+
+    def _test(self, stage: StageKind, record: StageRecord, when: str) -> Scores:
+        """Scores the test tasks, once for each version of the weights."""
+        version = self.position.version
+        if version not in self.scores:
+            self.publisher.publish()
+            with self.phases.phase("evaluate"):
+                results = self._answer(self.test_tasks)
+            self.writer.add_evaluation(
+                {"stage": stage.name, "when": when, "step": self.position.step, "version": version}, results
+            )
+            self.scores[version] = self._scores(results)
+        scores = self.scores[version]
+        measures = scores.measures()
+        self.summary.evaluations[stage.name][when] = flat(measures) | {"version": version}
+        self.progress.log_measures(stage, record, f"test {when}", measures)
+        return scores
+
+    def _scores_of(self, version: int) -> Scores:
+        if version not in self.scores:  # tested in an earlier session
+            self.scores[version] = self._scores(self.writer.read_evaluation(version, self.test_tasks))
+        return self.scores[version]
+
+    def _answer(self, tasks: Sequence[Task]) -> list[Result]:
+        return answer(tasks, self.workers.rollouts, self.workers.rewards)
+
+    def _scores(self, results: Sequence[Result]) -> Scores:
+        return Scores(results, self.recipe.evaluation.bootstrap)

@@ -1,0 +1,112 @@
+"""What the steps of a stage do through the run: draw, generate, score, learn, book (`StepRun`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from actors.trajectory import Group, ScoredGroup
+from cluster.run.context import RunContext
+from cluster.run.in_flight import InFlight
+from cluster.run.publishing import Publisher
+from cluster.stages import StageKind
+from cluster.stages.kind import StepResult
+from curriculum.task import Task
+from rewards.batch_gate import BatchGate
+
+
+class Steps:
+    """The run, as a stage kind sees it.
+
+    Attributes:
+        gate: the batch gate of the present stage.
+        lr_scale: a factor on every learning rate; roll-backs by guards lower it.
+    """
+
+    def __init__(self, context: RunContext, in_flight: InFlight, publisher: Publisher) -> None:
+        self.recipe, self.workers, self.writer = context.recipe, context.workers, context.writer
+        self.position, self.curriculum, self.sampler = context.position, context.curriculum, context.sampler
+        self.ledger, self.phases = context.ledger, context.phases
+        self.in_flight, self.publisher = in_flight, publisher
+        self.gate = BatchGate()
+        self.lr_scale = 1.0
+
+    def open(self, stage: StageKind) -> None:
+        """Prepares gate and learner for a stage."""
+        self.gate = BatchGate()  # a stage's outcomes are not those of the one before
+        self.workers.learner.start_stage(
+            fresh_optimiser=self.position.step > 0 and not stage.keeps_optimiser,
+            reference=stage.needs_reference,
+            keep_reference=stage.keeps_reference,
+        )
+
+    def close(self) -> None:
+        """Drops what was requested ahead for a stage that ended."""
+        self.in_flight.drop_all("the stage ended")
+
+    @property
+    def stage(self) -> StageKind:
+        return self.curriculum.stage
+
+    @property
+    def stage_step(self) -> int:
+        return self.curriculum.record.steps
+
+    @property
+    def version(self) -> int:
+        return self.position.version
+
+    @property
+    def max_response_tokens(self) -> int:
+        return self.recipe.rollout.max_response_tokens
+
+    @property
+    def temperature(self) -> float:
+        return self.recipe.rollout.temperature
+
+    @property
+    def lr(self) -> float:
+        return self.lr_scale * self.stage.training.rate(self.stage_step)
+
+    def draw(self, count: int) -> list[Task]:
+        return [task for task, _ in self.sampler.draw(self.stage.mixture, count)]
+
+    def generate(self) -> list[Group]:
+        self.publisher.publish(wait=not self.stage.max_staleness)
+        self.in_flight.issue(self.stage, self.stage_step)
+        with self.phases.phase("generate"):
+            return self.in_flight.take(self.stage, self.version)
+
+    def generate_more(self, first: int, count: int) -> list[Group]:
+        with self.phases.phase("generate"):
+            return self.in_flight.more(self.stage, self.stage_step, first, count, self.version)
+
+    @property
+    def min_groups(self) -> int:
+        return self.in_flight.min_groups(self.stage)
+
+    def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
+        with self.phases.phase("score"):
+            verdicts = self.workers.rewards.score(groups)
+        return [ScoredGroup(group, scores) for group, scores in zip(groups, verdicts, strict=True)]
+
+    def through_batch_gate(self, groups: Sequence[ScoredGroup]) -> tuple[list[ScoredGroup], dict[str, float]]:
+        if not self.recipe.reward.rules.batch_gate:
+            return list(groups), {}
+        verdicts, is_open = self.gate.apply([scored.verdicts for scored in groups])
+        gated = [ScoredGroup(scored.group, scores) for scored, scores in zip(groups, verdicts, strict=True)]
+        return gated, {"batch_gate": float(is_open)}
+
+    def learn(self, update: Callable[[Any], dict[str, Any]]) -> StepResult:
+        self.publisher.free_gpus()
+        with self.phases.phase("learn"):
+            numbers = update(self.workers.learner)
+        self.position.version += self.stage.updates_per_step
+        return StepResult(numbers, numbers.pop("culprits"))
+
+    def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
+        for scored in trained:
+            self.ledger.train(scored.group.group_id, self.version)
+        for scored in flat:
+            self.ledger.drop(scored.group.group_id, "no variance")
+        self.writer.add_trajectories(self.position.step, self.stage.name, trained, self.recipe.log_trajectories)

@@ -1,0 +1,159 @@
+"""What a kind of stage is: its settings, its step, and how it shows.
+
+A kind is a pydantic model, as recipes give it, with a method `step` that the run calls once per step. What a step may use of
+the run is `StepRun`. docs/how-a-run-works.md, "Add a stage kind", has the smallest example.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Protocol
+
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from actors.algorithm.config import Optimisation
+from actors.trajectory import Group, ScoredGroup
+from cluster.stages.row import NonFiniteSample
+from curriculum.stages import StageConfig
+from curriculum.task import Task
+
+
+@dataclass
+class StepResult:
+    """What a step came to: its numbers by the keys of `StepRow`, and the samples that made a gradient not finite."""
+
+    numbers: dict[str, float]
+    non_finite_samples: list[NonFiniteSample] = field(default_factory=list)
+
+
+class StageKind(StageConfig, ABC):
+    """A stage of a recipe. Subclasses narrow `kind` to a literal and `training` to their own settings."""
+
+    training: Optimisation
+
+    label: ClassVar[str]  # in reports
+    generates: ClassVar[bool] = False  # whether steps sample responses, so that its families are questions to test
+    teaches_from_gold: ClassVar[bool] = False  # whether steps read the gold traces of tasks
+
+    @abstractmethod
+    def step(self, run: StepRun) -> StepResult:
+        """One step: draws tasks, and makes `updates_per_step` updates of the weights.
+
+        Raises:
+            RemoteFailure: a worker failed or did not answer.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def headline(row: Mapping[str, Any]) -> str:
+        """What a line of the terminal says about a step."""
+
+    @property
+    @abstractmethod
+    def tasks_per_step(self) -> int: ...
+
+    @property
+    def updates_per_step(self) -> int:
+        return 1
+
+    @property
+    def group_size(self) -> int:
+        """How many responses to each task a kind that generates samples."""
+        return 1
+
+    @property
+    def max_staleness(self) -> int:
+        """How many steps generation may run ahead of the learner."""
+        return 0
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the learner holds the weights of the stage's start as well."""
+        return False
+
+    @property
+    def keeps_reference(self) -> bool:
+        """Whether that is the reference of the stage before, if there is one."""
+        return False
+
+    @property
+    def keeps_optimiser(self) -> bool:
+        """Whether the optimiser's state of the stage before goes on."""
+        return False
+
+
+class StepRun(Protocol):
+    """What a step may use of the run."""
+
+    @property
+    def stage_step(self) -> int:
+        """The number of the step in its stage, from 0."""
+
+    @property
+    def version(self) -> int:
+        """Updates of the weights so far."""
+
+    @property
+    def max_response_tokens(self) -> int: ...
+
+    @property
+    def temperature(self) -> float: ...
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of this step."""
+
+    def draw(self, count: int) -> list[Task]:
+        """Draws tasks by the stage's mixture."""
+
+    def generate(self) -> list[Group]:
+        """The step's groups of responses, by the newest weights that `max_staleness` allows.
+
+        Raises:
+            RemoteFailure: too few groups are left for the learner's ranks.
+        """
+
+    def generate_more(self, first: int, count: int) -> list[Group]:
+        """Further groups of the step, which has asked for `first` so far. Those that fail are dropped in the ledger."""
+
+    @property
+    def min_groups(self) -> int:
+        """How many groups a step must train at least: one for each rank of the learner and each update."""
+
+    def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
+        """Groups with the verdicts of the reward workers."""
+
+    def through_batch_gate(self, groups: Sequence[ScoredGroup]) -> tuple[list[ScoredGroup], dict[str, float]]:
+        """The groups as the batch gate leaves them, and its numbers; unchanged if the recipe has no gate."""
+
+    def learn(self, update: Callable[[Any], dict[str, Any]]) -> StepResult:
+        """Has the learner carry out `update`, with the GPUs to itself."""
+
+    def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
+        """Books groups in the ledger as trained, or as dropped for want of variance, and keeps samples of the former."""
+
+
+def parse_stage(value: Any) -> Any:
+    """A stage of a recipe by its `kind`. Raises ValidationError."""
+    from cluster.stages import STAGE_KINDS
+
+    if not isinstance(value, dict):
+        return value
+    known = ", ".join(repr(name) for name in STAGE_KINDS)
+    if "kind" not in value:
+        raise _fault("missing", f"is missing; one of {known}", value)
+    if value["kind"] not in STAGE_KINDS:
+        raise _fault("stage_kind", f"unknown kind, one of {known} is needed", value["kind"])
+    return STAGE_KINDS[value["kind"]].model_validate(value)
+
+
+def _fault(name: str, message: str, value: Any) -> ValidationError:
+    details = InitErrorDetails(type=PydanticCustomError(name, message), loc=("kind",), input=value)
+    return ValidationError.from_exception_data("Stage", [details])
+
+
+Stage = Annotated[SerializeAsAny[StageKind], BeforeValidator(parse_stage)]
+"""The type of a recipe's stages."""

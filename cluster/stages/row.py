@@ -1,0 +1,57 @@
+"""The numbers of one step: a row of metrics.parquet, and what guards, displays and gauges read."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class StepRow(TypedDict, total=False):
+    """One step. The last group of keys is there only for stages that generate.
+
+    Rules of the recipe's own add `own_NAME`, and every phase of the step adds `seconds_PHASE`.
+    """
+
+    event: str  # "step"
+    stage: str
+    kind: str  # of the stage: a key of STAGE_KINDS
+    step: int  # of the run, from 1
+    stage_step: int  # of the stage, from 1
+    version: int  # of the weights, after the step
+    max_steps: int  # of the stage
+
+    loss: float
+    grad_norm: float  # before clipping
+    lr: float
+    skipped: float  # updates whose gradient was not finite
+    tokens: int  # that the learner trained on
+    tokens_per_s: float
+    learner_busy: float  # share of the step in which the learner worked
+    seconds_left: float  # until the stage ends at the latest
+
+    reward: float
+    outcome: float
+    format: float
+    process: float
+    reason: float
+    unscored: float
+    response_tokens: float
+    truncated: float
+    flat_groups: float
+    dropped_groups: float
+    batch_gate: float
+    entropy: float
+    kl: float
+    clipped: float
+    correction: float
+    logp_diff_mean: float
+    logp_diff_max: float
+    ratio_diff_max: float
+    staleness: float
+    staleness_max: int
+    rollout_workers: int
+    rollout_busy: float
+    by_collective: float
+
+
+NonFiniteSample = dict[str, Any]
+"""A sample whose gradient was not finite: its rank, images and tokens as plain columns."""

@@ -1,0 +1,31 @@
+"""Supervised fine-tuning: the cold start on gold traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from actors.algorithm.config import SftTraining
+from cluster.stages.kind import StageKind, StepResult, StepRun
+
+
+class SftStage(StageKind):
+    """Next-token loss on the references of tasks."""
+
+    kind: Literal["sft"]
+    training: SftTraining = SftTraining()
+
+    label: ClassVar[str] = "supervised"
+    teaches_from_gold: ClassVar[bool] = True
+
+    @property
+    def tasks_per_step(self) -> int:
+        return self.training.tasks_per_step
+
+    def step(self, run: StepRun) -> StepResult:
+        tasks = run.draw(self.tasks_per_step)
+        return run.learn(lambda learner: learner.sft(tasks, run.lr))
+
+    @staticmethod
+    def headline(row: Mapping[str, Any]) -> str:
+        return f"loss {row['loss']:.3f}"
