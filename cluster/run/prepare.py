@@ -1,4 +1,4 @@
-"""What must stand before a run starts: the tasks and the model folder, both checked."""
+"""What must be there before a run starts: the tasks and the model folder, both checked."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from actors.model.check_tokens import TokenBudget, check_tokens
 from actors.model.encode import TEXT_ONLY, Encoder
 from actors.model.families import ModelFamily, UnsupportedModel, family_of
-from actors.model.tiny_model import make_tiny_model
+from actors.model.tiny_model import TinyModelConfig, make_tiny_model
 from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import CAUSAL_ON_CPU
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.planning.model_shape import PROCESSOR_FILES, trained_parameters
 from curriculum.check import check_tasks
-from curriculum.phantoms.phantom_set import draw_phantom_set
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.stages import GATE_FORMS
 from curriculum.task import Split, Task
 from curriculum.taskset import FILE_NAME, TaskRow, TaskSetError, read_tasks, write_tasks
@@ -29,6 +30,9 @@ MODEL_FILES = (  # what each part may be called
     (("config.json",), "the model's configuration"),
     (("tokenizer_config.json",), "its tokenizer"),
 )
+
+
+Seeded = TypeVar("Seeded", PhantomConfig, TinyModelConfig)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Prepared:
 
 
 def prepare(recipe: Recipe, folder: Path) -> Prepared:
-    """Draws the tasks, or reads and checks them; makes or checks the model. What is drawn here is right by construction.
+    """Draws the tasks, or reads and checks them; makes or checks the model. Drawn tasks are right by construction.
 
     Raises:
         UserError: the task set has a bad row and the recipe does not drop them, the model folder cannot be used, or a
@@ -53,19 +57,19 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
         raise UserError(str(error)) from error
     dropped: Counter[str] = Counter()
     if recipe.data.phantoms is not None:
-        tasks = _by_split(recipe, _phantoms(recipe, folder))
+        tasks = _by_split(recipe, _phantoms(_seeded(recipe.data.phantoms, recipe), folder / "data"))
         model = model_folder(recipe, folder, tasks["train"])
         check_images(model, "model.path", chain(*tasks.values()), recipe.rollout)
         return Prepared(tasks, model, dropped)
+    assert recipe.data.tasks is not None  # the recipe gives exactly one of both
     try:
         rows = _usable(recipe, check_tasks(recipe.data.tasks), dropped)
     except TaskSetError as error:
         raise UserError(f"data.tasks: {error}") from error
-    tasks = _by_split(recipe, [row.task for row in rows])
-    model = model_folder(recipe, folder, tasks["train"])
+    model = model_folder(recipe, folder, _by_split(recipe, _tasks(rows))["train"])
     rows = _usable(recipe, check_tokens(rows, load_encoder(recipe, model), token_budget(recipe)), dropped)
-    check_images(model, "model.path", (row.task for row in rows), recipe.rollout)
-    return Prepared(_by_split(recipe, [row.task for row in rows]), model, dropped)
+    check_images(model, "model.path", _tasks(rows), recipe.rollout)
+    return Prepared(_by_split(recipe, _tasks(rows)), model, dropped)
 
 
 def token_budget(recipe: Recipe) -> TokenBudget:
@@ -90,14 +94,14 @@ def load_encoder(recipe: Recipe, model: Path) -> Encoder:
         raise UserError(f"model: {model}: its processor cannot be used ({reason:.200})") from error
 
 
-def _phantoms(recipe: Recipe, folder: Path) -> list[Task]:
-    if not (folder / "data" / FILE_NAME).is_file():  # a resumed run has it
-        write_tasks(draw_phantom_set(_seeded(recipe.data.phantoms, recipe), folder / "data"), folder / "data")
-    return read_tasks(folder / "data")
+def _phantoms(config: PhantomConfig, folder: Path) -> list[Task]:
+    if not (folder / FILE_NAME).is_file():  # a resumed run has it
+        write_tasks(draw_phantom_set(config, folder), folder)
+    return read_tasks(folder)
 
 
 def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> list[TaskRow]:
-    """The rows without fault. Others are counted in `dropped` by the kind of their first fault, where the recipe says so."""
+    """The rows without fault. Bad rows are counted in `dropped` by the kind of their first fault, if the recipe drops them."""
     good: list[TaskRow] = []
     first: TaskRow | None = None
     bad = 0
@@ -115,6 +119,10 @@ def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> l
             f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them"
         )
     return good
+
+
+def _tasks(rows: Iterable[TaskRow]) -> list[Task]:
+    return [row.task for row in rows if row.task is not None]
 
 
 def _by_split(recipe: Recipe, tasks: Iterable[Task]) -> dict[Split, list[Task]]:
@@ -155,22 +163,24 @@ def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
     """The recipe's model folder, or a tiny model made in `folder`/base, whose tokenizer is trained on the train tasks.
 
     Raises:
-        UserError: the recipe's folder is not there, or a part of the model is missing in it, or is to be trained or frozen and the
-            model has none such.
+        UserError: the recipe's folder is missing or incomplete, or the model lacks a part that is to be trained or frozen.
     """
-    if recipe.model.tiny is None:
-        check_model(recipe.model.path.absolute(), "model.path")
+    tiny = recipe.model.tiny
+    path = folder / "base" if recipe.model.path is None else recipe.model.path.absolute()
+    if tiny is None:
+        check_model(path, "model.path")
     trained_parameters(recipe.model, recipe.learner, 0)  # before a learner is started that could not train it
-    if recipe.model.tiny is not None:
-        if (folder / "base" / "processor_config.json").is_file():  # written last; a resumed run has it
-            return folder / "base"
-        return make_tiny_model(_seeded(recipe.model.tiny, recipe), _texts(recipe, train), folder / "base")
-    return recipe.model.path.absolute()
+    if tiny is None or (path / "processor_config.json").is_file():  # written last; a resumed run has it
+        return path
+    return make_tiny_model(_seeded(tiny, recipe), _texts(recipe, train), path)
 
 
 def check_model(path: Path, setting: str) -> None:
-    """Raises UserError, which names `setting`, where `path` is no folder of a model that can be trained, with its tokenizer and,
-    where it sees, its image processor."""
+    """Checks that `path` holds a model that can be trained, with its tokenizer and, if it sees, its image processor.
+
+    Raises:
+        UserError: it does not; the line names `setting`.
+    """
     if not path.is_dir():
         raise UserError(f"{setting}: {path}: no such folder")
     _check_files(path, setting, MODEL_FILES)
@@ -179,16 +189,16 @@ def check_model(path: Path, setting: str) -> None:
 
 
 def _check_files(path: Path, setting: str, files: Iterable[tuple[tuple[str, ...], str]]) -> None:
-    for names, what in files:
+    for names, part in files:
         if not any((path / name).is_file() for name in names):
             raise UserError(
-                f"{setting}: {path} has no {' or '.join(names)} ({what}); a Hugging Face folder saved with "
+                f"{setting}: {path} has no {' or '.join(names)} ({part}); a Hugging Face folder saved with "
                 "model.save_pretrained and processor.save_pretrained is needed"
             )
 
 
 def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: RolloutConfig) -> None:
-    """Raises UserError, which names `setting`, where the model, or its engine, cannot read the tasks' images."""
+    """Checks that the model and its engine can read the tasks' images. Raises UserError, which names `setting`."""
     if not any(task.images for task in tasks):
         return
     family = model_family(path, setting)
@@ -199,7 +209,7 @@ def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: Rollo
 
 
 def model_family(path: Path, setting: str) -> ModelFamily:
-    """Of a model folder with a config.json. Raises UserError, which names `setting`."""
+    """The family of a model folder with a config.json. Raises UserError, which names `setting`."""
     try:
         return family_of(json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type", ""))
     except UnsupportedModel as error:
@@ -216,5 +226,5 @@ def _texts(recipe: Recipe, tasks: Iterable[Task]) -> Iterator[str]:
         yield task.reference or ""
 
 
-def _seeded(config, recipe: Recipe):
+def _seeded(config: Seeded, recipe: Recipe) -> Seeded:
     return config.model_copy(update={"seed": config.seed + recipe.seed})

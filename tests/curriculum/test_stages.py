@@ -68,7 +68,6 @@ def test_why_a_stage_ends(changes, step, scores, reason):
         lambda: stage(rehearsal=1.0, rehearse={"a": 1.0}),
         lambda: stage(rehearsal=0.2, rehearse={"a": 0.0}),
         lambda: stage(rehearsal=0.2, rehearse={"a": -1.0, "b": 2.0}),
-        lambda: stage(kind="ppo"),
         lambda: stage(extra=1),
         lambda: StageConfig(name="x", kind="sft", tasks={}, gate=gate()),
     ],
