@@ -16,6 +16,7 @@ import yaml
 from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_status import check_run_folder
+from cluster.stages import STAGE_KINDS
 from curriculum.stages import StageConfig
 from curriculum.task import Task
 from curriculum.taskset import FILE_NAME, pick_tasks
@@ -73,6 +74,18 @@ class StageHistory:
     @property
     def name(self) -> str:
         return self.config.name
+
+    @property
+    def generates(self) -> bool:
+        """Whether its steps sampled responses; taken for granted of a kind that this installation does not know."""
+        kind = STAGE_KINDS.get(self.config.kind)
+        return kind is None or kind.generates
+
+    @property
+    def label(self) -> str:
+        """Its kind in words."""
+        kind = STAGE_KINDS.get(self.config.kind)
+        return kind.label if kind else self.config.kind
 
     @property
     def why(self) -> str:

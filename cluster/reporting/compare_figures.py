@@ -43,7 +43,7 @@ def training_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> lis
     def figure(title: str, column: str, caption: str, generates: bool | None = None, **style: Any) -> list[Figure]:
         lines = []
         for record in records:
-            stages = {stage.name for stage in record.stages if generates in (None, stage.config.generates)}
+            stages = {stage.name for stage in record.stages if generates in (None, stage.generates)}
             lines.append(Series("", [point for point in record.points(column) if point[0] in stages]))
         return _figure(title, lines, records, labels, caption, **style)
 

@@ -142,7 +142,7 @@ def tested(record: RunRecord, measure: str) -> Series:
 def training_figures(record: RunRecord) -> list[Figure]:
     """What metrics.parquet holds of every step; a chart without any value is left out."""
     timeline = timeline_of(record)
-    supervised = [stage.name for stage in record.stages if not stage.config.generates]
+    supervised = [stage.name for stage in record.stages if not stage.generates]
 
     def figure(
         title: str, columns: dict[str, str], caption: str, *, stages: Collection[str] | None = None, **style: Any

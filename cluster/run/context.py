@@ -10,8 +10,8 @@ from cluster.record.console import Display
 from cluster.record.ledger import Ledger
 from cluster.record.run_writer import RunWriter
 from cluster.record.timeline import Timeline
-from cluster.run.phases import PhaseClock
-from cluster.run.position import Position
+from cluster.run.progress.phases import PhaseClock
+from cluster.run.progress.position import Position
 from cluster.run.workers import Workers
 from cluster.stages import StageKind
 from curriculum.sampler import Sampler

@@ -25,7 +25,7 @@ from cluster.record.run_writer import RunWriter
 from cluster.record.trackers import Trackers
 from cluster.run.loop import Run
 from cluster.run.prepare import prepare
-from cluster.run.summary import empty_summary
+from cluster.run.progress.summary import empty_summary
 from cluster.run.workers import Workers
 
 

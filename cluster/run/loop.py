@@ -16,14 +16,14 @@ from cluster.record.run_writer import RunWriter
 from cluster.run.context import new_context
 from cluster.run.in_flight import InFlight
 from cluster.run.prepare import Prepared
-from cluster.run.progress import Progress
+from cluster.run.progress.step_log import Progress
+from cluster.run.progress.summary import RunSummary
 from cluster.run.publishing import Publisher
 from cluster.run.recovery import Recovery
 from cluster.run.requests import Requests
 from cluster.run.stage_tests import StageTests
 from cluster.run.step_guards import StepGuards
 from cluster.run.steps import Steps
-from cluster.run.summary import RunSummary
 from cluster.run.workers import Workers
 
 

@@ -14,11 +14,11 @@ from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoi
 from cluster.record.ledger import Ledger
 from cluster.run.context import RunContext
 from cluster.run.in_flight import InFlight
-from cluster.run.progress import Progress
+from cluster.run.progress.step_log import Progress
+from cluster.run.progress.summary import RunSummary
 from cluster.run.publishing import Publisher
 from cluster.run.stage_tests import StageTests
 from cluster.run.steps import Steps
-from cluster.run.summary import RunSummary
 
 COMMIT_SHARE = 9  # commits take at most a tenth of the time: as many seconds of work as this times one commit's
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cluster.control.run_actor import Control, ControlRequest
 from cluster.run.context import RunContext
-from cluster.run.progress import Progress
+from cluster.run.progress.step_log import Progress
 from cluster.run.recovery import Recovery
 
 PAUSE_S = 1.0  # between two looks at the requests of a paused run

@@ -8,9 +8,9 @@ from cluster.measures import Result, Scores
 from cluster.measures.headlines import HEADLINES
 from cluster.run.context import RunContext
 from cluster.run.evaluation import answer, answer_by_view, held_out, test_tasks, tested_families
-from cluster.run.progress import Progress
+from cluster.run.progress.step_log import Progress
+from cluster.run.progress.summary import RunSummary, flat
 from cluster.run.publishing import Publisher
-from cluster.run.summary import RunSummary, flat
 from cluster.stages import StageKind
 from curriculum.stages import GATE_FORMS, StageRecord
 from curriculum.task import Task

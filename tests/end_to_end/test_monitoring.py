@@ -18,7 +18,7 @@ import pytest
 import ray
 import yaml
 
-from cluster.run.prometheus import STEP_NUMBERS
+from cluster.run.progress.prometheus import STEP_NUMBERS
 from tests.support.short_run import wait_until
 
 MONITORING = Path(__file__).parents[2] / "monitoring"

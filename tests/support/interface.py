@@ -143,7 +143,7 @@ def prometheus_metrics() -> dict[str, list[str]]:
     """The name of each metric with its labels."""
     from ray.util.metrics import Metric
 
-    from cluster.run.prometheus import RunMetrics
+    from cluster.run.progress.prometheus import RunMetrics
 
     found: dict[str, list[str]] = {}
 

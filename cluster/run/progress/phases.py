@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cluster.record.timeline import Timeline
-from cluster.run.position import Position
+from cluster.run.progress.position import Position
 
 
 class PhaseClock:

@@ -9,9 +9,9 @@ from cluster.measures import Interval
 from cluster.pools.autoscale import Balance
 from cluster.record.timeline import STEP_PHASES
 from cluster.run.context import RunContext
-from cluster.run.prometheus import RunMetrics
+from cluster.run.progress.prometheus import RunMetrics
+from cluster.run.progress.summary import RunSummary
 from cluster.run.publishing import Publisher
-from cluster.run.summary import RunSummary
 from cluster.stages import StageKind
 from cluster.stages.kind import StepResult
 from curriculum.stages import StageRecord
