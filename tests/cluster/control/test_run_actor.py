@@ -1,4 +1,4 @@
-"""What is told of runs that no process holds, and an interrupt that gets lost. How a run that goes on is asked: tests/test_run.py."""
+"""Runs that no process holds, and an interrupt that gets lost. Requests to a run in progress: tests/end_to_end."""
 
 import json
 import os
@@ -43,16 +43,6 @@ def test_only_a_run_that_goes_on_can_be_asked(run, tmp_path):
         send_request(run, ControlRequest("stop"))
     with pytest.raises(UserError, match="no run folder"):
         read_status(tmp_path / "nothing")
-
-
-def test_the_token_mode_of_the_runs_cluster_is_taken_over(run, monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        write_address(run, address)
-        monkeypatch.delenv("RAY_AUTH_MODE")
-        assert find_address(run) == address
-        assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -8,7 +8,6 @@ import ray
 
 from cluster.control import run_queue as admission
 from cluster.control.run_queue import RunQueue, wait_for_slot
-from cluster.errors import UserError
 from cluster.planning.placement import describe
 
 
@@ -78,22 +77,6 @@ def test_a_run_that_died_in_the_line_holds_nobody_up(monkeypatch):
     assert seen == []
     line.leave("alive")
     assert line.ahead("later") == []
-
-
-def test_what_the_cluster_can_never_hold_is_told_at_once(ray_session):
-    from actors.learner.config import LearnerConfig
-    from actors.reward import RewardWorkersConfig
-    from actors.rollout.config import RolloutConfig
-    from cluster.control.ray_connection import check_fits
-
-    roles = {"rollout": RolloutConfig(cpus=4), "reward": RewardWorkersConfig(), "learner": LearnerConfig(cpus=4)}
-    with pytest.raises(UserError, match="all workers together need 8.25 CPU, it has at most 4"):
-        check_fits(roles)
-    check_fits(roles | {"learner": LearnerConfig(cpus=1), "rollout": RolloutConfig(cpus=2)})
-    with pytest.raises(
-        UserError, match="learner.min_workers: no node of this cluster offers the custom resource learner"
-    ):
-        check_fits({"learner": LearnerConfig(workers=9, min_workers=1)})
 
 
 def test_bundles_are_told_in_words():

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import pytest
 
 from cluster.cli.app import main
-from cluster.errors import UserError
 from cluster.record.console import LineDisplay, LoggedDisplay
 from cluster.record.run_log import follow_log, log_words, read_log
 
@@ -165,41 +164,3 @@ def test_the_command_shows_the_log_and_names_what_is_missing(run, monkeypatch, c
     assert "no run folder" in logs(monkeypatch, capsys, run / "nothing")[2]
     code, _, err = logs(monkeypatch, capsys, run, "--worker", "rollout-0")
     assert code == 2 and "--worker rollout-0" in err and "is not in progress" in err
-
-
-def test_a_worker_is_found_by_its_name_and_the_known_ones_are_told(run):
-    from ray.util.state.common import ActorState
-
-    from cluster.control.worker_log import pick_worker
-
-    def actor(id, name, job="01", kind="RolloutWorker", namespace="x", pid=7):
-        return ActorState(
-            actor_id=id,
-            class_name=kind,
-            state="ALIVE",
-            job_id=job,
-            name=name,
-            node_id="n",
-            pid=pid,
-            ray_namespace=namespace,
-        )
-
-    other = actor("a9", f"{run.name}/rollout-0", job="02")  # of a run of the same name in another folder
-    own = [
-        actor("a1", str(run), kind="RunActor", namespace="curlvpr"),
-        actor("a2", f"{run.name}/rollout-0"),
-        actor("a3", f"{run.name}/reward-1-start-4"),
-        actor("a4", "", kind="RayTrainWorker", pid=99),
-    ]
-    found = [other, *own]
-    assert [pick_worker(found, run, name) for name in ("rollout-0", "reward-1-start-4", "learner-99")] == [
-        "a2",
-        "a3",
-        "a4",
-    ]
-    with pytest.raises(
-        UserError, match="rollout-5: .* has no such worker now; it has learner-99, reward-1-start-4, rollout-0$"
-    ):
-        pick_worker(found, run, "rollout-5")
-    with pytest.raises(UserError, match="is not in progress"):
-        pick_worker([other], run, "rollout-0")

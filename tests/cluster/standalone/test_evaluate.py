@@ -5,7 +5,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cluster.cli.app import main
@@ -21,10 +20,9 @@ from cluster.standalone.evaluate import (
     find_tasks,
     report,
 )
-from cluster.standalone.evaluate_tables import print_tables
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.taskset import write_tasks
-from tests.cluster.measures.test_measures import closed, opened
+from tests.cluster.measures.test_measures import closed
 
 SMOKE = Path(__file__).parents[3] / "recipes" / "smoke.yaml"
 
@@ -34,25 +32,6 @@ def task_set(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tasks")
     write_tasks(draw_phantom_set(PhantomConfig(train=12, val=2, test=4), folder), folder)
     return folder
-
-
-def results(right):
-    rng = np.random.default_rng(right)
-    return [
-        *(closed(i, rng.random() < right / 10, view="PA" if i % 2 else "AP") for i in range(40)),
-        *(
-            opened(i, ("Mass",) if i % 3 else ("Edema",), "Mass" if rng.random() < right / 10 else "Edema")
-            for i in range(40)
-        ),
-    ]
-
-
-@pytest.fixture
-def reported(tiny_model):
-    """Three models; the third answers as the first."""
-    subjects = [find_subject(tiny_model)] * 3
-    asked = EvaluationSet([], {"Mass": 0.5, "Edema": 0.004})
-    return report(subjects, [Scores(results(right), 100, shares=asked.shares) for right in (4, 9, 4)], asked)
 
 
 def test_the_report_is_json_with_a_value_and_an_interval_for_everything(reported):
@@ -87,15 +66,6 @@ def test_few_patients_have_a_value_and_no_interval(tiny_model):
         "closed_accuracy"
     ]
     assert leaf == {"value": pytest.approx(4 / 9), "low": None, "high": None, "tasks": 9, "patients": 9}
-
-
-def test_tables_show_every_section(reported, capsys):
-    print_tables(reported)
-    shown = capsys.readouterr().out
-    for words in ("closed accuracy", "diagnosis micro f1", "view PA closed accuracy", "tail, below 1%", "Mass 50.0%"):
-        assert words in shown
-    leaf = reported["models"][1]["difference"]["overall"]["closed_accuracy"]
-    assert f"{leaf['value']:+.3f} [{leaf['low']:+.3f}, {leaf['high']:+.3f}]" in shown
 
 
 def test_a_model_of_a_run_is_asked_as_the_run_asked_it(tiny_model, tmp_path):
