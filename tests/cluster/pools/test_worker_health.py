@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.runtime.restart_policy import Restarts
 from cluster.pools.worker_health import Health, Limits, State
 
 LIMITS = Limits(start_s=100, suspect_s=10, dead_s=30)
@@ -96,24 +95,6 @@ def test_one_that_drains_goes_once_it_has_no_work():
     assert health.state is State.DRAINING and health.version == 4 and not health.accepts
     health.idle(3)
     assert health.state is State.DEAD and health.why == "drained"
-
-
-@given(st.lists(st.floats(0, 40), max_size=30), st.floats(0, 40))
-def test_replacements_wait_longer_and_end(gaps, later):
-    """Independent: deaths within the window are counted anew for every question."""
-    restarts = Restarts(limit=5, window_s=60, backoff_s=2, longest_s=16)
-    now, deaths = 0.0, []
-    for gap in gaps:
-        now += gap
-        deaths.append(now)
-        restarts.died(now)
-    now += later
-    recent = [death for death in deaths if now - death <= 60]
-    if len(recent) > 5:
-        assert restarts.wait_s(now) is None
-    else:
-        wait = min(16, 2 ** len(recent)) if recent else 0
-        assert restarts.wait_s(now) == pytest.approx(max(0.0, (recent[-1] + wait - now) if recent else 0.0), abs=1e-9)
 
 
 def test_limits_that_make_no_sense_are_refused():
