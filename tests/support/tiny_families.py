@@ -1,7 +1,8 @@
 """A tiny model with random weights of every family that can be trained, made on the spot: nothing is downloaded.
 
-Each has the class, the files, the kind of tokenizer and the form of chat of the published models of its family. Weights are
-larger than the usual 0.02, so that what a layer does with an image, a position or a mask shows in the log-probabilities.
+Each has the class, the files, the kind of tokenizer and the form of chat of the published models of its family. Weights
+are larger than the usual 0.02, so that what a layer does with an image, a position or a mask shows in the
+log-probabilities.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ TEXT_TURNS = """\
 {% endif -%}"""
 INSTRUCTIONS = """\
 {{ bos_token }}{% for message in messages -%}
-{{ ' ' + message.content + ' ' + eos_token if message.role == 'assistant' else '[INST] ' + message.content + ' [/INST]' }}
+{{ ' ' + message.content + ' ' + eos_token if message.role == 'assistant'
+   else '[INST] ' + message.content + ' [/INST]' }}
 {%- endfor -%}"""
 
 TEXT = dict(
@@ -75,7 +77,7 @@ Made = tuple[Any, Any]  # model and processor
 
 
 def byte_level(texts: Sequence[str], special: Sequence[str], end: str, pad: str = "<|endoftext|>") -> Any:
-    """As Qwen's, SmolLM2's and Llama 3's."""
+    """A tokenizer like those of Qwen, SmolLM2 and Llama 3."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -101,7 +103,10 @@ def byte_level(texts: Sequence[str], special: Sequence[str], end: str, pad: str 
 def sentence_piece(
     texts: Sequence[str], special: Sequence[str], plain: Sequence[str], prefix: bool, **tokens: Any
 ) -> Any:
-    """As Gemma's and, where a space is put before every text (`prefix`), Llama 2's: spaces are "▁", unknown characters bytes."""
+    """A tokenizer like Gemma's or, if it puts a space before every text (`prefix`), like Llama 2's.
+
+    Spaces are written "▁", unknown characters as bytes.
+    """
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first" if prefix else "never")
     trained.train_from_iterator(

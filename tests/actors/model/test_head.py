@@ -63,7 +63,7 @@ def test_half_precision_keeps_the_softmax_in_float32():
     wanted, _ = whole(*known, None, None, targets, 1.0)
     assert (logp - wanted).abs().max() < 0.1
     logp.sum().backward(), wanted.sum().backward()
-    for ours, theirs in zip((hidden, weight), known):
+    for ours, theirs in zip((hidden, weight), known, strict=True):
         assert ours.grad.dtype == torch.bfloat16
         assert (ours.grad - theirs.grad).norm() < 0.01 * theirs.grad.norm()
 

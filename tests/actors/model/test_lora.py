@@ -1,4 +1,4 @@
-"""Adapters: their gradient, what is published of them, what KL is measured from, what a commit holds, what is refused."""
+"""Adapters: their gradient, what is published, what KL is measured from, what a commit holds, what is refused."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from actors.model.model_parts import part_of
 from actors.model.policy import FORBIDDEN_BIAS, Policy
 from actors.runtime.storage import POLICY, Storage
 from actors.trajectory import Sample
-from tests.actors.model.test_policy import log_softmax, logits_of
+from tests.support.plain_model import log_softmax, logits_of
 from tests.support.ranks import ENTIRELY, same, two_groups
 
 LORA = Lora(rank=8, alpha=16)
@@ -52,7 +52,7 @@ def plain_gradients(folder, encoder, samples, weights, lora):
     call = lambda **inputs: functional_call(model, whole, kwargs=inputs)  # noqa: E731
     logps = [
         log_softmax(logits, bias, 1.0)[range(len(s.response_ids)), s.response_ids]
-        for logits, s in zip(logits_of(call, encoder, samples), samples)
+        for logits, s in zip(logits_of(call, encoder, samples), samples, strict=True)
     ]
     (-torch.cat(logps).mean()).backward()
     return {f"model.{name}": value.grad.numpy() for name, value in own.items()}
@@ -108,7 +108,7 @@ def logprobs_of(folder, encoder, samples, dtype=torch.float32):
     with torch.no_grad():
         for cut in policy.cut(samples, range(len(samples)), 10**6):
             batch = policy.collate(samples, cut, torch.device("cpu"))
-            values |= zip(batch.index, policy(batch, 1.0)[0].split(batch.lengths))
+            values |= zip(batch.index, policy(batch, 1.0)[0].split(batch.lengths), strict=True)
     return [values[i].numpy() for i in range(len(samples))]
 
 

@@ -1,5 +1,7 @@
 """How samples are laid out and shared out: pure functions."""
 
+from itertools import chain, pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def positions(sample):
 @given(st.lists(st.integers(1, 1000), max_size=60), st.integers(1, 9))
 def test_shares_are_whole_and_nearly_equal(costs, parts):
     shares = share_out(costs, parts)
-    assert len(shares) == parts and sorted(sum(shares, [])) == list(range(len(costs)))
+    assert len(shares) == parts and sorted(chain.from_iterable(shares)) == list(range(len(costs)))
     sums = [sum(costs[i] for i in share) for share in shares]
     assert max(sums) - min(sums) <= max(costs, default=0)  # no part could be relieved by its last item
     assert max(sums) <= (4 * parts - 1) / (3 * parts) * max([*costs, sum(costs)]) or parts > 1  # one part takes all
@@ -47,10 +49,10 @@ def test_packs_hold_every_sample_once_within_the_budget(shapes, budget, least):
     samples = made(shapes)
     chosen = list(range(len(samples)))[::-1]
     cuts = cut_packed(samples, chosen, budget, least)
-    assert sorted(sum(cuts, [])) == sorted(chosen) and all(cuts)
+    assert sorted(chain.from_iterable(cuts)) == sorted(chosen) and all(cuts)
     assert len(cuts) >= min(least, len(samples))
     sizes = [pack(samples, cut, positions).ids.size for cut in cuts]
-    assert all(size <= budget or len(cut) == 1 for size, cut in zip(sizes, cuts))
+    assert all(size <= budget or len(cut) == 1 for size, cut in zip(sizes, cuts, strict=True))
     if budget >= sum(map(len, samples)):
         assert len(cut_packed(samples, chosen, budget)) == 1
     assert cut_packed(samples, [], budget, least) == []
@@ -60,10 +62,10 @@ def test_packs_hold_every_sample_once_within_the_budget(shapes, budget, least):
 def test_padded_batches_hold_every_sample_once_within_the_budget(shapes, budget):
     samples = made(shapes)
     cuts = cut_padded(samples, range(len(samples)), budget)
-    assert sorted(sum(cuts, [])) == list(range(len(samples)))
+    assert sorted(chain.from_iterable(cuts)) == list(range(len(samples)))
     widths = [max(len(samples[i]) for i in cut) for cut in cuts]
-    assert all(width * len(cut) <= budget or len(cut) == 1 for width, cut in zip(widths, cuts))
-    for cut, following in zip(cuts, cuts[1:]):  # no cut was needless: the next one's first sample did not fit
+    assert all(width * len(cut) <= budget or len(cut) == 1 for width, cut in zip(widths, cuts, strict=True))
+    for cut, following in pairwise(cuts):  # no cut was needless: the next one's first sample did not fit
         assert max(len(samples[i]) for i in (*cut, following[0])) * (len(cut) + 1) > budget
 
 

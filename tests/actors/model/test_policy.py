@@ -10,6 +10,7 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import FORBIDDEN_BIAS, Policy
 from actors.model.tiny_model import SPECIAL_TOKENS
 from actors.trajectory import Sample
+from tests.support.plain_model import log_softmax, logits_of
 
 CPU = torch.device("cpu")
 
@@ -42,6 +43,7 @@ def samples(policy, phantom_tasks, tmp_path_factory):
                 (phantom_tasks[0].images[0],) * 2,
                 phantom_tasks[8].images,
             ],
+            strict=True,
         )
     ]
     encoder = policy.encoder
@@ -50,7 +52,7 @@ def samples(policy, phantom_tasks, tmp_path_factory):
     ids[5] = np.concatenate([ids[5]] * 9)  # longer than its prompt
     ids[3][2] = encoder.forbidden(policy.bias.numel())[-1]  # a token that padding added to the vocabulary
     ids[4][3] = encoder.tokenizer.convert_tokens_to_ids("<|vision_end|>")
-    samples = [Sample(encoder.expand(task), task.images, response) for task, response in zip(tasks, ids)]
+    samples = [Sample(encoder.expand(task), task.images, response) for task, response in zip(tasks, ids, strict=True)]
     # More responses to the prompts of two samples; a prompt of the same words to another film is another prompt.
     samples += [replace(samples[n], response_ids=ids[m]) for n, m in ((5, 0), (0, 5), (5, 2), (0, 8))]
     text = [token for token in samples[0].prompt_ids if token not in encoder.forbidden(512)]
@@ -59,32 +61,11 @@ def samples(policy, phantom_tasks, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(tiny_model, policy, samples):
-    """The logits [response tokens, vocabulary] of each sample on its own: no padding, the model's own positions, all at once."""
+    """The logits [response tokens, vocabulary] of each sample on its own: no padding, the model's own positions."""
     with torch.no_grad():
         return logits_of(
             AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=torch.float32), policy.encoder, samples
         )
-
-
-def logits_of(model, encoder, samples):
-    logits = []
-    for sample in samples:
-        ids = torch.tensor([[*sample.prompt_ids, *sample.response_ids]]).long()
-        images = [Image.open(path).convert("RGB") for path in sample.images]
-        films = encoder.processor.image_processor(images=images, return_tensors="pt") if images else {}
-        out = model(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            **films,
-            mm_token_type_ids=(ids == encoder.image_token).int(),
-        ).logits[0]
-        logits.append(out[len(sample.prompt_ids) - 1 : -1])
-    return logits
-
-
-def log_softmax(logits, bias, temperature):
-    scaled = (logits.double() + bias) / temperature
-    return scaled - scaled.exp().sum(-1, keepdim=True).log()
 
 
 def micro_batches(policy, samples, max_tokens):
@@ -97,7 +78,8 @@ def run(policy, samples, max_tokens, **arguments):
     for batch in batches:
         with torch.no_grad():
             values = policy(batch, **arguments)
-        rows.update(zip(batch.index, zip(*(value.split(batch.lengths) for value in values))))
+        logp, entropy = (value.split(batch.lengths) for value in values)
+        rows.update(zip(batch.index, zip(logp, entropy, strict=True), strict=True))
     return [rows[n] for n in range(len(samples))], batches
 
 
@@ -158,7 +140,7 @@ def test_micro_batches_hold_every_sample_once_within_the_budget(policy, samples,
 
 def test_chosen_samples_alone_are_cut_up(policy, samples):
     assert policy.cut(samples, [], 100) == []
-    assert sorted(sum(policy.cut(samples, [6, 1, 4], 300), [])) == [1, 4, 6]
+    assert sorted(i for cut in policy.cut(samples, [6, 1, 4], 300) for i in cut) == [1, 4, 6]
 
 
 def test_the_film_and_the_order_of_films_matter(policy, samples):
@@ -172,7 +154,7 @@ def test_the_film_and_the_order_of_films_matter(policy, samples):
 
 
 def test_gradients_are_those_of_the_plain_model(policy, samples, tiny_model):
-    """Of log-probabilities and entropies, in every parameter of language and vision; samples of two prompts in one batch."""
+    """Of log-probabilities and entropies, in every parameter; samples of two prompts in one batch."""
     index = [0, 10, 5, 9, 11]
     policy.zero_grad()
     batch = policy.collate(samples, index, CPU)
@@ -180,7 +162,7 @@ def test_gradients_are_those_of_the_plain_model(policy, samples, tiny_model):
     (logp.sum() + 0.3 * (entropy**2).sum()).backward()
     model = AutoModelForImageTextToText.from_pretrained(tiny_model, dtype=torch.float32)
     for sample, logits in zip(
-        [samples[i] for i in index], logits_of(model, policy.encoder, [samples[i] for i in index])
+        [samples[i] for i in index], logits_of(model, policy.encoder, [samples[i] for i in index]), strict=True
     ):
         wanted = log_softmax(logits, policy.bias, 0.7)
         entropy = -(wanted.exp() * wanted).sum(-1)

@@ -1,7 +1,7 @@
 """Every family of models: what the learner computes, against transformers' own forward and against vLLM.
 
-An engine for each takes minutes together: by itself pytest starts those of `IN_EVERY_RUN`; the others are marked `slow`, and
-`pytest -m "slow or not slow" tests/test_families.py` runs all.
+Starting an engine for each takes minutes in all. By default pytest starts those of `IN_EVERY_RUN`; the others are
+marked `slow`, and `pytest -m "slow or not slow" tests/actors/model/families/test_families.py` runs all.
 """
 
 import asyncio
@@ -130,8 +130,8 @@ def test_log_probabilities_are_those_of_the_plain_model(name, folder_of, policy_
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_batch_is_its_samples(name, folder_of, policy_of, tasks):
-    """Log-probabilities and the gradient of every weight: all samples packed (padded, where the family cannot be packed)
-    against one at a time, which is a plain forward. Two are responses to the same prompt."""
+    """Log-probabilities and the gradient of every weight: all samples packed (padded, if the family cannot be
+    packed) against one at a time, which is a plain forward. Two are responses to the same prompt."""
     policy = policy_of(name)
     assert policy.packed == (name != "gemma3")
     samples = samples_of(policy.encoder, tasks)
@@ -267,8 +267,8 @@ def test_what_an_engine_cannot_read_is_refused_before_it_starts(folder_of, polic
 
 
 @pytest.mark.parametrize("name", [name for name in MAKERS if FAMILIES[name].reads_images])
-def test_prompt_lengths_are_told_beforehand(name, policy_of, tasks):
-    """Without reading a film's pixels. Gemma's tokenizer joins line breaks at an image's edges, so that it may be fewer."""
+def test_prompt_lengths_are_known_beforehand(name, policy_of, tasks):
+    """Without reading a film's pixels. Gemma's tokenizer joins line breaks at an image's edges: it may be fewer."""
     encoder = policy_of(name).encoder
     rows = [
         TaskRow(n, task.id, task, [], tuple(Image.open(path).size for path in task.images))
@@ -331,7 +331,7 @@ def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, caps
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_step_of_sharded_ranks_is_that_of_one(name, one, two, folder_of, tasks):
-    """ZeRO-3, every weight sharded; one micro-batch has films, another none. A film's newline and a tied head are found, too."""
+    """ZeRO-3, every weight sharded; one micro-batch has films, another none. Image newlines and tied heads count."""
     told, gradients = [], []
     asked = [task for task in tasks if FAMILIES[name].reads_images or not task.images] * 2
     for world, config in ((one, dict(zero_stage=0)), (two, dict(zero_stage=3, micro_batch_tokens=1))):
