@@ -34,25 +34,24 @@ class RewardConfig(Strict):
     format: float = Field(0.1, ge=0)
     outcome: float = Field(0.9, gt=0)
     process: float = Field(0.3, ge=0)
-    reason: float = Field(0.2, ge=0, description="grounding of the think blocks; 0 also saves its work")
+    reason: float = Field(0.2, ge=0, description="grounding of the think blocks; 0 also saves its computation")
     gates: tuple[Gate, ...] = Field(
         ("format", "outcome"),
-        description="format: a malformed response earns nothing; outcome: "
-        "process and reason are paid to right answers only; batch: and only while the mean "
-        "outcome of the batches does not fall",
+        description="format: a malformed response earns nothing; outcome: process and reason are paid to right answers "
+        "only; batch: and only while the mean outcome of the batches does not fall",
     )
     max_candidates: int = Field(
-        6, ge=1, description="a list of more names, and more than one beyond the gold, earns nothing"
+        6, ge=1, description="a list with more names than this, and more than one beyond the gold, earns nothing"
     )
     length: tuple[float, float] = Field(
-        (0.5, 2.0), description="words of a text over those of the gold: no loss between"
+        (0.5, 2.0), description="limits of words of a text / words of the gold, between which nothing is lost"
     )
     rarity: float = Field(
         0,
         ge=0,
         le=1,
-        description="a finding weighs (share of the commonest / its share of train "
-        "films) to this power in the F1 of names and texts",
+        description="a finding weighs (share of the commonest / its own share of the train films) to this power in the "
+        "F1 of names and texts",
     )
     finding_weights: dict[str, float] = Field(
         {}, description="weights of findings; `rarity` sets them from the train tasks"

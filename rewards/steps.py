@@ -205,7 +205,7 @@ def _fault(pair: Pair, name: str, marks: tuple[bool, ...], final: Sequence[str] 
 def _judge(pair: Pair, name: str, mark: bool, key: AnswerKey, with_grounding: bool, is_summary: bool) -> _Judged:
     """The judgement of a sound step. A step that repeats the summary gets grounding 0."""
     if not key.is_verifiable(name):
-        return _Judged("unverifiable", f"the gold does not tell whether {name} is there")
+        return _Judged("unverifiable", f"the gold does not decide whether {name} is present")
     is_right = key.is_right(name)
     judgement: Judgement = "right" if mark == is_right else "wrong"
     why = f"{name} is {'' if is_right else 'not '}in the gold"
