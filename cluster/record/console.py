@@ -17,13 +17,26 @@ from cluster.measures import Interval
 from cluster.measures.headlines import HEADLINES
 from cluster.record.run_log import LOG
 from cluster.stages import STAGE_KINDS
+from cluster.stages.row import StepRow
 
 _WORKER = re.compile(r"(rollout|reward)-\d+(-start-\d+)?(?=:? )")  # a text about a worker begins with its name
 
 
+LIVE_NUMBERS = (
+    ("loss", "loss", ".3f"),
+    ("reward", "reward", ".3f"),
+    ("outcome", "outcome", ".3f"),
+    ("format", "format", ".2f"),
+    ("entropy", "entropy", ".2f"),
+    ("kl", "kl", ".4f"),
+    ("tokens/s", "tokens_per_s", ",.0f"),
+)
+"""What the live display shows of a step: label, key of the row, format."""
+
+
 class Display(Protocol):
     def say(self, text: str) -> None: ...
-    def step(self, row: Mapping[str, Any]) -> None: ...
+    def step(self, row: StepRow) -> None: ...
     def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None: ...
     def close(self) -> None: ...
 
@@ -33,13 +46,11 @@ def open_display(name: str) -> LoggedDisplay:
     return LoggedDisplay(LiveDisplay(name) if sys.stdout.isatty() else LineDisplay(), name)
 
 
-def step_words(row: Mapping[str, Any]) -> str:
+def step_words(row: StepRow) -> str:
     """A step in one line: stage, step, what was learnt, speed."""
     head = f"{row['stage']} {row['stage_step']:>4}/{row['max_steps']}"
-    if row.get("skipped") and "loss" not in row:
-        body = "skipped"
-    else:
-        body = STAGE_KINDS[row["kind"]].headline(row)
+    learnt_nothing = row.get("skipped") and "loss" not in row
+    body = "skipped" if learnt_nothing else STAGE_KINDS[row["kind"]].headline(row)
     return f"{head}  {body}  {row['tokens_per_s']:,.0f} tok/s"
 
 
@@ -66,7 +77,7 @@ class LineDisplay:
     def say(self, text: str) -> None:
         print(f"[{clock(time.monotonic() - self.start):>5}] {text}", flush=True)
 
-    def step(self, row: Mapping[str, Any]) -> None:
+    def step(self, row: StepRow) -> None:
         self.say(step_words(row) + f"  at most {clock(row['seconds_left'])} left")
 
     def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
@@ -84,7 +95,7 @@ class LiveDisplay:
         from rich.live import Live
 
         self.name, self.start = name, time.monotonic()
-        self.row: Mapping[str, Any] | None = None
+        self.row: StepRow | None = None
         self.score = ""
         self.console = Console(highlight=False)
         self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
@@ -93,7 +104,7 @@ class LiveDisplay:
     def say(self, text: str) -> None:
         self.console.print(f"[{clock(time.monotonic() - self.start):>5}] {text}", markup=False)
 
-    def step(self, row: Mapping[str, Any]) -> None:
+    def step(self, row: StepRow) -> None:
         self.row = row
 
     def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
@@ -121,17 +132,10 @@ class LiveDisplay:
                 ProgressBar(row["max_steps"], row["stage_step"], width=40),
                 f"{row['stage_step']} of at most {row['max_steps']}",
             )
-            for label, key, form in (
-                ("loss", "loss", ".3f"),
-                ("reward", "reward", ".3f"),
-                ("outcome", "outcome", ".3f"),
-                ("format", "format", ".2f"),
-                ("entropy", "entropy", ".2f"),
-                ("kl", "kl", ".4f"),
-                ("tokens/s", "tokens_per_s", ",.0f"),
-            ):
-                if key in row:
-                    grid.add_row(label, format(row[key], form))
+            numbers: Mapping[str, Any] = dict(row)
+            for label, key, form in LIVE_NUMBERS:
+                if key in numbers:
+                    grid.add_row(label, format(numbers[key], form))
             grid.add_row(
                 "time",
                 f"{clock(time.monotonic() - self.start)} passed",
@@ -195,7 +199,7 @@ class LoggedDisplay:
         self.shown.say(text)
         self.keep("say", text)
 
-    def step(self, row: Mapping[str, Any]) -> None:
+    def step(self, row: StepRow) -> None:
         self.shown.step(row)
         self.keep("step", step_words(row))
 

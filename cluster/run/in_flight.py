@@ -27,7 +27,8 @@ class StepInFlight:
 class InFlight:
     """Requests groups, some steps ahead if the stage allows it, and hands them out in order of steps.
 
-    No group is older than `max_staleness` steps: step s + k is requested at the earliest when step s is about to be trained.
+    No group is older than `max_staleness` steps: step s + k is requested when step s is about to be trained, at the
+    earliest.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -43,7 +44,7 @@ class InFlight:
             self.waiting.append(self._submit(number, self._requests(stage, number, stage.tasks_per_step)))
 
     def take(self, stage: StageKind, version: int) -> list[Group]:
-        """Waits for the groups of the next step. Those that may not be trained are dropped in the ledger, with the reason.
+        """Waits for the groups of the next step. The ledger drops those that may not be trained, with the reason.
 
         Args:
             version: the number of the weights that will be trained.
@@ -110,7 +111,7 @@ class InFlight:
         return requests
 
     def _arrived(self, step: StepInFlight, stage: StageKind, version: int) -> tuple[list[Group], str]:
-        """The groups that came and are not too old for weights `version`, and why the last of the others was dropped."""
+        """The groups that came and are new enough for weights `version`, and why the last of the others was dropped."""
         groups, why = [], ""
         oldest = version - stage.max_staleness * stage.updates_per_step
         for request, answer in zip(step.requests, self.rollouts.gather(step.batch), strict=True):

@@ -1,4 +1,4 @@
-"""A sitting of a run: from the recipe to the exit code, with every expected fault told in one line."""
+"""A session of a run: from the recipe to the exit code, with one line for every expected fault."""
 
 from __future__ import annotations
 
@@ -33,21 +33,23 @@ def start(recipe: Recipe, path: Path) -> int:
     """Trains in the new run folder `path` until the curriculum ends.
 
     Returns:
-        0 where it came to its end or was told to stop, 1 where the run failed, or 130 where it was interrupted; the summary
-        says what happened.
+        0 if it came to its end or was asked to stop, 1 if it failed, 130 if it was interrupted; the summary says more.
 
     Raises:
         UserError: something the user gave cannot be used; then no run folder is left behind.
     """
     try:
-        return _hold(recipe, path)
+        return _execute(recipe, path)
     except UserError:
         shutil.rmtree(path, ignore_errors=True)
         raise
 
 
 def resume(recipe: Recipe, path: Path) -> int:
-    """Trains on from the newest commit of the run folder `path`, from the beginning where there is none; returns as `start`.
+    """Trains on from the newest commit of the run folder `path`, or from the start if it has none.
+
+    Returns:
+        As `start`.
 
     Raises:
         UserError: the run is complete, or its newest commit is damaged.
@@ -61,18 +63,19 @@ def resume(recipe: Recipe, path: Path) -> int:
     except OSError as error:
         raise UserError(f"{checkpoints.storage} cannot be read: {error}") from error
     if not commits:
-        return _hold(recipe, path, resume=True)
+        return _execute(recipe, path, resumed=True)
     try:
         state = checkpoints.load(commits[-1])
     except CheckpointError as error:
-        older = f"; {commits[-2].name} is the one before" if len(commits) > 1 else ""
+        older = f"; the one before is {commits[-2].name}" if len(commits) > 1 else ""
         raise UserError(f"{error}{older}. Remove the damaged folder to go on from what is left.") from error
-    return _hold(recipe, path, (commits[-1], state), resume=True)
+    return _execute(recipe, path, (commits[-1], state), resumed=True)
 
 
-def _hold(
-    recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | None = None, resume: bool = False
+def _execute(
+    recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | None = None, resumed: bool = False
 ) -> int:
+    """Runs to the end, or to where the run is stopped. Turns every expected fault into a line and an exit code."""
     display = open_display(path.name)
     run: Run | None = None
     try:
@@ -82,31 +85,26 @@ def _hold(
                 display.say(f"Ray dashboard http://{dashboard}")
             with open_run(recipe, path, display) as run:
                 _stop_at_sigterm(run)
-                if resume:
-                    run.recovery.restore(*(commit or (None, run.recovery.first_state)))
-                    display.say(
-                        f"resumed at step {run.position.step}"
-                        + (f", from {commit[0].name}" if commit else ": none was committed")
-                    )
+                if resumed:
+                    _restore(run, commit)
                 summary = run.train()
-        took = clock(summary["seconds"]["all"])
+        duration = clock(summary["seconds"]["all"])
         if summary["status"] == "stopped":
-            display.say(f"stopped at step {run.position.step}, after {took}; go on with: curlvpr resume {path}")
+            display.say(f"stopped at step {run.position.step}, after {duration}; go on with: curlvpr resume {path}")
         else:
-            display.say(f"finished in {took}; model {path / 'model'}, summary {path / 'summary.json'}")
+            display.say(f"finished in {duration}; model {path / 'model'}, summary {path / 'summary.json'}")
         return 0
     except StoppedEarly:
-        _keep_early_end(recipe, path, "stopped", "while it waited for room on the cluster")
+        _write_early_summary(recipe, path, "stopped", "while it waited for room on the cluster")
         display.say(f"stopped before its workers were started; go on with: curlvpr resume {path}")
         return 0
     except RemoteFailure as error:
-        return _stopped(run, recipe, path, display, "failed", str(error), 1)
+        return _end_early(run, recipe, path, display, "failed", str(error), 1)
     except OSError as error:  # a disk or a bucket
-        return _stopped(run, recipe, path, display, "failed", f"{type(error).__name__}: {error}", 1)
+        return _end_early(run, recipe, path, display, "failed", f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
-        return _stopped(
-            run, recipe, path, display, "interrupted", f"interrupted; go on with: curlvpr resume {path}", 130
-        )
+        why = f"interrupted; go on with: curlvpr resume {path}"
+        return _end_early(run, recipe, path, display, "interrupted", why, 130)
     finally:
         if run:
             run.close()
@@ -114,19 +112,31 @@ def _hold(
         display.close()
 
 
+def _restore(run: Run, commit: tuple[Storage, dict[str, Any]] | None) -> None:
+    if commit:
+        folder, state = commit
+        run.recovery.restore(folder, state)
+        origin = f", from {folder.name}"
+    else:
+        run.recovery.restore(None, run.recovery.first_state)
+        origin = ": none was committed"
+    run.context.display.say(f"resumed at step {run.position.step}{origin}")
+
+
 @contextmanager
 def open_run(recipe: Recipe, path: Path, display: LoggedDisplay) -> Iterator[Run]:
-    """A run in the folder `path`, on workers that stand as long as the block lasts. Ray is connected already.
-    The display keeps what it tells in the folder from here on.
+    """A run in the folder `path`, on workers that are up as long as the block lasts. Ray is connected already.
+
+    From here on the display logs to the folder.
 
     Raises:
         UserError: something the user gave cannot be used, or another process holds the run.
         RemoteFailure: the workers cannot be started.
     """
-    run_storage(recipe, path)  # a place that does not exist is told before anything is started
+    run_storage(recipe, path)  # a place that does not exist is refused before anything is started
     path.mkdir(parents=True, exist_ok=True)
-    folder = RunWriter(path, Trackers(recipe, path, display.say))
-    folder.write_recipe(recipe)
+    writer = RunWriter(path, Trackers(recipe, path, display.say))
+    writer.write_recipe(recipe)
     with Control(path) as control:
         display.log_to(path)
         display.say("preparing tasks and model")
@@ -135,42 +145,47 @@ def open_run(recipe: Recipe, path: Path, display: LoggedDisplay) -> Iterator[Run
             kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
             display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
         with ExitStack() as stack:
-            patience = QueueWait(path.name, display, control)
-            with wait_for_slot(str(path), worker_bundles(recipe), patience.wait):
-                patience.tell("starting")
-                ranks = recipe.learner.workers
-                fewest = f"{recipe.learner.fewest} to " if recipe.learner.fewest < ranks else ""
-                display.say(
-                    f"starting {recipe.rollout.workers} rollout, {recipe.reward.workers} reward and "
-                    f"{fewest}{ranks} learner workers"
-                )
+            queue = QueueWait(path.name, display, control)
+            with wait_for_slot(str(path), worker_bundles(recipe), queue.wait):
+                queue.report("starting")
+                display.say(f"starting {_worker_counts(recipe)}")
                 workers = stack.enter_context(Workers(recipe, path, prepared))
-            run = Run(recipe, prepared, folder, workers, display, control)
+            run = Run(recipe, prepared, writer, workers, display, control)
             display.at = lambda: run.position.step
             yield run
 
 
+def _worker_counts(recipe: Recipe) -> str:
+    ranks, min_ranks = recipe.learner.workers, recipe.learner.fewest
+    learner = str(ranks) if min_ranks == ranks else f"{min_ranks} to {ranks}"
+    return f"{recipe.rollout.workers} rollout, {recipe.reward.workers} reward and {learner} learner workers"
+
+
 class StoppedEarly(Exception):
-    """The run was told to stop while it waited for room on the cluster."""
+    """The run was asked to stop while it waited for room on the cluster."""
 
 
 class QueueWait:
-    """What a run does while it waits for room: tells so, and heeds a wish to stop."""
+    """What a run does while it waits for room: it reports that, and stops if it is asked to."""
 
     def __init__(self, name: str, display: Display, control: Control) -> None:
-        self.name, self.display, self.control, self.told = name, display, control, ""
+        self.name, self.display, self.control = name, display, control
+        self.shown = ""  # the reason that was shown last
 
     def wait(self, why: str) -> None:
-        if why.partition(";")[0] != self.told:  # what is free changes all the time
-            self.told = why.partition(";")[0]
+        """Reports why the run waits. Raises StoppedEarly."""
+        reason = why.partition(";")[0]  # what is free, after it, changes all the time
+        if reason != self.shown:
+            self.shown = reason
             self.display.say(f"waiting: {why}")
-        self.tell("waiting", why=why)
+        self.report("waiting", why=why)
 
-    def tell(self, status: str, **more: str) -> None:
+    def report(self, status: str, **more: str) -> None:
+        """Reports a status, and refuses whatever else than to stop is asked. Raises StoppedEarly."""
         for request in self.control.sync({"run": self.name, "status": status, **more}):
             if request.action == "stop":
                 raise StoppedEarly
-            self.display.say(f"asked to {request.action}: that cannot be done before the workers stand")
+            self.display.say(f"asked to {request.action}: not possible before the workers are up")
 
 
 def _stop_at_sigterm(run: Run) -> None:
@@ -183,32 +198,35 @@ def _stop_at_sigterm(run: Run) -> None:
 
 
 def write_pages(path: Path, display: Display) -> None:
-    """The card of the model, where there is one, and the report. A fault in them is told, and fails no run."""
+    """Writes the model's card, if there is a model, and the report. A fault in them is shown, and fails no run."""
     from cluster.reporting.model_card import write_model_card
     from cluster.reporting.report import write_report
 
-    for what, write in (("model card", write_model_card), ("report", write_report)):
+    for page, write in (("model card", write_model_card), ("report", write_report)):
         try:
-            if written := write(path):
-                display.say(f"{what} {written}")
-        except Exception as error:
-            display.say(f"the {what} was not written: {error_line(error)}")
+            file = write(path)
+        except Exception as error:  # noqa: BLE001 - a page is no reason to lose a run
+            display.say(f"the {page} was not written: {error_line(error)}")
+        else:
+            if file:
+                display.say(f"{page} {file}")
 
 
-def _keep_early_end(recipe: Recipe, path: Path, status: str, why: str) -> None:
-    """The summary of a run that ended before its workers stood; of one that is resumed, what it came to before is kept."""
+def _write_early_summary(recipe: Recipe, path: Path, status: str, why: str) -> None:
+    """The summary of a run that ended before its workers were up. A resumed run keeps the summary that it has."""
     if (path / "recipe.yaml").is_file() and not (path / "summary.json").exists():
         summary = empty_summary(status, why, recipe, path)
         Storage(str(path.absolute())).write("summary.json", json.dumps(summary, indent=2).encode())
 
 
-def _stopped(
+def _end_early(
     run: Run | None, recipe: Recipe, path: Path, display: LoggedDisplay, status: str, why: str, code: int
 ) -> int:
+    """Writes why a run ended before its end, to the summary, the log and standard error. Returns the exit code."""
     if run:
         run.summary.write(status, why)
     else:
-        _keep_early_end(recipe, path, status, why)
+        _write_early_summary(recipe, path, status, why)
     display.keep("say", why if why.startswith(status) else f"{status}: {why}")
     display.close()
     first, *rest = why.splitlines()

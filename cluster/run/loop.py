@@ -1,4 +1,4 @@
-"""The run: tasks in, a trained model out. `Run.train` and `Run._advance` are the loop; the rest of the folder is its parts."""
+"""The run: tasks in, a trained model out. `Run.train` and `Run._advance` are the loop; other files are its parts."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Run:
 
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Python looks for garbage less often, and not among what was imported: a third of a busy run's own time otherwise."""
+    """Python looks for garbage less often, and not among what was imported: that took a third of a busy run's time."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()

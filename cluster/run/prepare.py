@@ -101,7 +101,7 @@ def _phantoms(config: PhantomConfig, folder: Path) -> list[Task]:
 
 
 def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> list[TaskRow]:
-    """The rows without fault. Bad rows are counted in `dropped` by the kind of their first fault, if the recipe drops them."""
+    """The rows without fault. `dropped` counts bad rows by the kind of their first fault, if the recipe drops them."""
     good: list[TaskRow] = []
     first: TaskRow | None = None
     bad = 0
@@ -163,7 +163,7 @@ def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
     """The recipe's model folder, or a tiny model made in `folder`/base, whose tokenizer is trained on the train tasks.
 
     Raises:
-        UserError: the recipe's folder is missing or incomplete, or the model lacks a part that is to be trained or frozen.
+        UserError: the recipe's folder is missing or incomplete, or the model lacks a part to be trained or frozen.
     """
     tiny = recipe.model.tiny
     path = folder / "base" if recipe.model.path is None else recipe.model.path.absolute()

@@ -15,7 +15,8 @@ class Publisher:
     """Keeps the rollout workers at the learner's present weights.
 
     Attributes:
-        direct_share: the share of the workers that the last version reached straight from the learner; None before one did.
+        direct_share: the share of the workers that the last version reached straight from the learner; None before
+            one did.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -27,7 +28,7 @@ class Publisher:
         self.direct_share: float | None = None
 
     def publish(self, wait: bool = True) -> None:
-        """Brings the present weights to every rollout worker. Each proves that it holds them before it generates with them.
+        """Brings the present weights to every rollout worker. Each proves that it holds them before it uses them.
 
         Without `wait` they do so while the run goes on, but none of them is more than one version behind.
         """

@@ -113,8 +113,9 @@ class Recovery:
             self.in_flight.load_state_dict(state["in_flight"], self.tasks)
 
     def roll_back(self, why: str, before: int | None = None) -> None:
-        """Goes on from the last commit, or from the last one that is not after the step `before`; from the start if there
-        is none.
+        """Goes on from the last commit, or from the last one that is not after the step `before`.
+
+        Without any commit the run goes on from the start.
 
         Raises:
             RemoteFailure: no commit from before that step is kept.

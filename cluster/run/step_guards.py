@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from actors.runtime.remote import RemoteFailure
 from cluster.config.guards import Alarm, Guards
 from cluster.run.context import RunContext
 from cluster.run.recovery import Recovery
 from cluster.run.requests import Requests
 from cluster.stages.kind import StepResult
+from cluster.stages.row import StepRow
 
 MAX_ROLL_BACKS = 3
 MAX_SKIPPED = 3  # steps in a row whose gradients were not finite
@@ -24,11 +22,12 @@ class StepGuards:
         self.guards, self.recovery, self.requests = guards, recovery, requests
         self.skipped = 0  # steps in a row whose gradients were not finite
 
-    def undo(self, row: Mapping[str, Any], result: StepResult) -> bool:
+    def undo(self, row: StepRow, result: StepResult) -> bool:
         """Acts on a step. Returns whether it was rolled back.
 
         Raises:
-            RemoteFailure: gradients were not finite `MAX_SKIPPED` steps in a row, or `MAX_ROLL_BACKS` roll-backs did not help.
+            RemoteFailure: gradients were not finite in `MAX_SKIPPED` steps in a row, or `MAX_ROLL_BACKS` roll-backs did
+                not help.
         """
         self._check_skipped(row["skipped"], result)
         return any(self._act_on(alarm) for alarm in self.guards.look(self.position.step, row))

@@ -1,4 +1,4 @@
-"""Everything that works for a run: weight store, learner, rollout and reward pools; started together, ended together."""
+"""The workers of a run: weight store, learner, rollout and reward pools. They start together and end together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from cluster.run.prepare import Prepared
 
 
 class Workers:
-    """A context: inside it the workers stand and answer."""
+    """A context, inside which the workers are up.
+
+    Pools have no threads of their own: whoever waits for one worker calls `pump`, so that the others go on meanwhile.
+    """
 
     def __init__(self, recipe: Recipe, run: Path, prepared: Prepared) -> None:
         name, model = run.name, prepared.model
@@ -49,7 +52,7 @@ class Workers:
             self.pump,
         )
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> Workers:
         try:
             self.learner.ready()
             self.rollouts.ready()
@@ -76,7 +79,7 @@ class Workers:
         return self.rollouts.pool.size
 
     def rollout_seconds(self) -> tuple[float, float]:
-        """Seconds that rollout workers spent on requests so far, and seconds for which they could have; over all workers."""
+        """Seconds that rollout workers spent on requests so far, and seconds for which they could have, over all."""
         return self.rollouts.pool.busy_s, self.rollouts.pool.present_s
 
     def scale(self, rollout: int | None = None, reward: int | None = None) -> None:

@@ -10,25 +10,31 @@ from actors.trajectory import ScoredGroup
 
 
 def replace_flat_groups(
-    fresh: Sequence[ScoredGroup], training: GrpoTraining, least: int, more: Callable[[int, int], Sequence[ScoredGroup]]
+    fresh: Sequence[ScoredGroup],
+    training: GrpoTraining,
+    min_groups: int,
+    more: Callable[[int, int], Sequence[ScoredGroup]],
 ) -> tuple[list[ScoredGroup], list[ScoredGroup]]:
     """The groups that are trained, and those in which nothing is better than anything else.
 
     Args:
         fresh: the groups that the step asked for first.
-        least: so many are trained in any case, the first of the others where need be: every learner worker takes part.
-        more: gives further groups, told how many the step has asked for so far, and how many it lacks; it is called at most
-            `dynamic_sampling` times. What is lacking then stays lacking.
+        min_groups: the fewest groups to train. If too few teach anything, the first of the others make up the number,
+            since every learner worker takes part.
+        more: `more(requested, missing)` gives `missing` further groups of a step that has requested `requested` so far.
+            It is called at most `dynamic_sampling` times; the step then goes on with what it has.
     """
     kept: list[ScoredGroup] = []
     flat: list[ScoredGroup] = []
-    asked = training.tasks_per_step
+    requested = training.tasks_per_step
     for rounds in range(training.dynamic_sampling, -1, -1):
         for scored in fresh:
-            (kept if has_signal(scored.verdicts, training.credit, training.process_weight) else flat).append(scored)
+            teaches = has_signal(scored.verdicts, training.credit, training.process_weight)
+            (kept if teaches else flat).append(scored)
         missing = training.tasks_per_step - len(kept)
         if not missing or not rounds:
             break
-        fresh, asked = more(asked, missing), asked + missing
-    lacking = max(0, least - len(kept))
-    return kept + flat[:lacking], flat[lacking:]
+        fresh = more(requested, missing)
+        requested += missing
+    filler = max(0, min_groups - len(kept))
+    return kept + flat[:filler], flat[filler:]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from actors.algorithm.config import GrpoTraining
 from actors.algorithm.overlong import with_overlong_penalty
@@ -11,6 +10,7 @@ from actors.trajectory import Group, ScoredGroup
 from cluster.stages.dynamic_sampling import replace_flat_groups
 from cluster.stages.kind import StageKind, StepResult, StepRun
 from cluster.stages.response_metrics import response_numbers
+from cluster.stages.row import StepRow
 
 
 class GrpoStage(StageKind):
@@ -69,7 +69,7 @@ class GrpoStage(StageKind):
         return result
 
     @staticmethod
-    def headline(row: Mapping[str, Any]) -> str:
+    def headline(row: StepRow) -> str:
         return (
             f"reward {row['reward']:.3f}  outcome {row['outcome']:.3f}  format {row['format']:.2f}  "
             f"process {row['process']:.2f}  tokens {row['response_tokens']:.0f}  entropy {row['entropy']:.2f}  "

@@ -1,13 +1,13 @@
 """What a kind of stage is: its settings, its step, and how it shows.
 
-A kind is a pydantic model, as recipes give it, with a method `step` that the run calls once per step. What a step may use of
-the run is `StepRun`. docs/how-a-run-works.md, "Add a stage kind", has the smallest example.
+A kind is a pydantic model, as recipes give it, with a method `step` that the run calls once per step. What a step may
+use of the run is `StepRun`. docs/how-a-run-works.md, "Add a stage kind", has the smallest example.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -16,7 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from actors.algorithm.config import Optimisation
 from actors.trajectory import Group, ScoredGroup
-from cluster.stages.row import NonFiniteSample
+from cluster.stages.row import NonFiniteSample, StepRow
 from curriculum.stages import StageConfig
 from curriculum.task import Task
 
@@ -48,7 +48,7 @@ class StageKind(StageConfig, ABC):
 
     @staticmethod
     @abstractmethod
-    def headline(row: Mapping[str, Any]) -> str:
+    def headline(row: StepRow) -> str:
         """What a line of the terminal says about a step."""
 
     @property
@@ -133,7 +133,7 @@ class StepRun(Protocol):
         """Has the learner carry out `update`, with the GPUs to itself."""
 
     def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
-        """Books groups in the ledger as trained, or as dropped for want of variance, and keeps samples of the former."""
+        """Books groups in the ledger: as trained, or as dropped for want of variance. Keeps samples of the former."""
 
 
 def parse_stage(value: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from actors.algorithm.config import SftTraining
 from cluster.stages.kind import StageKind, StepResult, StepRun
+from cluster.stages.row import StepRow
 
 
 class SftStage(StageKind):
@@ -27,5 +27,5 @@ class SftStage(StageKind):
         return run.learn(lambda learner: learner.sft(tasks, run.lr))
 
     @staticmethod
-    def headline(row: Mapping[str, Any]) -> str:
+    def headline(row: StepRow) -> str:
         return f"loss {row['loss']:.3f}"

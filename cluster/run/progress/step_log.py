@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from cluster.measures import Interval
 from cluster.pools.autoscale import Balance
@@ -14,6 +14,7 @@ from cluster.run.progress.summary import RunSummary
 from cluster.run.publishing import Publisher
 from cluster.stages import StageKind
 from cluster.stages.kind import StepResult
+from cluster.stages.row import StepRow
 from curriculum.stages import StageRecord
 
 STATUS_NUMBERS = (
@@ -44,7 +45,7 @@ class Progress:
         self.gauges = RunMetrics(self.writer.path.name)
         rollout = context.recipe.rollout
         self.balance = Balance(rollout.min, rollout.max) if rollout.min and rollout.max else None
-        self.row: dict[str, Any] = {}
+        self.row: StepRow = {}
         self._seconds_before: dict[str, float] = {}  # by phase, at the last step
         self._rollout_before = (0.0, 0.0)  # seconds busy and present, at the last step
         self._pace: float | None = None  # seconds of a step, smoothed
@@ -54,13 +55,13 @@ class Progress:
         shares = ", ".join(f"{family} {share:.0%}" for family, share in stage.mixture.items())
         self.display.say(f"stage {stage.name} ({stage.kind}): {shares}")
 
-    def log(self, stage: StageKind, record: StageRecord, result: StepResult) -> dict[str, Any]:
+    def log(self, stage: StageKind, record: StageRecord, result: StepResult) -> StepRow:
         """Completes the row of a step, and adds it everywhere. Returns it."""
         seconds = self._seconds_since_last_step()
         step_s = sum(spent for name, spent in seconds.items() if name in STEP_PHASES)
         self._pace = step_s if self._pace is None or record.steps <= 2 else 0.8 * self._pace + 0.2 * step_s
         self.summary.add_step(result.numbers)
-        row = (
+        row: dict[str, Any] = (
             self._where(stage, record, "step")
             | result.numbers
             | self._rollout_use(stage, seconds.get("learn", 0.0))
@@ -74,12 +75,12 @@ class Progress:
         )
         if self.publisher.direct_share is not None:
             row["by_collective"] = self.publisher.direct_share
-        self.row = row
+        self.row = cast(StepRow, row)
         self._add(row)
-        self.display.step(row)
+        self.display.step(self.row)
         for event in self.workers.events():
             self.display.say(event)
-        return row
+        return self.row
 
     def log_measures(self, stage: StageKind, record: StageRecord, when: str, measures: Mapping[str, Interval]) -> None:
         """Adds the measures of an evaluation everywhere; `when` is "val", "test start" or "test end"."""
@@ -96,10 +97,9 @@ class Progress:
                 "stage_step": self.curriculum.record.steps,
                 "max_steps": self.curriculum.stage.gate.max_steps,
             }
-        numbers = {name: self.row[name] for name in STATUS_NUMBERS if name in self.row}
-        step_seconds = {
-            name: round(self.row[f"seconds_{name}"], 2) for name in STEP_PHASES if f"seconds_{name}" in self.row
-        }
+        row: dict[str, Any] = dict(self.row)
+        numbers = {name: row[name] for name in STATUS_NUMBERS if name in row}
+        step_seconds = {name: round(row[f"seconds_{name}"], 2) for name in STEP_PHASES if f"seconds_{name}" in row}
         if step_seconds:
             numbers["step_seconds"] = step_seconds  # what the learner waited for, beside learning
         return {

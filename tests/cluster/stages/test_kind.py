@@ -1,6 +1,5 @@
 """Stage kinds: how a recipe names them, and one that is added from outside."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -12,6 +11,7 @@ from cluster.errors import UserError
 from cluster.record.console import step_words
 from cluster.stages import STAGE_KINDS, GrpoStage, SftStage, StageKind
 from cluster.stages.kind import StepResult, StepRun
+from cluster.stages.row import StepRow
 
 GATE = {"measure": "closed_accuracy", "max_steps": 10}
 
@@ -47,7 +47,7 @@ class ReplayStage(StageKind):
         return run.learn(lambda learner: learner.sft(tasks, run.lr))
 
     @staticmethod
-    def headline(row: Mapping[str, Any]) -> str:
+    def headline(row: StepRow) -> str:
         return f"replayed {row['loss']:.2f}"
 
 
@@ -68,7 +68,9 @@ def test_its_settings_are_checked_as_those_of_other_kinds(monkeypatch):
 
 
 def test_an_unknown_kind_is_named_with_those_that_there_are():
-    with pytest.raises(UserError, match=r"kinds.yaml: stages\.0\.kind: unknown kind, one of 'sft', 'grpo' is needed, found 'ppo'"):
+    with pytest.raises(
+        UserError, match=r"kinds.yaml: stages\.0\.kind: unknown kind, one of 'sft', 'grpo' is needed, found 'ppo'"
+    ):
         recipe(kind="ppo")
 
 
@@ -81,7 +83,10 @@ def test_a_stage_without_a_kind_is_named():
     "stage, path",
     [
         ({"kind": "sft", "training": {"group_size": 2}}, r"stages\.0\.training\.group_size: unknown key"),
-        ({"kind": "grpo", "training": {"group_sise": 2}}, r"stages\.0\.training\.group_sise: unknown key; did you mean 'group_size'"),
+        (
+            {"kind": "grpo", "training": {"group_sise": 2}},
+            r"stages\.0\.training\.group_sise: unknown key; did you mean 'group_size'",
+        ),
         ({"kind": "grpo", "training": {"lr": -1}}, r"stages\.0\.training\.lr: input should be greater than 0"),
     ],
 )
