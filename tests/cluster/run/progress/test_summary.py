@@ -1,7 +1,6 @@
 """Summaries: of a run that never started, and how measures are written."""
 
 from cluster.config.recipe_file import load_recipe
-from cluster.measures import Interval
 from cluster.run.progress.summary import empty_summary, flat
 from tests.support.short_run import SMOKE
 
@@ -23,5 +22,5 @@ def test_a_run_that_never_started_has_a_summary_with_every_key_that_readers_need
 
 
 def test_measures_are_written_with_their_intervals_beside_them():
-    measures = {"closed_accuracy": Interval(0.5, 0.4, 0.6)}
+    measures = {"closed_accuracy": (0.5, 0.4, 0.6)}
     assert flat(measures) == {"closed_accuracy": 0.5, "intervals": {"closed_accuracy": [0.4, 0.6]}}
