@@ -119,3 +119,8 @@ def test_the_importer_in_the_documentation_works(tmp_path):
     commands["clinic"].main([str(argument) for argument in arguments], standalone_mode=False)
     diagnoses = [task.gold for task in read_tasks(tmp_path / "out") if task.family == "diagnosis"]
     assert diagnoses == [(), ("Mass",)] * 4
+
+
+def test_import_names_what_is_missing(refused, tmp_path):
+    assert "--images" in refused("data", "import", "nih", "--images", "no", "--labels", "no.csv", "--out", "out")
+    assert "--labels" in refused("data", "import", "nih", "--images", tmp_path, "--labels", "no.csv", "--out", "out")

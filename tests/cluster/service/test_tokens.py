@@ -2,11 +2,9 @@
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from cluster.cli.app import app
 from cluster.errors import UserError
-from cluster.service.tokens import Quota, find_token, new_token, read_tokens
+from cluster.service.tokens import find_token, new_token, read_tokens
 
 
 def test_the_file_of_tokens_holds_no_token(tmp_path):
@@ -25,11 +23,3 @@ def test_the_file_of_tokens_holds_no_token(tmp_path):
             read_tokens(path)
     with pytest.raises(UserError, match="curlvpr token NAME"):
         read_tokens(tmp_path / "absent.yaml")
-
-
-def test_the_command_writes_a_line_that_the_service_reads(tmp_path):
-    made = CliRunner().invoke(app, ["token", "ada", "--role", "operate", "--gpus", "2", "--runs", "1"])
-    (tmp_path / "tokens.yaml").write_text(made.stdout)
-    tokens = read_tokens(tmp_path / "tokens.yaml")
-    assert made.exit_code == 0 and find_token(tokens, made.stderr.split()[-1]) == tokens[0]
-    assert (tokens[0].name, tokens[0].role, tokens[0].quota) == ("ada", "operate", Quota(gpus=2, runs=1))
