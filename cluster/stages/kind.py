@@ -1,7 +1,7 @@
 """What a kind of stage is: its settings, its step, and how it shows.
 
 A kind is a pydantic model, as recipes give it, with a method `step` that the run calls once per step. What a step may
-use of the run is `StepRun`. docs/how-a-run-works.md, "Add a stage kind", has the smallest example.
+use of the run is `StepRun`. docs/architecture.md, "Add a stage kind", has the smallest example.
 """
 
 from __future__ import annotations
