@@ -1,5 +1,8 @@
 """Stage kinds: how a recipe names them, and one that is added from outside."""
 
+import importlib
+import re
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -114,3 +117,15 @@ def test_a_kind_without_a_step_cannot_be_made():
 
     with pytest.raises((TypeError, ValidationError)):
         NoStep(name="a", kind="none", tasks={"binary": 1}, gate=GATE)
+
+
+def test_the_kind_of_the_documentation(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    source = re.search(r"```python\n(# short_traces\.py\n.*?)```", page, re.DOTALL)[1]
+    (tmp_path / "short_traces.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = importlib.import_module("short_traces").ShortTracesStage
+    monkeypatch.setitem(STAGE_KINDS, "short_traces", kind)
+    (stage,) = recipe(kind="short_traces", max_characters=50).stages
+    assert isinstance(stage, kind) and (stage.max_characters, stage.teaches_from_gold) == (50, True)
+    assert stage.headline({"loss": 0.5}) == "loss 0.500 on short traces"
