@@ -42,6 +42,13 @@ class ModelConfig(Strict):
     def _one(self) -> ModelConfig:
         return _exactly_one(self, "tiny", "path")
 
+    @property
+    def folder(self) -> Path:
+        """The absolute path of a model that is not `tiny`."""
+        if self.path is None:
+            raise ValueError("a tiny model has no folder yet")
+        return self.path.absolute()
+
 
 class EvaluationConfig(Strict):
     """Held-out tasks of each family: `val` decides the gates, `test` is scored where a stage starts and ends."""

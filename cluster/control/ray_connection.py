@@ -18,9 +18,9 @@ from actors.learner.config import LearnerConfig
 from actors.runtime.environment import ENVIRONMENT
 from cluster.config.recipe import Role
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
-from cluster.planning.footprint import lacking
+from cluster.planning.footprint import missing_resource
 from cluster.planning.nodes import nodes_of
-from cluster.planning.placement import asks_of, describe, place
+from cluster.planning.placement import describe, place, worker_requests
 
 LEARNER_RESOURCE = "learner"
 
@@ -113,7 +113,7 @@ def check_fits(roles: Mapping[str, Role]) -> None:
     """
     from ray._private.state import state
 
-    if fault := lacking(roles, cluster_limits()):
+    if fault := missing_resource(roles, cluster_limits()):
         raise UserError(fault)
     learner = roles.get("learner")
     if isinstance(learner, LearnerConfig) and learner.fewest < learner.workers and not has_learner_resource():
@@ -132,8 +132,8 @@ def check_fits(roles: Mapping[str, Role]) -> None:
         ],
         [],
     )
-    for ask in asks_of(roles, has_learner_resource()):
-        if place([replace(ask, workers=1)], nodes).left:  # one at a time: packing all is hard, and a miss no proof
+    for ask in worker_requests(roles, has_learner_resource()):
+        if place([replace(ask, workers=1)], nodes).unplaced:  # one at a time: packing all is hard, and a miss no proof
             raise UserError(
                 f"{ask.kind}: no node of this cluster is large enough for one worker, {describe([ask.bundle])}; lower "
                 f"{ask.kind}.cpus or its other resources, or see curlvpr plan"

@@ -19,7 +19,7 @@ from actors.runtime.remote import RemoteFailure, wait_for
 from cluster.config.recipe import Recipe
 from cluster.control.ray_connection import LEARNER_RESOURCE, has_learner_resource
 from cluster.control.run_actor import NAMESPACE
-from cluster.planning.placement import asks_of, describe
+from cluster.planning.placement import describe, worker_requests
 
 QUEUE_NAME = "line-of-runs"
 POLL_S = 1.0
@@ -92,7 +92,7 @@ def wait_for_slot(run: str, bundles: list[dict[str, float]], wait: Callable[[str
 def worker_bundles(recipe: Recipe) -> list[dict[str, float]]:
     """The resources that each worker of the recipe requests from Ray."""
     bundles = []
-    for ask in asks_of(recipe.roles, has_learner_resource()):
+    for ask in worker_requests(recipe.roles, has_learner_resource()):
         bundles += [ask.bundle] * ask.workers
     return bundles
 

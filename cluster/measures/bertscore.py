@@ -1,7 +1,7 @@
-"""BERTScore (Zhang et al., ICLR 2020): how close the tokens of an answer are to those of the gold, in a model's eyes.
+"""BERTScore (Zhang et al., ICLR 2020): how close the tokens of an answer are to those of the gold, by a model.
 
 The numbers are those of the authors' package without idf weights and without rescaling; the package itself fails on
-empty answers under transformers 5. Numbers compare only where model and layer are the same.
+empty answers under transformers 5. Numbers can only be compared for the same model and layer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class BertScorer:
     Args:
         folder: a Hugging Face folder with an encoder of the BERT kind (or an encoder and a decoder; the first is used)
             and its tokenizer.
-        layer: whose output stands for a token, counted from 1; the last where left out.
+        layer: the layer whose output stands for a token, counted from 1; by default the last.
 
     Raises:
         OSError, ValueError: the folder holds no such model, or it has fewer layers.
@@ -31,7 +31,7 @@ class BertScorer:
         import torch
         from transformers import AutoModel, AutoTokenizer
 
-        # A word is cut up the same way wherever it stands, at the start too.
+        # A word is cut up the same way everywhere, at the start too.
         self.tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
         model = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
         config = model.config
@@ -46,11 +46,11 @@ class BertScorer:
             self.longest = getattr(config, "max_position_embeddings", 514) - 2
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
-        """ "bertscore_precision", "bertscore_recall" and "bertscore_f1" of each (answer, gold), float [pairs].
+        """Scores each (answer, gold): "bertscore_precision", "bertscore_recall" and "bertscore_f1", float [pairs].
 
         Each token of the answer is worth its cosine similarity to the nearest token of the gold; precision is their
-        mean, recall the same the other way round. Start and end tokens may be the nearest, and are worth nothing
-        themselves. An empty text is worth 0. What is beyond the model's length is cut off.
+        mean, recall the same the other way round. Start and end tokens may be the nearest, but do not count
+        themselves. An empty text scores 0. Text beyond the model's length is cut off.
         """
         scores = np.zeros((len(pairs), 2))
         written = [i for i, (answer, gold) in enumerate(pairs) if answer.strip() and gold.strip()]
@@ -66,7 +66,7 @@ class BertScorer:
         return {"bertscore_precision": precision, "bertscore_recall": recall, "bertscore_f1": f1}
 
     def _embed(self, texts: Sequence[str]) -> list[tuple[Any, Any]]:
-        """For each text the unit vectors of its tokens, tensor [tokens, width], and which of them count, bool [tokens]."""
+        """The unit vectors of each text's tokens, tensor [tokens, width], and which of them count, bool [tokens]."""
         import torch
 
         batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.longest, return_tensors="pt")

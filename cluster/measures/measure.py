@@ -1,4 +1,4 @@
-"""Numbers that depend on the tasks only through sums over them, so that a bootstrap is one matrix product."""
+"""Measures that depend on the tasks only through sums over them, so that a bootstrap is one matrix product."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class Measure:
     """A value of sums over tasks.
 
     Attributes:
-        tasks: int [n], places of the tasks that it is about, ascending.
-        statistics: float [n, columns], what each of them adds to the sums.
-        value: sums [draws, columns] to the measure's value [draws].
+        tasks: int [n], indices of the tasks that it is about, ascending.
+        statistics: float [n, columns], what each task adds to the sums.
+        value: takes sums [draws, columns], returns the measure's value [draws].
     """
 
     tasks: np.ndarray
     statistics: np.ndarray
     value: Callable[[np.ndarray], np.ndarray]
 
-    def among(self, chosen: np.ndarray) -> "Measure":
-        """The same measure of the tasks that `chosen`, bool [all tasks], keeps."""
+    def among(self, chosen: np.ndarray) -> Measure:
+        """The same measure over those tasks that `chosen`, bool [all tasks], keeps."""
         kept = chosen[self.tasks]
         return Measure(self.tasks[kept], self.statistics[kept], self.value)
 
 
 def bootstrap(measures: Mapping[Key, Measure], units: np.ndarray, resamples: int, seed: int) -> dict[Key, np.ndarray]:
-    """float [1 + resamples] for each measure: its value, and its value on each resample of whole units.
+    """Each measure's value, and its value on each resample of whole units: float [1 + resamples].
 
-    A value is not a number where a resample has none of the measure's tasks. The resamples depend on nothing but the
-    number of units, `resamples` and `seed`: values of the same tasks may be subtracted pair by pair.
+    A value is NaN if a resample has none of the measure's tasks. The resamples depend only on the number of units,
+    `resamples` and `seed`, so values of the same tasks can be subtracted pair by pair.
 
     Args:
         units: int [all tasks], the patient of each task, from 0. Answers about one patient are not independent.
@@ -56,7 +56,7 @@ def bootstrap(measures: Mapping[Key, Measure], units: np.ndarray, resamples: int
 
 
 def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each resample holds each of `count` units, float [some, count], in parts; first, each of them once."""
+    """How often each resample has each of `count` units, float [some, count], in parts. The first has each once."""
     yield np.ones((1, count))
     rng = np.random.default_rng(seed)
     at_once = max(1, _CELLS_AT_ONCE // count)
@@ -67,13 +67,13 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def mean(tasks: np.ndarray, values: np.ndarray) -> Measure:
-    """The mean of one number a task."""
+    """The mean of one number per task."""
     statistics = np.stack([values, np.ones(len(tasks))], 1).astype(float)
     return Measure(tasks, statistics, lambda s: s[:, 0] / np.maximum(s[:, 1], 1))
 
 
 def micro_f1(tasks: np.ndarray, hit: np.ndarray, gold: np.ndarray, found: np.ndarray) -> Measure:
-    """2 hits / (gold + found), pooled over tasks; 0 where there is neither.
+    """2 hits / (gold + found), pooled over tasks; 0 if there is neither.
 
     Args:
         hit, gold, found: [tasks, names], 1 where a task's answer and gold, its gold, its answer has the name.
@@ -106,15 +106,14 @@ def bleu(tasks: np.ndarray, counts: np.ndarray) -> Measure:
     """Corpus BLEU-4 as sacrebleu computes it (exponential smoothing), in [0, 1].
 
     Args:
-        counts: [tasks, 10]: length of answer, length of gold, n-grams of the answer that are in the gold, n-grams of the
-            answer, each for n = 1 to 4.
+        counts: [tasks, 10]: length of answer, length of gold, n-grams of the answer that are in the gold, n-grams of
+            the answer, each for n = 1 to 4.
     """
 
     def value(sums: np.ndarray) -> np.ndarray:
         answer, gold, hits, totals = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:]
-        halved = 0.5 ** np.cumsum(
-            hits == 0, 1
-        )  # the first n without a hit counts as half a hit, the second as a quarter
+        # The first n without a hit counts as half a hit, the second as a quarter.
+        halved = 0.5 ** np.cumsum(hits == 0, 1)
         precision = np.where(hits > 0, hits, halved) / np.maximum(totals, 1)
         brevity = np.minimum(0, 1 - gold / np.maximum(answer, 1))
         sound = hits.any(1) & totals.all(1)
@@ -124,6 +123,6 @@ def bleu(tasks: np.ndarray, counts: np.ndarray) -> Measure:
 
 
 def _mean_where(occurs: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Mean over the columns that occur; not a number in a draw that has none of them."""
+    """Mean over the columns that occur; NaN in a draw that has none of them."""
     count = occurs.sum(1)
     return np.where(count > 0, (values * occurs).sum(1) / np.maximum(count, 1), np.nan)

@@ -15,9 +15,9 @@ from cluster.measures.strata import frequency_group, strata
 Interval = tuple[float, float, float]
 """(value, low, high): a 95 % interval by the percentile bootstrap over patients."""
 MIN_PATIENTS = 10
-"""The resamples of fewer say too little for an interval."""
+"""Resamples of fewer patients say too little for an interval."""
 Path = tuple[str, ...]
-"""Where a measure stands: ("overall", "closed_accuracy"), ("families", "binary", "accuracy"),
+"""The place of a measure: ("overall", "closed_accuracy"), ("families", "binary", "accuracy"),
 ("findings", "Mass", "recall"), ("frequency", "tail", "macro_f1"), ("strata", "view", "PA", "closed_accuracy")."""
 
 
@@ -25,9 +25,9 @@ class Scores:
     """Measures of a list of results.
 
     Args:
-        results: one answer to each task; those to the same tasks in the same order may be compared.
-        shares: finding to its share of the train films. Where given, single findings, strata, and (unless it is empty)
-            findings by frequency are measured too; a finding that train does not show has the share 0.
+        results: one answer to each task. Only scores of the same tasks in the same order can be compared.
+        shares: each finding's share of the train films; others have the share 0. If given, single findings and strata
+            are measured too, and unless it is empty also findings by frequency.
         bertscore: as in `measures_by_form`.
     """
 
@@ -37,15 +37,14 @@ class Scores:
         resamples: int,
         seed: int = 0,
         shares: Mapping[str, float] | None = None,
-        bertscore: Mapping[str, Sequence[float]] = {},
+        bertscore: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self.resamples, self.seed = resamples, seed
         self.ids = [r.task.id for r in results]
-        # A film stands for its patient where the set names none, a question without films for itself.
-        _, self.units = np.unique(
-            [r.task.patient or next(iter(r.task.images), r.task.id) for r in results], return_inverse=True
-        )
-        forms = measures_by_form(results, bertscore)
+        # Without a named patient, a film counts as one; a question without films counts for itself.
+        patients = [r.task.patient or next(iter(r.task.images), r.task.id) for r in results]
+        _, self.units = np.unique(patients, return_inverse=True)
+        forms = measures_by_form(results, bertscore or {})
         self.paths: dict[Path, Measure] = _overall(results, forms) | _families(results, forms)
         if shares is not None:
             self.paths |= _findings(results, shares) | _strata(results, forms)
@@ -54,8 +53,8 @@ class Scores:
         """Overall and family measures by name: "closed_accuracy", "binary_accuracy"."""
         return _named(self.intervals())
 
-    def gain_over(self, before: "Scores") -> dict[str, Interval]:
-        """How much the overall and family measures rose since `before`, on the same tasks (paired bootstrap).
+    def gain_over(self, before: Scores) -> dict[str, Interval]:
+        """The overall and family measures minus those of `before`, on the same tasks (paired bootstrap).
 
         Raises:
             ValueError: the tasks differ.
@@ -63,10 +62,14 @@ class Scores:
         return _named(self.differences(before))
 
     def intervals(self) -> dict[Path, Interval]:
+        """Every measure by its place."""
         return {path: _interval(values) for path, values in self._values.items()}
 
-    def differences(self, other: "Scores") -> dict[Path, Interval]:
-        """Each measure minus that of `other`, on the same tasks (paired bootstrap). Raises ValueError where they differ."""
+    def differences(self, other: Scores) -> dict[Path, Interval]:
+        """Each measure minus that of `other`, on the same tasks (paired bootstrap).
+
+        Raises ValueError: the tasks differ.
+        """
         if self.ids != other.ids:
             raise ValueError("gains are measured on the same tasks in the same order")
         return {
@@ -93,7 +96,7 @@ def _overall(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
 def _families(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
     of = np.array([r.task.family for r in results])
     paths: dict[Path, Measure] = {}
-    for measures in (*forms.values(), _format_rate(results)):  # the last, since a family may have two forms
+    for measures in (*forms.values(), _format_rate(results)):  # all forms together last, since a family may have two
         for name, measure in measures.items():
             for family in np.unique(of[measure.tasks]):
                 paths["families", str(family), name] = measure.among(of == family)
@@ -124,10 +127,13 @@ def _strata(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
     paths: dict[Path, Measure] = {}
     for kind in of[0]:
         labels = np.array([stratum[kind] for stratum in of])
-        for label in np.unique(labels) if (labels != labels[0]).any() else ():  # one stratum alone tells nothing more
+        if (labels == labels[0]).all():  # a single stratum is the whole again
+            continue
+        for label in np.unique(labels):
             for form, measures in forms.items():
                 for name in measures_of(form).main:
-                    if name in measures and len((measure := measures[name].among(labels == label)).tasks):
+                    measure = measures[name].among(labels == label) if name in measures else None
+                    if measure is not None and len(measure.tasks):
                         paths["strata", kind, str(label), f"{measures_of(form).prefix}_{name}"] = measure
     return paths
 
@@ -138,5 +144,8 @@ def _named(intervals: Mapping[Path, Interval]) -> dict[str, Interval]:
 
 def _interval(values: np.ndarray) -> Interval:
     draws = values[1:][~np.isnan(values[1:])]
-    low, high = np.quantile(draws, (0.025, 0.975)) if len(draws) else values[[0, 0]]
-    return float(values[0]), float(low), float(high)
+    value = float(values[0])
+    if not len(draws):
+        return value, value, value
+    ends: np.ndarray = np.asarray(np.quantile(draws, (0.025, 0.975)))
+    return value, float(ends[0]), float(ends[1])

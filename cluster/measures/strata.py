@@ -1,4 +1,4 @@
-"""Groups to measure apart: strata of tasks, and findings by how frequent they are."""
+"""Groups that are measured separately: strata of tasks, and findings by their frequency."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from curriculum.task import Task, age_band
 from rewards.findings.canonical import canonical
 
 UNKNOWN = "unknown"
-HEAD, TAIL = 0.1, 0.01
-"""Shares of the train films, as in CXR-LT (arXiv 2310.16112): head above the first, tail below the second."""
+HEAD = 0.1
+"""Findings with a larger share of the train films are head findings, as in CXR-LT (arXiv 2310.16112)."""
+TAIL = 0.01
+"""Findings with a smaller share are tail findings."""
 
 
 def strata(task: Task) -> dict[str, str]:
-    """The stratum of a task for each of view, sex, age and source; "unknown" where the set does not tell."""
-    told = {"view": task.view, "sex": task.sex, "age": age_band(task.age), "source": task.source}
-    return {kind: label or UNKNOWN for kind, label in told.items()}
+    """The stratum of a task by view, sex, age and source; "unknown" if the task set does not say."""
+    labels = {"view": task.view, "sex": task.sex, "age": age_band(task.age), "source": task.source}
+    return {kind: label or UNKNOWN for kind, label in labels.items()}
 
 
 def train_shares(train: Sequence[Task]) -> dict[str, float]:
@@ -30,4 +32,6 @@ def train_shares(train: Sequence[Task]) -> dict[str, float]:
 
 def frequency_group(share: float) -> str:
     """ "head", "medium" or "tail"."""
-    return "head" if share > HEAD else "tail" if share < TAIL else "medium"
+    if share > HEAD:
+        return "head"
+    return "tail" if share < TAIL else "medium"

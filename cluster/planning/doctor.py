@@ -1,45 +1,55 @@
-"""What stands in a run's way on this machine: facts in, findings out; each fault says what to do about it."""
+"""What could keep a run from working on this machine: facts in, check results out. Each fault comes with advice."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from packaging.specifiers import SpecifierSet
 
 from cluster.config.recipe import Recipe
 from cluster.errors import TOKEN_ADVICE
-from cluster.planning.footprint import GIB, VERSIONS_IN_FLIGHT, Footprint, footprint, lacking
+from cluster.planning.footprint import GIB, VERSIONS_IN_FLIGHT, Footprint, footprint, missing_resource
 from cluster.planning.machine import Machine, measure
 from cluster.planning.worker_memory import gib
 
 # How Ray 2.60 sizes its object store by itself (ray._private.utils.resolve_object_store_memory).
-STORE_SHARE, STORE_MOST, SHM_SHARE, SHM_LEAST = 0.3, 200 * 10**9, 0.95, 10 * 10**9
-RAY_LOGS = GIB  # room for them in Ray's temporary folder
-DISK_FULL = 0.95  # Ray creates no object that goes to a disk fuller than this
+STORE_SHARE = 0.3  # of the RAM
+STORE_MAX = 200 * 10**9
+SHM_SHARE = 0.95  # of what is free in /dev/shm
+SHM_MIN = 10 * 10**9
+RAY_LOGS = GIB  # in Ray's temporary folder
+DISK_FULL = 0.95  # Ray creates no object that would go to a disk fuller than this
 OPEN_FILES = 4096  # Ray warns below
 SETUP = "make setup (on GPUs: make setup EXTRA=gpu)"
+SPREAD_ADVICE = {"learner": "more learner.workers with learner.zero_stage 2 or 3", "rollout": "more rollout.gpus"}
 SHM_ADVICE = (
     "give /dev/shm more: --shm-size with docker, an emptyDir of medium Memory in Kubernetes (deploy.yaml has it), "
     "else mount -o remount,size=… /dev/shm"
 )
 
 
+Level = Literal["ok", "warning", "fault"]
+
+
 @dataclass(frozen=True)
 class CheckResult:
-    """What was seen of one thing, and what to do about it ("" where it is well)."""
+    """What one check saw, and what to do about it ("" if nothing)."""
 
     name: str
-    level: Literal["ok", "warning", "fault"]
+    level: Level
     seen: str
     advice: str = ""
 
 
 def examine(recipe: Recipe | None) -> list[CheckResult]:
-    """Measures this machine and judges it, for a recipe where one is given. Starts no Ray; takes as long as the imports."""
+    """Measures this machine and judges it, for a recipe if one is given.
+
+    Starts no Ray; takes as long as the imports.
+    """
     from cluster.record.run_writer import run_path
 
     if recipe is None:
@@ -48,34 +58,34 @@ def examine(recipe: Recipe | None) -> list[CheckResult]:
 
 
 def judge(machine: Machine, needs: Footprint | None) -> list[CheckResult]:
-    """The findings of every check. Where runs go to a cluster, the workers do not weigh on this machine."""
-    here = None if machine.joins else needs
+    """The results of all checks. If runs go to a cluster, their workers need nothing of this machine."""
+    local = None if machine.joins else needs
     return [
         check_python(machine),
         *(check_package(machine, name) for name in ("torch", "transformers", "peft", "ray", "deepspeed")),
         check_torchvision(machine),
-        check_vllm(machine, here),
-        check_compiler(machine, here),
-        check_gpus(machine, here),
-        check_shared_memory(machine, here),
+        check_vllm(machine, local),
+        check_compiler(machine, local),
+        check_gpus(machine, local),
+        check_shared_memory(machine, local),
         check_open_files(machine),
-        check_memory(machine, here),
+        check_memory(machine, local),
         check_run_disk(machine, needs),
-        check_ray_disk(machine, here),
+        check_ray_disk(machine, local),
         check_workers(machine, needs),
         *([check_model(needs)] if needs else []),
     ]
 
 
 def print_findings(findings: Sequence[CheckResult]) -> None:
-    """One table, and a last line that sums it up."""
+    """Prints a table, and a last line that sums it up."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     marks = {"ok": Text("ok", "green"), "warning": Text("warning", "yellow"), "fault": Text("fault", "bold red")}
     table = Table("check", "")
-    table.add_column("what was seen", overflow="fold")  # a path is of use only where it is whole
+    table.add_column("what was seen", overflow="fold")  # a path is of use only if it is whole
     table.add_column("what to do", overflow="fold")
     for finding in findings:
         table.add_row(finding.name, marks[finding.level], Text(finding.seen), Text(finding.advice))
@@ -83,11 +93,11 @@ def print_findings(findings: Sequence[CheckResult]) -> None:
     console.print(table)
     faults = [finding.name for finding in findings if finding.level == "fault"]
     console.print(
-        f"{len(faults)} to mend before a run: {', '.join(faults)}" if faults else "nothing stands in a run's way"
+        f"{len(faults)} to fix before a run: {', '.join(faults)}" if faults else "nothing stands in a run's way"
     )
 
 
-# -- software -----------------------------------------------------------------------------------------------------------
+# -- software ---------------------------------------------------------------------------------------------------------
 
 
 def check_python(machine: Machine) -> CheckResult:
@@ -101,12 +111,12 @@ def check_python(machine: Machine) -> CheckResult:
 
 def check_package(machine: Machine, name: str) -> CheckResult:
     package = machine.packages[name]
-    if package.late:
+    if package.timed_out:
         return CheckResult(
             name,
             "warning",
             f"{package.version}; its import takes too long to judge: {package.error}",
-            "ask again when the machine has less to do",
+            "run the check again when the machine is less busy",
         )
     if package.error:
         seen = f"{package.version} cannot be imported" if package.version else "not installed"
@@ -122,13 +132,13 @@ def check_torchvision(machine: Machine) -> CheckResult:
     torch, vision = machine.packages["torch"].build, machine.packages["torchvision"].build
     if finding.level == "fault" or torch is None or vision in (None, torch):
         return finding
-    if torch == "cpu":  # so set up where only that build can be had
+    if torch == "cpu":  # set up this way where only that build is available
         seen = f"{finding.seen}, beside torch for cpu: its Python part, which is enough here"
         return CheckResult("torchvision", finding.level, seen, finding.advice)
     return CheckResult(
         "torchvision",
         "warning",
-        f"{finding.seen}, but torch for {torch}: its operators may lack",
+        f"{finding.seen}, but torch for {torch}: its operators may be missing",
         "install torch and torchvision from the same index of PyTorch",
     )
 
@@ -138,29 +148,31 @@ def check_vllm(machine: Machine, needs: Footprint | None) -> CheckResult:
     build = machine.packages["vllm"].build
     if finding.level == "fault" or machine.joins or build is None:
         return finding
+    level: Level
     if needs is None:
-        fit, why, level = "cuda" if machine.driver else "cpu", "this machine", "warning"
+        fitting = "cuda" if machine.driver else "cpu"
+        why, level = "this machine", "warning"
     else:
         gpus = needs.recipe.rollout.gpus
-        fit, why, level = "cuda" if gpus else "cpu", f"rollout.gpus: {gpus:g}", "fault"
-    if build == fit:
+        fitting = "cuda" if gpus else "cpu"
+        why, level = f"rollout.gpus: {gpus:g}", "fault"
+    if build == fitting:
         return finding
-    extra = "gpu" if fit == "cuda" else "cpu"
+    extra = "gpu" if fitting == "cuda" else "cpu"
     advice = f"a second environment: make setup VENV=.venv-{extra} EXTRA={extra}"
-    return CheckResult(
-        "vllm",
-        level,
-        f"{finding.seen}; {why} wants the build for {fit}",
-        f"{advice}, or change rollout.gpus" if needs else advice,
-    )
+    if needs:
+        advice += ", or change rollout.gpus"
+    return CheckResult("vllm", level, f"{finding.seen}; {why} needs the build for {fitting}", advice)
 
 
 def check_compiler(machine: Machine, needs: Footprint | None) -> CheckResult:
-    """Triton, by which vLLM and torch make kernels for GPUs, compiles; on CPUs nothing does."""
-    missing = [name for name, there in machine.tools.items() if not there]
+    """Triton, which makes kernels for GPUs for vLLM and torch, needs a compiler. On CPUs nothing does."""
+    missing = [name for name, installed in machine.tools.items() if not installed]
     if not missing:
         return CheckResult("compiler", "ok", ", ".join(machine.tools))
-    on_gpu = bool(needs and needs.gpu_memory) if needs or machine.joins else machine.driver is not None
+    on_gpu = needs is not None and bool(needs.gpu_memory)
+    if needs is None and not machine.joins:
+        on_gpu = machine.driver is not None
     seen = f"no {', '.join(missing)}; kernels for GPUs are compiled with them"
     if not on_gpu:
         return CheckResult("compiler", "ok", seen)
@@ -168,19 +180,19 @@ def check_compiler(machine: Machine, needs: Footprint | None) -> CheckResult:
     return CheckResult("compiler", "fault", seen, "; ".join(packages[name] for name in missing))
 
 
-# -- hardware -----------------------------------------------------------------------------------------------------------
+# -- hardware ---------------------------------------------------------------------------------------------------------
 
 
 def check_gpus(machine: Machine, needs: Footprint | None) -> CheckResult:
-    asked = bool(needs and needs.gpu_memory)
-    level = "fault" if asked else "warning"
+    required = bool(needs and needs.gpu_memory)
+    level: Level = "fault" if required else "warning"
     build = machine.packages["torch"].build
     if machine.driver is None:
-        if asked:
+        if required:
             return CheckResult(
                 "GPU",
                 "fault",
-                "no NVIDIA driver answers, and the recipe asks for GPUs",
+                "no NVIDIA driver answers, and the recipe needs GPUs",
                 "install the driver (nvidia-smi must answer), or set rollout.gpus and learner.gpus to 0",
             )
         return CheckResult("GPU", "ok", "none; workers with gpus: 0 run on CPUs")
@@ -197,20 +209,17 @@ def check_gpus(machine: Machine, needs: Footprint | None) -> CheckResult:
             "GPU",
             level,
             f"driver {machine.driver}, torch for {build} finds no GPU: {why}",
-            f"update the driver to one for {build}, or see what CUDA_VISIBLE_DEVICES hides",
+            f"update the driver to one for {build}, or check what CUDA_VISIBLE_DEVICES hides",
         )
-    least = min(gpu.memory for gpu in machine.gpus)
-    seen = f"{len(machine.gpus)} × {machine.gpus[0].name}, at least {gib(least)} each, driver {machine.driver}"
-    for kind, bytes_ in (needs.gpu_memory if needs else {}).items():
-        if bytes_ > least:
-            way = {"learner": "more learner.workers with learner.zero_stage 2 or 3", "rollout": "more rollout.gpus"}[
-                kind
-            ]
+    smallest = min(gpu.memory for gpu in machine.gpus)
+    seen = f"{len(machine.gpus)} × {machine.gpus[0].name}, at least {gib(smallest)} each, driver {machine.driver}"
+    for kind, need in (needs.gpu_memory if needs else {}).items():
+        if need > smallest:
             return CheckResult(
                 "GPU",
                 "fault",
-                f"{seen}; a {kind} worker needs {gib(bytes_)} before activations and caches",
-                f"{way}, a smaller model, or larger GPUs",
+                f"{seen}; a {kind} worker needs {gib(need)} before activations and caches",
+                f"{SPREAD_ADVICE[kind]}, a smaller model, or larger GPUs",
             )
     return CheckResult("GPU", "ok", seen)
 
@@ -218,8 +227,9 @@ def check_gpus(machine: Machine, needs: Footprint | None) -> CheckResult:
 def check_shared_memory(machine: Machine, needs: Footprint | None) -> CheckResult:
     free, store = machine.shm.free, _object_store(machine)
     seen = f"/dev/shm has {gib(free)} free, Ray's object store wants {gib(store)}"
-    if needs and (versions := VERSIONS_IN_FLIGHT * needs.weights) > store:
-        seen += f"; it is to hold {gib(versions)} of weights, and would move some to disk"
+    versions = VERSIONS_IN_FLIGHT * needs.weights if needs else 0
+    if versions > store:
+        seen += f"; it must hold {gib(versions)} of weights, and would move some to disk"
         return CheckResult(
             "shared memory", "warning", seen, "a machine with more memory; Ray gives the store 30 % of it"
         )
@@ -278,11 +288,9 @@ def check_ray_disk(machine: Machine, needs: Footprint | None) -> CheckResult:
         return CheckResult(
             "disk of Ray", "fault", f"{seen}; Ray stores no objects on a disk over {DISK_FULL:.0%} full", advice
         )
-    return (
-        CheckResult("disk of Ray", "ok", seen)
-        if need <= disk.free
-        else CheckResult("disk of Ray", "fault", seen, advice)
-    )
+    if need > disk.free:
+        return CheckResult("disk of Ray", "fault", seen, advice)
+    return CheckResult("disk of Ray", "ok", seen)
 
 
 def check_workers(machine: Machine, needs: Footprint | None) -> CheckResult:
@@ -293,11 +301,14 @@ def check_workers(machine: Machine, needs: Footprint | None) -> CheckResult:
             f"the cluster of RAY_ADDRESS cannot be joined: {machine.cluster_error}",
             f"start it, or unset RAY_ADDRESS; {TOKEN_ADVICE}",
         )
-    limits = machine.cluster if machine.joins else {"CPU": math.floor(machine.cpus), "GPU": len(machine.gpus)}
-    where = "the cluster of RAY_ADDRESS" if machine.joins else "this machine"
+    if machine.cluster is not None:
+        where, limits = "the cluster of RAY_ADDRESS", machine.cluster
+    else:
+        where, limits = "this machine", {"CPU": math.floor(machine.cpus), "GPU": len(machine.gpus)}
     seen = f"{where} has {limits.get('CPU', 0):g} CPUs and {limits.get('GPU', 0):g} GPUs"
-    if needs and (fault := lacking(needs.recipe.roles, limits)):
-        fault, _, advice = fault.rpartition("; ")
+    missing = missing_resource(needs.recipe.roles, limits) if needs else None
+    if missing:
+        fault, _, advice = missing.rpartition("; ")
         return CheckResult("workers", "fault", fault, f"{advice}, or join a larger cluster with RAY_ADDRESS")
     return CheckResult("workers", "ok", f"{seen}, enough for every worker" if needs else seen)
 
@@ -314,14 +325,14 @@ def check_model(needs: Footprint) -> CheckResult:
 
 
 def _object_store(machine: Machine) -> float:
-    return min(STORE_SHARE * machine.memory, STORE_MOST, max(SHM_LEAST, SHM_SHARE * machine.shm.free))
+    return min(STORE_SHARE * machine.memory, STORE_MAX, max(SHM_MIN, SHM_SHARE * machine.shm.free))
 
 
 def _ray_files(machine: Machine, needs: Footprint | None) -> int:
-    """What Ray's temporary folder takes: logs, and versions of the weights that its object store has no room for."""
+    """Bytes in Ray's temporary folder: logs, and the versions of the weights that its object store has no space for."""
     spilled = max(0.0, VERSIONS_IN_FLIGHT * needs.weights - _object_store(machine)) if needs else 0.0
     return int(RAY_LOGS + spilled)
 
 
-def _parts(sizes: Any) -> str:
+def _parts(sizes: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {gib(size)}" for name, size in sizes.items() if size)

@@ -1,7 +1,7 @@
-"""What a recipe asks of machines, worked out before anything starts: CPUs and GPUs, memory, and bytes on disk.
+"""The resources that a recipe needs, estimated before anything starts: CPUs and GPUs, memory, and bytes on disk.
 
-Estimates, not promises: weights and optimiser follow from the number of parameters; what processes and text take was
-measured with the quickstart.
+Weights and optimiser follow from the number of parameters. What processes and text take was measured with the
+quickstart.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cluster.config.recipe import Recipe, Role
 from cluster.errors import UserError
 from cluster.planning.model_shape import parameters_in, shape_of, trained_parameters
-from cluster.planning.placement import asks_of
+from cluster.planning.placement import worker_requests
 from cluster.planning.worker_memory import (
     GIB,
     PROCESS_BYTES,
@@ -25,9 +25,8 @@ from cluster.planning.worker_memory import (
     width_of,
 )
 
-VERSIONS_IN_FLIGHT = (
-    3  # the store keeps two versions, or one and what has come of the next; a worker may still read a third
-)
+# The store keeps two versions, or one and a part of the next; a worker may still read a third.
+VERSIONS_IN_FLIGHT = 3
 PHANTOM_BYTES = 9_500  # a drawn film of 112 × 112 pixels as PNG, and its questions
 STEP_BYTES = 1_000  # metrics and TensorBoard
 GROUP_BYTES = 250  # two lines of the ledger
@@ -36,15 +35,14 @@ SERVICES_BYTES = 3 * GIB  # Ray's own processes, and the run's
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes, unless said otherwise.
+    """The resources of a run. All sizes are in bytes.
 
     Attributes:
-        recipe: what this is the footprint of.
-        fault: why the size of its model is not known; weights and optimiser are in no number then.
-        weights: one published version.
-        files: what the run folder holds at its fullest, by kind.
+        fault: why the size of the model is unknown; all numbers are then without weights and optimiser.
+        weights: size of one published version.
+        files: size of the run folder at its fullest, by kind of file.
         memory: RAM of all workers, by kind.
-        gpu_memory: of one GPU of a worker, by kind; only kinds that ask for GPUs. Activations and KV cache are not in it.
+        gpu_memory: on each GPU of a worker, for kinds that use GPUs; without activations and KV cache.
     """
 
     recipe: Recipe
@@ -56,10 +54,11 @@ class Footprint:
 
 
 def footprint(recipe: Recipe) -> Footprint:
+    """The estimate for a recipe. Reads headers of weights' files, and loads no model."""
     count = trained = 0
     fault = None
     try:
-        count = shape_of(recipe.model).parameters if recipe.model.tiny else parameters_in(recipe.model.path.absolute())
+        count = shape_of(recipe.model).parameters if recipe.model.tiny else parameters_in(recipe.model.folder)
         trained = trained_parameters(recipe.model, recipe.learner, count)
     except UserError as error:
         fault = str(error)
@@ -74,18 +73,21 @@ def footprint(recipe: Recipe) -> Footprint:
     )
 
 
-def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | None:
-    """One line on the first resource ("CPU", "GPU") of which all workers together, as few as a run goes on with, want more than
-    `limits` has, or None."""
-    asks = asks_of(roles, learner=False)
+def missing_resource(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | None:
+    """The first resource ("CPU", "GPU") that the workers together need more of than there is, in one line; else None.
+
+    Args:
+        limits: how much of each resource there is. Elastic workers count at their smallest number.
+    """
+    requests = worker_requests(roles, learner=False)
     for resource, field in (("CPU", "cpus"), ("GPU", "gpus")):
-        needs = {ask: ask.workers * getattr(ask, field) for ask in asks}
+        needs = {request: request.workers * getattr(request, field) for request in requests}
         total, limit = math.fsum(needs.values()), limits.get(resource, 0.0)
         if total > limit + 1e-9:
-            worst = max(asks, key=lambda ask: needs[ask])
+            worst = max(requests, key=lambda request: needs[request])
             return (
-                f"{worst.kind}.workers: {worst.workers} × {getattr(worst, field):g} {resource} is more than this cluster can "
-                f"have: all workers together need {total:g} {resource}, it has at most {limit:g}; "
+                f"{worst.kind}.workers: {worst.workers} × {getattr(worst, field):g} {resource} is more than this "
+                f"cluster can have: all workers together need {total:g} {resource}, it has at most {limit:g}; "
                 f"lower {worst.kind}.workers or {worst.kind}.{field}"
             )
     return None
@@ -93,7 +95,8 @@ def lacking(roles: Mapping[str, Role], limits: Mapping[str, float]) -> str | Non
 
 def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, int]:
     plain = recipe.learner.dtype == "float32" and recipe.learner.zero_stage == 0
-    # The policy; and of what is trained weights, Adam's two moments in float32, but for the plain case a float32 master copy.
+    # The policy; then, of what is trained, the weights, Adam's two float32 moments and, except in the plain case, a
+    # float32 master copy.
     commit = count * width + trained * (width + 8 + (0 if plain else 4))
     if has_reference(recipe):
         commit += (trained if recipe.learner.lora else count) * width
@@ -102,19 +105,18 @@ def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, in
     steps = sum(stage.gate.max_steps for stage in recipe.stages)
     groups = sum(stage.gate.max_steps * stage.tasks_per_step for stage in recipe.stages if stage.generates)
     response = 600 + 6 * recipe.rollout.max_response_tokens
+    step = STEP_BYTES + recipe.log_trajectories * 2 * response
     return {
         "data": PHANTOM_BYTES * (films.train + films.val + films.test) if films else 0,
-        # A new one stands before the oldest goes.
+        # A new commit is written before the oldest is removed.
         "checkpoints": 0 if recipe.checkpoint.storage else commit * (recipe.checkpoint.keep + 1),
         "models": count * (width + (4 if recipe.model.tiny else 0)),
-        "logs": answers * response
-        + steps * (STEP_BYTES + recipe.log_trajectories * 2 * response)
-        + groups * GROUP_BYTES,
+        "logs": answers * response + steps * step + groups * GROUP_BYTES,
     }
 
 
 def services_ram(recipe: Recipe, count: int) -> float:
-    """RAM of Ray's processes, the run's own, and the versions in Ray's object store, where the run is."""
+    """RAM on the run's node beside workers: Ray's processes, the run's, and versions in the object store."""
     return SERVICES_BYTES + VERSIONS_IN_FLIGHT * count * width_of(recipe.learner.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Facts about this machine for `curlvpr doctor`: measured, not judged."""
+"""Measures this machine for `curlvpr doctor`, and judges nothing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "transformers",
-    "peft",
-    "ray",
-    "deepspeed",
-    "vllm",
-)  # each imports what stands before it
+PACKAGES = ("torch", "torchvision", "transformers", "peft", "ray", "deepspeed", "vllm")
+"""The packages to import, in this order: each imports some before it."""
 IMPORT_SECONDS = 300
 CODE = Path(__file__).parents[2]
 
@@ -37,26 +31,26 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Package:
-    """What is installed, and what importing it gave.
+    """An installed package, and what importing it gave.
 
     Attributes:
-        version: None where the package is not installed.
+        version: None if the package is not installed.
         wanted: versions that this project declares, such as "==2.60.0".
-        error: the exception of the import, in one line.
-        late: the import did not end in time.
-        build: "cpu", "cuda", "cu130" or None, where that cannot be told.
+        error: the exception of the import in one line.
+        timed_out: whether the import took too long.
+        build: "cpu", "cuda", "cu130", or None if unknown.
     """
 
     version: str | None
     wanted: str = ""
     error: str | None = None
-    late: bool = False
+    timed_out: bool = False
     build: str | None = None
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Of the file system that `path` is, or will be, on. Bytes; `device` tells two file systems apart."""
+    """The file system that `path` is on, or will be on. Sizes in bytes; `device` differs between file systems."""
 
     path: Path
     free: int
@@ -66,16 +60,16 @@ class Disk:
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes, unless said otherwise.
+    """Facts about a machine. Sizes are in bytes.
 
     Attributes:
-        tools: what kernels for GPUs are compiled with → whether it is there.
-        driver: version of the NVIDIA driver, None where there is none.
-        gpu_error: why torch, built for CUDA, cannot use GPUs.
+        tools: what compiles kernels for GPUs, and whether it is installed.
+        driver: version of the NVIDIA driver; None if there is none.
+        gpu_error: why torch, although built for CUDA, cannot use GPUs.
         cpus, memory: what this process may use, container limits included.
-        open_files: the hard limit, up to which Ray raises its own.
+        open_files: the hard limit; Ray raises its own limit up to it.
         run_disk, ray_disk: where run folders and Ray's temporary files go.
-        cluster: resources of the cluster that RAY_ADDRESS names, None where it names none.
+        cluster: resources of the cluster that RAY_ADDRESS names; None if it names none.
         cluster_error: why that cluster could not be joined.
     """
 
@@ -96,12 +90,12 @@ class Machine:
 
     @property
     def joins(self) -> bool:
-        """Whether runs go to a cluster that RAY_ADDRESS names, and not to this machine."""
+        """Whether runs go to the cluster that RAY_ADDRESS names, rather than to this machine."""
         return self.cluster is not None or self.cluster_error is not None
 
 
 def measure(root: Path) -> Machine:
-    """All facts; imports packages in a process of their own. `root` is where run folders go, and need not exist."""
+    """All facts. Imports packages in a process of their own. `root` is where run folders go; it need not exist."""
     answers = probe([*PACKAGES, *(["cluster"] if names_cluster() else [])], IMPORT_SECONDS)
     cluster = answers.get("cluster", {})
     return Machine(
@@ -127,16 +121,17 @@ def names_cluster() -> bool:
     return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
 
 
-def probe(names: Sequence[str], seconds: float) -> dict[str, dict]:
-    """What `cluster.control.probe` answers for each name.
+def probe(names: Sequence[str], seconds: float) -> dict[str, dict[str, Any]]:
+    """The answers of `cluster.control.probe`, by name.
 
-    One that takes the process down gets an "error"; one that is at work when `seconds` are over is "late" and gets one too.
-    Those behind it are tried again without it.
+    A name that takes the process down gets an "error". One that has not ended after `seconds` gets an "error" and
+    "timed_out". The names after it are tried again without it.
     """
-    answers: dict[str, dict] = {}
+    answers: dict[str, dict[str, Any]] = {}
     path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
-    while rest := [name for name in names if name not in answers]:
-        # -P: no folder of the user's is searched, where a file may have a package's name.
+    rest = list(names)
+    while rest:
+        # -P: the user's folders are not searched; a file there may have the name of a package.
         command = [sys.executable, "-P", "-m", "cluster.control.probe", *rest]
         try:
             done = subprocess.run(
@@ -146,32 +141,35 @@ def probe(names: Sequence[str], seconds: float) -> dict[str, dict]:
                 timeout=seconds,
                 env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
             )
-            out, fault = done.stdout, {"error": f"it ended the process with {_how(done.returncode)}"}
+            out = done.stdout
+            fault: dict[str, Any] = {"error": f"it ended the process with {_how(done.returncode)}"}
         except subprocess.TimeoutExpired as error:
-            out, fault = (error.stdout or b"").decode(), {"error": f"no end within {seconds:g} s", "late": True}
+            out = (error.stdout or b"").decode()
+            fault = {"error": f"not finished within {seconds:g} s", "timed_out": True}
         for line in out.splitlines():
             answer = json.loads(line)
             answers[answer.pop("name")] = answer
-        late = next((name for name in rest if name not in answers), None)
-        if late is not None:
-            answers[late] = fault
+        unanswered = [name for name in rest if name not in answers]
+        if unanswered:
+            answers[unanswered[0]] = fault
+        rest = unanswered[1:]
     return answers
 
 
 def disk(path: Path) -> Disk:
     """The file system of `path`, or of the nearest folder above it that exists."""
-    there = path.absolute()
-    while not there.exists():
-        there = there.parent
-    usage = shutil.disk_usage(there)
-    return Disk(path, usage.free, usage.total, there.stat().st_dev)
+    existing = path.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    usage = shutil.disk_usage(existing)
+    return Disk(path, usage.free, usage.total, existing.stat().st_dev)
 
 
 def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _packages(answers: Mapping[str, dict]) -> dict[str, Package]:
+def _packages(answers: Mapping[str, dict[str, Any]]) -> dict[str, Package]:
     wanted, packages = _wanted(), {}
     for name in PACKAGES:
         distribution = next((d for d in (name, f"{name}-cpu") if _version(d)), name)
@@ -179,7 +177,8 @@ def _packages(answers: Mapping[str, dict]) -> dict[str, Package]:
         build = answer.get("build")
         if name == "vllm" and version:
             build = "cpu" if "cpu" in distribution + version else "cuda"
-        packages[name] = Package(version, wanted.get(name, ""), answer.get("error"), answer.get("late", False), build)
+        timed_out = answer.get("timed_out", False)
+        packages[name] = Package(version, wanted.get(name, ""), answer.get("error"), timed_out, build)
     return packages
 
 
@@ -192,15 +191,16 @@ def _version(distribution: str) -> str | None:
 
 def _wanted() -> dict[str, str]:
     """Package → versions that this project (for torch: that torchvision) declares, such as "==2.60.0"."""
-    wanted = {}
+    wanted: dict[str, str] = {}
     for owner in ("curlvpr", "torchvision"):
         try:
             requirements = importlib.metadata.requires(owner) or []
         except importlib.metadata.PackageNotFoundError:
             continue  # the code may have come with a Ray job
         for text in requirements:
-            name, versions = re.match(r"([\w-]+)(?:\[.*?\])?\s*\(?([^;)]*)", text).groups()
-            wanted.setdefault(name.removesuffix("-cpu"), versions.strip())
+            parts = re.match(r"([\w-]+)(?:\[.*?\])?\s*\(?([^;)]*)", text)
+            if parts:
+                wanted.setdefault(parts[1].removesuffix("-cpu"), parts[2].strip())
     return wanted
 
 
@@ -210,6 +210,7 @@ def _tools() -> dict[str, bool]:
 
 
 def gpu_driver() -> str | None:
+    """Version of the NVIDIA driver; None if none answers."""
     try:
         done = subprocess.run(
             ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
@@ -223,15 +224,17 @@ def gpu_driver() -> str | None:
 
 
 def usable_cpus() -> float:
+    """CPUs that this process may use, by affinity and container limit."""
     cores = float(len(os.sched_getaffinity(0)))
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
     return min(cores, int(quota) / int(period)) if quota.isdigit() else cores
 
 
 def usable_memory() -> int:
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = (_read(f"/sys/fs/cgroup/{name}") for name in ("memory.max", "memory/memory.limit_in_bytes"))
-    return min([there, *(int(limit) for limit in limits if limit.isdigit())])
+    """Bytes of RAM that this process may use: the machine's, or the container's limit."""
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [_read(f"/sys/fs/cgroup/{name}") for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    return min([installed, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def _read(path: str) -> str:

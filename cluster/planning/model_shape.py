@@ -1,4 +1,7 @@
-"""The dimensions of a model and its number of parameters, without loading it: from `config.json`, or from a tiny one's sizes."""
+"""The dimensions of a model and its number of parameters, from `config.json` or a tiny model's settings.
+
+Loads no model.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from actors.model.tiny_model import SPECIAL_TOKENS, TinyModelConfig, model_confi
 from cluster.config.recipe import ModelConfig
 from cluster.errors import UserError
 
-TINY_VOCABULARY = 640  # nearly; the run's texts decide
+TINY_VOCABULARY = 640  # about; the run's texts decide
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
 class Tower:
-    """A stack of transformer layers with gated MLPs; `kv_heads` heads of keys and values are shared by `heads` of queries."""
+    """A stack of transformer layers with gated MLPs. `heads` of queries share `kv_heads` heads of keys and values."""
 
     layers: int
     hidden: int
@@ -36,14 +39,14 @@ BLIND = Tower(0, 0, 0, 1, 1, 0)
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Of a model of any family; one that reads text alone has a vision tower without layers.
+    """The dimensions of a model of any family. One that reads text alone has a vision tower without layers.
 
     Attributes:
-        tied: whether the output layer is the embedding.
-        patches: of an image that become one token.
-        image_tokens: of the largest image that its processor lets through; None where no processor is there to say so.
-        parameters: of the weights' files where they are there, else of the class.
-        trained: those that get gradients; where these are adapters, they are not among `parameters`.
+        tied: whether the output layer shares the embedding's weights.
+        patches: image patches that become one token.
+        image_tokens: tokens of the largest image that the processor lets through; None without a processor.
+        parameters: counted in the files of weights if there are any, else in the model class.
+        trained: parameters that get gradients; adapters are not among `parameters`.
     """
 
     text: Tower
@@ -56,9 +59,12 @@ class ModelShape:
     trained: int
 
     def kv_bytes_per_token(self, width: int, shards: int = 1) -> int:
-        """Of the KV cache on one GPU: 2 (key and value) × layers × heads × head_dim × `width`.
+        """Bytes of KV cache on one GPU: 2 (key and value) × layers × heads × head_dim × `width`.
 
-        Tensor parallelism shares out the heads; where there are more `shards` than heads, vLLM copies them.
+        Args:
+            width: bytes of a number.
+            shards: tensor-parallel size. The heads are divided among the shards; with more shards than heads, vLLM
+                copies heads.
         """
         heads = max(1, self.text.kv_heads // shards)
         return 2 * self.text.layers * heads * self.text.head_dim * width
@@ -67,16 +73,23 @@ class ModelShape:
         return asdict(self)
 
 
-def shape_of(model: ModelConfig, learner: LearnerConfig = LearnerConfig()) -> ModelShape:
-    """Raises UserError where the model's folder does not say what it is, or `trained_parameters` does."""
-    shape = _tiny(model.tiny) if model.tiny else _read(model.path.absolute())
-    return replace(shape, trained=trained_parameters(model, learner, shape.parameters))
+def shape_of(model: ModelConfig, learner: LearnerConfig | None = None) -> ModelShape:
+    """The shape of a model as a learner trains it, by default whole.
+
+    Raises:
+        UserError: the model's folder lacks its configuration, or as `trained_parameters`.
+    """
+    shape = _tiny(model.tiny) if model.tiny else _read(model.folder)
+    return replace(shape, trained=trained_parameters(model, learner or LearnerConfig(), shape.parameters))
 
 
 def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: int) -> int:
-    """How many get gradients: the adapters', or all but the frozen ones; `everything` where there are neither.
+    """How many parameters get gradients: the adapters', or all except the frozen ones.
 
-    The model is made without memory for it, and the learner's own functions choose.
+    The model is built on the meta device, which takes no memory, and the learner's own functions choose the parameters.
+
+    Args:
+        everything: the answer without adapters and frozen parts.
 
     Raises:
         UserError: the model has no such parts.
@@ -102,12 +115,15 @@ def _made(model: ModelConfig) -> Any:
 
         ids = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
         return Qwen2_5_VLForConditionalGeneration(model_configuration(model.tiny, TINY_VOCABULARY, ids))
-    path = model.path.absolute() / "config.json"
+    path = model.folder / "config.json"
     return _family(path).model_class().from_config(_configuration(path))
 
 
 def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: int, patches: int) -> int:
-    """Of an untied Qwen2.5-VL (transformers' modeling_qwen2_5_vl): q, k, v have biases, in the vision tower all layers have."""
+    """Parameters of an untied Qwen2.5-VL (transformers' modeling_qwen2_5_vl).
+
+    Queries, keys and values have biases; in the vision tower all layers do.
+    """
     h, queries, keys = text.hidden, text.heads * text.head_dim, text.kv_heads * text.head_dim
     attention = queries * (h + 1) + 2 * keys * (h + 1) + queries * h
     language = text.layers * (attention + 3 * h * text.intermediate + 2 * h) + h + vocabulary * h * 2
@@ -118,7 +134,7 @@ def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: 
 
 
 def _tiny(config: TinyModelConfig) -> ModelShape:
-    """What `make_tiny_model` builds, but for the vocabulary, which depends on the run's texts."""
+    """The shape that `make_tiny_model` builds, except for the vocabulary, which depends on the run's texts."""
     heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
     text = Tower(config.layers, config.hidden, 3 * config.hidden, heads, max(1, heads // 2), 32)
     vision = Tower(config.vision_layers, config.vision_hidden, 3 * config.vision_hidden, vision_heads, vision_heads, 32)
@@ -163,19 +179,19 @@ def _family(path: Path) -> ModelFamily:
 
 
 def _configuration(path: Path) -> Any:
-    """transformers' own, which knows what a folder leaves out."""
+    """The configuration as transformers reads it, which fills in what the folder leaves out."""
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(path.parent, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - its checks raise what they like
+    except Exception as error:  # its checks raise what they like
         raise UserError(
             f"model.path: {path} is no configuration of a model ({' '.join(str(error).split()):.300})"
         ) from error
 
 
 def _count(family: ModelFamily, config: Any) -> int:
-    """Parameters of the model, made without memory for them; a head that is the embedding counts once."""
+    """Parameters of the model, built on the meta device. A tied output layer counts once."""
     import torch
 
     with torch.device("meta"):
@@ -183,7 +199,7 @@ def _count(family: ModelFamily, config: Any) -> int:
 
 
 def _seeing(family: ModelFamily, folder: Path, config: Any) -> tuple[Tower, int, int | None]:
-    """The vision tower, patches that become one token, and tokens of the largest image."""
+    """The vision tower, the patches that become one token, and the tokens of the largest image."""
     part = config.vision_config
     width, eyes = getattr(part, "embed_dim", part.hidden_size), part.num_attention_heads
     tower = Tower(
@@ -201,7 +217,7 @@ def _seeing(family: ModelFamily, folder: Path, config: Any) -> tuple[Tower, int,
 
 
 def _processor_settings(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """The image processor's settings, in both forms in which they have been stored."""
+    """The image processor's settings, in both of their stored forms."""
     for name in PROCESSOR_FILES:
         if (folder / name).is_file():
             config = _json(folder / name)
@@ -234,7 +250,7 @@ def parameters_in(folder: Path) -> int:
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, "np") as file:
-                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise UserError(f"model.path: {path} cannot be read as safetensors ({error}); copy it again") from error
     if not total:

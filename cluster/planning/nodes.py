@@ -13,19 +13,23 @@ from cluster.errors import TOKEN_ADVICE, UserError
 from cluster.planning.machine import IMPORT_SECONDS, gpu_driver, names_cluster, probe, usable_cpus, usable_memory
 from cluster.planning.worker_memory import GIB
 
-FORM = "NODESxGPUSxGIB[,cpus=N][,ram=GIB][,learner=N], each number of one node, such as 2x8x80,cpus=96,ram=1024, or 1x0,cpus=32"
-GROUP_LIMIT = 64  # nodes that are reckoned with of a group that has no limit
+FORM = (
+    "NODESxGPUSxGIB[,cpus=N][,ram=GIB][,learner=N], each number for one node, such as 2x8x80,cpus=96,ram=1024, "
+    "or 1x0,cpus=32"
+)
+GROUP_LIMIT = 64  # nodes assumed for a group of the autoscaler that has no limit
 SETTINGS = ("cpus", "ram", "learner")
 
 
 @dataclass(frozen=True)
 class Node:
-    """
+    """A node with the resources it offers.
+
     Attributes:
-        cpus: infinite where not said.
-        gpu_bytes: of each of its GPUs; None where not known, or where there is none.
-        ram: bytes; None where not known.
-        learner: how much of the custom resource `learner` it offers.
+        cpus: infinite if not stated.
+        gpu_bytes: memory of each of its GPUs; None if unknown or without GPUs.
+        ram: bytes; None if unknown.
+        learner: amount of the custom resource `learner`.
     """
 
     name: str
@@ -40,7 +44,10 @@ class Node:
 
 
 def find_nodes(described: Sequence[str]) -> tuple[str, list[Node]]:
-    """Where the nodes are, in words, and the nodes: described ones, else those of RAY_ADDRESS, else this machine.
+    """The nodes to plan for: the described ones, else those of RAY_ADDRESS, else this machine.
+
+    Returns:
+        What the nodes are, in words; and the nodes.
 
     Raises:
         UserError: a description cannot be read, or the cluster cannot be joined.
@@ -52,7 +59,7 @@ def find_nodes(described: Sequence[str]) -> tuple[str, list[Node]]:
         if "error" in answer:
             raise UserError(
                 f"the cluster of RAY_ADDRESS={os.environ['RAY_ADDRESS']} cannot be joined: {answer['error']}; "
-                f"{TOKEN_ADVICE}; --cluster describes one that is not there"
+                f"{TOKEN_ADVICE}; --cluster describes a cluster that does not exist yet"
             )
         return "the cluster of RAY_ADDRESS", nodes_of(answer["nodes"], answer["groups"])
     return "this machine", [this_machine()]
@@ -63,16 +70,14 @@ def parse_nodes(described: Sequence[str]) -> list[Node]:
     nodes: list[Node] = []
     for text in described:
         first, *settings = [part.strip() for part in text.split(",")]
-        found = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)(?:\s*[x×]\s*(\d+(?:\.\d+)?))?", first)
+        size_match = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)(?:\s*[x×]\s*(\d+(?:\.\d+)?))?", first)
         values = {name: value for name, _, value in (setting.partition("=") for setting in settings)}
-        if not found or not int(found[1]) or len(values) < len(settings):
+        if not size_match or not int(size_match[1]) or len(values) < len(settings):
             raise UserError(f"--cluster {text}: is no description of nodes; it is written {FORM}")
-        count, gpus, size = int(found[1]), int(found[2]), float(found[3] or 0)
+        count, gpus, size = int(size_match[1]), int(size_match[2]), float(size_match[3] or 0)
         if bool(gpus) != bool(size):
-            raise UserError(
-                f"--cluster {text}: {'the GiB of a GPU are missing' if gpus else 'there is no GPU to have GiB'}; "
-                f"it is written {FORM}"
-            )
+            fault = "the GiB of a GPU are missing" if gpus else "GiB of a GPU are given, but no GPU"
+            raise UserError(f"--cluster {text}: {fault}; it is written {FORM}")
         numbers = {name: _number(text, name, value) for name, value in values.items()}
         ram = numbers.get("ram")
         node = Node(
@@ -88,35 +93,34 @@ def parse_nodes(described: Sequence[str]) -> list[Node]:
 
 
 def nodes_of(nodes: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]) -> list[Node]:
-    """What a joined cluster has and its autoscaler may bring, from `cluster.control.probe`'s answer.
+    """The nodes that a joined cluster has or that its autoscaler may add, from the answer of `cluster.control.probe`.
 
-    A node that is there counts as one of the first group that offers the same CPUs and GPUs.
+    A node that exists counts as one of the first group that offers the same CPUs and GPUs.
     """
-    names = [node["name"] for node in nodes]  # of one machine several may be called alike
-    found = [
-        _node(
-            f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name,
-            node["resources"],
-            node["gpu_bytes"],
-        )
-        for place, (name, node) in enumerate(zip(names, nodes))
-    ]
-    there = [(node.cpus, node.gpus) for node in found]
+    names = [node["name"] for node in nodes]
+    known = []
+    for index, node in enumerate(nodes):
+        name = names[index]
+        if names.count(name) > 1:  # several nodes on one machine may have the same name
+            name = f"{name} ({names[:index].count(name) + 1})"
+        known.append(_node(name, node["resources"], node["gpu_bytes"]))
+    ungrouped = [(node.cpus, node.gpus) for node in known]
     for group in groups:
         like = _node(group["name"], group["resources"], None)
-        most = GROUP_LIMIT if group["most"] < 0 else group["most"]
-        alike = [node for node in found if (node.cpus, node.gpus, node.learner) == (like.cpus, like.gpus, like.learner)]
+        max_nodes = GROUP_LIMIT if group["most"] < 0 else group["most"]
+        offer = (like.cpus, like.gpus, like.learner)
+        alike = [node for node in known if (node.cpus, node.gpus, node.learner) == offer]
         size = min((node.gpu_bytes for node in alike if node.gpu_bytes), default=None)
-        for number in range(most):
-            if (like.cpus, like.gpus) in there:
-                there.remove((like.cpus, like.gpus))
+        for number in range(max_nodes):
+            if (like.cpus, like.gpus) in ungrouped:
+                ungrouped.remove((like.cpus, like.gpus))
             else:
-                found.append(replace(like, name=f"{like.name} {number + 1}, to come", gpu_bytes=size))
-    return found
+                known.append(replace(like, name=f"{like.name} {number + 1}, to come", gpu_bytes=size))
+    return known
 
 
 def this_machine() -> Node:
-    """GPUs as torch sees them, which takes its import; only where a driver is there."""
+    """This machine as a node. If there is a GPU driver, imports torch in another process to see the GPUs."""
     gpus = probe(["torch"], IMPORT_SECONDS)["torch"].get("gpus", []) if gpu_driver() else []
     return Node(
         "this machine",
@@ -141,7 +145,7 @@ def _node(name: str, resources: Mapping[str, float], gpu_bytes: float | None) ->
 
 def _number(text: str, name: str, value: str) -> float:
     if name not in SETTINGS:
-        raise UserError(f"--cluster {text}: {name!r} is not known; known are {', '.join(SETTINGS)}")
+        raise UserError(f"--cluster {text}: {name!r} is unknown; known are {', '.join(SETTINGS)}")
     try:
         number = float(value)
     except ValueError:

@@ -1,4 +1,7 @@
-"""Which worker goes to which node: a small bin-packing by what Ray counts. Ray itself does not look at memory."""
+"""Which worker goes to which node: a small bin packing by the resources that Ray counts.
+
+Ray does not look at memory.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,11 @@ EPSILON = 1e-9
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What Ray is asked for one of `workers` alike. A worker sits on one node; its GPUs are whole, or a part of one."""
+class WorkerRequest:
+    """The resources of each of `workers` equal workers.
+
+    A worker runs on one node; its GPUs are whole, or a part of one.
+    """
 
     kind: str
     workers: int
@@ -24,33 +30,34 @@ class Ask:
 
     @property
     def bundle(self) -> dict[str, float]:
-        """What one worker asks for, in Ray's words."""
-        return {
-            name: count for name, count in (("CPU", self.cpus), ("GPU", self.gpus), ("learner", self.learner)) if count
-        }
+        """The resources of one worker by the names that Ray gives them."""
+        resources = {"CPU": self.cpus, "GPU": self.gpus, "learner": self.learner}
+        return {name: count for name, count in resources.items() if count}
 
 
-def asks_of(roles: Mapping[str, Role], learner: bool) -> list[Ask]:
-    """The workers that hold resources, as few as a run goes on with; see `workers.Workers`.
+def worker_requests(roles: Mapping[str, Role], learner: bool) -> list[WorkerRequest]:
+    """The workers that hold resources, at the smallest number that a run can continue with; see `workers.Workers`.
 
     Args:
-        learner: whether some node offers the resource of this name; then each rank wants one.
+        learner: whether some node offers the custom resource `learner`; then each rank needs one.
     """
-    return [
-        Ask(
-            kind,
-            getattr(part, "fewest", part.workers),
-            part.cpus,
-            getattr(part, "gpus", 0),
-            float(learner and kind == "learner"),
-        )
-        for kind, part in roles.items()
-    ]
+    requests = []
+    for kind, role in roles.items():
+        workers = getattr(role, "fewest", role.workers)
+        gpus = getattr(role, "gpus", 0)
+        requests.append(WorkerRequest(kind, workers, role.cpus, gpus, float(learner and kind == "learner")))
+    return requests
 
 
 @dataclass
-class Seat:
-    """A node while it fills: what is free, and how many workers of each kind it holds. `gpus` is the free part of each GPU."""
+class NodeLoad:
+    """A node with workers on it.
+
+    Attributes:
+        cpus, learner: what is still free.
+        gpus: the free part of each GPU.
+        holds: workers on the node by kind.
+    """
 
     node: Node
     cpus: float
@@ -58,32 +65,42 @@ class Seat:
     gpus: list[float]
     holds: Counter[str] = field(default_factory=Counter)
 
-    def take(self, ask: Ask) -> bool:
-        """Puts one worker here, if it fits."""
-        chosen = self._gpus_for(ask.gpus)
-        if chosen is None or ask.cpus > self.cpus + EPSILON or ask.learner > self.learner + EPSILON:
+    def take(self, request: WorkerRequest) -> bool:
+        """Puts one worker on the node. Returns whether it fits."""
+        chosen = self._gpus_for(request.gpus)
+        if chosen is None or request.cpus > self.cpus + EPSILON or request.learner > self.learner + EPSILON:
             return False
         for number in chosen:
-            self.gpus[number] -= min(1.0, ask.gpus)
-        self.cpus, self.learner = self.cpus - ask.cpus, self.learner - ask.learner
-        self.holds[ask.kind] += 1
+            self.gpus[number] -= min(1.0, request.gpus)
+        self.cpus -= request.cpus
+        self.learner -= request.learner
+        self.holds[request.kind] += 1
         return True
 
     def _gpus_for(self, gpus: float) -> list[int] | None:
-        """Which GPUs a worker would get: the fullest with room for a part, or the first that are all free; None: too few are."""
+        """The numbers of the GPUs that a worker would get; None if too few are free.
+
+        A part of a GPU goes to the fullest one with enough left; whole GPUs are the first that are all free.
+        """
+        if not gpus:
+            return []
         if gpus < 1:
-            room = [i for i, free in enumerate(self.gpus) if gpus <= free + EPSILON]
-            return [min(room, key=lambda i: self.gpus[i])] if room and gpus else ([] if not gpus else None)
-        free = [i for i, free in enumerate(self.gpus) if free > 1 - EPSILON]
-        return free[: int(gpus)] if len(free) >= gpus else None
+            fitting = [i for i, free in enumerate(self.gpus) if gpus <= free + EPSILON]
+            return [min(fitting, key=lambda i: self.gpus[i])] if fitting else None
+        whole = [i for i, free in enumerate(self.gpus) if free > 1 - EPSILON]
+        return whole[: int(gpus)] if len(whole) >= gpus else None
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Nodes with what they hold, and how many workers of each kind found none."""
+    """Nodes with the workers on them.
 
-    seats: Sequence[Seat]
-    left: Mapping[str, int]
+    Attributes:
+        unplaced: how many workers of each kind fit on no node.
+    """
+
+    loads: Sequence[NodeLoad]
+    unplaced: Mapping[str, int]
 
 
 def describe(bundles: Sequence[Mapping[str, float]]) -> str:
@@ -92,24 +109,28 @@ def describe(bundles: Sequence[Mapping[str, float]]) -> str:
     return ", ".join(f"{count} × ({words})" for words, count in kinds.items())
 
 
-def place(asks: Sequence[Ask], nodes: Sequence[Node]) -> Placement:
-    """Largest first, each worker onto the fullest node that can take it, those that spare the GPUs and `learner` first.
+def place(requests: Sequence[WorkerRequest], nodes: Sequence[Node]) -> Placement:
+    """Places the largest workers first, each on the fullest node that can take it.
 
-    A placement without `left` is proof that the workers fit. Packing is hard, and this tries two orders only (by the custom
-    resource, by GPUs); where sizes divide one another, as tensor-parallel ones do, it misses none.
+    Nodes with fewer free GPUs, and less of `learner` for workers that need none, come first. A placement without
+    `unplaced` proves that the workers fit. Packing is hard, and this tries only two orders (by the custom resource,
+    by GPUs). If the sizes divide one another, as tensor-parallel ones do, it misses no placement.
     """
-    orders = (lambda a: (-a.learner, -a.gpus, -a.cpus), lambda a: (-a.gpus, -a.learner, -a.cpus))
-    tries = [_fill(sorted(asks, key=order), nodes) for order in orders]
-    return min(tries, key=lambda placement: sum(placement.left.values()))
+    by_learner = sorted(requests, key=lambda request: (-request.learner, -request.gpus, -request.cpus))
+    by_gpus = sorted(requests, key=lambda request: (-request.gpus, -request.learner, -request.cpus))
+    placements = [_fill(by_learner, nodes), _fill(by_gpus, nodes)]
+    return min(placements, key=lambda placement: sum(placement.unplaced.values()))
 
 
-def _fill(asks: Sequence[Ask], nodes: Sequence[Node]) -> Placement:
-    seats = [Seat(node, node.cpus, node.learner, [1.0] * node.gpus) for node in nodes]
-    left: Counter[str] = Counter()
-    for ask in asks:
-        for number in range(ask.workers):
-            order = sorted(seats, key=lambda seat: (seat.learner if not ask.learner else 0, sum(seat.gpus), seat.cpus))
-            if not any(seat.take(ask) for seat in order):
-                left[ask.kind] = ask.workers - number
+def _fill(requests: Sequence[WorkerRequest], nodes: Sequence[Node]) -> Placement:
+    loads = [NodeLoad(node, node.cpus, node.learner, [1.0] * node.gpus) for node in nodes]
+    unplaced: Counter[str] = Counter()
+    for request in requests:
+        for number in range(request.workers):
+            order = sorted(
+                loads, key=lambda load: (load.learner if not request.learner else 0, sum(load.gpus), load.cpus)
+            )
+            if not any(load.take(request) for load in order):
+                unplaced[request.kind] = request.workers - number
                 break
-    return Placement(seats, left)
+    return Placement(loads, unplaced)

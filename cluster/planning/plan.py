@@ -1,6 +1,6 @@
-"""What a run will ask of a cluster, and whether that can hold it: a recipe, a model's shape and nodes in, a plan out.
+"""What a run needs from a cluster, and whether it fits: a recipe, a model's shape and nodes in, a plan out.
 
-Nothing is started, and nothing here is measured: `worker_memory` says what the estimates rest on.
+Starts nothing and measures nothing. `worker_memory` explains the estimates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cluster.errors import UserError
 from cluster.planning.footprint import services_ram
 from cluster.planning.model_shape import ModelShape
 from cluster.planning.nodes import Node
-from cluster.planning.placement import Ask, Placement, Seat, asks_of, place
+from cluster.planning.placement import NodeLoad, Placement, WorkerRequest, place, worker_requests
 from cluster.planning.worker_memory import (
     GIB,
     Memory,
@@ -25,12 +25,18 @@ from cluster.planning.worker_memory import (
     shards_of,
 )
 
-SLOW_FOR_ADAPTERS = 5e-6  # what is below is a rate of reinforcement learning on all weights
+SLOW_FOR_ADAPTERS = 5e-6  # lower learning rates are common for reinforcement learning on all weights
 
 
 @dataclass(frozen=True)
 class Shortfall:
-    """What does not fit. `excess` is by how much, in bytes, or in workers where `about` is "nodes"."""
+    """Something that does not fit.
+
+    Attributes:
+        kind: the kind of worker.
+        about: "nodes", "RAM" or "memory" (that the worker computes in).
+        excess: by how much it does not fit, in bytes; in workers if `about` is "nodes".
+    """
 
     kind: str
     about: str
@@ -40,21 +46,24 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class Plan:
-    """
+    """A recipe on nodes.
+
     Attributes:
-        source: where the nodes are, in words.
-        asks: what Ray is asked for, by kind of worker.
+        source: what the nodes are, in words.
+        requests: the resources that Ray gives to workers, by kind.
         memory: of one worker, by kind.
-        limits: bytes of a GPU, or of RAM for the engine's KV cache, that a worker of the kind may fill; None: not known.
-        sequences: of `max_model_tokens` that one engine's KV cache holds; None: not known.
+        limits: bytes that a worker of a kind may fill: of a GPU, or of RAM for the engine's KV cache; None if unknown.
+        sequences: how many sequences of `max_model_tokens` one engine's KV cache holds; None if unknown.
         placement: one that Ray could choose.
+        faults: what does not fit; empty if all does.
+        notes: what a reader should know besides.
     """
 
     recipe: Recipe
     shape: ModelShape
     source: str
     nodes: Sequence[Node]
-    asks: Sequence[Ask]
+    requests: Sequence[WorkerRequest]
     memory: Mapping[str, Memory]
     limits: Mapping[str, float | None]
     sequences: int | None
@@ -68,32 +77,30 @@ class Plan:
 
 
 def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[Node]) -> Plan:
-    """Raises UserError where a number of GPUs can be given by no Ray, or shared by no engine."""
+    """Plans a run. Raises UserError: Ray cannot give such a number of GPUs, or an engine cannot share it."""
     _check_gpus(recipe, shape)
-    asks = asks_of(recipe.roles, any(node.learner for node in nodes))
-    limits = {ask.kind: _limit(recipe, ask, nodes) for ask in asks}
-    size = _gpu_size(asks[0], nodes)
+    requests = worker_requests(recipe.roles, any(node.learner for node in nodes))
+    limits = {request.kind: _limit(recipe, request, nodes) for request in requests}
+    size = _gpu_size(requests[0], nodes)
     memory = {
         "rollout": rollout_memory(recipe, shape, size),
         "learner": learner_memory(recipe, shape),
         "reward": reward_memory(),
     }
-    placement = place(asks, nodes)
+    placement = place(requests, nodes)
     services = services_ram(recipe, shape.parameters)
     faults = [
-        *_crowded(asks, placement),
+        *_crowded(requests, placement),
         *_rollout_faults(recipe, shape, memory["rollout"], limits["rollout"]),
         *_learner_faults(memory["learner"], limits["learner"]),
         *_full_nodes(placement, memory, services),
     ]
-    unknown = [ask.kind for ask in asks if ask.gpus and limits[ask.kind] is None and ask.kind not in placement.left]
-    notes = (
-        [
-            f"the GPUs' memory is not known, so that of {' and '.join(unknown)} workers is not judged; --cluster can say it"
-        ]
-        if unknown
-        else []
-    )
+    notes = []
+    placed_on_gpus = [request.kind for request in requests if request.gpus and request.kind not in placement.unplaced]
+    unknown = [kind for kind in placed_on_gpus if limits[kind] is None]
+    if unknown:
+        workers = " and ".join(unknown)
+        notes.append(f"the GPUs' memory is unknown, so that of {workers} workers is not judged; --cluster can state it")
     if recipe.rollout.max and recipe.rollout.max > recipe.rollout.workers:
         notes.append(f"rollout workers may grow to {recipe.rollout.max}; this is for {recipe.rollout.workers}")
     notes += _slow_adapters(recipe)
@@ -102,21 +109,27 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
     cache = memory["rollout"].parts["KV cache"]
     known = not recipe.rollout.gpus or size is not None
     sequences = int(cache // sequence_bytes(recipe, shape)) if known else None
-    return Plan(recipe, shape, source, nodes, asks, memory, limits, sequences, placement, faults, notes)
+    return Plan(recipe, shape, source, nodes, requests, memory, limits, sequences, placement, faults, notes)
 
 
 def _slow_adapters(recipe: Recipe) -> list[str]:
-    slow = [stage for stage in recipe.stages if recipe.learner.lora and stage.training.lr < SLOW_FOR_ADAPTERS]
+    if not recipe.learner.lora:
+        return []
     return [
-        f"stages.{stage.name}.training.lr: {stage.training.lr:g} is a rate for whole weights; adapters (learner.lora) commonly "
-        "need about ten times as much"
-        for stage in slow
+        f"stages.{stage.name}.training.lr: {stage.training.lr:g} is a rate for whole weights; adapters (learner.lora) "
+        "commonly need about ten times as much"
+        for stage in recipe.stages
+        if stage.training.lr < SLOW_FOR_ADAPTERS
     ]
 
 
-def wants(ask: Ask) -> str:
-    """What one worker asks for, in words."""
-    parts = [f"{ask.cpus:g} CPU", *([f"{ask.gpus:g} GPU"] if ask.gpus else []), *(["1 learner"] if ask.learner else [])]
+def request_words(request: WorkerRequest) -> str:
+    """The resources of one worker in words."""
+    parts = [f"{request.cpus:g} CPU"]
+    if request.gpus:
+        parts.append(f"{request.gpus:g} GPU")
+    if request.learner:
+        parts.append("1 learner")
     return ", ".join(parts)
 
 
@@ -131,39 +144,43 @@ def _check_gpus(recipe: Recipe, shape: ModelShape) -> None:
         )
     if shape.text.heads % shards_of(recipe):
         raise UserError(
-            f"rollout.gpus: {recipe.rollout.gpus:g}: the model's {shape.text.heads} heads cannot be shared out "
+            f"rollout.gpus: {recipe.rollout.gpus:g}: the model's {shape.text.heads} heads cannot be divided "
             "evenly among so many GPUs"
         )
     if recipe.rollout.max_response_tokens >= recipe.rollout.max_model_tokens:
         raise UserError(
-            f"rollout.max_model_tokens: {recipe.rollout.max_model_tokens} leaves nothing to a prompt beside "
+            f"rollout.max_model_tokens: {recipe.rollout.max_model_tokens} leaves no tokens for a prompt beside "
             f"rollout.max_response_tokens: {recipe.rollout.max_response_tokens}"
         )
 
 
-def _gpu_size(ask: Ask, nodes: Sequence[Node]) -> float | None:
-    """Bytes of the smallest GPU that Ray may give a worker (it does not look at their size); None where not known."""
-    sizes = [node.gpu_bytes for node in nodes if node.gpus >= ask.gpus and node.learner >= ask.learner and node.gpus]
-    return None if not ask.gpus or not sizes or None in sizes else min(sizes)
+def _gpu_size(request: WorkerRequest, nodes: Sequence[Node]) -> float | None:
+    """Bytes of the smallest GPU that Ray may give a worker, since Ray does not look at their size; None if unknown."""
+    if not request.gpus:
+        return None
+    eligible = [n for n in nodes if n.gpus and n.gpus >= request.gpus and n.learner >= request.learner]
+    sizes = [node.gpu_bytes for node in eligible if node.gpu_bytes is not None]
+    return min(sizes) if sizes and len(sizes) == len(eligible) else None
 
 
-def _limit(recipe: Recipe, ask: Ask, nodes: Sequence[Node]) -> float | None:
-    if ask.kind == "rollout" and not ask.gpus:
+def _limit(recipe: Recipe, request: WorkerRequest, nodes: Sequence[Node]) -> float | None:
+    if request.kind == "rollout" and not request.gpus:
         return float(recipe.rollout.kv_cache_gib * GIB)
-    size = _gpu_size(ask, nodes)
+    size = _gpu_size(request, nodes)
     if size is None:
         return None
-    return size * (recipe.rollout.gpu_share if ask.kind == "rollout" else min(1.0, ask.gpus))
+    return size * (recipe.rollout.gpu_share if request.kind == "rollout" else min(1.0, request.gpus))
 
 
-def _crowded(asks: Sequence[Ask], placement: Placement) -> list[Shortfall]:
-    return [
-        Shortfall(
-            ask.kind, "nodes", f"{left} of {ask.workers} {ask.kind} workers find no node with {wants(ask)} free", left
-        )
-        for ask in asks
-        if (left := placement.left.get(ask.kind))
-    ]
+def _crowded(requests: Sequence[WorkerRequest], placement: Placement) -> list[Shortfall]:
+    faults = []
+    for request in requests:
+        unplaced = placement.unplaced.get(request.kind, 0)
+        if unplaced:
+            workers = f"{unplaced} of {request.workers} {request.kind} workers"
+            text = f"{workers} find no node with {request_words(request)} free"
+            faults.append(Shortfall(request.kind, "nodes", text, unplaced))
+    return faults
 
 
 def _rollout_faults(recipe: Recipe, shape: ModelShape, memory: Memory, limit: float | None) -> list[Shortfall]:
@@ -191,31 +208,28 @@ def _learner_faults(memory: Memory, limit: float | None) -> list[Shortfall]:
     return [Shortfall("learner", "memory", text, memory.total - limit)]
 
 
-def seat_ram(seat: Seat, memory: Mapping[str, Memory]) -> float:
+def used_ram(load: NodeLoad, memory: Mapping[str, Memory]) -> float:
     """Bytes of RAM that the workers on a node take."""
-    return sum(count * memory[kind].ram for kind, count in seat.holds.items())
+    return sum(count * memory[kind].ram for kind, count in load.holds.items())
 
 
 def _full_nodes(placement: Placement, memory: Mapping[str, Memory], services: float) -> list[Shortfall]:
-    """Ray and the run are reckoned to the node that has most room left."""
-    known = [(seat.node.ram - seat_ram(seat, memory), seat) for seat in placement.seats if seat.node.ram]
+    """The nodes whose RAM is too small. Ray and the run are counted on the node with the most RAM left."""
+    known = [(load.node.ram - used_ram(load, memory), load.node.ram, load) for load in placement.loads if load.node.ram]
     if not known:
         return []
-    roomiest = max(known, key=lambda pair: pair[0])[1]
+    emptiest = max(known, key=lambda entry: entry[0])[2]
     faults = []
-    for room, seat in known:
-        room -= services if seat is roomiest else 0
-        if room < 0:
-            kinds = {kind: count * memory[kind].ram for kind, count in seat.holds.items()}
-            parts = {
-                **{f"{seat.holds[kind]} {kind}": size for kind, size in kinds.items()},
-                **({"Ray and the run": services} if seat is roomiest else {}),
-            }
-            text = (
-                f"{seat.node.name}: has {gib(seat.node.ram)} of RAM and would need {gib(seat.node.ram - room)} "
-                f"({', '.join(f'{name} {gib(size)}' for name, size in parts.items())})"
-            )
-            faults.append(
-                Shortfall(max(kinds, key=lambda kind: kinds[kind]) if kinds else "rollout", "RAM", text, -room)
-            )
+    for free, ram, load in known:
+        if load is emptiest:
+            free -= services
+        if free >= 0:
+            continue
+        kinds = {kind: count * memory[kind].ram for kind, count in load.holds.items()}
+        parts = [f"{load.holds[kind]} {kind} {gib(size)}" for kind, size in kinds.items()]
+        if load is emptiest:
+            parts.append(f"Ray and the run {gib(services)}")
+        text = f"{load.node.name}: has {gib(ram)} of RAM and would need {gib(ram - free)} ({', '.join(parts)})"
+        largest = max(kinds, key=lambda kind: kinds[kind]) if kinds else "rollout"
+        faults.append(Shortfall(largest, "RAM", text, -free))
     return faults

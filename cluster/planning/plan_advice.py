@@ -1,4 +1,4 @@
-"""What to change in a recipe that does not fit. Advice is tried before it is given: with all of it, the plan fits."""
+"""What to change in a recipe that does not fit. All advice is tried first: with it, the plan fits."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from cluster.planning.worker_memory import GIB, sequence_bytes
 
 Settings = dict[str, Any]
 Lever = Callable[[Recipe, Plan, Shortfall], Settings]
-LEAST_RESPONSE, LEAST_PROMPT, LEAST_SEQUENCES, MOST_GPU_MEMORY, MOST_RANKS, LEAST_CPUS, PULLS = (
-    64,
-    1024,
-    16,
-    0.95,
-    64,
-    0.1,
-    6,
-)
-ORDER = ("nodes", "RAM", "memory")  # in which faults are mended
+MIN_RESPONSE = 64  # tokens
+MIN_PROMPT = 1024  # tokens
+MIN_SEQUENCES = 16
+MIN_CPUS = 0.1
+MAX_GPU_MEMORY = 0.95
+MAX_RANKS = 64
+PULLS = 6  # of one lever in a row
+ORDER = ("nodes", "RAM", "memory")  # in which shortfalls are mended
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One change, taken as far as it goes: `need` is what a worker then needs (bytes of a GPU, or of RAM)."""
+    """One change, taken as far as it helps.
+
+    Attributes:
+        need: bytes of a GPU, or of RAM, that a worker then needs.
+        fits: whether this change alone makes the plan fit.
+    """
 
     kind: str
     settings: Settings
@@ -41,7 +44,12 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Advice:
-    """`settings` make the plan fit; None: none were found that do. `needs`: bytes of a worker then, by kind."""
+    """How to make a plan fit.
+
+    Attributes:
+        settings: make the plan fit together; None if no such settings were found.
+        needs: bytes that a worker then needs, by kind.
+    """
 
     settings: Settings | None
     alternatives: Sequence[Alternative]
@@ -49,27 +57,43 @@ class Advice:
 
 
 def advise(plan: Plan) -> Advice:
-    """Settings that change no result come before those that do. Each is taken as far as it helps; what then proves needless
-    is left out."""
-    taken: dict[str, Settings] = {}
-    present = plan
-    while present.faults and (step := _step(present)):
-        name, settings, present = step
+    """Settings with which a plan fits. Those that change no result are tried before those that do.
+
+    Each is taken as far as it helps. Those that the rest makes needless are left out again.
+    """
+    taken: dict[str, Settings] = {}  # by lever
+    current = plan
+    while current.faults:
+        step = _step(current)
+        if step is None:
+            break
+        name, settings, current = step
         taken[name] = taken.get(name, {}) | settings
-    needs = {fault.kind: present.memory[fault.kind].total for fault in plan.faults if fault.about == "memory"}
-    alternatives = [found for fault in plan.faults if fault.about == "memory" for found in _alternatives(plan, fault)]
-    if present.faults:
+    memory_faults = [fault for fault in plan.faults if fault.about == "memory"]
+    needs = {fault.kind: current.memory[fault.kind].total for fault in memory_faults}
+    alternatives: list[Alternative] = []
+    for fault in memory_faults:
+        alternatives += _alternatives(plan, fault)
+    if current.faults:
         return Advice(None, alternatives, needs)
     for name in reversed(list(taken)):
-        rest = {key: value for other, settings in taken.items() if other != name for key, value in settings.items()}
-        tried = _with(plan, rest)
+        without = _merged({other: settings for other, settings in taken.items() if other != name})
+        tried = _with(plan, without)
         if tried and tried.fits:
             del taken[name]
-    return Advice({key: value for settings in taken.values() for key, value in settings.items()}, alternatives, needs)
+    return Advice(_merged(taken), alternatives, needs)
+
+
+def _merged(taken: Mapping[str, Settings]) -> Settings:
+    """The settings of several levers as one; later ones prevail."""
+    merged: Settings = {}
+    for settings in taken.values():
+        merged |= settings
+    return merged
 
 
 def _with(plan: Plan, settings: Settings) -> Plan | None:
-    """The plan with other settings, None where no recipe may have them."""
+    """The plan with other settings; None if a recipe may not have them."""
     try:
         return make_plan(with_settings(plan.recipe, settings), plan.shape, plan.source, plan.nodes)
     except (ValidationError, UserError):
@@ -77,54 +101,67 @@ def _with(plan: Plan, settings: Settings) -> Plan | None:
 
 
 def _step(plan: Plan) -> tuple[str, Settings, Plan] | None:
-    """The first lever for the first fault that has one. It must lessen the fault, and may worsen only what comes after it in
-    `ORDER`: so the search cannot go in circles."""
+    """The first lever that lessens the first shortfall that has one: its name, settings, and the plan with them.
+
+    A lever may worsen only what comes later in `ORDER`, so the search cannot go in circles.
+    """
     for fault in sorted(plan.faults, key=lambda fault: ORDER.index(fault.about)):
         for lever in LEVERS.get((fault.kind, fault.about), ()):
-            if step := _pull(plan, lever, fault):
-                return lever.__name__, *step
+            pulled = _pull(plan, lever, fault)
+            if pulled:
+                return lever.__name__, *pulled
     return None
 
 
 def _pull(plan: Plan, lever: Lever, fault: Shortfall) -> tuple[Settings, Plan] | None:
-    """A lever, a few times where once is not enough to see a difference: a quarter of a worker's CPUs makes room, half none."""
+    """Pulls a lever until it helps.
+
+    Once may not be enough: half of a worker's CPUs may not fit where a quarter does.
+    """
     settings: Settings = {}
-    present: Plan | None = plan
+    current = plan
     for _ in range(PULLS):
-        more = lever(present.recipe, plan, fault)
-        settings = settings | more
-        present = _with(plan, settings) if more else None
-        if present is None:
+        more = lever(current.recipe, plan, fault)
+        if not more:
             return None
-        if _better(present, plan, fault):
-            return settings, present
+        settings = settings | more
+        tried = _with(plan, settings)
+        if tried is None:
+            return None
+        if _better(tried, plan, fault):
+            return settings, tried
+        current = tried
     return None
 
 
 def _better(tried: Plan, plan: Plan, fault: Shortfall) -> bool:
-    first = ORDER.index(fault.about)
-    settled = [other for other in tried.faults if ORDER.index(other.about) <= first]
-    return _excess(tried, fault) < _excess(plan, fault) - 1e-9 and all(
-        _excess(tried, other) <= _excess(plan, other) + 1e-9 for other in settled
-    )
+    """Whether `tried` lessens the shortfall, and worsens none that is mended before or with it."""
+    if _excess(tried, fault) >= _excess(plan, fault) - 1e-9:
+        return False
+    rank = ORDER.index(fault.about)
+    earlier = [other for other in tried.faults if ORDER.index(other.about) <= rank]
+    return all(_excess(tried, other) <= _excess(plan, other) + 1e-9 for other in earlier)
 
 
 def _alternatives(plan: Plan, fault: Shortfall) -> list[Alternative]:
-    found = []
+    """Each lever for a shortfall alone, taken as far as it helps."""
+    alternatives = []
     for lever in LEVERS.get((fault.kind, fault.about), ()):
         taken: Settings = {}
         best = plan
-        while (step := lever(best.recipe, plan, fault)) and (tried := _with(plan, taken | step)):
-            if _excess(tried, fault) >= _excess(best, fault) - 1e-9 or not _excess(best, fault):
+        while _excess(best, fault):
+            step = lever(best.recipe, plan, fault)
+            tried = _with(plan, taken | step) if step else None
+            if tried is None or _excess(tried, fault) >= _excess(best, fault) - 1e-9:
                 break
             taken, best = taken | step, tried
         if taken:
-            found.append(Alternative(fault.kind, taken, _need(best, fault), best.fits))
-    return found
+            alternatives.append(Alternative(fault.kind, taken, _need(best, fault), best.fits))
+    return alternatives
 
 
 def _need(plan: Plan, fault: Shortfall) -> float:
-    """Of an engine: with the KV cache of one sequence."""
+    """Bytes that a worker needs; an engine with the KV cache of one sequence."""
     memory = plan.memory[fault.kind]
     if fault.kind == "learner":
         return memory.total
@@ -132,7 +169,7 @@ def _need(plan: Plan, fault: Shortfall) -> float:
 
 
 def _excess(plan: Plan, fault: Shortfall) -> float:
-    """Of all workers together where they share what lacks; of a GPU each kind has its own."""
+    """What is missing of a resource: for all kinds of workers together, but for GPU memory of one kind."""
     return sum(
         other.excess
         for other in plan.faults
@@ -140,7 +177,7 @@ def _excess(plan: Plan, fault: Shortfall) -> float:
     )
 
 
-# -- levers: the next step of a change, {} where there is none -----------------------------------------------------------
+# -- levers: each returns the next step of a change, {} if there is none ---------------------------------------------
 
 
 def _zero_stage(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
@@ -149,9 +186,9 @@ def _zero_stage(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
 
 
 def _micro_batch(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    """Below a whole sample it changes nothing."""
-    now, least = recipe.learner.micro_batch_tokens, recipe.rollout.max_model_tokens
-    return {"learner.micro_batch_tokens": max(least, now // 2)} if now > least else {}
+    """Half, but at least a whole sample: less changes nothing."""
+    now, minimum = recipe.learner.micro_batch_tokens, recipe.rollout.max_model_tokens
+    return {"learner.micro_batch_tokens": max(minimum, now // 2)} if now > minimum else {}
 
 
 def _checkpointing(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
@@ -159,7 +196,7 @@ def _checkpointing(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
 
 
 def _offload(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    """Master weights and moments; with ZeRO-2, gradients as well."""
+    """Offloads master weights and moments; with ZeRO-2 gradients as well."""
     learner = recipe.learner
     if not learner.gpus or learner.offload != "none":
         return {}
@@ -167,20 +204,18 @@ def _offload(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
 
 
 def _more_ranks(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    """Ranks share what ZeRO shards; ZeRO-2 at least, or more of them would hold as much."""
+    """Twice the ranks, which share what ZeRO shards. Below ZeRO-2 more ranks would each hold as much."""
     learner = recipe.learner
-    if learner.workers >= MOST_RANKS:
+    if learner.workers >= MAX_RANKS:
         return {}
     return {"learner.workers": 2 * learner.workers, "learner.zero_stage": max(2, learner.zero_stage)}
 
 
 def _learner_width(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     learner = recipe.learner
-    return (
-        {"learner.dtype": "bfloat16", "learner.zero_stage": max(1, learner.zero_stage)}
-        if learner.dtype == "float32"
-        else {}
-    )
+    if learner.dtype != "float32":
+        return {}
+    return {"learner.dtype": "bfloat16", "learner.zero_stage": max(1, learner.zero_stage)}
 
 
 def _no_reference(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
@@ -188,38 +223,38 @@ def _no_reference(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
 
 
 def _shorter_prompts(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    """Half of what a response leaves; smaller films fit into it, and `curlvpr data check` says which tasks do."""
+    """Half the prompt. Only smaller films fit into it; `curlvpr data check` says which tasks do."""
     response, whole = recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens
     prompt = (whole - response) // 2
-    return _length(recipe, response, response + prompt) if prompt >= LEAST_PROMPT else {}
+    return _length(recipe, response, response + prompt) if prompt >= MIN_PROMPT else {}
 
 
 def _shorter(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    """A response of half the length; a prompt may be as long as before."""
+    """Half the response, with the prompt as before."""
     response, whole = recipe.rollout.max_response_tokens, recipe.rollout.max_model_tokens
-    return _length(recipe, response // 2, whole - response + response // 2) if response // 2 >= LEAST_RESPONSE else {}
+    return _length(recipe, response // 2, whole - response + response // 2) if response // 2 >= MIN_RESPONSE else {}
 
 
 def _length(recipe: Recipe, response: int, whole: int) -> Settings:
-    one = recipe.learner.micro_batch_tokens == recipe.rollout.max_model_tokens  # a micro-batch of one sample stays one
-    return {"rollout.max_response_tokens": response, "rollout.max_model_tokens": whole} | (
-        {"learner.micro_batch_tokens": whole} if one else {}
-    )
+    settings: Settings = {"rollout.max_response_tokens": response, "rollout.max_model_tokens": whole}
+    if recipe.learner.micro_batch_tokens == recipe.rollout.max_model_tokens:  # a micro-batch of one sample stays one
+        settings["learner.micro_batch_tokens"] = whole
+    return settings
 
 
 def _batched(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    now, least = recipe.rollout.max_batched_tokens, recipe.rollout.max_model_tokens
-    return {"rollout.max_batched_tokens": max(least, now // 2)} if now > least else {}
+    now, minimum = recipe.rollout.max_batched_tokens, recipe.rollout.max_model_tokens
+    return {"rollout.max_batched_tokens": max(minimum, now // 2)} if now > minimum else {}
 
 
 def _fewer_sequences(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     now = recipe.rollout.max_sequences
-    return {"rollout.max_sequences": now // 2} if now // 2 >= LEAST_SEQUENCES else {}
+    return {"rollout.max_sequences": now // 2} if now // 2 >= MIN_SEQUENCES else {}
 
 
 def _more_of_gpu(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    whole = recipe.rollout.gpus >= 1 and recipe.rollout.gpu_memory < MOST_GPU_MEMORY
-    return {"rollout.gpu_memory": MOST_GPU_MEMORY} if whole else {}
+    whole = recipe.rollout.gpus >= 1 and recipe.rollout.gpu_memory < MAX_GPU_MEMORY
+    return {"rollout.gpu_memory": MAX_GPU_MEMORY} if whole else {}
 
 
 def _more_shards(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
@@ -241,25 +276,27 @@ def _less_cache(recipe: Recipe, plan: Plan, _: Shortfall) -> Settings:
 
 
 def _fewer(recipe: Recipe, _: Plan, fault: Shortfall) -> Settings:
-    kind, part = fault.kind, recipe.roles[fault.kind]
-    workers, key = (
-        getattr(part, "fewest", part.workers),
-        "min_workers" if getattr(part, "min_workers", None) else "workers",
-    )
+    kind, role = fault.kind, recipe.roles[fault.kind]
+    workers = getattr(role, "fewest", role.workers)
+    key = "min_workers" if getattr(role, "min_workers", None) else "workers"
     fewer = max(1, workers - (int(fault.excess) if fault.about == "nodes" else 1))
-    least = {f"{kind}.min": fewer} if (getattr(part, "min", None) or 0) > fewer else {}
-    return {f"{kind}.{key}": fewer} | least if fewer < workers else {}
+    if fewer >= workers:
+        return {}
+    settings: Settings = {f"{kind}.{key}": fewer}
+    if (getattr(role, "min", None) or 0) > fewer:
+        settings[f"{kind}.min"] = fewer
+    return settings
 
 
 def _fewer_rollouts(recipe: Recipe, plan: Plan, _: Shortfall) -> Settings:
-    """They leave room to others."""
+    """Fewer rollout workers, for the sake of other workers."""
     return _fewer(recipe, plan, Shortfall("rollout", "", "", 1))
 
 
 def _fewer_cpus(recipe: Recipe, _: Plan, fault: Shortfall) -> Settings:
-    """Half as many; what a worker uses is up to its threads, Ray only counts."""
+    """Half the CPUs. Ray only counts them; what a worker really uses is up to its threads."""
     now = recipe.roles[fault.kind].cpus
-    return {f"{fault.kind}.cpus": now / 2} if now > LEAST_CPUS else {}
+    return {f"{fault.kind}.cpus": now / 2} if now > MIN_CPUS else {}
 
 
 def _fewer_rollout_cpus(recipe: Recipe, plan: Plan, _: Shortfall) -> Settings:
@@ -267,7 +304,7 @@ def _fewer_rollout_cpus(recipe: Recipe, plan: Plan, _: Shortfall) -> Settings:
 
 
 def _fewer_gpus(recipe: Recipe, _: Plan, fault: Shortfall) -> Settings:
-    now = recipe.roles[fault.kind].gpus
+    now = getattr(recipe.roles[fault.kind], "gpus", 0)
     return {f"{fault.kind}.gpus": float(now // 2)} if now >= 2 else {}
 
 

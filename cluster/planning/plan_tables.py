@@ -1,4 +1,4 @@
-"""A plan for people, as tables and a last line, and for programs, as one object."""
+"""Shows a plan: to people as tables and a summary, to programs as one object."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from cluster.planning.plan import Plan, seat_ram, wants
+from cluster.planning.placement import NodeLoad, WorkerRequest
+from cluster.planning.plan import Plan, request_words, used_ram
 from cluster.planning.plan_advice import Advice
 from cluster.planning.worker_memory import gib, width_of
 
@@ -17,7 +18,7 @@ LIGHT = (
     ("weight store, control, learner's desk", "0 CPU each, on the driver's node"),
     ("Ray Train's controller", "0 CPU"),
 )
-"""What a run starts besides its workers."""
+"""What a run starts besides its workers, and what it takes."""
 
 
 def print_plan(plan: Plan, advice: Advice | None) -> None:
@@ -26,14 +27,12 @@ def print_plan(plan: Plan, advice: Advice | None) -> None:
     console = Console(highlight=False)
     shape, rollout = plan.shape, plan.recipe.rollout
     dtype = plan.recipe.learner.dtype
-    console.print(
-        f"{plan.recipe.name}: {shape.parameters:,} parameters, {gib(shape.parameters * width_of(dtype))} in {dtype}"
-        f"{f', {shape.trained:,} are trained' if shape.trained < shape.parameters else ''}",
-        markup=False,
-    )
+    trained = f", {shape.trained:,} are trained" if shape.trained < shape.parameters else ""
+    size = gib(shape.parameters * width_of(dtype))
+    console.print(f"{plan.recipe.name}: {shape.parameters:,} parameters, {size} in {dtype}{trained}", markup=False)
     console.print(_workers_table(plan))
-    for name, what in LIGHT:
-        console.print(f"  {name}: {what}", markup=False)
+    for name, resources in LIGHT:
+        console.print(f"  {name}: {resources}", markup=False)
     cache = f"{shape.kv_bytes_per_token(width_of(rollout.dtype)):,} bytes a token"
     holds = "an unknown number of" if plan.sequences is None else f"{plan.sequences:,}"
     console.print(
@@ -45,31 +44,30 @@ def print_plan(plan: Plan, advice: Advice | None) -> None:
     for line in (*plan.notes, *(fault.text for fault in plan.faults)):
         console.print(f"- {line}", markup=False)
     if advice:
-        for found in advice.alternatives:
-            console.print(
-                f"  alone, {_set(found.settings)}: {gib(found.need)} for a {found.kind} worker"
-                f"{', and all fits' if found.fits else ''}",
-                markup=False,
-                soft_wrap=True,
-            )
+        for other in advice.alternatives:
+            line = f"  alone, {_set(other.settings)}: {gib(other.need)} for a {other.kind} worker"
+            if other.fits:
+                line += ", and everything fits"
+            console.print(line, markup=False, soft_wrap=True)
     console.print(summary(plan, advice), markup=False, soft_wrap=True)
 
 
 def summary(plan: Plan, advice: Advice | None) -> str:
+    """Whether the recipe fits, and with which settings it would, in one line."""
     if plan.fits:
         return f"{plan.recipe.name} fits into {plan.source}"
     if advice and advice.settings is not None:
         return f"{plan.recipe.name} does not fit into {plan.source}; it would with {_set(advice.settings)}"
     needs = advice.needs if advice else {}
-    least = "; ".join(f"a {kind} worker needs {gib(size)} at the least found" for kind, size in needs.items())
+    smallest = "; ".join(f"a {kind} worker needs at least {gib(size)}" for kind, size in needs.items())
     return (
-        f"{plan.recipe.name} does not fit into {plan.source}, and no settings were found with which it does: more or larger "
-        f"nodes, or a smaller model{f' ({least})' if least else ''}"
+        f"{plan.recipe.name} does not fit into {plan.source}, and no settings were found with which it does: use more "
+        f"or larger nodes, or a smaller model{f' ({smallest})' if smallest else ''}"
     )
 
 
 def to_dict(plan: Plan, advice: Advice | None) -> dict[str, Any]:
-    """Bytes everywhere; null where something is not known."""
+    """The plan as a tree for JSON. Sizes are in bytes; null stands for unknown."""
     width = width_of(plan.recipe.rollout.dtype)
     return {
         "recipe": plan.recipe.name,
@@ -77,42 +75,46 @@ def to_dict(plan: Plan, advice: Advice | None) -> dict[str, Any]:
         "summary": summary(plan, advice),
         "model": plan.shape.to_dict() | {"kv_bytes_per_token": plan.shape.kv_bytes_per_token(width)},
         "cluster": {"source": plan.source, "nodes": [node.to_dict() for node in plan.nodes]},
-        "workers": [
-            {
-                "kind": ask.kind,
-                "workers": ask.workers,
-                "cpus": ask.cpus,
-                "gpus": ask.gpus,
-                "learner": ask.learner,
-                "memory": {
-                    "of": memory.where,
-                    "when": memory.when,
-                    "parts": dict(memory.parts),
-                    "total": memory.total,
-                    "limit": plan.limits[ask.kind],
-                },
-                "ram": memory.ram,
-            }
-            for ask in plan.asks
-            for memory in [plan.memory[ask.kind]]
-        ],
+        "workers": [_worker_dict(plan, request) for request in plan.requests],
         "kv_cache_sequences": plan.sequences,
         "placement": [
-            {"node": seat.node.name, "workers": dict(seat.holds), "ram": seat_ram(seat, plan.memory)}
-            for seat in plan.placement.seats
+            {"node": load.node.name, "workers": dict(load.holds), "ram": used_ram(load, plan.memory)}
+            for load in plan.placement.loads
         ],
-        "without_node": dict(plan.placement.left),
+        "without_node": dict(plan.placement.unplaced),
         "notes": list(plan.notes),
         "faults": [fault.text for fault in plan.faults],
-        "advice": None
-        if advice is None
-        else {
-            "settings": advice.settings,
-            "least": dict(advice.needs),
-            "alone": [
-                {"kind": a.kind, "settings": a.settings, "need": a.need, "fits": a.fits} for a in advice.alternatives
-            ],
+        "advice": None if advice is None else _advice_dict(advice),
+    }
+
+
+def _worker_dict(plan: Plan, request: WorkerRequest) -> dict[str, Any]:
+    memory = plan.memory[request.kind]
+    return {
+        "kind": request.kind,
+        "workers": request.workers,
+        "cpus": request.cpus,
+        "gpus": request.gpus,
+        "learner": request.learner,
+        "memory": {
+            "of": memory.where,
+            "when": memory.when,
+            "parts": dict(memory.parts),
+            "total": memory.total,
+            "limit": plan.limits[request.kind],
         },
+        "ram": memory.ram,
+    }
+
+
+def _advice_dict(advice: Advice) -> dict[str, Any]:
+    return {
+        "settings": advice.settings,
+        "least": dict(advice.needs),
+        "alone": [
+            {"kind": other.kind, "settings": other.settings, "need": other.need, "fits": other.fits}
+            for other in advice.alternatives
+        ],
     }
 
 
@@ -120,21 +122,22 @@ def _workers_table(plan: Plan) -> Any:
     from rich.table import Table
 
     table = Table("worker", "how many", "each asks for", "needs", "of which", "may fill")
-    for ask in plan.asks:
-        memory, limit = plan.memory[ask.kind], plan.limits[ask.kind]
+    for request in plan.requests:
+        memory, limit = plan.memory[request.kind], plan.limits[request.kind]
         parts = ", ".join(f"{name} {gib(size)}" for name, size in memory.parts.items() if size)
         if memory.where == "GPU":
-            place = "of each GPU" if ask.gpus > 1 else "of its GPU"
-            may = "not known" if limit is None else gib(limit)
+            of = "of each GPU" if request.gpus > 1 else "of its GPU"
+            limit_words = "not known" if limit is None else gib(limit)
             parts += f"; beside it {gib(memory.ram)} of RAM"
         else:
-            place, may = "of RAM", ""
-        table.add_row(ask.kind, str(ask.workers), wants(ask), f"{gib(memory.total)} {place}, {memory.when}", parts, may)
+            of, limit_words = "of RAM", ""
+        need = f"{gib(memory.total)} {of}, {memory.when}"
+        table.add_row(request.kind, str(request.workers), request_words(request), need, parts, limit_words)
     return table
 
 
 def _nodes_table(plan: Plan) -> Any:
-    """Nodes that offer and hold the same share a row."""
+    """The nodes; those that offer and hold the same are in one row."""
     from rich.table import Table
 
     table = Table(
@@ -146,20 +149,21 @@ def _nodes_table(plan: Plan) -> Any:
         title_justify="left",
     )
 
-    def row(seat: Any) -> tuple[str, str, str]:
-        node = seat.node
-        offers = [f"{node.cpus:g} CPU" if node.cpus < math.inf else "CPUs not said"]
+    def row(load: NodeLoad) -> tuple[str, str, str]:
+        node = load.node
+        offers = [f"{node.cpus:g} CPU" if node.cpus < math.inf else "CPUs not stated"]
         if node.gpus:
             offers.append(f"{node.gpus} GPU" + (f" of {gib(node.gpu_bytes)}" if node.gpu_bytes else ""))
         if node.learner:
             offers.append(f"{node.learner:g} learner")
-        ram = gib(seat_ram(seat, plan.memory)) + (f" of {gib(node.ram)}" if node.ram else "")
-        return ", ".join(offers), ", ".join(f"{count} {kind}" for kind, count in seat.holds.items()) or "nothing", ram
+        ram = gib(used_ram(load, plan.memory)) + (f" of {gib(node.ram)}" if node.ram else "")
+        holds = ", ".join(f"{count} {kind}" for kind, count in load.holds.items()) or "nothing"
+        return ", ".join(offers), holds, ram
 
-    for cells, same in groupby(plan.placement.seats, row):
-        seats = list(same)
-        last = f" to {seats[-1].node.name.removeprefix('node ')}" if len(seats) > 1 else ""
-        table.add_row(seats[0].node.name + last, *cells)
+    for cells, same in groupby(plan.placement.loads, row):
+        loads = list(same)
+        last = f" to {loads[-1].node.name.removeprefix('node ')}" if len(loads) > 1 else ""
+        table.add_row(loads[0].node.name + last, *cells)
     return table
 
 

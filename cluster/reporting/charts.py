@@ -1,4 +1,4 @@
-"""Charts as inline SVG for a page: drawn by matplotlib, coloured by the page, so that they follow light, dark and print."""
+"""Charts as inline SVG for a page. Matplotlib draws them; the page colours them, for light, dark and print."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-# Drawn in stand-in colours, which the page's own replace; cluster/reporting/templates/base.html.j2 defines them.
+# Drawn in stand-in colours, which `_svg` replaces by those of the page; cluster/reporting/templates/base.html.j2
+# defines them.
 _COLOURS = {f"#00000{n}": f"var(--c{n})" for n in range(1, 9)} | {
     "#000010": "var(--ink)",
     "#000011": "var(--muted)",
@@ -22,7 +23,7 @@ _COLOURS = {f"#00000{n}": f"var(--c{n})" for n in range(1, 9)} | {
     "#000013": "var(--band)",
     "#000014": "var(--paper)",
 }
-MOST_SERIES = 8  # of a chart; so many colours are told apart
+MAX_SERIES = 8  # of a chart; more colours cannot be told apart
 _SERIES = [f"#00000{n}" for n in range(1, 9)]
 _INK, _MUTED, _LINE, _BAND, _PAPER = list(_COLOURS)[8:]
 _DASHES = ["-", (0, (4, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5))]  # told apart without colour
@@ -57,21 +58,25 @@ _STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """One line: points at (stage, step of the stage), with the ends of their intervals where there are any.
+    """One line of a chart.
 
-    `marked` draws the points, for lines of a few. `place` is that of its colour, from 0; its own in the chart where left out.
+    Attributes:
+        points: (stage, step of the stage, value).
+        intervals: the ends of the interval of each point.
+        marked: whether to draw the points, for lines of a few points.
+        colour: number of its colour, from 0; None takes that of its place among the series.
     """
 
     name: str
     points: Sequence[tuple[str, int, float]]
     intervals: Sequence[tuple[float, float]] | None = None
     marked: bool = False
-    place: int | None = None
+    colour: int | None = None
 
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line: a threshold within one stage, or through the whole chart where `stage` is None."""
+    """A horizontal line: within one stage, or through the whole chart if `stage` is None."""
 
     name: str
     value: float
@@ -79,23 +84,25 @@ class Level:
 
 
 class StageAxis:
-    """The stages of a run side by side, each as wide as the others: a short one is seen as well as a long one.
+    """The stages of a run side by side, all of the same width, so that a short one is as visible as a long one.
 
     Args:
-        stages: the steps of each stage by its name, in order; those without a point in a chart are left out of it.
+        stages: the steps of each stage by its name, in order.
     """
 
     def __init__(self, stages: Mapping[str, int]) -> None:
         self.stages = {name: max(1, steps) for name, steps in stages.items()}
 
-    def only(self, names: set[str]) -> "StageAxis":
+    def only(self, names: set[str]) -> StageAxis:
+        """The axis with some of the stages."""
         return StageAxis({name: steps for name, steps in self.stages.items() if name in names})
 
-    def place(self, stage: str, step: int) -> float:
+    def position(self, stage: str, step: int) -> float:
+        """Where a step of a stage is on the axis."""
         return list(self.stages).index(stage) + step / self.stages[stage]
 
     def draw(self, axes: Any) -> None:
-        """A band and a name for each stage; the axis counts the steps within it."""
+        """Draws a band and a name for each stage. The ticks count the steps within the stage."""
         ticks, labels = [], []
         for index, (name, steps) in enumerate(self.stages.items()):
             if index % 2 == 0:
@@ -119,29 +126,30 @@ def curves(
     share: bool = False,
     log: bool = False,
 ) -> Markup:
-    """Lines over the steps of the stages.
+    """Draws lines over the steps of the stages. Stages without a point are left out.
 
     Args:
         alt: what the chart shows, in words.
-        share: the values lie in [0, 1], and the axis shows all of it.
-        log: logarithmic, in powers of ten; values of 0 are left out.
+        levels: horizontal lines.
+        share: whether the values are in [0, 1], all of which the axis then shows.
+        log: whether the axis is logarithmic; values of 0 are then left out.
     """
     timeline = timeline.only({stage for line in series for stage, _, _ in line.points})
     with matplotlib.rc_context(_STYLE):
         named = len(series) + len({level.name for level in levels})
-        legend = named > 1 or any(line.place is not None for line in series)
+        legend = named > 1 or any(line.colour is not None for line in series)
         figure, axes = _figure(1.65, 0.5, 0.42 + (_LEGEND_ROW * ((named + 1) // 2) if legend else 0), 0.18)
         timeline.draw(axes)
         axes.grid(True, axis="y")
         for index, line in enumerate(series):
-            x = [timeline.place(stage, step) for stage, step, _ in line.points]
+            x = [timeline.position(stage, step) for stage, step, _ in line.points]
             y = [value if value or not log else float("nan") for _, _, value in line.points]
-            place = index if line.place is None else line.place
+            colour = index if line.colour is None else line.colour
             style = {
-                "color": _SERIES[place],
-                "linestyle": _DASHES[place % len(_DASHES)],
+                "color": _SERIES[colour],
+                "linestyle": _DASHES[colour % len(_DASHES)],
                 "label": line.name,
-                "marker": "os^D"[place % 4] if line.marked else None,
+                "marker": "os^D"[colour % 4] if line.marked else None,
             }
             if line.intervals:
                 ends = [
@@ -151,9 +159,9 @@ def curves(
                 axes.errorbar(x, y, yerr=[[max(0.0, e) for e in side] for side in ends], elinewidth=1, **style)
             else:
                 axes.plot(x, y, **style)
-        drawn = set()
+        drawn: set[str] = set()
         for level in (level for level in levels if level.stage is None or level.stage in timeline.stages):
-            start = 0 if level.stage is None else timeline.place(level.stage, 0)
+            start = 0 if level.stage is None else timeline.position(level.stage, 0)
             stop = len(timeline.stages) if level.stage is None else start + 1
             axes.plot(
                 [start, stop],
@@ -169,14 +177,14 @@ def curves(
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
-            axes.yaxis.set_minor_formatter(LogFormatter())  # that of matplotlib's own accord writes formulas
+            axes.yaxis.set_minor_formatter(LogFormatter())  # matplotlib's default writes formulas
         elif not share:
             values = [value for line in series for _, _, value in line.points]
-            if min(values) >= 0:  # a scale that starts at 0 does not make ripples into waves
+            if min(values) >= 0:  # a scale that starts at 0 does not turn ripples into waves
                 top = 1.12 * max(values) or 1
                 axes.set_ylim(-0.02 * top, top)
         if legend:
-            handles, labels = axes.get_legend_handles_labels()  # lines with intervals come last; the first series leads
+            handles, labels = axes.get_legend_handles_labels()  # matplotlib lists lines with intervals last
             order = sorted(
                 range(named), key=lambda i: labels[i] not in [line.name for line in series if line.intervals]
             )
@@ -184,8 +192,11 @@ def curves(
         return _svg(figure, alt)
 
 
-def whiskers(rows: Sequence[tuple[str, float, float, float]], alt: str, places: Sequence[int] = ()) -> Markup:
-    """(label, value, low, high) each: a point with its interval, and a line at 0. `places` are those of their colours."""
+def whiskers(rows: Sequence[tuple[str, float, float, float]], alt: str, colours: Sequence[int] = ()) -> Markup:
+    """Draws (label, value, low, high) as points with intervals, and a line at 0.
+
+    `colours` are the numbers of their colours.
+    """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(0.32 * len(rows), _left_of([label for label, *_ in rows]), 0.25)
         axes.grid(True, axis="x")
@@ -196,7 +207,7 @@ def whiskers(rows: Sequence[tuple[str, float, float, float]], alt: str, places: 
                 [index],
                 xerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
                 fmt="o",
-                color=_SERIES[places[index] if places else 0],
+                color=_SERIES[colours[index] if colours else 0],
                 elinewidth=1.6,
                 capsize=3,
             )
@@ -205,12 +216,12 @@ def whiskers(rows: Sequence[tuple[str, float, float, float]], alt: str, places: 
         axes.tick_params(axis="y", length=0, labelcolor=_INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         low, high = axes.get_xlim()
-        axes.set_xlim(low, high + 0.25 * (high - low))  # room for the last number
+        axes.set_xlim(low, high + 0.25 * (high - low))  # space for the last number
         return _svg(figure, alt)
 
 
 def stacks(rows: Mapping[str, Mapping[str, float]], unit: str, alt: str) -> Markup:
-    """One horizontal bar for each row, its parts end to end; a part has the same colour in every row."""
+    """Draws a horizontal bar for each row, its parts end to end. A part has the same colour in every row."""
     parts = list(dict.fromkeys(part for row in rows.values() for part in row))
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(0.32 * len(rows), _left_of(list(rows)), 0.45 + _LEGEND_ROW * ((len(parts) + 3) // 4))
@@ -245,7 +256,7 @@ def stacks(rows: Mapping[str, Mapping[str, float]], unit: str, alt: str) -> Mark
 
 
 def _figure(plot: float, left: float, bottom: float, top: float = 0.05) -> tuple[Figure, Any]:
-    """A figure with one plot of height `plot` and with these margins, all in inches. (Layout engines take far longer.)"""
+    """A figure with one plot of height `plot`, with margins, all in inches. (Layout engines take far longer.)"""
     width, height, right = 3.7, plot + bottom + top, 0.1
     figure = Figure(figsize=(width, height))
     figure.patch.set_visible(False)
@@ -259,7 +270,7 @@ def _legend(figure: Figure, columns: int, **style: Any) -> None:
 
 
 def _left_of(labels: Sequence[str]) -> float:
-    """Inches that the longest line of these labels takes, and a little room."""
+    """Inches that the longest line of these labels takes, and a little space."""
     return 0.15 + 0.066 * max(len(line) for label in labels for line in label.split("\n"))
 
 

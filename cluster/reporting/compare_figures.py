@@ -1,8 +1,8 @@
-"""The charts that compare runs: one for each number, a line for each run, which has the same colour in all of them."""
+"""The charts that compare runs: one for each number, with a line for each run, in the same colour everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ def learnt_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> list[
 
 
 def training_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> list[Figure]:
-    """Every number of the steps' log that a run's own report shows."""
+    """Every number of the steps that a run's own report shows."""
 
     def figure(title: str, column: str, caption: str, generates: bool | None = None, **style: Any) -> list[Figure]:
         lines = []
@@ -65,10 +65,7 @@ def time_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> list[Fi
     }
     if not any(rows.values()):
         return []
-    alt = "; ".join(
-        f"{label}: " + ", ".join(f"{name} {duration(60 * spent)}" for name, spent in row.items())
-        for label, row in rows.items()
-    )
+    alt = "; ".join(f"{label}: {_minutes_words(row)}" for label, row in rows.items())
     return [
         Figure(
             "Time by phase",
@@ -78,18 +75,24 @@ def time_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> list[Fi
     ]
 
 
+def _minutes_words(row: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {duration(60 * spent)}" for name, spent in row.items())
+
+
 def difference_figures(paired: Paired, labels: Sequence[str]) -> list[Figure]:
     """The paired differences of the headline measures."""
     figures = []
     for measure in HEADLINES:
-        found: list[tuple[int, Estimate]] = [
-            (place, own[measure]) for place, own in enumerate(paired.differences, 1) if measure in own
+        measured: list[tuple[int, Estimate]] = [
+            (run, differences[measure])
+            for run, differences in enumerate(paired.differences, 1)
+            if measure in differences
         ]
-        if found:
-            rows = [(labels[place], d.value, d.low, d.high) for place, d in found]
-            alt = "; ".join(f"{labels[place]} {d.signed}" for place, d in found)
+        if measured:
+            rows = [(labels[run], d.value, d.low, d.high) for run, d in measured]
+            alt = "; ".join(f"{labels[run]} {d.signed}" for run, d in measured)
             title = f"Difference in {measure_words(measure)}"
-            svg = whiskers(rows, f"{title} to {labels[0]}, with 95 % intervals: {alt}.", [place for place, _ in found])
+            svg = whiskers(rows, f"{title} to {labels[0]}, with 95 % intervals: {alt}.", [run for run, _ in measured])
             figures.append(
                 Figure(
                     title,
@@ -104,10 +107,10 @@ def difference_figures(paired: Paired, labels: Sequence[str]) -> list[Figure]:
 def _figure(
     title: str, lines: Sequence[Series], records: Sequence[RunRecord], labels: Sequence[str], caption: str, **style: Any
 ) -> list[Figure]:
-    """A line for each run that has points; no chart where none has any."""
+    """A chart with a line for each run that has points; none if no run has any."""
     series = [
-        replace(line, name=label, place=place)
-        for place, (label, line) in enumerate(zip(labels, lines, strict=True))
+        replace(line, name=label, colour=number)
+        for number, (label, line) in enumerate(zip(labels, lines, strict=True))
         if line.points
     ]
     if not series:
@@ -119,14 +122,14 @@ def _figure(
 
 
 def _common_timeline(records: Sequence[RunRecord]) -> StageAxis:
-    """All stages in the order of the runs, each as long as the run with most steps in it."""
+    """All stages in the order of the runs; each has the steps of the run that made the most in it."""
     steps: dict[str, int] = {}
     order: list[str] = []
     for record in records:
-        place = 0
+        position = 0
         for name, count in timeline_of(record).stages.items():
             if name not in steps:
-                order.insert(place, name)
-            place = order.index(name) + 1
+                order.insert(position, name)
+            position = order.index(name) + 1
             steps[name] = max(count, steps.get(name, 0))
     return StageAxis({name: steps[name] for name in order})

@@ -1,4 +1,4 @@
-"""The newest tests of several runs, answer by answer: how much better each later run is than the first, on the same tasks."""
+"""Compares the newest tests of several runs answer by answer: each later run minus the first, on the same tasks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cluster.record.run_reader import TASK_SET_FAULTS, Estimate, RunRecord
 from curriculum.task import Task
 from rewards.verdict import Verdict
 
-_ASKED = ("domain", "family", "question", "options", "captions", "context", "form", "gold")
+_QUESTION = ("domain", "family", "question", "options", "captions", "context", "form", "gold")
 
 
 class NotComparable(ValueError):
-    """The runs have no tasks in common on which they could be compared; one line that says why."""
+    """The runs have no tasks in common to compare them on. One line says why."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Paired:
     Attributes:
         tasks, patients: how many these are.
         tested: how many tasks each run was tested on.
-        differences: for each run after the first, its measures minus those of the first (paired bootstrap over patients).
+        differences: for each run after the first, its measures minus the first's (paired bootstrap over patients).
     """
 
     tasks: int
@@ -83,20 +83,18 @@ def _tasks(record: RunRecord, ids: Sequence[str], label: str) -> dict[str, Task]
     except TASK_SET_FAULTS as error:
         raise NotComparable(f"the task set of {label} cannot be read ({' '.join(str(error).split())})") from error
     if len(tasks) < len(ids):
-        raise NotComparable(
-            f"the task set of {label} has {len(ids) - len(tasks)} of its {len(ids)} tested tasks no more"
-        )
+        raise NotComparable(f"the task set of {label} lost {len(ids) - len(tasks)} of its {len(ids)} tested tasks")
     return tasks
 
 
 def _same(a: Task, b: Task, label: str) -> bool:
-    """Whether two tasks of the same id ask the same of the same films. Raises NotComparable where a film is gone."""
-    if any(getattr(a, name) != getattr(b, name) for name in _ASKED) or len(a.images) != len(b.images):
+    """Whether two tasks of the same id have the same question and films. Raises NotComparable: a film is gone."""
+    if any(getattr(a, name) != getattr(b, name) for name in _QUESTION) or len(a.images) != len(b.images):
         return False
     try:
         return all(x == y or filecmp.cmp(x, y, shallow=False) for x, y in zip(a.images, b.images, strict=True))
     except OSError as error:
-        raise NotComparable(f"nobody can tell whether {label} has the same films: {error}") from error
+        raise NotComparable(f"the films of {label} cannot be compared: {error}") from error
 
 
 def _result(task: Task, row: Mapping[str, Any], label: str) -> Result:

@@ -1,4 +1,4 @@
-"""model/README.md of a run: a Hugging Face model card, with what a stranger must know before they use the model."""
+"""model/README.md of a run: a Hugging Face model card, with what anyone must know before they use the model."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _SETTINGS = (
 
 
 def write_model_card(folder: Path) -> Path | None:
-    """Writes the card of the model that the run in `folder` exported, and returns its path; None where there is no model.
+    """Writes the card of the model that the run in `folder` exported. Returns its path; None if there is no model.
 
     Raises:
-        UserError: `folder` is no run folder, or a file of it is damaged.
+        UserError: `folder` is no run folder, or one of its files is damaged.
     """
     model = folder / "model"
     if not (model / "config.json").is_file():
@@ -60,9 +60,9 @@ def write_model_card(folder: Path) -> Path | None:
         sources, tasks = record.train_sources(), list(record.tasks(answers).values())
     except TASK_SET_FAULTS as error:
         missing = " ".join(str(error).split())
-    columns = {test.words: test.measures for test in (before, after) if test} | (
-        {"view alone": record.baseline} if record.baseline else {}
-    )
+    columns = {test.words: test.measures for test in (before, after) if test}
+    if record.baseline:
+        columns["view alone"] = record.baseline
     sees = _sees(model)
     text = render(
         "model_card.md.j2",
@@ -140,35 +140,36 @@ def _slug(text: str) -> str:
 
 
 def _base_id(record: RunRecord) -> str | None:
-    """The Hub's name of the model that the run started from, where its folder tells it."""
+    """The Hub's name of the model that the run started from; None if its folder does not say."""
     path = record.recipe["model"].get("path")
+    if not path:
+        return None
     try:
-        name = (
-            json.loads((Path(path) / "config.json").read_text(encoding="utf-8")).get("_name_or_path", "")
-            if path
-            else ""
-        )
+        name = json.loads((Path(path) / "config.json").read_text(encoding="utf-8")).get("_name_or_path", "")
     except (OSError, ValueError):
         return None
     return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else None
 
 
 def _base_words(record: RunRecord) -> str:
-    if path := record.recipe["model"].get("path"):
+    path = record.recipe["model"].get("path")
+    if path:
         return _base_id(record) or f"the model in {path}"
     return (
         "a tiny Qwen2.5-VL made on the spot: its language part started at random, its vision tower had learnt to tell "
-        "findings of drawn phantoms"
+        "findings of drawn phantoms apart"
     )
 
 
 def _question(tasks: Sequence[Task]) -> str:
-    """A question in the form that the model was asked in."""
-    return next((task.asked for task in (*(t for t in tasks if t.options), *tasks)), "Which findings are seen?")
+    """A question as the model gets it, with options if any task has them."""
+    with_options = [task for task in tasks if task.options]
+    candidates = with_options or tasks
+    return candidates[0].asked if candidates else "Which findings are seen?"
 
 
 def _settings(record: RunRecord) -> dict[str, str]:
-    """Stage to the settings of its training that decide most."""
+    """The settings of each stage's training that matter most."""
     return {
         stage["name"]: ", ".join(f"{key} {stage['training'][key]}" for key in _SETTINGS if key in stage["training"])
         for stage in record.recipe["stages"]
@@ -185,34 +186,35 @@ def _tested_on(tasks: Sequence[Task]) -> dict[str, list[tuple[str, int]]]:
 
 
 def _untested(tasks: Sequence[Task], sources: Sequence[dict[str, Any]]) -> list[str]:
-    """Who and what the test tasks leave out, in sentences."""
+    """The people and films that the test tasks leave out, in sentences."""
     seen = {kind: {label for label, _ in counts if label != UNKNOWN} for kind, counts in _tested_on(tasks).items()}
     if not seen:
         return []
     words = [
-        f"The test tasks do not tell {kind}: nothing is known of differences by {kind}."
+        f"The test tasks do not state {kind}: nothing is known about differences by {kind}."
         for kind in ("view", "sex", "age")
         if not seen[kind]
     ]
     bands = [age_band(start) for start in (0, *AGES)]
     for kind, labels in (("view", ["PA", "AP"]), ("sex", ["F", "M"]), ("age", bands)):
-        if seen[kind] and (absent := [label for label in labels if label not in seen[kind]]):
+        absent = [label for label in labels if label not in seen[kind]]
+        if seen[kind] and absent:
             words.append(f"No test task of {kind} {', '.join(absent)}.")
     if seen["source"] == {"phantom"}:
-        words.append("No film of a patient: training and test are drawn phantoms, shapes that are no medicine.")
+        words.append("No film of a patient: training and test are drawn phantoms, shapes without medical meaning.")
     elif seen["source"] <= {row["source"] for row in sources}:
         words.append("No film from elsewhere: the test films come from the sources of the training films.")
     return words
 
 
 def _versions() -> list[tuple[str, str]]:
-    found = [("python", platform.python_version())]
+    versions = [("python", platform.python_version())]
     for name in _PACKAGES:
         try:
-            found.append((name, version(name)))
+            versions.append((name, version(name)))
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _quoted(text: str) -> str:
@@ -222,4 +224,4 @@ def _quoted(text: str) -> str:
 
 def _cell(value: object) -> str:
     """A value as the cell of a Markdown table."""
-    return " ".join(str(value).split()).replace("|", "\\|") or "not told"
+    return " ".join(str(value).split()).replace("|", "\\|") or "not stated"

@@ -1,4 +1,4 @@
-"""Pages out of templates, and films small enough to stand in them. A page is one file that loads nothing."""
+"""Pages from templates, and films small enough to embed in them. A page is one file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from curriculum.images import load_image
 
 
 def render(template: str, **values: Any) -> str:
-    """The text of `templates/template`. In HTML every value is escaped that is not `markupsafe.Markup`.
+    """The text of `templates/template`. In HTML, values are escaped unless they are `markupsafe.Markup`.
 
     Raises:
-        jinja2.UndefinedError: the template names a value that is not given.
+        jinja2.UndefinedError: the template names a value that is not in `values`.
     """
     return _environment().get_template(template).render(**values)
 
 
 def write_page(path: Path, text: str) -> None:
-    """Writes a page; a reader sees the old one or the whole new one."""
+    """Writes a page at once: a reader sees the old one or the whole new one."""
     partial = path.with_name(f".{path.name}")
     partial.write_text(text, encoding="utf-8", errors="replace")  # a model may write half of a surrogate pair
     os.replace(partial, path)

@@ -1,4 +1,7 @@
-"""report.html of a run: what was learnt, how the training went, and answers before and after. Reads the run folder alone."""
+"""report.html of a run: what was learnt, how the training went, and answers before and after.
+
+Reads the run folder alone.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from cluster.reporting.examples import RULE, choose
 from cluster.reporting.pages import render, thumbnail, write_page
 from cluster.reporting.report_figures import learnt_figures, time_figures, training_figures
 from curriculum.images import ImageError
+from curriculum.task import Task
 
 FILE_NAME = "report.html"
 Film = Callable[[str], tuple[str | None, str]]
-"""A path to (data URI or None, why there is none)."""
+"""Takes a path; returns (data URI or None, why there is none)."""
 _WORST = (  # column of metrics.parquet, its worst end, words, what would be good
     ("logp_diff_max", max, "largest log-probability difference", "rollout and learner mean the same policy: near 0"),
     ("ratio_diff_max", max, "largest difference of a token's probability ratio from 1", "near 0"),
@@ -25,8 +29,8 @@ _WORST = (  # column of metrics.parquet, its worst end, words, what would be goo
     ("truncated", max, "largest share of truncated responses", "near 0; else raise rollout.max_response_tokens"),
     ("unscored", max, "largest share of responses that no rule could judge", "0: else a rule crashes or hangs"),
     ("flat_groups", max, "largest share of flat groups", "well below 1: a flat group teaches nothing about the answer"),
-    ("entropy", min, "lowest entropy (nats per token)", "above 0: at 0 the model explores no more"),
-    ("kl", max, "largest KL to the reference", "small and steady; 0 where the recipe has no KL term"),
+    ("entropy", min, "lowest entropy (nats per token)", "above 0: at 0 the model no longer explores"),
+    ("kl", max, "largest KL to the reference", "small and steady; 0 if the recipe has no KL term"),
 )
 
 
@@ -34,10 +38,10 @@ def write_report(folder: Path, no_images: bool = False) -> Path:
     """Writes `folder`/report.html and returns its path. The run may be finished, failed, or running.
 
     Args:
-        no_images: leave the films out, as `report.images: false` in the recipe does; questions and answers stay.
+        no_images: leaves the films out, as `report.images: false` in the recipe does; questions and answers stay.
 
     Raises:
-        UserError: `folder` is no run folder, or nothing was measured yet, or a file of it is damaged.
+        UserError: `folder` is no run folder, nothing was measured yet, or one of its files is damaged.
     """
     path = folder / FILE_NAME
     write_page(path, report_page(folder, None if no_images else film_of))
@@ -45,7 +49,7 @@ def write_report(folder: Path, no_images: bool = False) -> Path:
 
 
 def report_page(folder: Path, film: Film | None) -> str:
-    """The text of the report. Without `film`, and where the recipe says `report.images: false`, no film is in it.
+    """The text of the report. It has no films without `film`, or if the recipe says `report.images: false`.
 
     Raises:
         UserError: as `write_report`.
@@ -56,11 +60,12 @@ def report_page(folder: Path, film: Film | None) -> str:
 
 def _contents(record: RunRecord, film: Film | None) -> dict[str, Any]:
     before, after = record.before_and_after
-    answers = [record.answers(test.version) if test else {} for test in (before, after)]
+    answers_before, answers_after = (record.answers(test.version) if test else {} for test in (before, after))
     words = (before.words if before else "", after.words if after else "")
-    tasks, missing = {}, None
+    tasks: dict[str, Task] = {}
+    missing = None
     try:
-        tasks = record.tasks(answers[1])
+        tasks = record.tasks(answers_after)
     except TASK_SET_FAULTS as error:
         missing = " ".join(str(error).split())
     closed = [task for task in tasks.values() if task.domain == "closed"]
@@ -78,7 +83,7 @@ def _contents(record: RunRecord, film: Film | None) -> dict[str, Any]:
         "training": training_figures(record),
         "times": time_figures(record),
         "worst": _worst(record),
-        "examples": choose(*answers, tasks, words),
+        "examples": choose(answers_before, answers_after, tasks, words),
         "rule": RULE,
         "words": words,
         "missing": missing,
@@ -89,7 +94,7 @@ def _contents(record: RunRecord, film: Film | None) -> dict[str, Any]:
 
 
 def film_of(path: str) -> tuple[str | None, str]:
-    """(data URI or None, why there is none)."""
+    """Returns (data URI or None, why there is none) for the film at `path`."""
     try:
         return thumbnail(path), ""
     except ImageError as error:
@@ -103,13 +108,13 @@ def _measures(record: RunRecord) -> list[tuple[str, list[Estimate | None]]]:
 
 
 def _worst(record: RunRecord) -> list[tuple[str, str, str, str]]:
-    """(what, value, where, what would be good) of the figures that warn first."""
+    """Rows (number, its worst value, where it was, what would be good) of the numbers that warn first."""
     rows = []
     for column, worst, words, good in _WORST:
         points = record.points(column)
         if points:
             stage, step, value = worst(points, key=lambda point: point[2])
-            value = record.summary.get(column, value)  # of all steps, where metrics.parquet lacks the newest
+            value = record.summary.get(column, value)  # of all steps; metrics.parquet may lack the newest
             rows.append(
                 (words, f"{value:.1e}" if 0 < value < 0.001 else f"{value:.3f}", f"{stage}, step\u00a0{step}", good)
             )

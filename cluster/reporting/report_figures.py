@@ -14,9 +14,7 @@ from cluster.record.run_reader import RunRecord, duration, estimates
 from cluster.record.timeline import STEP_PHASES
 from cluster.reporting.charts import Level, Series, StageAxis, curves, stacks, whiskers
 
-TRAINING: tuple[
-    tuple[str, dict[str, str], str, dict[str, Any]], ...
-] = (  # title, columns with their words, caption, style
+TRAINING: tuple[tuple[str, dict[str, str], str, dict[str, Any]], ...] = (
     (
         "Response length",
         {"response_tokens": "tokens"},
@@ -32,37 +30,38 @@ TRAINING: tuple[
     (
         "Flat groups",
         {"flat_groups": "share"},
-        "Groups whose responses all earn the same: they teach nothing about the answer. Near 1 the tasks are all too easy or all "
-        "too hard.",
+        "Groups whose responses all earn the same: they teach nothing about the answer. Near 1 the tasks are all "
+        "too easy or all too hard.",
         {"share": True},
     ),
     (
         "Entropy",
         {"entropy": "entropy"},
-        "Nats per token. A slow fall is learning; at 0 nothing new is tried; a jump upwards is a policy that falls apart, or a "
-        "new kind of question.",
+        "Nats per token. A slow fall is learning; at 0 nothing new is tried; a jump upwards is a policy that falls "
+        "apart, or a new kind of question.",
         {},
     ),
     (
         "KL to the reference",
         {"kl": "KL"},
-        "Mean k3 estimate per token; 0 throughout where the recipe has no KL term.",
+        "Mean k3 estimate per token; 0 throughout if the recipe has no KL term.",
         {},
     ),
     (
         "Log-probability difference",
         {"logp_diff_max": "largest", "logp_diff_mean": "mean"},
-        "Between rollout and learner for the same token and weights: rounding only. A rise means that they do not hold the same "
-        "weights.",
+        "Between rollout and learner for the same token and weights: rounding only. A rise means that they do not hold "
+        "the same weights.",
         {"log": True},
     ),
     ("Speed", {"tokens_per_s": "tokens/s"}, "Tokens of a step by the time spent on it, without evaluation.", {}),
 )
+"""Charts of the training: title, columns with their words, caption, style."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its title, and in a sentence or two how to read it."""
+    """A chart with its title, and a caption that says how to read it."""
 
     title: str
     svg: Markup
@@ -70,6 +69,7 @@ class Figure:
 
 
 def timeline_of(record: RunRecord) -> StageAxis:
+    """The stages of a run, each with the steps that it made."""
     logged = {row["stage"]: row["stage_step"] for row in record.metrics}  # may be newer than the summary
     return StageAxis({stage.name: max(stage.steps, logged.get(stage.name, 0)) for stage in record.stages})
 
@@ -78,7 +78,7 @@ def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
     """Each headline measure on the test and validation tasks, and what each stage gained.
 
     Args:
-        guess: closed accuracy of a guess; None where it is not known.
+        guess: closed accuracy of a guess; None if unknown.
     """
     figures = []
     timeline = timeline_of(record)
@@ -87,13 +87,14 @@ def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
         if not test.points:
             continue
         series = [test]
-        if validated := record.points(measure, "val"):
+        validated = record.points(measure, "val")
+        if validated:
             series.append(Series("validation", validated, marked=True))
-        levels = [
-            Level("gate's threshold", s.config.gate.threshold, s.name)
-            for s in record.stages
-            if s.config.gate.measure == measure and s.config.gate.threshold is not None
-        ]
+        levels = []
+        for stage in record.stages:
+            gate = stage.config.gate
+            if gate.measure == measure and gate.threshold is not None:
+                levels.append(Level("gate's threshold", gate.threshold, stage.name))
         if measure in record.baseline:
             levels.append(Level("view alone", record.baseline[measure].value))
         if measure == "closed_accuracy" and guess is not None:
@@ -127,8 +128,13 @@ def learnt_figures(record: RunRecord, guess: float | None) -> list[Figure]:
 
 
 def tested(record: RunRecord, measure: str) -> Series:
-    """The tests as a line; where a stage starts with the weights that the one before ended with, they are one point."""
-    points, intervals, last = [], [], None
+    """The tests as a line.
+
+    A stage that starts with the weights of the end of the one before adds one point, not two.
+    """
+    points: list[tuple[str, int, float]] = []
+    intervals: list[tuple[float, float]] = []
+    last = None
     for stage in record.stages:
         for when, step in (("start", 0), ("end", stage.steps)):
             measured = stage.evaluation.get(when, {})
@@ -140,14 +146,14 @@ def tested(record: RunRecord, measure: str) -> Series:
 
 
 def training_figures(record: RunRecord) -> list[Figure]:
-    """What metrics.parquet holds of every step; a chart without any value is left out."""
+    """The numbers of every step in metrics.parquet. Charts without any value are left out."""
     timeline = timeline_of(record)
     supervised = [stage.name for stage in record.stages if not stage.generates]
 
     def figure(
         title: str, columns: dict[str, str], caption: str, *, stages: Collection[str] | None = None, **style: Any
     ) -> list[Figure]:
-        """A line for each column, which it names in words; of all stages or only some."""
+        """A chart with a line for each column; `columns` gives their words. Of all stages, or of some."""
         series = []
         for column, words in columns.items():
             points = [point for point in record.points(column) if stages is None or point[0] in stages]
@@ -158,6 +164,9 @@ def training_figures(record: RunRecord) -> list[Figure]:
         alt = "; ".join(f"{line.name} from {line.points[0][2]:.3g} to {line.points[-1][2]:.3g}" for line in series)
         return [Figure(title, curves(series, timeline, f"{title} over the steps: {alt}.", **style), caption)]
 
+    training: list[Figure] = []
+    for title, columns, caption, style in TRAINING:
+        training += figure(title, columns, caption, **style)
     own = dict.fromkeys(name for row in record.metrics for name in row if name.startswith("own_"))
     more = [name for name in ("reason", *own) if any(value for _, _, value in record.points(name))]
     parts = ["reward", "outcome", "format", "process", *more]
@@ -165,16 +174,16 @@ def training_figures(record: RunRecord) -> list[Figure]:
         *figure(
             "Reward and its parts",
             {name: name.removeprefix("own_") for name in parts},
-            "Means over the responses of a step, which are sampled. Reward should rise with outcome; where only process "
+            "Means over the responses of a step, which are sampled. Reward should rise with outcome; if only process "
             "or format rises, the model learns the form and not the answer.",
         ),
         *figure("Supervised loss", {"loss": "loss"}, "On gold traces. It falls fast, then slowly.", stages=supervised),
-        *(item for title, columns, caption, style in TRAINING for item in figure(title, columns, caption, **style)),
+        *training,
     ]
 
 
 def time_figures(record: RunRecord) -> list[Figure]:
-    """Where the time of the run went, and that of a step of each stage."""
+    """How the time of the run, and of a step of each stage, was spent."""
     minutes = {name: spent / 60 for name, spent in record.phases.items() if spent > 0}
     alt = ", ".join(f"{name} {duration(60 * spent)}" for name, spent in minutes.items())
     figures = [

@@ -1,4 +1,4 @@
-"""`curlvpr runs`: a row for every run of a folder, whatever state it is in."""
+"""`curlvpr runs`: a row for every run in a folder, whatever its state."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from cluster.record.run_reader import RunRecord, duration
 from cluster.record.run_status import check_run_folder, saved_status
 from curriculum.table import Table
 
-ASK_S = 60.0  # for a run that goes on: Ray is imported and connected meanwhile
+ASK_S = 60.0  # for a run that goes on; includes importing and connecting Ray
 _AT_ONCE = 8
 
 
 @dataclass
 class RunRow:
-    """What is known of a run folder; None where it is not known.
+    """What is known about a run folder. None stands for unknown.
 
     Attributes:
-        step: of the whole run; `stage_step` of `max_steps` is that within the stage.
-        test: of the newest test its `stage`, `when`, `version`, and for each headline measure [value, low, high].
-        wrote: when one of its files was last written, in seconds since 1970; `seconds` is how long the run took so far.
-        why: why a run ended, where it says so.
+        step: of the whole run; `stage_step` of `max_steps` counts within the stage.
+        test: the newest test: `stage`, `when`, `version`, and for each headline measure [value, low, high].
+        wrote: when one of its files was last written, in seconds since 1970.
+        seconds: how long the run has taken so far.
+        why: why the run ended.
         fault: what is wrong with the folder.
     """
 
@@ -54,10 +55,10 @@ class RunRow:
 
 
 def list_runs(root: Path, ask_s: float = ASK_S) -> list[RunRow]:
-    """A row for every folder in `root`, the one that last wrote first.
+    """A row for every folder in `root`, the last written first.
 
     Args:
-        ask_s: how long a run that goes on may take to tell its status.
+        ask_s: how long a run that goes on may take to report its status.
 
     Raises:
         UserError: `root` is no folder, or a run folder itself.
@@ -66,9 +67,9 @@ def list_runs(root: Path, ask_s: float = ASK_S) -> list[RunRow]:
         raise UserError(f"{root}: no such folder; give the folder that holds the run folders, such as runs")
     if (root / "recipe.yaml").is_file():
         raise UserError(f"{root}: is a run folder itself; give the folder that holds it: {root.absolute().parent}")
-    environment = dict(os.environ)  # as it is before `find_address` sets what one cluster wants
+    environment = dict(os.environ)  # before `find_address` changes it for one cluster
     folders = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:  # a dead host takes seconds to be found dead
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # a dead host is noticed only after seconds
         rows = list(pool.map(lambda run: _row(run, environment, ask_s), folders))
     return sorted(rows, key=lambda row: (-(row.wrote or 0.0), row.name))
 
@@ -96,12 +97,12 @@ def _cells(row: RunRow) -> tuple[str, ...]:
 def _row(run: Path, environment: Mapping[str, str], ask_s: float) -> RunRow:
     row = RunRow(run.name, str(run))
     try:
-        written = (path for path in run.iterdir() if path.is_file() and path.suffix != ".html")  # pages are the user's
+        written = (path for path in run.iterdir() if path.is_file() and path.suffix != ".html")  # users remake pages
         row.wrote = max((path.stat().st_mtime for path in written), default=None)
         _fill(row, run, environment, ask_s)
     except UserError as error:
         row.fault = str(error).removeprefix(f"{run}: ").removeprefix(f"{run}/")
-    except Exception as error:  # whatever is wrong with one folder, the others are listed
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one folder, the others are listed
         row.fault = f"the run folder cannot be read ({error_line(error)})"
     return row
 
@@ -110,10 +111,10 @@ def _fill(row: RunRow, run: Path, environment: Mapping[str, str], ask_s: float) 
     check_run_folder(run)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
     row.recipe = str(recipe["name"])
-    told = _told(run, environment, ask_s)
-    row.status, row.why, row.seconds = told["status"], told.get("why"), told.get("seconds")
-    row.step = told.get("step", told.get("steps"))
-    row.stage, row.stage_step, row.max_steps = (told.get(name) for name in ("stage", "stage_step", "max_steps"))
+    status = _status(run, environment, ask_s)
+    row.status, row.why, row.seconds = status["status"], status.get("why"), status.get("seconds")
+    row.step = status.get("step", status.get("steps"))
+    row.stage, row.stage_step, row.max_steps = (status.get(name) for name in ("stage", "stage_step", "max_steps"))
     if not (run / "summary.json").is_file():
         return
     record = RunRecord(run)
@@ -129,11 +130,11 @@ def _fill(row: RunRow, run: Path, environment: Mapping[str, str], ask_s: float) 
             "stage": test.stage,
             "when": test.when,
             "version": test.version,
-            "measures": {name: [found.value, found.low, found.high] for name, found in measures.items()},
+            "measures": {name: [estimate.value, estimate.low, estimate.high] for name, estimate in measures.items()},
         }
 
 
-def _told(run: Path, environment: Mapping[str, str], ask_s: float) -> dict[str, Any]:
+def _status(run: Path, environment: Mapping[str, str], ask_s: float) -> dict[str, Any]:
     """As `run_actor.read_status`.
 
     A run that goes on is asked by a process of its own: Ray is connected to one cluster at a time, and may wait long.
@@ -144,11 +145,13 @@ def _told(run: Path, environment: Mapping[str, str], ask_s: float) -> dict[str, 
     try:
         done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=ask_s)
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"{run}: somebody answers at its address, but told no status within {ask_s:g} s") from error
+        raise UserError(
+            f"{run}: something answers at its address, but reported no status within {ask_s:g} s"
+        ) from error
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
-        raise UserError(f"{run}: its status cannot be asked ({last.removeprefix('curlvpr: ')})")
-    answers = [line for line in done.stdout.splitlines() if line.startswith("{")]  # Ray may print beside it
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(f"{run}: its status cannot be read ({last.removeprefix('curlvpr: ')})")
+    answers = [line for line in done.stdout.splitlines() if line.startswith("{")]  # Ray may print other lines
     if not answers:
-        raise UserError(f"{run}: told no status")
+        raise UserError(f"{run}: reported no status")
     return json.loads(answers[-1])

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 from cluster.cli.app import app
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import LEARNER_RESOURCE
-from cluster.planning.footprint import lacking
+from cluster.planning.footprint import missing_resource
 from cluster.service.serving import ServiceArguments
 
 HERE = Path(__file__).parent
@@ -200,7 +200,7 @@ def test_every_group_starts_from_nothing_and_the_recipe_fits_into_all_at_their_l
         assert group["minReplicas"] == 0 and group.get("replicas", 0) == 0
         for resource, count in autoscaling()["available_node_types"][name]["resources"].items():
             limits[resource] += group["maxReplicas"] * count
-    assert lacking(RECIPE.roles, limits) is None
+    assert missing_resource(RECIPE.roles, limits) is None
 
 
 def test_the_autoscaler_brings_the_pods_that_the_recipe_needs():

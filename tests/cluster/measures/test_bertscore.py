@@ -6,7 +6,9 @@ import torch
 
 from cluster.measures.bertscore import BertScorer
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the heart is normal large effusion left no right lungs are clear .".split()
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TEXT = "the heart is normal large effusion left no right lungs are clear ."
+WORDS = [*SPECIAL, *TEXT.split()]
 PAIRS = [
     ("The heart is large.", "heart is normal"),
     ("", "lungs are clear"),

@@ -125,16 +125,15 @@ def test_clinical_f1_is_of_what_is_said_to_be_there():
     assert values(texts(answers))["text_clinical_f1"] == pytest.approx(2 * 1 / (1 + 3))
 
 
-WORDS = st.lists(st.sampled_from("the heart is normal . No effusion, left 3.5cm mass".split()), max_size=14).map(
-    " ".join
-)
+VOCABULARY = ["the", "heart", "is", "normal", ".", "No", "effusion,", "left", "3.5cm", "mass"]
+WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=14).map(" ".join)
 
 
 @given(st.lists(st.tuples(WORDS, WORDS.filter(bool)), min_size=1, max_size=6))
 def test_bleu_is_that_of_sacrebleu(pairs):
     from sacrebleu import corpus_bleu
 
-    answers, golds = zip(*pairs)
+    answers, golds = zip(*pairs, strict=True)
     results = texts([answer or " " for answer in answers], golds)
     expected = corpus_bleu([r.final for r in results], [golds], lowercase=True).score / 100
     assert values(results)["text_bleu"] == pytest.approx(expected)
@@ -231,7 +230,8 @@ def test_a_gain_over_other_tasks_is_refused():
     )
 )
 def test_strata_part_the_tasks(people):
-    results = [closed(i, True, **dict(zip(("view", "sex", "age", "source"), known))) for i, known in enumerate(people)]
+    names = ("view", "sex", "age", "source")
+    results = [closed(i, True, **dict(zip(names, known, strict=True))) for i, known in enumerate(people)]
     scores = Scores(results, 10, shares={})
     for kind in ("view", "sex", "age", "source"):
         parts = [m.tasks for path, m in scores.paths.items() if path[:2] == ("strata", kind)]

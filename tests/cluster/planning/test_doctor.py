@@ -122,7 +122,7 @@ def test_nothing_is_found_where_all_is_well(seven_billion):
         ),
         (dict(packages={"ray": Package("0.9", "==1.0")}), "ray", "warning", "0.9; ==1.0 is what was tested"),
         (
-            dict(packages={"vllm": Package("1.0", error="no end within 300 s", late=True)}),
+            dict(packages={"vllm": Package("1.0", error="not finished within 300 s", timed_out=True)}),
             "vllm",
             "warning",
             "takes too long",
@@ -131,7 +131,7 @@ def test_nothing_is_found_where_all_is_well(seven_billion):
             dict(packages={"vllm": Package("1.0", build="cuda")}),
             "vllm",
             "warning",
-            "this machine wants the build for cpu",
+            "this machine needs the build for cpu",
         ),
         (dict(driver="580.1"), "GPU", "warning", "torch is built for cpu and cannot use it"),
         (
@@ -179,7 +179,7 @@ def test_torchvision_of_another_build():
         (dict(cpus=1.5), "workers", "rollout.workers: 2 × 0.5 CPU is more than this cluster can have"),
         (dict(memory=8 * GIB), "memory", "8.0 GiB of RAM; the recipe needs about 11.2 GiB: rollout workers 5.0 GiB"),
         (dict(run_disk=Disk(Path("/runs"), 100 * 2**20, 900 * GIB, 2)), "disk of runs", "/runs: 100 MiB free"),
-        (dict(packages={"vllm": Package("1.0", build="cuda")}), "vllm", "rollout.gpus: 0 wants the build for cpu"),
+        (dict(packages={"vllm": Package("1.0", build="cuda")}), "vllm", "rollout.gpus: 0 needs the build for cpu"),
     ],
 )
 def test_a_recipe_that_the_machine_cannot_hold(change, name, words):
@@ -206,7 +206,7 @@ def test_ray_and_the_run_on_one_disk_share_its_space():
         (dict(gpus=(Gpu("L4", 22 * GIB),) * 8), "GPU", "a learner worker needs"),
         (dict(gpus=(GPU,) * 7), "workers", "4 × 1 GPU is more than this cluster can have"),
         (dict(run_disk=Disk(Path("/runs"), 200 * GIB, 900 * GIB, 2)), "disk of runs", "checkpoints"),
-        (dict(packages={"vllm": Package("1.0", build="cpu")}), "vllm", "rollout.gpus: 1 wants the build for cuda"),
+        (dict(packages={"vllm": Package("1.0", build="cpu")}), "vllm", "rollout.gpus: 1 needs the build for cuda"),
     ],
 )
 def test_a_7b_recipe_that_the_machine_cannot_hold(change, name, words, seven_billion):
@@ -216,7 +216,7 @@ def test_a_7b_recipe_that_the_machine_cannot_hold(change, name, words, seven_bil
 
 def test_a_store_that_is_too_small_for_the_versions_of_a_7b_model(seven_billion):
     small = gpu_machine(shm=Disk(Path("/dev/shm"), 20 * GIB, 20 * GIB, 1))
-    assert "it is to hold 39.1 GiB of weights" in one(small, seven_billion, "shared memory", "warning").seen
+    assert "it must hold 39.1 GiB of weights" in one(small, seven_billion, "shared memory", "warning").seen
 
 
 def test_a_cluster_is_asked_instead_of_the_machine(seven_billion):
@@ -263,7 +263,7 @@ def test_packages_that_fail_crash_and_hang_are_told_apart(tmp_path, monkeypatch)
     assert answers["cc_crashes"] == {"error": "it ended the process with signal 11"}
     assert answers["dd_exits"] == {"error": "SystemExit: 3"}
     assert answers["no_such_package"] == {"error": "ModuleNotFoundError: No module named 'no_such_package'"}
-    assert answers["ee_hangs"] == {"error": "no end within 10 s", "late": True}
+    assert answers["ee_hangs"] == {"error": "not finished within 10 s", "timed_out": True}
 
 
 def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch):
@@ -289,7 +289,7 @@ def test_the_command_says_what_is_here(monkeypatch, capsys, tmp_path):
     code, out, err = run(monkeypatch, capsys, RECIPES / "cx_mind_7b.yaml", "--set", f"model.path={tmp_path}/nowhere")
     assert code == 1 and "Traceback" not in out + err
     assert (
-        "to mend before a run" in out
+        "to fix before a run" in out
         and "model" in out.splitlines()[-1]
         and f"{tmp_path}/nowhere: no such folder" in out
     )
@@ -303,6 +303,6 @@ def test_the_command_refuses_a_wrong_recipe_in_one_line(monkeypatch, capsys, tmp
     assert (
         code == 2
         and err
-        == "curlvpr: --set: goes with a recipe, such as curlvpr doctor recipes/quickstart.yaml "
+        == "curlvpr: --set: needs a recipe, such as curlvpr doctor recipes/quickstart.yaml "
         "--set rollout.workers=1\n"
     )

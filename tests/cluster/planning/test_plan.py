@@ -14,7 +14,7 @@ from cluster.config.recipe_file import load_recipe, with_settings
 from cluster.errors import UserError
 from cluster.planning.model_shape import shape_of
 from cluster.planning.nodes import Node, find_nodes, nodes_of, parse_nodes
-from cluster.planning.placement import Ask, place
+from cluster.planning.placement import WorkerRequest, place
 from cluster.planning.plan import make_plan
 from cluster.planning.plan_advice import advise
 from cluster.planning.plan_tables import to_dict
@@ -71,7 +71,7 @@ def quickstart(nodes, *settings):
     return make_plan(recipe, shape_of(recipe.model), "a test", nodes)
 
 
-# -- sizes ----------------------------------------------------------------------------------------------------------------
+# -- sizes ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_sizes_of_qwen2_5_vl_7b(seven_billion, tmp_path):
@@ -105,7 +105,7 @@ def test_the_counted_parameters_are_those_of_a_real_model(tiny_model, tmp_path):
     [(4, 1, 2, 6, 3), (4, 2, 2, 1, 3), (4, 3, 0.5, 1, 3), (8, 3, 0.25, 0.5, 1.5)],
 )
 def test_zero_shares_out_a_ranks_state(seven, ranks, stage, weights, gradients, optimiser):
-    """Bytes of a parameter: 2 for a bfloat16 weight, 4 for the sum of its gradients, 12 for the master copy and Adam's moments."""
+    """Bytes per parameter: 2 for a bfloat16 weight, 4 for its gradients, 12 for the master copy and Adam's moments."""
     recipe = seven("1x8x80", f"learner.workers={ranks}", f"learner.zero_stage={stage}").recipe
     state = rank_state(recipe, PARAMETERS, PARAMETERS)
     buckets = 1e9 if stage < 3 else 2e9  # 5e8 gradients of 2 bytes, twice where ZeRO-3 overlaps
@@ -131,7 +131,7 @@ def test_what_is_not_trained_has_neither_gradients_nor_moments(seven):
 
 
 def test_what_is_offloaded_lies_in_the_ram(seven):
-    """ZeRO-Offload (arXiv 2101.06840, §4.1): of a parameter 2 bytes stay on the GPU, 16 go to the RAM of its rank's machine."""
+    """ZeRO-Offload (arXiv 2101.06840, §4.1): per parameter 2 bytes stay on the GPU, 16 go to RAM."""
     whole = seven("1x8x80", "learner.offload=optimiser").memory["learner"]
     assert whole.parts["weights"] == 2 * PARAMETERS and not whole.parts["optimiser"] and not whole.parts["reference"]
     assert whole.parts["gradients"] == 1e9  # the bucket
@@ -251,48 +251,48 @@ def test_an_engine_that_has_no_room_for_a_sequence(seven):
     assert "1,000,000 tokens takes 1.4 GiB of KV cache, an engine has 1.0 GiB" in fault.text
 
 
-# -- placement --------------------------------------------------------------------------------------------------------------
+# -- placement --------------------------------------------------------------------------------------------------------
 
 
-def seats(asks, nodes):
+def loads(asks, nodes):
     placement = place(asks, parse_nodes(nodes))
-    return [dict(seat.holds) for seat in placement.seats], dict(placement.left)
+    return [dict(load.holds) for load in placement.loads], dict(placement.unplaced)
 
 
 def test_an_engine_of_two_gpus_needs_them_on_one_node():
-    pair = Ask("rollout", 1, 1, 2)
-    assert seats([pair], ["2x1x80"]) == ([{}, {}], {"rollout": 1})
-    assert seats([pair], ["1x1x80", "1x2x80"]) == ([{}, {"rollout": 1}], {})
-    assert seats([pair, Ask("learner", 2, 1, 1)], ["2x2x80"]) == ([{"rollout": 1}, {"learner": 2}], {})
-    assert seats([Ask("rollout", 3, 1, 2)], ["2x3x80"])[1] == {"rollout": 1}
+    pair = WorkerRequest("rollout", 1, 1, 2)
+    assert loads([pair], ["2x1x80"]) == ([{}, {}], {"rollout": 1})
+    assert loads([pair], ["1x1x80", "1x2x80"]) == ([{}, {"rollout": 1}], {})
+    assert loads([pair, WorkerRequest("learner", 2, 1, 1)], ["2x2x80"]) == ([{"rollout": 1}, {"learner": 2}], {})
+    assert loads([WorkerRequest("rollout", 3, 1, 2)], ["2x3x80"])[1] == {"rollout": 1}
 
 
 def test_parts_of_gpus_are_parts_of_one():
-    assert seats([Ask("rollout", 3, 1, 0.6)], ["1x2x80"])[1] == {"rollout": 1}
-    assert seats([Ask("rollout", 4, 1, 0.5)], ["1x2x80"])[1] == {}
-    assert seats([Ask("rollout", 2, 1, 0.5), Ask("learner", 1, 1, 1)], ["1x2x80"])[1] == {}
+    assert loads([WorkerRequest("rollout", 3, 1, 0.6)], ["1x2x80"])[1] == {"rollout": 1}
+    assert loads([WorkerRequest("rollout", 4, 1, 0.5)], ["1x2x80"])[1] == {}
+    assert loads([WorkerRequest("rollout", 2, 1, 0.5), WorkerRequest("learner", 1, 1, 1)], ["1x2x80"])[1] == {}
 
 
 def test_ranks_go_where_the_learner_resource_is_and_others_leave_it_alone():
-    asks = [Ask("rollout", 4, 1, 2), Ask("learner", 8, 1, 1, 1), Ask("reward", 2, 1)]
-    held, left = seats(asks, ["2x8x80,learner=4", "1x0,cpus=8"])
+    asks = [WorkerRequest("rollout", 4, 1, 2), WorkerRequest("learner", 8, 1, 1, 1), WorkerRequest("reward", 2, 1)]
+    held, left = loads(asks, ["2x8x80,learner=4", "1x0,cpus=8"])
     assert left == {} and [node.get("learner") for node in held] == [4, 4, None] and held[2] == {"reward": 2}
-    assert seats(asks, ["1x8x80,learner=8", "1x8x80"])[0] == [{"learner": 8, "reward": 2}, {"rollout": 4}]
-    assert seats(asks, ["1x8x80,learner=4", "1x8x80"])[1] == {"learner": 4}
+    assert loads(asks, ["1x8x80,learner=8", "1x8x80"])[0] == [{"learner": 8, "reward": 2}, {"rollout": 4}]
+    assert loads(asks, ["1x8x80,learner=4", "1x8x80"])[1] == {"learner": 4}
 
 
 def test_fewer_ranks_that_go_on_are_enough_and_hold_more_each():
     nodes, settings = [Node("n", 4.0, learner=1.0)], ["learner.workers=4", "learner.zero_stage=2"]
     plan = quickstart(nodes, *settings, "learner.min_workers=1")
-    assert plan.fits and plan.placement.seats[0].holds["learner"] == 1
+    assert plan.fits and plan.placement.loads[0].holds["learner"] == 1
     assert "learner workers may be up to 4; this is for 1" in plan.notes
     assert not quickstart(nodes, *settings).fits
     assert plan.memory["learner"].total > quickstart(nodes, *settings).memory["learner"].total
 
 
 def test_cpus_are_of_a_node_as_well():
-    assert seats([Ask("reward", 3, 2)], ["3x0,cpus=3"])[1] == {}
-    assert seats([Ask("reward", 3, 2)], ["2x0,cpus=3"])[1] == {"reward": 1}
+    assert loads([WorkerRequest("reward", 3, 2)], ["3x0,cpus=3"])[1] == {}
+    assert loads([WorkerRequest("reward", 3, 2)], ["2x0,cpus=3"])[1] == {"reward": 1}
 
 
 def test_ram_is_counted_by_node():
@@ -328,10 +328,10 @@ def test_the_nodes_of_a_cluster_and_those_that_its_autoscaler_may_bring():
 def test_gpus_of_a_size_that_nobody_says_are_not_judged(seven):
     shape, recipe = seven("1x8x80").shape, seven("1x8x80").recipe
     plan = make_plan(recipe, shape, "a cluster", [Node("n", 96.0, 8)])
-    assert plan.fits and plan.sequences is None and "not known" in plan.notes[0]
+    assert plan.fits and plan.sequences is None and "is unknown" in plan.notes[0]
 
 
-# -- advice -------------------------------------------------------------------------------------------------------------------
+# -- advice -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_a_gpu_of_24_gib_holds_a_rank_of_seven_billion_parameters(seven):
     assert settings["learner.gradient_checkpointing"] and settings["learner.offload"] == "optimiser"
 
 
-# -- the command ------------------------------------------------------------------------------------------------------------
+# -- the command ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -446,10 +446,10 @@ def test_the_command_says_what_does_not_fit_and_what_would(run, seven_billion):
     "cluster, words",
     [
         ("2x8", "2x8: the GiB of a GPU are missing"),
-        ("1x0x80", "there is no GPU to have GiB"),
+        ("1x0x80", "GiB of a GPU are given, but no GPU"),
         ("0x8x80", "is no description"),
         ("many", "many: is no description of nodes; it is written NODESxGPUSxGIB"),
-        ("1x8x80,cpu=3", "'cpu' is not known; known are"),
+        ("1x8x80,cpu=3", "'cpu' is unknown; known are"),
         ("1x8x80,cpus=-1", "cpus is '-1'; a positive number is needed"),
         ("1x8x80,cpus=1,cpus=2", "is no description"),
     ],
@@ -463,9 +463,9 @@ def test_a_wrong_description_is_named(run, cluster, words):
     "setting, words",
     [
         ("rollout.gpus=1.5", "rollout.gpus: 1.5: Ray gives a worker whole GPUs, or a part of one"),
-        ("rollout.gpus=3", "rollout.gpus: 3: the model's 28 heads cannot be shared out evenly"),
+        ("rollout.gpus=3", "rollout.gpus: 3: the model's 28 heads cannot be divided evenly"),
         ("learner.gpus=2", "learner.gpus: 2: a rank works on one GPU"),
-        ("rollout.max_response_tokens=8192", "rollout.max_model_tokens: 8192 leaves nothing to a prompt"),
+        ("rollout.max_response_tokens=8192", "rollout.max_model_tokens: 8192 leaves no tokens for a prompt"),
         ("rollout.gpu=1", "rollout.gpu: unknown key; did you mean 'gpus'?"),
     ],
 )

@@ -1,6 +1,7 @@
 """The books of a run under random events."""
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -31,9 +32,9 @@ def test_the_books_always_balance_and_nothing_is_booked_twice(tmp_path_factory, 
             "drop": state.get(group) == "issue",
         }[kind]
         call = {
-            "issue": lambda: ledger.issue(request(group), "s", 0, 0),
-            "train": lambda: ledger.train(group, 1),
-            "drop": lambda: ledger.drop(group, "why"),
+            "issue": partial(ledger.issue, request(group), "s", 0, 0),
+            "train": partial(ledger.train, group, 1),
+            "drop": partial(ledger.drop, group, "why"),
         }[kind]
         if wanted:
             call()

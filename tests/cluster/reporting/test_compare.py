@@ -1,4 +1,4 @@
-"""`curlvpr compare`: a page with the runs' own numbers, differences as computed independently, and text that is only text."""
+"""`curlvpr compare`: a page with the runs' own numbers, and with differences that are computed independently here."""
 
 import json
 import random

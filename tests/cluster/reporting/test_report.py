@@ -1,4 +1,4 @@
-"""report.html and the model card, of a run folder that the real RunWriter wrote: true to its files, self-contained, safe."""
+"""report.html and the model card of a run folder that the real RunWriter wrote: true, self-contained, safe."""
 
 import html
 import json

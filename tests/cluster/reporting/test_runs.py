@@ -83,7 +83,7 @@ def test_something_else_that_answers_at_the_address_is_waited_for_only_so_long(r
     with socket.create_server(("127.0.0.1", 0)) as server:
         write_address(path, f"127.0.0.1:{server.getsockname()[1]}")
         rows = rows_of(root, ask_s=0.5)
-    assert rows["one"].fault == "somebody answers at its address, but told no status within 0.5 s"
+    assert rows["one"].fault == "something answers at its address, but reported no status within 0.5 s"
     assert rows["two"].status == "finished" and rows["two"].fault is None
 
 
@@ -115,7 +115,7 @@ def test_broken_folders_have_a_row_that_says_what_is_wrong(root, phantom_tasks, 
         root, "no-metrics", **{"recipe.yaml": recipe, "summary.json": json.dumps(summary), "metrics.parquet": "PAR1 no"}
     )
     for name, text in (("torn", '{"addr'), ("list", "[]"), ("none", '{"address": "here", "auth_mode": null}')):
-        broken(root, f"{name}-address", **{"ray_address": text})
+        broken(root, f"{name}-address", ray_address=text)
     (root / "a-file").write_text("no folder")
     rows = rows_of(root)
     assert len(rows) == 14 and rows["good"].fault is None and rows["begun"].fault is None
@@ -139,14 +139,13 @@ def test_broken_folders_have_a_row_that_says_what_is_wrong(root, phantom_tasks, 
 def test_what_ray_prints_beside_a_status_is_no_status(root, phantom_tasks, monkeypatch):
     run = written(root, phantom_tasks, "loud", "running")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        write_address(run, "127.0.0.1:%d" % server.getsockname()[1])
+        write_address(run, f"127.0.0.1:{server.getsockname()[1]}")
         for printed, status, fault in (
             ('{"status": "paused"}\n(raylet) WARNING: 8 PYTHON worker processes\n', "paused", None),
-            ("(raylet) WARNING\n", None, "told no status"),
+            ("(raylet) WARNING\n", None, "reported no status"),
         ):
-            monkeypatch.setattr(
-                subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, printed, "")
-            )
+            answer = subprocess.CompletedProcess([], 0, printed, "")
+            monkeypatch.setattr(subprocess, "run", lambda *_, answer=answer, **__: answer)
             row = rows_of(root)["loud"]
             assert (row.status, row.fault) == (status, fault)
 
