@@ -1,0 +1,31 @@
+"""The resources that a recipe needs, against measured ones."""
+
+from pathlib import Path
+
+import pytest
+
+from actors.model.tiny_model import TinyModelConfig
+from cluster.config.recipe_file import load_recipe
+from cluster.planning.footprint import footprint
+
+RECIPES = Path(__file__).parents[3] / "recipes"
+
+
+def needs(name="quickstart", *settings):
+    return footprint(load_recipe(RECIPES / f"{name}.yaml", settings))
+
+
+def test_the_estimated_size_of_the_tiny_model_is_near_the_real_one(tiny_model):
+    recipe = load_recipe(RECIPES / "quickstart.yaml")
+    real = footprint(
+        recipe.model_copy(update={"model": recipe.model.model_copy(update={"tiny": None, "path": tiny_model})})
+    )
+    assert recipe.model.tiny == TinyModelConfig() and footprint(recipe).weights == pytest.approx(real.weights, rel=0.05)
+
+
+def test_the_estimated_files_are_near_those_of_a_run_of_the_quickstart():
+    """Measured once (bytes): a whole run of an earlier quickstart, with keep: 2; a commit of it today."""
+    files = needs("quickstart", "data.phantoms.train=4000", "data.phantoms.val=200", "data.phantoms.test=400").files
+    assert files["data"] == pytest.approx(42_631_459, rel=0.1)
+    assert files["checkpoints"] == pytest.approx((17_051_159 + 5_657_064) * 3, rel=0.05)
+    assert files["models"] == pytest.approx(5_689_670 + 5_689_172, rel=0.05)
