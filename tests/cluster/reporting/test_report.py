@@ -339,7 +339,7 @@ def test_the_model_card(finished, phantom_tasks):
     asked = {family for stage in load_recipe(SMOKE).stages for family in (*stage.tasks, *stage.rehearse)}
     train = [task for task in phantom_tasks if task.split == "train" and task.family in asked]
     films = len({task.images for task in train})
-    assert f"| phantom | {len(train)} | {films} | CC0-1.0 | not told |" in text
+    assert f"| phantom | {len(train)} | {films} | CC0-1.0 | not stated |" in text
     assert "Not for clinical use" in text and "training and test are drawn phantoms" in text
     assert "| closed accuracy | 0.000 [0.000, 0.000] | 1.000 [1.000, 1.000] |" in text
 
