@@ -281,7 +281,7 @@ def test_a_fault_in_the_report_is_told_and_fails_no_run(finished, capsys):
 )
 def test_a_logarithmic_axis_is_labelled_in_plain_numbers(values, labels):
     points = [("sft", step, value) for step, value in enumerate(values)]
-    svg = curves([Series("$x_{ #000099", points, place=0)], StageAxis({"sft": 2}), "alt", log=True)
+    svg = curves([Series("$x_{ #000099", points, colour=0)], StageAxis({"sft": 2}), "alt", log=True)
     shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert [
         plain for label in shown if "e-" in (plain := label.replace("−", "-"))
