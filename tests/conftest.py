@@ -53,6 +53,14 @@ def phantom_tasks(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def clean_set(tmp_path_factory):
+    """The folder of a task set without faults, and its rows. No test changes them."""
+    from tests.support.task_sets import make_clean_set
+
+    return make_clean_set(tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory, phantom_tasks):
     """The folder of a model with random weights."""
     texts = [" ".join([t.question, *t.options.values(), t.reference]) for t in phantom_tasks]

@@ -38,13 +38,13 @@ def test_every_task_once_a_pass_and_shares_within_one(seed, sizes, weights, coun
     ours = sampler(seed, *sizes)
     drawn = {family: [] for family in MIXTURE}
     for count in counts:
-        step = ours.draw(dict(zip(MIXTURE, weights)), count)
+        step = ours.draw(dict(zip(MIXTURE, weights, strict=True)), count)
         assert len(step) == count
         of_family = Counter(task.family for task, _ in step)
-        for family, weight in zip(MIXTURE, weights):
+        for family, weight in zip(MIXTURE, weights, strict=True):
             assert abs(of_family[family] - count * weight / sum(weights)) < 1 + 1e-9
             drawn[family] += sorted((number, task.id) for task, number in step if task.family == family)
-    for size, (family, seen) in zip(sizes, drawn.items()):
+    for size, seen in zip(sizes, drawn.values(), strict=True):
         assert len(set(seen)) == len(seen)  # never twice in one pass
         assert [number for number, _ in sorted(seen)] == [n // size for n in range(len(seen))]
 

@@ -144,7 +144,7 @@ def test_a_curriculum_ends_within_the_sum_of_its_maxima(stages, score):
     curriculum = Curriculum(stages)
     steps = walk(curriculum, score)
     assert curriculum.finished and steps == sum(r.steps for r in curriculum.records)
-    for config, record in zip(stages, curriculum.records):
+    for config, record in zip(stages, curriculum.records, strict=True):
         assert config.gate.min_steps <= record.steps <= config.gate.max_steps and record.reason
         assert record.reason != "maximum" or record.steps == config.gate.max_steps
         assert [step for step, _ in record.scores] == sorted({step for step, _ in record.scores})

@@ -1,10 +1,24 @@
-"""Rows at the limits of a token budget. Faults of whole task sets are tested with `curriculum.check`."""
+"""Numbers of tokens, rows at the limits of a token budget, and faults of whole task sets that only tokens show."""
+
+import shutil
+from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actors.model.check_tokens import TokenBudget, check_tokens
 from actors.model.encode import Encoder, PromptConfig
+from curriculum.check import check_tasks
 from curriculum.taskset import TaskRow
+from tests.support.task_sets import copy_of, faults_of, save_rows
+
+WIDE = TokenBudget(
+    512,
+    128,
+    frozenset({"binary", "single_choice", "multiple_choice", "diagnosis"}),
+    frozenset({"binary", "single_choice", "multiple_choice", "diagnosis", "report"}),
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +76,63 @@ def test_an_image_that_the_processor_refuses_is_reported_once(encoder, task):
     row = TaskRow(1, task.id, task.model_copy(update={"images": task.images * 2}), [], ((2000, 3),) * 2)
     list(check_tokens([row], encoder, TokenBudget(10**6, 1, frozenset(), frozenset())))
     assert [fault.kind for fault in row.faults] == ["image"] and "2000 × 3 pixels" in row.faults[0].reason
+
+
+def test_token_numbers_are_what_the_model_reads(clean_set, encoder):
+    rows = list(check_tokens(check_tasks(clean_set[0]), encoder, WIDE))
+    assert not faults_of(rows)
+    for row in rows[:20]:
+        assert row.prompt_tokens == len(encoder.expand(row.task))
+        assert row.reference_tokens == (len(encoder.response_ids(row.task.reference)) if row.task.reference else None)
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_token_faults_are_reported_and_nothing_else(clean_set, encoder, tmp_path_factory, data):
+    folder, rows = clean_set
+    rows = [dict(row) for row in rows]
+    asked = [n for n, row in enumerate(rows) if row["family"] in WIDE.asked]
+    wanted = Counter()
+    for number in data.draw(st.lists(st.sampled_from(asked), unique=True, max_size=4)):
+        name, kind = data.draw(
+            st.sampled_from(
+                [
+                    ("question", "special token"),
+                    ("reference", "special token"),
+                    ("options", "special token"),
+                    ("context", "special token"),
+                    ("context", "too long"),
+                    ("question", "too long"),
+                    ("reference", "too long"),
+                    ("images", "image"),
+                ]
+            )
+        )
+        if name == "options" and not rows[number]["options"]:
+            continue
+        if kind == "special token":
+            mark = data.draw(st.sampled_from(["<|image_pad|>", "<|im_end|>", "<|vision_start|>"]))
+            marked = [(letter, text + mark) for letter, text in rows[number]["options"]]
+            rows[number][name] = marked if name == "options" else f"Is{mark}?"
+        elif kind == "too long":
+            rows[number][name] = "mass " * (140 if name == "reference" else 400)
+        else:
+            rows[number]["images"] = [f"images/thin{number}.png"]
+        wanted[number, kind] += 1
+    copy = save_rows(copy_of(folder, tmp_path_factory), rows)
+    assert faults_of(check_tokens(check_tasks(copy), encoder, WIDE)) == wanted
+
+
+def test_families_that_are_not_in_the_recipe_are_not_limited(clean_set, encoder):
+    small = TokenBudget(40, 30, frozenset({"binary"}), frozenset({"report"}))
+    rows = list(check_tokens(check_tasks(clean_set[0]), encoder, small))
+    assert {row.task.family for row in rows if row.faults} == {"binary", "report"}
+    assert all(row.prompt_tokens for row in rows)
+
+
+def test_a_template_without_placeholders_is_told(clean_set, tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "model")
+    template = tmp_path / "model/chat_template.jinja"
+    template.write_text(template.read_text().replace("<|vision_start|><|image_pad|><|vision_end|>", ""))
+    rows = list(check_tokens(check_tasks(clean_set[0]), Encoder(tmp_path / "model", PromptConfig()), WIDE))
+    assert faults_of(rows) == {(row.number, "placeholders"): 1 for row in rows}

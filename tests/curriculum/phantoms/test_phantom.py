@@ -30,7 +30,7 @@ def test_two_numbers_give_the_same_film_byte_for_byte(phantoms):
 def test_films_differ_between_indices_and_seeds(phantoms):
     assert len({p.pixels.tobytes() for p in phantoms}) == len(phantoms)
     others = [draw_phantom(1, index) for index in range(40)]
-    assert all(a.pixels.tobytes() != b.pixels.tobytes() for a, b in zip(phantoms, others))
+    assert all(a.pixels.tobytes() != b.pixels.tobytes() for a, b in zip(phantoms, others, strict=False))
     assert [p.sides for p in phantoms[:40]] != [p.sides for p in others]
 
 
@@ -45,7 +45,7 @@ def test_a_finding_changes_the_film_where_the_truth_says(finding):
     for seed in range(6):
         healthy = density(seed, {})
         changes = [np.abs(density(seed, {finding: side}) - healthy) for side in sides]
-        for side, change in zip(sides, changes):
+        for side, change in zip(sides, changes, strict=True):
             assert change.max() > 0.1 and (change > 0.05).sum() > 12  # noise has a deviation of 0.025
             half = {"left": change[:, SIZE // 2 :], "right": change[:, : SIZE // 2]}.get(side, change)
             assert half.sum() > 0.8 * change.sum()  # the patient's left is on the right of the film

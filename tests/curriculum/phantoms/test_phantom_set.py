@@ -1,0 +1,53 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curriculum.phantoms.phantom import FINDINGS, draw_phantom
+from curriculum.phantoms.phantom_set import PhantomConfig, describe, draw_phantom_set
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    return list(draw_phantom_set(PhantomConfig(train=5, val=2, test=3, seed=4), tmp_path_factory.mktemp("set")))
+
+
+def test_every_film_gets_one_task_of_each_family(tasks):
+    families = ["binary", "single_choice", "multiple_choice", "diagnosis", "report"]
+    assert [task.family for task in tasks] == families * 10
+    assert Counter(task.split for task in tasks) == {"train": 25, "val": 10, "test": 15}
+    assert all(len({task.images for task in tasks[n : n + 5]}) == 1 for n in range(0, 50, 5))
+    assert len({task.patient for task in tasks}) == len({task.images for task in tasks}) == 10
+
+
+def test_films_and_gold_are_those_of_the_phantoms(tasks):
+    for index, task in enumerate(task for task in tasks if task.family == "diagnosis"):
+        phantom = draw_phantom(4, index)
+        assert task.gold == tuple(phantom.sides)
+        with Image.open(task.images[0]) as image:
+            assert np.array_equal(np.asarray(image), phantom.pixels)
+
+
+def test_the_seed_decides_and_the_folder_does_not_matter(tasks, tmp_path):
+    again = list(draw_phantom_set(PhantomConfig(train=5, val=2, test=3, seed=4), tmp_path))
+    for first, second in zip(tasks, again, strict=True):
+        assert Path(first.images[0]).read_bytes() == Path(second.images[0]).read_bytes()
+        assert second == first.model_copy(update={"images": second.images})
+    other = draw_phantom_set(PhantomConfig(train=5, val=2, test=3, seed=5), tmp_path / "other")
+    assert [task.gold for task in other] != [task.gold for task in tasks]
+
+
+def test_a_writer_who_overlooks_findings_marks_them_absent(tmp_path):
+    config = PhantomConfig(train=60, val=1, test=1, trace_recall=0.3)
+    diagnoses = [task for task in draw_phantom_set(config, tmp_path) if task.family == "diagnosis"]
+    present = [(task, name) for task in diagnoses for name in task.gold]
+    noticed = sum(f"{name} ✅" in task.reference for task, name in present)
+    assert 0.1 < noticed / len(present) < 0.5
+    assert all(f"{name} ✅" in task.reference or f"{name} ❌" in task.reference for task, name in present)
+
+
+def test_each_sentence_says_one_thing():
+    sentences = [describe(name, present) for name in FINDINGS for present in (True, False)]
+    assert len(set(sentences)) == len(sentences) and describe("Mass", True) == "Mass: a large shadow."
