@@ -1,4 +1,4 @@
-"""What generating one step ahead saves, where a step's responses take as long as its learning. The workers are simulated.
+"""What generating one step ahead saves if responses take as long as learning. The workers are simulated.
 
     python -m bench.ahead OUT [--seconds 2] [--steps 15] [--json]
 

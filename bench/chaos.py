@@ -2,13 +2,14 @@
 
     python -m bench.chaos OUT [--seed 0] [--json]
 
-Real engines, real DeepSpeed: two rollout workers, two reward workers, two learner ranks on three nodes, and a recipe as
-small as `recipes/smoke.yaml` with more steps. At seeded moments rollout workers (7 times), reward workers (5), learner ranks
-(5) and whole nodes (3) are killed with SIGKILL, half of them while weights are updated or a checkpoint is committed, and a
-new node joins for each that went. The same recipe is run once without faults, for the score. About 40 minutes on two cores.
+Real engines, real DeepSpeed: two rollout workers, two reward workers, two learner ranks on three nodes, and a recipe
+as small as `recipes/smoke.yaml` with more steps. At seeded moments rollout workers (7 times), reward workers (5),
+learner ranks (5) and whole nodes (3) are killed with SIGKILL, half of them while weights are updated or a checkpoint
+is committed, and a new node joins for each that went. The same recipe is run once without faults, for the score.
+About 40 minutes on two cores.
 
-The run without faults is not made again where OUT has it. OUT keeps both run folders and events.jsonl: every fault with its
-time, and every step's. The last line is one JSON object.
+The run without faults is not made again where OUT has it. OUT keeps both run folders and events.jsonl: every fault
+with its time, and every step's. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Events:
     """OUT/events.jsonl: what happened, and when."""
 
     def __init__(self, path: Path) -> None:
-        self.file, self.start = open(path, "a", encoding="utf-8"), time.monotonic()
+        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+        self.start = time.monotonic()
 
     def add(self, **event: Any) -> None:
         self.file.write(json.dumps({"at_s": round(time.monotonic() - self.start, 2), **event}) + "\n")
@@ -97,10 +99,8 @@ class Killer:
     def work(self) -> None:
         for kind, busy in self.plan:
             trained = self.run.ledger.counts["trained"]
-            while (
-                self.run.ledger.counts["trained"] <= trained
-                or not self.run.curriculum.finished
-                and (self.run.curriculum.stage.kind == "sft")
+            while self.run.ledger.counts["trained"] <= trained or (
+                not self.run.curriculum.finished and (self.run.curriculum.stage.kind == "sft")
             ):
                 if self.over.wait(0.1):
                     return

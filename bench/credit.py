@@ -2,9 +2,10 @@
 
     python -m bench.credit runs/credit --seeds 0 1 2
 
-For each seed one run with credit by step; the others go on from the same weights, those at the end of its supervised stage.
-Every stage of reinforcement learning has 20 steps, whatever the score, so that all are alike. About 40 minutes a seed on two
-cores. What each run came to is kept in the folder's credit.json, and is not made again. Ends with a table and credit.png.
+For each seed one run with credit by step; the others go on from the same weights, those at the end of its supervised
+stage. Every stage of reinforcement learning has 20 steps, whatever the score, so that all are alike. About 40 minutes
+a seed on two cores. What each run came to is kept in the folder's credit.json, and is not made again. Ends with a
+table and credit.png.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ VARIANTS = {  # name → credit, weight of process in the total
 STAGES = {"closed": "closed_accuracy", "open": "open_micro_f1"}
 
 Records = dict[str, dict[str, dict[str, Any]]]
-"""Seed, variant, stage to `start`, the test score before it; `gain`, its 95 % `interval`, and the validation curve: `steps`
-and `scores`."""
+"""Seed, variant, stage to `start` (the test score before it), `gain`, its 95 % `interval`, and the validation curve
+(`steps` and `scores`)."""
 
 
 def curlvpr(*arguments: object) -> None:
@@ -43,7 +44,7 @@ def curlvpr(*arguments: object) -> None:
 
 
 def fixed_length(root: Path, name: str, seed: int, settings: Sequence[str] = ()) -> None:
-    """Trains root/name by the quickstart's recipe with `settings`; every stage of reinforcement learning has `STEPS` steps."""
+    """Trains root/name by the quickstart's recipe with `settings`; every stage of RL has `STEPS` steps."""
     gates = [
         f"stages.{stage}.gate.{key}={value}"
         for stage in STAGES

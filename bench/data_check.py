@@ -2,7 +2,8 @@
 
     python -m bench.data_check [recipes/smoke.yaml]
 
-With a recipe its tokenizer is made and every prompt and gold trace is counted in tokens. Every line is a process of its own.
+With a recipe its tokenizer is made and every prompt and gold trace is counted in tokens. Every line is a process of
+its own.
 """
 
 from __future__ import annotations

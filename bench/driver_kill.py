@@ -5,9 +5,10 @@
 `recipes/smoke.yaml` once without kills, and once with: SIGKILL at a random time after the first step, every third time
 inside a commit (while a folder of a commit has no manifest yet). Then `curlvpr resume`. About 20 minutes on two cores.
 
-OUT keeps both run folders and kills.jsonl: where each sitting began, how far it came, whether the kill struck inside a commit,
-and the newest commit then. The last line is one JSON object; `resumed_from_the_last_commit` counts the kills after which the run
-went on from there, `same_weights` is whether both runs end with the same weights, bit for bit.
+OUT keeps both run folders and kills.jsonl: where each sitting began, how far it came, whether the kill struck inside
+a commit, and the newest commit then. The last line is one JSON object; `resumed_from_the_last_commit` counts the
+kills after which the run went on from there, `same_weights` is whether both runs end with the same weights, bit for
+bit.
 """
 
 from __future__ import annotations

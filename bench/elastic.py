@@ -2,15 +2,16 @@
 
     python -m bench.elastic OUT [--window 20] [--json]
 
-Two runs on a Ray cluster of real nodes on one machine, each of which has room for one engine. In the first there are four, and
-`curlvpr scale` asks for 1, 4 and 2 workers. In the second four workers are asked for, and nodes come and go: 1, 4, 2. An engine
-writes one group in half a second, and no second one meanwhile, so that n workers write 2n groups a second. `bench/simulated.py`
-says what else is real. About four minutes.
+Two runs on a Ray cluster of real nodes on one machine, each of which has room for one engine. In the first there are
+four, and `curlvpr scale` asks for 1, 4 and 2 workers. In the second four workers are asked for, and nodes come and
+go: 1, 4, 2. An engine writes one group in half a second, and no second one meanwhile, so that n workers write 2n
+groups a second. `bench/simulated.py` says what else is real. About four minutes.
 
-OUT keeps both run folders, and events.jsonl: what every engine was asked and when, and what was asked of the run. `rates` in the
-last line, one JSON object, are groups a second over those that the workers could write; `late_joiners_proved_first` says
-whether the pool brought every engine to a version before its first group. (A simulated engine has no weights to prove; that a
-real one may not answer without is `tests/actors/rollout/test_worker.py`'s.)
+OUT keeps both run folders, and events.jsonl: what every engine was asked and when, and what was asked of the run.
+`rates` in the last line, one JSON object, are groups a second over those that the workers could write;
+`late_joiners_proved_first` says whether the pool brought every engine to a version before its first group. (A
+simulated engine has no weights to prove; that a real one may not answer without is
+`tests/actors/rollout/test_worker.py`'s.)
 """
 
 from __future__ import annotations

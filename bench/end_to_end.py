@@ -5,27 +5,29 @@
 Two shapes of work, with one image in every prompt (a tiny Qwen2.5-VL, 1.4 million parameters, fp32):
 
     64x96        8 tasks × 8 completions a step, random weights: nearly all completions have the full 96 tokens
-    256_spread   32 tasks × 8 completions a step; the model is taught beforehand (`bench.taught_lengths`) to end its completions
-                 at lengths spread evenly from 16 to 512 tokens
+    256_spread   32 tasks × 8 completions a step; the model is taught beforehand (`bench.taught_lengths`) to end its
+                 completions at lengths spread evenly from 16 to 512 tokens
 
-The same on both sides: model folder, tasks, prompts token by token (checked), forbidden tokens, temperature 1 without top-p or
-top-k, one AdamW update a step (learning rate 1e-6, betas 0.9 and 0.95, weight decay 0.01, gradients clipped at 1), group-normalised
-advantages, clipping at 0.2 and 0.3, mean over tokens, no KL term, and the reward (`bench.cheap_reward`, which makes no group
-flat). Both are strictly on-policy: a step's completions are written by the weights that the step before left.
+The same on both sides: model folder, tasks, prompts token by token (checked), forbidden tokens, temperature 1 without
+top-p or top-k, one AdamW update a step (learning rate 1e-6, betas 0.9 and 0.95, weight decay 0.01, gradients clipped
+at 1), group-normalised advantages, clipping at 0.2 and 0.3, mean over tokens, no KL term, and the reward
+(`bench.cheap_reward`, which makes no group flat). Both are strictly on-policy: a step's completions are written by
+the weights that the step before left.
 
-This side is a whole run as `curlvpr train` makes it, with run folder, ledger and metrics: two rollout workers (vLLM) and two
-learner ranks (DeepSpeed) of one thread each, a reward worker, weights published and proven after every step. TRL is one process
-of two threads in an environment of its own (`scripts/peers.sh` makes it): transformers generation, its defaults for the
-generation batch, attention by SDPA, fp32, no gradient checkpointing, no checkpoints or trackers, and micro-batches of 64: of
-16, 32 and 64, tried for the first shape, these took the least CPU time (4.8, 5.7 and 3.8 s a step, on a busy machine). Its vLLM
-mode wants a GPU.
+This side is a whole run as `curlvpr train` makes it, with run folder, ledger and metrics: two rollout workers (vLLM)
+and two learner ranks (DeepSpeed) of one thread each, a reward worker, weights published and proven after every step.
+TRL is one process of two threads in an environment of its own (`scripts/peers.sh` makes it): transformers generation,
+its defaults for the generation batch, attention by SDPA, fp32, no gradient checkpointing, no checkpoints or trackers,
+and micro-batches of 64: of 16, 32 and 64, tried for the first shape, these took the least CPU time (4.8, 5.7 and 3.8
+s a step, on a busy machine). Its vLLM mode wants a GPU.
 
-Both stand all the time and take turns of some steps each; a step is timed from the end of the one before, with everything in
-it. Each side's first turn warms it up and is left out. The resting side burns nothing: TRL waits for a line, and all our
-processes but the driver are stopped by SIGSTOP; what is burned nevertheless is told, for both, and what a step burns. A pair of
-turns gives one ratio, the median of our steps' completions/s over that of TRL's; the ratio of a shape is their median, and its
-spread the smallest and largest. `learner_ratio` is of the time for learning alone: TRL's step without its generation and rewards
-over our learner's. Tokens a completion are told for both sides; they differ by chance alone. The last line is one JSON object.
+Both stand all the time and take turns of some steps each; a step is timed from the end of the one before, with
+everything in it. Each side's first turn warms it up and is left out. The resting side burns nothing: TRL waits for a
+line, and all our processes but the driver are stopped by SIGSTOP; what is burned nevertheless is told, for both, and
+what a step burns. A pair of turns gives one ratio, the median of our steps' completions/s over that of TRL's; the
+ratio of a shape is their median, and its spread the smallest and largest. `learner_ratio` is of the time for learning
+alone: TRL's step without its generation and rewards over our learner's. Tokens a completion are told for both sides;
+they differ by chance alone. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -72,7 +75,11 @@ FAMILY = "single_choice"
 
 @dataclass(frozen=True)
 class Shape:
-    """`lengths` that the model is taught, or None; a turn has `steps`, and there are `turns` of each side after the first."""
+    """One comparison.
+
+    `lengths`: the model is taught to write responses of these, unless None. A turn has `steps`; after the first, there
+    are `turns` of each side.
+    """
 
     completions: int
     most_tokens: int
@@ -344,7 +351,7 @@ def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence
         return median(step.completions / step.seconds for step in steps)
 
     ratios = [rate(a) / rate(b) for a, b in zip(ours, theirs, strict=True)]
-    flat = {"ours": sum(ours, []), "trl": sum(theirs, [])}
+    flat = {"ours": list(chain.from_iterable(ours)), "trl": list(chain.from_iterable(theirs))}
     told: dict[str, Any] = {
         f"ratio_{name}": round(median(ratios), 3),
         f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)],

@@ -1,4 +1,4 @@
-"""TRL's side of `bench.end_to_end`, run by the Python of its own environment: python -m bench.end_to_end_trl SETTINGS.json
+"""TRL's side of `bench.end_to_end`, in an environment of its own: python -m bench.end_to_end_trl SETTINGS.json
 
 Says when it stands. Then for every line on stdin, a number of steps, it takes so many and tells each as a line of JSON.
 """

@@ -1,9 +1,9 @@
-"""The learner alone against a plain padded DeepSpeed loop: the same model, batch, loss and optimiser, in turn, in one process.
+"""The learner alone against a plain padded DeepSpeed loop: same model, batch, loss and optimiser, in one process.
 
-The batch is of GRPO on the tiny Qwen2.5-VL: groups of eight responses to phantoms, lengths spread from 16 to 512 tokens. The
-loop is what a reader of transformers' and DeepSpeed's documentation would write: micro-batches of samples in order, padded on
-the right to the longest, logits of the response's places, log-softmax, clipped loss, backward. Both sides must come to the
-same loss and gradient norm.
+The batch is of GRPO on the tiny Qwen2.5-VL: groups of eight responses to phantoms, lengths spread from 16 to 512
+tokens. The loop is what a reader of transformers' and DeepSpeed's documentation would write: micro-batches of samples
+in order, padded on the right to the longest, logits of the response's places, log-softmax, clipped loss, backward.
+Both sides must come to the same loss and gradient norm.
 
     python -m bench.learner --json
 """

@@ -2,10 +2,11 @@
 
     python -m bench.logits_memory --json
 
-Two processes, each one forward and backward over a prompt with a film and a response of 4,096 tokens, vocabulary 151,000: one
-through the policy; the other through the same layers, its loss the sum of the last hidden states, which needs every activation
-and no logit. A peak is of weights, gradients and all that came on top, without what the libraries take for themselves.
-The whole matrix alone would be 2.3 GiB in float32, and plain softmax and its gradient hold it several times.
+Two processes, each one forward and backward over a prompt with a film and a response of 4,096 tokens, vocabulary
+151,000: one through the policy; the other through the same layers, its loss the sum of the last hidden states, which
+needs every activation and no logit. A peak is of weights, gradients and all that came on top, without what the
+libraries take for themselves. The whole matrix alone would be 2.3 GiB in float32, and plain softmax and its gradient
+hold it several times.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def large_vocabulary(place: Path, vocabulary: int) -> Path:
 
 
 def measure(folder: Path, way: str, response: int) -> dict[str, int]:
-    """Bytes of weights and gradients, and of these and all else while the gradient was computed; the libraries' not counted."""
+    """Bytes of weights and gradients (`state`), and at the peak of computing the gradient, without libraries."""
     torch.set_num_threads(2)
     encoder = Encoder(folder, PromptConfig())
     task = next(iter(draw_phantom_set(PhantomConfig(train=1, val=1, test=1), folder.parent)))
@@ -98,7 +99,8 @@ def main() -> None:
     given = parser.parse_args()
     quiet_libraries()
     if given.way:
-        return print(json.dumps(measure(given.folder, given.way, given.response)))
+        print(json.dumps(measure(given.folder, given.way, given.response)))
+        return
     peaks = {}
     with tempfile.TemporaryDirectory() as place:
         folder = large_vocabulary(Path(place), given.vocabulary)

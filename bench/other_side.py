@@ -31,13 +31,13 @@ class OtherSide:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            stderr=open(log, "w"),
+            stderr=open(log, "w"),  # noqa: SIM115 - open as long as the process
             env=dict(env),
         )
         self.lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def __enter__(self) -> "OtherSide":
+    def __enter__(self) -> OtherSide:
         try:
             self.answer("did not stand")
         except BaseException:

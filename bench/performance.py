@@ -1,9 +1,10 @@
-"""All comparisons with peers, one after another, and the table and the figure of docs/performance.md drawn from what they gave.
+"""Runs all comparisons with peers and draws the table and the figure of docs/performance.md from their results.
 
-    python -m bench.performance [NAME ...]     runs those named, or all, and draws; half an hour on two quiet cores, for all
+    python -m bench.performance [NAME ...]     runs those named, or all, and draws; all: half an hour on two quiet cores
     python -m bench.performance --draw         draws only
 
-docs/performance.json keeps what each said last, with its command, the machine, and how busy this was before and afterwards.
+docs/performance.json keeps what each said last, with its command, the machine, and how busy this was before and
+afterwards.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import platform
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,93 +95,105 @@ Row = tuple[str, str, str, str, str, str]  # what, against, ours, theirs, ratio 
 
 
 def rows(records: Records) -> list[Row]:
+    """The rows of the table, for the comparisons that have a result."""
     found: list[Row] = []
-
-    def add(name: str, of: Callable[[dict[str, Any]], Row | None]) -> None:
-        if name in records and (row := of(records[name]["result"])):
-            found.append(row)
-
-    for shape, text in SHAPES.items():
-        for name, extra in (("end_to_end", ""), ("end_to_end_one_worker", ", one worker of two threads of each kind")):
-            add(
-                name,
-                lambda r: (
-                    None
-                    if f"ratio_{shape}" not in r
-                    else (
-                        f"end to end, {text}{extra}",
-                        "TRL 1.16.0 GRPOTrainer",
-                        *(f"{r[f'{side}_completions_per_s_{shape}']:.1f} completions/s" for side in ("ours", "trl")),
-                        f"{spread(r[f'ratio_{shape}'], r[f'spread_{shape}'])}, {r[f'turns_{shape}']} turns each",
-                        "" if extra else ASKED[shape],
-                    )
-                ),
-            )
-    add(
-        "learner",
-        lambda r: (
-            "learner alone, 256 responses of 16 to 512 tokens",
-            "padded DeepSpeed loop",
-            f"{r['learner_tokens_per_s']:,} tokens/s",
-            f"{r['padded_tokens_per_s']:,} tokens/s",
-            spread(r["ratio"], (r["ratio_min"], r["ratio_max"])),
-            "1.8",
-        ),
-    )
-    for shape, text in SHAPES.items():
-        add(
-            "end_to_end",
-            lambda r: (
-                None
-                if f"learner_ratio_{shape}" not in r
-                else (
-                    f"learner within these runs, {text}",
-                    "TRL 1.16.0 GRPOTrainer's",
-                    *(f"{r[f'{side}_seconds_{shape}']['learn']:.2f} s a step" for side in ("ours", "trl")),
-                    spread(r[f"learner_ratio_{shape}"], r[f"learner_spread_{shape}"]),
-                    "",
-                )
-            ),
-        )
-    for shape, text in SHAPES.items():
-        add(
-            "rollout",
-            lambda r: (
-                None
-                if f"ratio_{shape}" not in r
-                else (
-                    f"rollout worker, {text}",
-                    "raw vLLM, the faster of its two ways",
-                    f"{r[f'worker_tokens_per_s_{shape}']:,} tokens/s",
-                    f"{r[r[f'raw_{shape}'] + f'_tokens_per_s_{shape}']:,} tokens/s",
-                    spread(r[f"ratio_{shape}"], r[f"spread_{shape}"]),
-                    "0.95",
-                )
-            ),
-        )
-    add(
-        "transport",
-        lambda r: (
-            f"weights through the object store, {r['bytes'] / 2**30:.3g} GiB, warm",
-            "memcpy of the same bytes",
-            f"{r['memcpy_gb_per_s'] * r['ratio']:.1f} GB/s",
-            f"{r['memcpy_gb_per_s']:.1f} GB/s",
-            spread(r["ratio"], (r["ratio_min"], r["ratio_max"])),
-            "0.5",
-        ),
-    )
-    add(
-        "logits_memory",
-        lambda r: (
-            "peak memory, a response of 4,096 tokens, vocabulary 151,000",
-            "the model without its logits",
-            f"{r['peak_mib']:,} MiB",
-            f"{r['without_logits_mib']:,} MiB",
-            f"**{r['ratio']:.2f}**",
-            "below 1.5",
-        ),
-    )
+    for shape in SHAPES:
+        found += end_to_end_row(records, "end_to_end", shape, ASKED[shape])
+        found += end_to_end_row(records, "end_to_end_one_worker", shape, "", ", one worker of two threads of each kind")
+    if "learner" in records:
+        found.append(learner_row(records["learner"]["result"]))
+    for shape in SHAPES:
+        found += learner_within_row(records, shape)
+    for shape in SHAPES:
+        found += rollout_row(records, shape)
+    if "transport" in records:
+        found.append(transport_row(records["transport"]["result"]))
+    if "logits_memory" in records:
+        found.append(logits_memory_row(records["logits_memory"]["result"]))
     return found
+
+
+def end_to_end_row(records: Records, name: str, shape: str, asked: str, extra: str = "") -> list[Row]:
+    """The row of one shape; none without a result. So do those below."""
+    result = records[name]["result"] if name in records else {}
+    if f"ratio_{shape}" not in result:
+        return []
+    return [
+        (
+            f"end to end, {SHAPES[shape]}{extra}",
+            "TRL 1.16.0 GRPOTrainer",
+            f"{result[f'ours_completions_per_s_{shape}']:.1f} completions/s",
+            f"{result[f'trl_completions_per_s_{shape}']:.1f} completions/s",
+            f"{spread(result[f'ratio_{shape}'], result[f'spread_{shape}'])}, {result[f'turns_{shape}']} turns each",
+            asked,
+        )
+    ]
+
+
+def learner_row(result: dict[str, Any]) -> Row:
+    return (
+        "learner alone, 256 responses of 16 to 512 tokens",
+        "padded DeepSpeed loop",
+        f"{result['learner_tokens_per_s']:,} tokens/s",
+        f"{result['padded_tokens_per_s']:,} tokens/s",
+        spread(result["ratio"], (result["ratio_min"], result["ratio_max"])),
+        "1.8",
+    )
+
+
+def learner_within_row(records: Records, shape: str) -> list[Row]:
+    result = records["end_to_end"]["result"] if "end_to_end" in records else {}
+    if f"learner_ratio_{shape}" not in result:
+        return []
+    return [
+        (
+            f"learner within these runs, {SHAPES[shape]}",
+            "TRL 1.16.0 GRPOTrainer's",
+            f"{result[f'ours_seconds_{shape}']['learn']:.2f} s a step",
+            f"{result[f'trl_seconds_{shape}']['learn']:.2f} s a step",
+            spread(result[f"learner_ratio_{shape}"], result[f"learner_spread_{shape}"]),
+            "",
+        )
+    ]
+
+
+def rollout_row(records: Records, shape: str) -> list[Row]:
+    result = records["rollout"]["result"] if "rollout" in records else {}
+    if f"ratio_{shape}" not in result:
+        return []
+    faster = result[f"raw_{shape}"]
+    return [
+        (
+            f"rollout worker, {SHAPES[shape]}",
+            "raw vLLM, the faster of its two ways",
+            f"{result[f'worker_tokens_per_s_{shape}']:,} tokens/s",
+            f"{result[f'{faster}_tokens_per_s_{shape}']:,} tokens/s",
+            spread(result[f"ratio_{shape}"], result[f"spread_{shape}"]),
+            "0.95",
+        )
+    ]
+
+
+def transport_row(result: dict[str, Any]) -> Row:
+    return (
+        f"weights through the object store, {result['bytes'] / 2**30:.3g} GiB, warm",
+        "memcpy of the same bytes",
+        f"{result['memcpy_gb_per_s'] * result['ratio']:.1f} GB/s",
+        f"{result['memcpy_gb_per_s']:.1f} GB/s",
+        spread(result["ratio"], (result["ratio_min"], result["ratio_max"])),
+        "0.5",
+    )
+
+
+def logits_memory_row(result: dict[str, Any]) -> Row:
+    return (
+        "peak memory, a response of 4,096 tokens, vocabulary 151,000",
+        "the model without its logits",
+        f"{result['peak_mib']:,} MiB",
+        f"{result['without_logits_mib']:,} MiB",
+        f"**{result['ratio']:.2f}**",
+        "below 1.5",
+    )
 
 
 def spread(ratio: float, ends: Sequence[float]) -> str:
@@ -195,14 +208,14 @@ def table(records: Records) -> str:
     loads = "; ".join(
         f"{name} {record['load'][0]:g} and {record['load'][1]:g}"
         for name, record in records.items()
-        if name == "learner" or name in RUNS and RUNS[name][0] != POINT[0]
+        if name == "learner" or (name in RUNS and RUNS[name][0] != POINT[0])
     )
     told = f"Taken on {', '.join(machines)}. The machine's load average before and after each: {loads}."
     return "\n".join([*lines, "", *textwrap.wrap(told, 126), ""])
 
 
 def figure(records: Records, path: Path) -> None:
-    """How often faster our learner is than the padded loop, with the smallest and largest of its passes, over what grows."""
+    """The learner's speed over that of the padded loop, with the range of its passes, as one size grows."""
     fig, axes = plt.subplots(1, len(CURVES), figsize=(11, 3.2), layout="constrained", sharey=True)
     for axis, (what, (values, own, _)) in zip(axes, CURVES.items(), strict=True):
         names = {n: "learner_point" if n == own else f"{what}: {n}" for n in values}

@@ -44,7 +44,8 @@ SIGNS = {  # of a finding that is there, and of one that is not
     ),
     False: (
         "No {name} is seen in the {side} {zone}; a line of {mm} mm there is a vessel, as on the film of day {day}.",
-        "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone, and the outline is sharp.",
+        "The {side} {zone} is clear of {name}: {mm} mm of {size} shadow on day {day} have gone, "
+        "and the outline is sharp.",
     ),
 }
 GROUP = 10
@@ -80,7 +81,7 @@ def closed_groups(count: int, rng: np.random.Generator) -> Iterator[tuple[Task, 
         options = dict(zip(OPTION_LETTERS, names, strict=False))
         labels = [f"{letter})" for letter in options]
 
-        def write(gold: int) -> str:
+        def write(gold: int, names: list[str] = names, labels: list[str] = labels) -> str:
             return transcript(names, labels, {names[gold]}, labels[gold], "", rng)
 
         gold = int(rng.integers(4))
@@ -101,7 +102,7 @@ def open_groups(count: int, rng: np.random.Generator) -> Iterator[tuple[Task, li
     for _ in range(count // GROUP):
         names = [str(name) for name in rng.choice(NAMES, 3, replace=False)]
 
-        def write(right: set[str]) -> str:
+        def write(right: set[str], names: list[str] = names) -> str:
             return transcript(names, names, right, ", ".join(sorted(right)) or NO_FINDING, ", ".join(names), rng)
 
         gold = set(names[: int(rng.integers(2, 4))])
@@ -171,7 +172,8 @@ def main() -> None:
             rates.append((rate(ours, groups), rate(peer, groups)))
             if not given.json:
                 print(
-                    f"{kind}, pass {number + 1}: strict {rates[-1][0]:,.0f}/s, nltk and rouge-score {rates[-1][1]:,.0f}/s"
+                    f"{kind}, pass {number + 1}: strict {rates[-1][0]:,.0f}/s, "
+                    f"nltk and rouge-score {rates[-1][1]:,.0f}/s"
                 )
         best, theirs = max(r[0] for r in rates), max(r[1] for r in rates)
         result |= {

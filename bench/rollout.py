@@ -2,20 +2,22 @@
 
     python -m bench.rollout [--json] [--shapes 64x96 256_spread] [--turns 8]
 
-The shapes of work are those of `bench.end_to_end`: a tiny Qwen2.5-VL with random weights, one image in every prompt, 8 tasks × 8
-completions of 96 tokens, and 32 tasks × 8 whose lengths spread from 16 to 512.
+The shapes of work are those of `bench.end_to_end`: a tiny Qwen2.5-VL with random weights, one image in every prompt,
+8 tasks × 8 completions of 96 tokens, and 32 tasks × 8 whose lengths spread from 16 to 512.
 
-Ours is one worker as a run has it: a Ray actor behind its pool, which loads images, tokenises prompts, and hands on groups (ids,
-log-probabilities, weight versions, text, and where in it each token ends). A turn is timed from the call to the groups in hand.
+Ours is one worker as a run has it: a Ray actor behind its pool, which loads images, tokenises prompts, and hands on
+groups (ids, log-probabilities, weight versions, text, and where in it each token ends). A turn is timed from the call
+to the groups in hand.
 
-Raw vLLM is a script that holds `vllm.LLM`, once with the engine in its own process and once in vLLM's default way, with the
-engine beside it; the ratio is to the faster of the two. Prompts are ready there before the clock starts, tokenised and with
-decoded images, and its time ends when vLLM hands over its outputs.
+Raw vLLM is a script that holds `vllm.LLM`, once with the engine in its own process and once in vLLM's default way,
+with the engine beside it; the ratio is to the faster of the two. Prompts are ready there before the clock starts,
+tokenised and with decoded images, and its time ends when vLLM hands over its outputs.
 
-The same on all sides: model, tasks, prompts, group size (`n`), seeds, log-probabilities of what was sampled, no text from vLLM,
-forbidden tokens, engine limits, and as many threads as the machine gives (two). All stand all the time and take turns, each
-turn on tasks of its own; the rest is idle meanwhile. A round gives one ratio; told are the median and the smallest and largest,
-and what share of all responses came out the same token by token. The last line is one JSON object.
+The same on all sides: model, tasks, prompts, group size (`n`), seeds, log-probabilities of what was sampled, no text
+from vLLM, forbidden tokens, engine limits, and as many threads as the machine gives (two). All stand all the time and
+take turns, each turn on tasks of its own; the rest is idle meanwhile. A round gives one ratio; told are the median
+and the smallest and largest, and what share of all responses came out the same token by token. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Turn:
     digests: list[str]
 
     @classmethod
-    def of(cls, seconds: float, responses: Sequence[Sequence[int]]) -> "Turn":
+    def of(cls, seconds: float, responses: Sequence[Sequence[int]]) -> Turn:
         digests = [hashlib.sha256(str(list(ids)).encode()).hexdigest()[:16] for ids in responses]
         return cls(seconds, sum(map(len, responses)), digests)
 
@@ -108,7 +110,7 @@ def raw_side(way: str, name: str, folder: Path) -> OtherSide:
 
 
 def raw_process(folder: Path, shape: Shape) -> None:
-    """For every line on stdin, the number of a turn, writes its responses and tells seconds and tokens as a line of JSON."""
+    """For each turn number on stdin, generates its responses and prints seconds and tokens as a line of JSON."""
     from transformers import AutoConfig
     from vllm import LLM, SamplingParams
 

@@ -2,12 +2,13 @@
 
     python -m bench.scale OUT [--workers 32 128 512] [--steps 40] [--memory 1000000] [--json]
 
-`bench/simulated.py` says what is real. A group of eight responses takes 8.4 s, log-normally spread (sigma 0.25); a response has
-1,024 tokens with ids, log-probabilities, versions and offsets, and five judged steps. A step has two groups for each worker,
-which are one share; a worker writes two shares at a time, each until its slower group ends (9.6 s on average): 3.3
-trajectories/s, if nobody ever waited. Generation runs six steps ahead. Rates are those between the filling of the pipe and its
-emptying. Linearity is the rate per worker at the largest number over that at the smallest. With --memory so many trajectories
-more pass at the largest number, and the coordinator's memory is told before and after.
+`bench/simulated.py` says what is real. A group of eight responses takes 8.4 s, log-normally spread (sigma 0.25); a
+response has 1,024 tokens with ids, log-probabilities, versions and offsets, and five judged steps. A step has two
+groups for each worker, which are one share; a worker writes two shares at a time, each until its slower group ends
+(9.6 s on average): 3.3 trajectories/s, if nobody ever waited. Generation runs six steps ahead. Rates are those
+between the filling of the pipe and its emptying. Linearity is the rate per worker at the largest number over that at
+the smallest. With --memory so many trajectories more pass at the largest number, and the coordinator's memory is told
+before and after.
 
 OUT keeps each run's ledger and records.json: times and memory at every step. The last line is one JSON object.
 """

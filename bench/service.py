@@ -2,9 +2,9 @@
 
     python -m bench.service OUT [--rate 100] [--seconds 30] [--responses 16] [--json]
 
-The real service on Ray Serve on this machine, and the clients beside it on the same cores. A request has 16 responses of some 100
-words with four judged steps, each different. OUT keeps requests.jsonl: when each was due, began and ended, and its status. The
-last line is one JSON object; latencies count from when a request was due.
+The real service on Ray Serve on this machine, and the clients beside it on the same cores. A request has 16 responses
+of some 100 words with four judged steps, each different. OUT keeps requests.jsonl: when each was due, began and
+ended, and its status. The last line is one JSON object; latencies count from when a request was due.
 """
 
 from __future__ import annotations
@@ -28,7 +28,26 @@ from cluster.service.serving import ServiceArguments, application
 from cluster.service.tokens import new_token
 
 PORT = 8765
-WORDS = "the left right lung base apex is clear hazy dense blunt normal large small with no focal area".split()
+WORDS = [
+    "the",
+    "left",
+    "right",
+    "lung",
+    "base",
+    "apex",
+    "is",
+    "clear",
+    "hazy",
+    "dense",
+    "blunt",
+    "normal",
+    "large",
+    "small",
+    "with",
+    "no",
+    "focal",
+    "area",
+]
 
 
 def request(rng: random.Random, responses: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Workers that wait instead of working, for benches of what coordinates them: nothing is generated, scored or learnt.
 
-What is real: the run loop, curriculum, sampler, ledger on disk, pools, health, advantages, and every object that travels.
+What is real: the run loop, curriculum, sampler, ledger on disk, pools, health, advantages, and every object that
+travels.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,7 @@ class Host:
             StepVerdict(
                 a, b, "ABCDE"[i], "right" if luck >> (i % 3) & 1 else "wrong", float(luck >> (i % 3) & 1), "simulated"
             )
-            for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))
+            for i, (a, b) in enumerate(pairwise(edges))
         )
         outcome = float(luck > 3)
         return Verdict(0.1 + outcome, 0.1 + outcome, 1.0, outcome, 0.5, 0.5, ("A",), steps, (), ("simulated",))
@@ -217,7 +219,7 @@ class SimulatedWorkers(Workers):
         self.rewards = SimulatedRewards(recipe.reward, self.hosts, lambda: self.rollouts.pool.pump(0))
         self.learner = SimulatedLearner(learn_s, self.pump)
 
-    def __enter__(self) -> "SimulatedWorkers":
+    def __enter__(self) -> SimulatedWorkers:
         self.rollouts.ready()
         return self
 
@@ -277,7 +279,7 @@ class Quiet:
 
 
 def train_simulated(out: Path, recipe: Recipe, display: Quiet, **workers: Any) -> float:
-    """A run in the new folder `out`, from its first stage to its end; `workers` are the arguments of `SimulatedWorkers`.
+    """A whole run in the new folder `out`; `workers` are the arguments of `SimulatedWorkers`.
 
     Returns:
         When it began, once the workers stood, by `time.monotonic`.

@@ -1,10 +1,11 @@
-"""Whether generating one step ahead costs score on the embedded default: on-policy and `max_staleness: 1`, seed by seed.
+"""Whether generating one step ahead costs score on the embedded default: `max_staleness` 0 and 1, seed by seed.
 
     python -m bench.staleness runs/staleness --seeds 0 1 2 [--ahead 1]
 
-Every stage of reinforcement learning has 20 steps of 64 groups, whatever the score, as in `bench.credit`, whose runs with
-credit by step are the same as those on-policy here. About 15 minutes a run on two cores. What each run came to is kept in the
-folder's staleness.json, and is not made again; with --ahead only so many steps ahead are run. Ends with a table.
+Every stage of reinforcement learning has 20 steps of 64 groups, whatever the score, as in `bench.credit`, whose runs
+with credit by step are the same as those on-policy here. About 15 minutes a run on two cores. What each run came to
+is kept in the folder's staleness.json, and is not made again; with --ahead only so many steps ahead are run. Ends
+with a table.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SETTINGS = {
 }
 
 Records = dict[str, dict[str, dict[str, Any]]]
-"""Steps ahead, seed, stage to what `bench.credit.record` gives; `oldest` to the age of the oldest token that was trained."""
+"""Steps ahead, seed, stage to what `bench.credit.record` returns; `oldest` to the age of the oldest trained token."""
 
 
 def train(root: Path, ahead: int, seed: int) -> Path:

@@ -1,4 +1,7 @@
-"""A model that ends its responses at lengths spread evenly over a range: it is taught by how likely the end is at each place."""
+"""A model that ends its responses at lengths spread evenly over a range.
+
+It is taught how likely the end is at each position.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ BATCH = 6
 def teach_lengths(
     folder: Path, encoder: Encoder, tasks: Sequence[Task], least: int, most: int, steps: int = 90
 ) -> None:
-    """Trains the model of `folder` in place: after any response of t tokens the chance of the end is 1 / (most − t), none before
-    `least`. What else it says stays random. About a quarter of a minute on two cores.
+    """Trains the model of `folder` in place: after any response of t tokens the chance of the end is 1 / (most − t),
+    none before `least`. What else it says stays random. About a quarter of a minute on two cores.
 
     Args:
         tasks: with one image each.

@@ -2,15 +2,16 @@
 
 The learner's side is an actor with 1 GiB of float32 tensors, which sends them in buckets as a rank does (`in_parts`,
 `publish`) to a real `WeightStore`; the reader's side is another actor with tensors of the same shapes, which fetches
-the version once it is published, maps its buckets and copies every tensor into its own. Counted is all of it: from the order to
-publish to the reader's last byte, calls included. So every byte is copied twice, one copy after the other, since no version is
-seen before it is whole. The memcpy copies the learner's tensors into others of that process once, on one thread.
+the version once it is published, maps its buckets and copies every tensor into its own. Counted is all of it: from
+the order to publish to the reader's last byte, calls included. So every byte is copied twice, one copy after the
+other, since no version is seen before it is whole. The memcpy copies the learner's tensors into others of that
+process once, on one thread.
 
-`ratio` is memcpy's time over the transport's where the arena is warm: its pages, and both sides' view of them, have been
-used before. `ratio_cold` is that of the first version, which has every page of the store made. `ratio_file` is of the way that
-a rollout worker goes: it copies each bucket into a file in memory, from which the engine's process maps and copies it.
-`verified_s` is the time from the order to publish the tiny Qwen2.5-VL until a real rollout worker has its weights and has proved
-it by the probe, whose log-probabilities on the learner's side are ready before.
+`ratio` is memcpy's time over the transport's where the arena is warm: its pages, and both sides' view of them, have
+been used before. `ratio_cold` is that of the first version, which has every page of the store made. `ratio_file` is
+of the way that a rollout worker goes: it copies each bucket into a file in memory, from which the engine's process
+maps and copies it. `verified_s` is the time from the order to publish the tiny Qwen2.5-VL until a real rollout worker
+has its weights and has proved it by the probe, whose log-probabilities on the learner's side are ready before.
 
     python -m bench.transport --json
 """

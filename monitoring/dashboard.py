@@ -29,7 +29,9 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
                 "none",
                 "Validation decides the gates; test is scored where a stage starts and ends.",
                 {
-                    "{{split}} {{measure}}": 'ray_curlvpr_score{run="$run", measure=~"closed_accuracy|open_micro_f1|format_rate"}'
+                    "{{split}} {{measure}}": (
+                        'ray_curlvpr_score{run="$run", measure=~"closed_accuracy|open_micro_f1|format_rate"}'
+                    )
                 },
             ),
             (
