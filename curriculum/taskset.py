@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from curriculum.strict import fault_text
 from curriculum.task import Split, Task
 
 Size = tuple[int, int]
@@ -263,11 +264,8 @@ def _task(values: dict[str, Any]) -> tuple[Task | None, list[RowFault]]:
     except ValidationError as error:
         faults: dict[str, RowFault] = {}
         for fault in error.errors():
-            message = fault["msg"].removeprefix("Value error, ")
-            if fault["loc"]:
-                message = f"{'.'.join(map(str, fault['loc']))}: {message}, found {fault['input']!r:.80}"
             kind = str(fault["loc"][0]) if fault["loc"] else "answer"  # rules of Task as a whole have no column
-            faults.setdefault(kind, RowFault(kind, message))
+            faults.setdefault(kind, RowFault(kind, fault_text(fault)))
         return None, list(faults.values())
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from cluster.errors import UserError
 from curriculum.forms import DEFAULT_FORM
+from curriculum.strict import fault_text
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.custom_rules import RuleError, check_own
@@ -47,11 +48,11 @@ def extract_lines(path: Path) -> Iterator[str]:
     """{"present": […], "absent": […], "uncertain": […]} with NIH names for each {"text": …} of a file of JSON lines.
 
     Raises:
-        UserError: the file cannot be read, or a line is no such object; lines are counted from 1.
+        UserError: the file cannot be read, or a line is not such an object; lines are counted from 1.
     """
     for _, values in _objects(path, "text", _TEXT_LINE):
-        found = extract(values["text"])
-        yield json.dumps({status: sorted(getattr(found, status)) for status in ("present", "absent", "uncertain")})
+        findings = extract(values["text"])
+        yield json.dumps({status: sorted(getattr(findings, status)) for status in ("present", "absent", "uncertain")})
 
 
 def score_lines(path: Path, config: RewardConfig) -> Iterator[str]:
@@ -62,20 +63,20 @@ def score_lines(path: Path, config: RewardConfig) -> Iterator[str]:
     """
     for row in read_rows(path, config):
         verdict = row.score(config)
-        told = verdict.to_dict()
-        line = {part: told[part] for part in _PARTS}
+        parts = verdict.to_dict()
+        line = {part: parts[part] for part in _PARTS}
         if verdict.more:
-            line["more"] = told["more"]
+            line["more"] = parts["more"]
         if config.preset == "paper":  # its batch gate is open here
             line |= {"overall": verdict.total, "base": verdict.base}
         yield json.dumps(line)
 
 
 def read_rows(path: Path, config: RewardConfig) -> Iterator[Row]:
-    """The rows of a file of JSON lines; docs/rewards.md says what a line may hold. "-" is standard input.
+    """The rows of a file of JSON lines; docs/rewards.md describes the lines. "-" is standard input.
 
     Raises:
-        UserError: the file cannot be read, or a line is no task with a response; lines are counted from 1.
+        UserError: the file cannot be read, or a line is not a task with a response; lines are counted from 1.
     """
     for where, values in _objects(path, "response", _RESPONSE_LINE):
         yield read_row(where, values, config)
@@ -85,7 +86,7 @@ def nth_row(path: Path, number: int, config: RewardConfig) -> Row:
     """Row `number` of a file, counted from 1; the others need not be right.
 
     Raises:
-        UserError: as `read_rows`; or there is no such line.
+        UserError: as `read_rows`, or there is no such line.
     """
     count = 0
     for count, line in _lines(path):
@@ -96,10 +97,10 @@ def nth_row(path: Path, number: int, config: RewardConfig) -> Row:
 
 
 def recipe_rules(path: Path) -> RewardConfig:
-    """The rules of a recipe, its own ones loaded.
+    """The rules of a recipe, with its own rules loaded.
 
     Raises:
-        UserError: the recipe cannot be read, or a rule of its own not be used.
+        UserError: the recipe cannot be read, or one of its own rules cannot be used.
     """
     from cluster.config.recipe_file import load_recipe
 
@@ -149,7 +150,7 @@ def _task(where: str, values: Mapping[str, Any], paper: bool) -> Task:
             reference=values.get("reference"),
         )
     except ValidationError as error:
-        raise UserError(f"{where}: {_fault(error)}") from error
+        raise UserError(f"{where}: {fault_text(error.errors()[0])}") from error
     if paper and read.published is not None:
         return task.model_copy(update={"gold": read.published})
     return task
@@ -174,14 +175,8 @@ def _options(where: str, values: Mapping[str, Any]) -> dict[str, str]:
     return dict(sorted(options.items()))
 
 
-def _fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{fault['loc'][0]}: {message}, found {fault['input']!r:.80}" if fault["loc"] else message
-
-
 def _objects(path: Path, key: str, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where it stands, and the object, for each line; under `key` it holds a string."""
+    """Yields the place and the object of each line; under `key` it holds a string."""
     for number, line in _lines(path):
         where = _where(path, number)
         yield where, _object(line, where, key, example)
