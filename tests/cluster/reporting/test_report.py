@@ -18,13 +18,10 @@ from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.measures import Result, Scores
 from cluster.record.console import LineDisplay
-from cluster.record.run_reader import StageHistory
 from cluster.record.run_writer import RunWriter
-from cluster.reporting.charts import Series, StageAxis, curves
 from cluster.reporting.model_card import write_model_card
 from cluster.reporting.report import write_report
 from cluster.run.launch import write_pages
-from curriculum.stages import Gate, Plateau, StageConfig
 from curriculum.taskset import SCHEMA, write_tasks
 from rewards.config import RewardConfig
 from rewards.score import score
@@ -274,32 +271,6 @@ def test_a_fault_in_the_report_is_told_and_fails_no_run(finished, capsys):
     write_pages(finished, LineDisplay())
     out = capsys.readouterr().out
     assert "the report was not written: KeyError" in out and "the model card was not written: KeyError" in out
-
-
-@pytest.mark.parametrize(
-    "values, labels", [((2e-5, 3e-5), ["2e-05", "3e-05"]), ((1e-6, 2e-4), ["1e-06", "1e-05", "1e-04"])]
-)
-def test_a_logarithmic_axis_is_labelled_in_plain_numbers(values, labels):
-    points = [("sft", step, value) for step, value in enumerate(values)]
-    svg = curves([Series("$x_{ #000099", points, colour=0)], StageAxis({"sft": 2}), "alt", log=True)
-    shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    assert [
-        plain for label in shown if "e-" in (plain := label.replace("−", "-"))
-    ] == labels and "$x_{ #000099" in shown
-
-
-def test_why_a_stage_ended():
-    gate = Gate(measure="open_micro_f1", max_steps=40, threshold=0.55, plateau=Plateau(evaluations=2, min_gain=0.01))
-    config = StageConfig(name="open", kind="grpo", tasks={"diagnosis": 1}, gate=gate)
-
-    def why(reason, *scores):
-        return StageHistory(config, 30, reason, [(10 * i, score) for i, score in enumerate(scores, 1)], {}).why
-
-    assert why("threshold", 0.4, 0.56) == "validation open micro-F1 0.560 reached the threshold 0.55"
-    assert why("plateau", 0.45, 0.41, 0.452).endswith(
-        "best of the last 2 evaluations 0.452, best before 0.450, required gain 0.01; threshold 0.55"
-    )
-    assert why(None) == "not ended; validation open micro-F1 not measured, threshold 0.55, at most 40 steps"
 
 
 def test_the_baseline_by_view_stands_beside_the_tests(writer):
