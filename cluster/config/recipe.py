@@ -109,7 +109,7 @@ class Recipe(Strict):
 
     @property
     def tested_families(self) -> list[str]:
-        """The families of stages that generate. Those that only supervised stages learn from (reports) are no questions."""
+        """The families of stages that generate. Those of supervised stages alone (reports) are no questions."""
         families: dict[str, None] = {}
         for stage in self.stages:
             if stage.generates:
