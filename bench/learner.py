@@ -29,6 +29,8 @@ import torch
 from actors.algorithm.advantage import token_advantages
 from actors.algorithm.config import GrpoTraining
 from actors.learner.config import LearnerConfig
+from actors.learner.grpo_update import GrpoUpdate
+from actors.learner.setup import RankSetup
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import FORBIDDEN_BIAS
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model
@@ -190,13 +192,14 @@ def compare(place: Path, given: argparse.Namespace) -> dict[str, float]:
     model = TinyModelConfig(vision_steps=0, hidden=given.hidden)
     folder = make_tiny_model(model, [f"{t.question} {t.reference}" for t in tasks], place / "model")
     config = LearnerConfig(threads=2, micro_batch_tokens=given.micro_batch_tokens)
-    rank = DeepSpeedRank(dict(config=config, model=str(folder), prompt=PromptConfig(), store=None, seed=0), 0, 1)
+    rank = DeepSpeedRank(RankSetup(config, PromptConfig(), str(folder), None, 0), 0, 1)
     tasks = list({task.images: task for task in tasks}.values())  # each on a film of its own
     groups = draw_groups(rank.encoder, tasks, given.tasks, given.group, *given.lengths, seed=0)
     training = GrpoTraining(dual_clip=None)
     loop = PaddedLoop(folder, rank.encoder, config, given.padded_size)
     tokens = sum(len(t.ids) for g in groups for t in g.group.trajectories)
-    sides = {"learner": lambda: rank.grpo(groups, training, LR, 1.0), "padded": lambda: loop.step(groups, training)}
+    update = GrpoUpdate(groups, training, LR, 1.0)
+    sides = {"learner": lambda: update.run(rank).numbers, "padded": lambda: loop.step(groups, training)}
     times: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(given.passes + 1):
         rows = {}

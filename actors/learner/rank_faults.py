@@ -1,4 +1,4 @@
-"""Tells the learner's desk which ranks died."""
+"""Reports to the learner's mailbox which ranks died."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from actors.runtime.remote import cause
 class RankFaults(UserCallback):
     """Ray Train calls it in its controller."""
 
-    def __init__(self, desk: Any) -> None:
-        self.desk = desk
+    def __init__(self, mailbox: Any) -> None:
+        self.mailbox = mailbox
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        self.desk.lose.remote({rank: _why(error) for rank, error in worker_exceptions.items()})
+        self.mailbox.report_dead.remote({rank: _reason(error) for rank, error in worker_exceptions.items()})
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if type(error).__name__ == "WorkerHealthCheckTimeoutError":
         return "gave no sign of life for longer than learner.silent_s"
     if isinstance(getattr(error, "health_check_failure", error), RayActorError):  # its own text runs over many lines

@@ -7,6 +7,7 @@ from pathlib import Path
 import ray
 
 from actors.learner.handle import Learner
+from actors.learner.setup import LearnerSetup, RankSetup
 from actors.weights.store import WeightStore
 from cluster.config.recipe import Recipe
 from cluster.control.ray_connection import has_learner_resource, near_driver
@@ -39,17 +40,9 @@ class Workers:
         self.rewards = RewardPool(
             name, recipe.reward.model_copy(update={"rules": rules}), lambda: self.rollouts.pool.pump(0)
         )
+        ranks = RankSetup(recipe.learner, recipe.prompt, str(model), self.store, recipe.seed)
         self.learner = Learner(
-            recipe.learner,
-            name,
-            recipe.prompt,
-            model,
-            self.store,
-            run_storage(recipe, run),
-            recipe.seed,
-            has_learner_resource(),
-            near_driver(),
-            self.pump,
+            LearnerSetup(name, ranks, run_storage(recipe, run), has_learner_resource(), near_driver()), self.pump
         )
 
     def __enter__(self) -> Workers:

@@ -182,7 +182,7 @@ def dies_between_micro_batches(mark):
         import signal
 
         from actors.learner.deepspeed_engine import DeepSpeedEngine
-        from actors.learner.handle import learner_rank
+        from actors.learner.rank_loop import learner_rank
 
         backward = DeepSpeedEngine.backward
 

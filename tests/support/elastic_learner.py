@@ -13,6 +13,9 @@ from ray.cluster_utils import Cluster
 
 from actors.learner.config import LearnerConfig
 from actors.learner.handle import Learner, LearnerRestarted
+from actors.learner.orders import Load
+from actors.learner.setup import LearnerSetup, RankSetup
+from actors.learner.sft_update import SftUpdate
 from actors.model.encode import PromptConfig
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.runtime.storage import Storage
@@ -31,7 +34,8 @@ def main(model: str, tasks: str, folder: str) -> None:
     config = LearnerConfig(
         workers=2, min_workers=1, cpus=0.5, zero_stage=2, silent_s=20, micro_batch_tokens=600, timeout_s=200
     )
-    learner = Learner(config, "elastic", PromptConfig(), Path(model), None, Storage(folder), 0, True, near_driver())
+    ranks = RankSetup(config, PromptConfig(), model, None, 0)
+    learner = Learner(LearnerSetup("elastic", ranks, Storage(folder), True, near_driver()))
 
     def tell(event, **more):
         print(
@@ -54,28 +58,29 @@ def main(model: str, tasks: str, folder: str) -> None:
         return place
 
     def step():
-        return {name: value for name, value in learner.sft(tasks[4:8], 1e-3).items() if name in ("loss", "grad_norm")}
+        numbers = learner.update(SftUpdate(tasks[4:8], 1e-3)).numbers
+        return {name: numbers[name] for name in ("loss", "grad_norm")}
 
     start = time.monotonic()
     learner.ready()
-    learner.sft(tasks[:4], 1e-3)
+    learner.update(SftUpdate(tasks[:4], 1e-3))
     first = commit("first")
     tell("committed", step=step())
     cluster.remove_node(node, allow_graceful=False)
     restarted(step)
-    learner.load(first)
+    learner.call(Load(first))
     tell("fewer", step=step())
     learner.grow()  # no node has room
     tell("alone", step=step())
     cluster.add_node(**NODE)
     cluster.wait_for_nodes()
-    learner.load(first)
+    learner.call(Load(first))
     second = commit("second")
-    while learner.grew < 0:
+    while learner.grown_at < 0:
         learner.grow()
         time.sleep(0.5)
     restarted(step)
-    learner.load(second)
+    learner.call(Load(second))
     tell("more", step=step())
     learner.stop()
 

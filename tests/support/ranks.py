@@ -14,6 +14,7 @@ import ray
 import torch
 
 from actors.learner.config import LearnerConfig
+from actors.learner.setup import RankSetup
 from actors.model.encode import Encoder, PromptConfig
 from actors.runtime.remote import wait_for
 from actors.trajectory import Group, ScoredGroup, Trajectory
@@ -60,16 +61,16 @@ class RankHost:
 
         self.made.engine.step = watched
 
-    def call(self, method, *arguments, **named):
-        return getattr(self.made, method)(*arguments, **named)
+    def call(self, order):
+        return order.run(self.made)
 
     def pad(self):
         """From now on samples are padded, not packed."""
         policy = self.made.policy
         policy.packed, policy.model.get_decoder().config._attn_implementation = False, "sdpa"
 
-    def bytes_at_the_update(self, *step):
-        """Makes an SFT step; the bytes of all tensors right before its update that this rank has made."""
+    def bytes_at_the_update(self, order):
+        """Makes the step of an order; the bytes of all tensors right before its update that this rank has made."""
         held, update = [], self.made.engine.step
 
         def watched(lr):
@@ -78,7 +79,7 @@ class RankHost:
             return update(lr)
 
         self.made.engine.step = watched
-        self.made.sft(*step)
+        order.run(self.made)
         return held[-1]
 
     def state(self):
@@ -117,10 +118,10 @@ class RankHost:
         return max(peaks)
 
     def logprobs(self, samples):
-        return self.made._logprobs(self.made.policy, samples, 1.0)
+        return self.made.logprobs(self.made.policy, samples, 1.0)
 
     def reference_logprobs(self, samples):
-        return self.made._reference_logprobs(samples, 1.0)
+        return self.made.reference_logprobs(samples, 1.0)
 
     def weights(self):
         """As they lie in the model, adapters apart."""
@@ -177,18 +178,22 @@ class World:
     def make_unchecked(self, zero={}, store=None, **config):
         """As `make`, of a configuration that no recipe may have."""
         whole = LearnerConfig(micro_batch_tokens=600).model_copy(update=config)
-        self.all("make", dict(config=whole, model=self.model, prompt=PromptConfig(), store=store, seed=0), zero)
+        self.all("make", RankSetup(whole, PromptConfig(), self.model, store, seed=0), zero)
 
     def all(self, method, *arguments):
         """What each host answers."""
         return wait_for([getattr(host, method).remote(*arguments) for host in self.hosts], 120, "the ranks")
 
-    def call(self, method, *arguments, **named):
+    def call(self, order):
         """What rank 0 answers; all do it."""
-        return self.every(method, *arguments, **named)[0]
+        return self.every(order)[0]
 
-    def every(self, method, *arguments, **named):
-        return wait_for([host.call.remote(method, *arguments, **named) for host in self.hosts], 120, "the ranks")
+    def update(self, order):
+        """The numbers of a step of training."""
+        return self.call(order).numbers
+
+    def every(self, order):
+        return wait_for([host.call.remote(order) for host in self.hosts], 120, "the ranks")
 
     def first(self, method, *arguments):
         return self.all(method, *arguments)[0]

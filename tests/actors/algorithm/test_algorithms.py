@@ -11,6 +11,8 @@ from actors.algorithm.advantage import batch_advantages
 from actors.algorithm.config import GrpoTraining
 from actors.algorithm.presets import PRESETS
 from actors.learner.config import LearnerConfig
+from actors.learner.grpo_update import GrpoUpdate
+from actors.learner.orders import Export, Load, Save, StartStage
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.runtime.storage import Storage
@@ -27,11 +29,11 @@ def moved(one, groups, tmp_path_factory):  # noqa: F811
     folder = tmp_path_factory.mktemp("moved")
     storage = Storage(str(folder / "commit"))
     one.make()
-    one.call("start_stage", True, True, False)
-    one.call("grpo", groups, GrpoTraining(kl=0.1), 5e-3, 1.0)
+    one.call(StartStage(True, True, False))
+    one.update(GrpoUpdate(groups, GrpoTraining(kl=0.1), 5e-3, 1.0))
     storage.clear()
-    one.call("save", storage)
-    one.call("export", str(folder / "model"))
+    one.call(Save(storage))
+    one.call(Export(str(folder / "model")))
     return one, storage, folder / "model"
 
 
@@ -124,10 +126,10 @@ def test_a_step_of_each_algorithm_is_the_plain_one(moved, groups, tiny_model, tm
     training = GrpoTraining(**{"updates_per_step": 2, **keys}).within(LONGEST)
     policy = Policy(folder, Encoder(folder, PromptConfig()), torch.float32)
     groups = [written(group, policy, 0.4 * (training.correction != "none"), n) for n, group in enumerate(groups)]
-    rank.call("load", storage)
-    rank.call("start_stage", True, training.kl > 0, True)
-    row = rank.call("grpo", groups, training, LR, 1.0)
-    rank.call("export", str(tmp_path))
+    rank.call(Load(storage))
+    rank.call(StartStage(True, training.kl > 0, True))
+    row = rank.update(GrpoUpdate(groups, training, LR, 1.0))
+    rank.call(Export(str(tmp_path)))
     expected, numbers = plain_step(folder, tiny_model, groups, training)
     assert row["loss"] == pytest.approx(np.mean([loss for loss, _ in numbers]), rel=1e-3, abs=2e-5)
     assert row["grad_norm"] == pytest.approx(np.mean([norm for _, norm in numbers]), rel=1e-3)

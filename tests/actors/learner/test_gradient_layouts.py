@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from actors.algorithm.config import GrpoTraining
+from actors.learner.grpo_update import GrpoUpdate
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import FORBIDDEN_BIAS
 from actors.runtime.remote import wait_for
@@ -95,7 +96,7 @@ def test_the_gradient_is_the_plain_one(
     )
     if not packed:
         world.all("pad")
-    row = world.call("grpo", batches[batch], TRAINING, 1e-3, 1.0)
+    row = world.update(GrpoUpdate(batches[batch], TRAINING, 1e-3, 1.0))
     ours = {name.removeprefix("model."): gradient for name, gradient in world.first("last_gradients").items()}
     whole = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in plain[batch].values()))
     assert set(ours) == set(plain[batch])
@@ -122,7 +123,7 @@ def test_a_rank_of_films_and_one_of_text_go_on_together(one, two, batches, zero_
     before = two.first("state")
     for groups, updates in ((batches["text"][:1], 1), (batches["both"], 2)):  # an update has one group: a rank has none
         training = TRAINING.model_copy(update={"updates_per_step": updates})
-        rows = [world.call("grpo", groups, training, 1e-6, 1.0) for world in (one, two)]
+        rows = [world.update(GrpoUpdate(groups, training, 1e-6, 1.0)) for world in (one, two)]
         assert rows[1]["loss"] == pytest.approx(rows[0]["loss"], rel=1e-4, abs=1e-7)
         assert rows[1]["grad_norm"] == pytest.approx(rows[0]["grad_norm"], rel=1e-4)
     assert not same(two.first("state"), before)

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from actors.algorithm.config import GrpoTraining
+from actors.learner.grpo_update import GrpoUpdate
+from actors.learner.orders import Load, Save, StartStage
 from actors.learner.rank import REFERENCE
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
@@ -50,14 +52,14 @@ def test_another_optimiser_state_and_reference_come_back_from_a_checkpoint(one, 
     training, storage, ends = GrpoTraining(kl=0.1), Storage(str(tmp_path / "commit")), []
     storage.clear()
     one.make()
-    one.call("start_stage", True, True, False)
-    one.call("grpo", groups, training, LR, 1.0)
-    files = one.call("save", storage)
+    one.call(StartStage(True, True, False))
+    one.update(GrpoUpdate(groups, training, LR, 1.0))
+    files = one.call(Save(storage))
     assert REFERENCE in files and all(storage.digest(name) == digest for name, digest in files.items())
     for fresh in (False, True):
         if fresh:
             one.make()
-            one.call("load", storage)
-        one.call("grpo", groups, training, LR, 1.0)
+            one.call(Load(storage))
+        one.update(GrpoUpdate(groups, training, LR, 1.0))
         ends.append(one.first("state"))
     assert same(*ends)

@@ -16,6 +16,8 @@ from transformers import AutoModelForImageTextToText
 from actors.algorithm.config import GrpoTraining
 from actors.learner.config import Freeze, LearnerConfig
 from actors.learner.deepspeed_engine import checkpoint_layers, freeze
+from actors.learner.grpo_update import GrpoUpdate
+from actors.learner.sft_update import SftUpdate
 from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
@@ -41,7 +43,7 @@ def plain(one, tasks):
     """Weights before, gradients, and weights after a step of one rank without any switch."""
     one.make()
     before = one.first("state")
-    row = one.call("sft", tasks, LR)
+    row = one.update(SftUpdate(tasks, LR))
     return before, one.first("last_gradients"), one.first("state"), row
 
 
@@ -60,7 +62,7 @@ def test_two_ranks_make_the_step_of_one(two, plain, tasks, config):
     """That gradients do not depend on the layout is shown in test_layout.py; this is what becomes of them."""
     _, gradients, after, row = plain
     two.make_unchecked(ENTIRELY, **config)
-    ours, found = two.call("sft", tasks, LR), two.first("last_gradients")
+    ours, found = two.update(SftUpdate(tasks, LR)), two.first("last_gradients")
     assert ours["loss"] == pytest.approx(row["loss"], rel=1e-5) and ours["grad_norm"] == pytest.approx(
         row["grad_norm"], rel=1e-5
     )
@@ -73,7 +75,7 @@ def test_two_ranks_make_the_step_of_one(two, plain, tasks, config):
 def test_what_is_frozen_keeps_its_weights(two, plain, tasks):
     before, *_ = plain
     two.make(zero_stage=2, gradient_checkpointing=True, freeze=Freeze(vision=True, embedding=True, layers=2))
-    two.call("sft", tasks, LR)
+    two.update(SftUpdate(tasks, LR))
     stay = {name for name, value in two.first("state").items() if (value == before[name]).all()}
     frozen = {
         name
@@ -128,7 +130,7 @@ def test_parts_learn_at_their_own_rates(two, plain, tasks):
     """AdamW's first step is the learning rate, whatever the gradient's size; decay comes on top of it."""
     before, gradients, *_ = plain
     two.make(zero_stage=3, weight_decay=0, lr_scale={"vision": 0.25, "projector": 0.5})
-    two.call("sft", tasks, LR)
+    two.update(SftUpdate(tasks, LR))
     for name, value in two.first("state").items():
         scale = 0.5 if "merger" in name else 0.25 if "visual" in name else 1
         if np.abs(gradients["model." + name]).max() > 1e-4:
@@ -141,8 +143,8 @@ def test_parts_learn_at_their_own_rates(two, plain, tasks):
 def test_a_rank_holds_what_the_plan_counts(two, tiny_model, tasks, dtype, stage):
     """Weights, sums of gradients, master weights and moments, right before an update."""
     two.make(ENTIRELY | {"reduce_bucket_size": 10_000}, dtype=dtype, zero_stage=stage)
-    two.call("sft", tasks, LR)  # makes the moments
-    real = two.all("bytes_at_the_update", tasks, LR)
+    two.update(SftUpdate(tasks, LR))  # makes the moments
+    real = two.all("bytes_at_the_update", SftUpdate(tasks, LR))
     shape = shape_of(ModelConfig(path=tiny_model))
     recipe = load_recipe(
         RECIPES / "quickstart.yaml", [f"learner.dtype={dtype}", f"learner.zero_stage={stage}", "learner.workers=2"]
@@ -157,13 +159,13 @@ def test_bfloat16_keeps_small_steps_in_master_weights(one, two, plain, tasks, ra
     *_, row = plain
     world = two if ranks == 2 else one
     world.make(dtype="bfloat16", zero_stage=stage)
-    rows = [world.call("sft", tasks, LR)]
+    rows = [world.update(SftUpdate(tasks, LR))]
     assert rows[0]["loss"] == pytest.approx(row["loss"], rel=2e-3) and rows[0]["grad_norm"] == pytest.approx(
         row["grad_norm"], rel=0.02
     )
     norms = [name for name in world.first("state") if "language_model" in name and "norm" in name]
     assert all((world.first("state")[name] == 1).all() for name in norms)
-    rows += [world.call("sft", tasks, LR) for _ in range(5)]
+    rows += [world.update(SftUpdate(tasks, LR)) for _ in range(5)]
     state = world.first("state")
     assert np.mean([(state[name] < 1).mean() for name in norms]) > 0.1
     assert rows[-1]["loss"] < rows[0]["loss"]
@@ -181,22 +183,20 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, tin
     broken = [groups[0], replace(groups[1], verdicts=(worth._replace(total=np.inf), worth))]
     world = two if ranks == 2 else one
     world.make(**config)
-    world.call("grpo", groups, training, LR, 1.0)
+    world.update(GrpoUpdate(groups, training, LR, 1.0))
     before = world.first("state")
-    rows = world.every("grpo", broken, training, LR, 1.0)
-    culprits = [culprit for row in rows for culprit in row["culprits"]]
-    assert all(row["skipped"] == 1 and "loss" not in row for row in rows)
-    assert len({culprit["rank"] for culprit in culprits}) == 1 and len(culprits) == 2
-    assert (
-        culprits[0]["images"] == list(groups[1].group.task.images) and not np.isfinite(culprits[0]["advantages"]).any()
-    )
-    assert [len(culprit["response_ids"]) for culprit in culprits] == [20, 21]
+    results = world.every(GrpoUpdate(broken, training, LR, 1.0))
+    samples = [sample for result in results for sample in result.non_finite_samples]
+    assert all(result.numbers["skipped"] == 1 and "loss" not in result.numbers for result in results)
+    assert len({sample["rank"] for sample in samples}) == 1 and len(samples) == 2
+    assert samples[0]["images"] == list(groups[1].group.task.images) and not np.isfinite(samples[0]["advantages"]).any()
+    assert [len(sample["response_ids"]) for sample in samples] == [20, 21]
     assert same(world.first("state"), before)
-    after = world.call("grpo", groups, training, LR, 1.0)
+    after = world.update(GrpoUpdate(groups, training, LR, 1.0))
     skipping = world.first("state")
     world.make(**config)
-    world.call("grpo", groups, training, LR, 1.0)
-    straight = world.call("grpo", groups, training, LR, 1.0)
+    world.update(GrpoUpdate(groups, training, LR, 1.0))
+    straight = world.update(GrpoUpdate(groups, training, LR, 1.0))
     assert same(world.first("state"), skipping) and after == straight and straight["skipped"] == 0
 
 
@@ -224,7 +224,7 @@ def test_publishing_gathers_one_bucket_at_a_time(two, tiny_model, tasks, lora):
     """And what comes is what the ranks hold."""
     bucket, store = 3 * 2**18, ray.remote(WeightStore).options(num_cpus=0, max_concurrency=9).remote()
     two.make_unchecked(ENTIRELY, store=store, zero_stage=3, lora=lora)
-    two.call("sft", tasks, LR)
+    two.update(SftUpdate(tasks, LR))
     policy = Policy(tiny_model, Encoder(tiny_model, PromptConfig()), torch.float32)
     wanted = policy.published({name: torch.from_numpy(value.copy()) for name, value in two.first("state").items()})
     sizes = [value.nbytes for value in wanted.values()]

@@ -4,6 +4,8 @@ import pytest
 from safetensors.torch import load_file
 
 from actors.learner.config import Freeze
+from actors.learner.orders import Load, Save
+from actors.learner.sft_update import SftUpdate
 from actors.model.config import Lora
 from actors.runtime.storage import POLICY, Storage
 from tests.support.ranks import ENTIRELY, same
@@ -26,21 +28,21 @@ def test_a_commit_goes_on_with_another_number_of_ranks(one, two, phantom_tasks, 
     def moved(world, place):
         """A commit in new ranks."""
         world.make(zero=ENTIRELY, weight_decay=0.1, **config)
-        world.call("load", place)
+        world.call(Load(place))
         return world.first("optimiser"), world.first("state")
 
     def commit(world, name):
         place = Storage(str(tmp_path / name))
         place.clear()
-        written = [digest for files in world.every("save", place) for digest in files.items()]
+        written = [digest for files in world.every(Save(place)) for digest in files.items()]
         assert all(place.digest(name) == digest for name, digest in written)
         return place
 
     two.make(zero=ENTIRELY, weight_decay=0.1, **config)
-    two.call("sft", phantom_tasks[:4], LR)
+    two.update(SftUpdate(phantom_tasks[:4], LR))
     first, weights = two.first("optimiser"), two.first("state")
     by_two = commit(two, "two")
-    straight = two.call("sft", phantom_tasks[4:8], LR)
+    straight = two.update(SftUpdate(phantom_tasks[4:8], LR))
     end, end_weights = two.first("optimiser"), two.first("state")
 
     for world, place in ((one, by_two), (two, None)):
@@ -50,9 +52,9 @@ def test_a_commit_goes_on_with_another_number_of_ranks(one, two, phantom_tasks, 
         assert not (tmp_path / "two" / "resharded").exists()
     served = [load_file(tmp_path / name / POLICY) for name in ("one", "two")]
     assert same(*served)
-    assert two.call("sft", phantom_tasks[4:8], LR) == straight
+    assert two.update(SftUpdate(phantom_tasks[4:8], LR)) == straight
     assert same(two.first("optimiser")[0], end[0]) and same(two.first("state"), end_weights)
 
     moved(one, by_two)
-    row = one.call("sft", phantom_tasks[4:8], LR)
+    row = one.update(SftUpdate(phantom_tasks[4:8], LR))
     assert row["loss"] == pytest.approx(straight["loss"], rel=1e-5)

@@ -10,7 +10,10 @@ from transformers import AutoModelForImageTextToText
 
 from actors.algorithm.config import GrpoTraining
 from actors.learner.config import Freeze, LearnerConfig
+from actors.learner.grpo_update import GrpoUpdate
+from actors.learner.orders import Export, Load, Save, StartStage
 from actors.learner.rank import REFERENCE
+from actors.learner.sft_update import SftUpdate
 from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.lora import adapt
@@ -73,10 +76,10 @@ def test_adapters_learn_by_the_plain_gradient_and_nothing_else_changes(
     lora = config.get("lora", LORA)
     two.make(zero=ENTIRELY, **{"lora": lora} | config)
     before = two.first("weights")
-    losses = [two.call("sft", phantom_tasks[:4], LR)["loss"] for _ in range(3)]
+    losses = [two.update(SftUpdate(phantom_tasks[:4], LR))["loss"] for _ in range(3)]
     assert losses[-1] < losses[0] - 0.05
     weights = two.first("weights")
-    two.call("sft", phantom_tasks[:4], LR)
+    two.update(SftUpdate(phantom_tasks[:4], LR))
     expected, found = plain_gradients(tiny_model, encoder, samples, weights, lora), two.first("last_gradients")
     assert found.keys() == expected.keys() and {part_of(name) for name in found} == set(lora.targets)
     off, size = (
@@ -92,8 +95,8 @@ def test_adapters_learn_by_the_plain_gradient_and_nothing_else_changes(
 def test_what_is_exported_is_a_plain_model_that_says_the_same(two, encoder, samples, phantom_tasks, tmp_path, config):
     two.make(zero=ENTIRELY if config["zero_stage"] == 3 else {}, lora=EVERYWHERE, **config)
     for _ in range(3):
-        two.call("sft", phantom_tasks[:4], LR)
-    two.call("export", str(tmp_path))
+        two.update(SftUpdate(phantom_tasks[:4], LR))
+    two.call(Export(str(tmp_path)))
     exact = "dtype" not in config
     for mine, ours in zip(
         logprobs_of(tmp_path, encoder, samples, torch.float32 if exact else torch.bfloat16),
@@ -125,10 +128,10 @@ def test_the_reference_is_the_policy_of_the_stages_start(
         two_groups(tiny_model, phantom_tasks),
     )
     two.make_unchecked(ENTIRELY, **config)
-    two.call("sft", phantom_tasks[:4], LR)
-    two.call("export", str(tmp_path / "start"))
-    two.call("start_stage", True, True, False)
-    two.call("grpo", groups, training, LR, 1.0)
+    two.update(SftUpdate(phantom_tasks[:4], LR))
+    two.call(Export(str(tmp_path / "start")))
+    two.call(StartStage(True, True, False))
+    two.update(GrpoUpdate(groups, training, LR, 1.0))
     before = two.first("weights"), two.first("logprobs", samples)
     for mine, ours, policy in zip(
         logprobs_of(tmp_path / "start", encoder, samples),
@@ -141,7 +144,7 @@ def test_the_reference_is_the_policy_of_the_stages_start(
     assert all((a == b).all() for a, b in zip(two.first("logprobs", samples), before[1], strict=True))
     storage = Storage(str(tmp_path / "commit"))
     storage.clear()
-    files = [name for written in two.every("save", storage) for name in written]
+    files = [name for written in two.every(Save(storage)) for name in written]
     kept = {name for name in before[0] if "lora_" in name or "lora" not in config}
     assert load_file(tmp_path / "commit" / REFERENCE).keys() == kept
     size = sum((tmp_path / "commit" / name).stat().st_size for name in files if name.startswith("learner/"))
@@ -150,8 +153,8 @@ def test_the_reference_is_the_policy_of_the_stages_start(
     for fresh in (False, True):
         if fresh:
             two.make_unchecked(ENTIRELY, **config)
-            two.call("load", storage)
-        rows.append(two.call("grpo", groups, training, LR, 1.0))
+            two.call(Load(storage))
+        rows.append(two.update(GrpoUpdate(groups, training, LR, 1.0)))
         ends.append(two.first("weights"))
     assert rows[0] == rows[1] and rows[0]["kl"] > 1e-4 and same(*ends) and not same(ends[0], before[0])
 

@@ -9,6 +9,8 @@ import psutil
 import pytest
 import ray
 
+from actors.learner.orders import Keep, Publish
+from actors.learner.sft_update import SftUpdate
 from actors.model.encode import PromptConfig
 from actors.rollout.config import RolloutConfig
 from actors.runtime.remote import wait_for
@@ -46,7 +48,7 @@ def publish(learner, pool, version, probe, meanwhile=lambda: None):
     """As the run does it, without bringing the version to the store."""
     pool.pool.begin_version(version)
     receivers = pool.pool.receivers()
-    sent = learner.hosts[0].call.remote("publish", version, probe, receivers)
+    sent = learner.hosts[0].call.remote(Publish(version, probe, receivers))
     meanwhile()
     while not ray.wait([sent], timeout=0.05)[0]:
         pool.pool.pump(0)
@@ -73,7 +75,7 @@ def test_versions_reach_all_engines_before_the_store_has_them_and_the_group_stay
     assert sent == (2, []) and len(receivers) == 2
     assert max(pool.pool.wait_until_current()) < 1e-4
     first = group(learner)
-    learner.call("sft", phantom_tasks[:4], 1e-2)
+    learner.update(SftUpdate(phantom_tasks[:4], 1e-2))
     sent, _ = publish(learner, pool, Version(0, 2), phantom_tasks[:1])
     assert sent == (2, []) and max(pool.pool.wait_until_current()) < 1e-4
     assert group(learner) == first and len(first) == 1 and not pool.pool.deaths
@@ -91,7 +93,7 @@ def test_a_version_that_does_not_come_costs_no_worker(learner, pool, phantom_tas
 def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version_from_the_store(
     learner, pool, phantom_tasks
 ):
-    learner.call("sft", phantom_tasks[4:8], 1e-2)
+    learner.update(SftUpdate(phantom_tasks[4:8], 1e-2))
     process, engine = engine_of(pool.pool.workers[1])
     title = pool.pool.workers[1].title
     engine.send_signal(signal.SIGSTOP)  # so that it has not all when it dies
@@ -105,7 +107,7 @@ def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version
         and len(sent.news) == 1
         and f"{title} gave no sign of life" in sent.news[0]
     )
-    learner.call("keep", Version(1, 3))
+    learner.call(Keep(Version(1, 3)))
     assert len(pool.pool.wait_until_current()) == 1 and pool.pool.deaths == 1
     while pool.pool.count(State.READY) < 2:  # the one in its place comes late, and finds it at the store
         pool.pool.pump()

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load, load_file
 
+from actors.learner.sft_update import SftUpdate
 from actors.model.check_tokens import TokenBudget, check_tokens
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.families import FAMILIES, UnsupportedModel
@@ -337,7 +338,7 @@ def test_a_step_of_sharded_ranks_is_that_of_one(name, one, two, folder_of, tasks
     for world, config in ((one, dict(zero_stage=0)), (two, dict(zero_stage=3, micro_batch_tokens=1))):
         world = replace(world, model=str(folder_of(name)))
         world.make(zero=ENTIRELY if config["zero_stage"] else {}, **config)
-        told.append(world.call("sft", asked, 1e-3))
+        told.append(world.update(SftUpdate(asked, 1e-3)))
         gradients.append(world.first("last_gradients"))
     assert told[1]["loss"] == pytest.approx(told[0]["loss"], rel=1e-5) and gradients[0].keys() == gradients[1].keys()
     off = sum(np.square(value - gradients[1][key]).sum() for key, value in gradients[0].items())

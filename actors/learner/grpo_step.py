@@ -1,0 +1,241 @@
+"""A step of reinforcement learning on one rank: advantages, the old policy, the reference, and one or more updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.distributed
+
+from actors.algorithm.advantage import batch_advantages
+from actors.algorithm.config import GrpoTraining
+from actors.algorithm.loss import Tokens, kl_estimate, objective, response_weights
+from actors.learner.orders import UpdateResult
+from actors.model.packing import packed_tokens, share_out
+from actors.model.policy import MicroBatch
+from actors.trajectory import Sample, ScoredGroup
+
+if TYPE_CHECKING:
+    from actors.learner.grpo_update import GrpoUpdate
+    from actors.learner.rank import DeepSpeedRank
+
+Place = tuple[int, int]
+"""A response: group of the step, response of the group."""
+
+
+class UpdateBatch:
+    """The groups of one update, as this rank sees them.
+
+    Args:
+        scored: the step's groups.
+        chosen: those of this update, by their places in `scored`.
+
+    Attributes:
+        all_tokens: response tokens of the update, on all ranks; `all_kept` without truncated responses that are masked.
+        samples: this rank's. `places`, `advantages`, `rollout`, `weights`, `old` and `reference` have an entry for each: the last
+            five are arrays [tokens], of which `old` and `reference` are None if they are not needed.
+        differences: |log-probability of the learner − of the rollout| [tokens], an entry for each micro-batch.
+    """
+
+    def __init__(
+        self, scored: Sequence[ScoredGroup], chosen: Sequence[int], rank: int, world: int, training: GrpoTraining
+    ) -> None:
+        weights = self._weigh(scored, chosen, training)
+        self.places: list[Place] = []
+        self.samples: list[Sample] = []
+        self.advantages: list[np.ndarray] = []
+        self.rollout: list[np.ndarray] = []
+        self.weights: list[np.ndarray] = []
+        self.old: list[np.ndarray] | None = None
+        self.reference: list[np.ndarray] | None = None
+        self.differences: list[torch.Tensor] = []
+        costs = []
+        for g in chosen:
+            group = scored[g].group
+            costs.append(packed_tokens(len(group.prompt_ids), [len(t.ids) for t in group.trajectories]))
+        share = [chosen[i] for i in share_out(costs, world)[rank]]
+        # With fewer groups than ranks, a rank without any takes the first one, with weight 0.
+        for g in share or chosen[:1]:
+            group = scored[g].group
+            for r, trajectory in enumerate(group.trajectories):
+                weight = weights[g, r] if share else 0
+                self.places.append((g, r))
+                self.samples.append(Sample(group.prompt_ids, group.task.images, trajectory.ids))
+                self.rollout.append(trajectory.logprobs)
+                self.weights.append(np.full(len(trajectory.ids), weight, np.float32))
+
+    def _weigh(
+        self, scored: Sequence[ScoredGroup], chosen: Sequence[int], training: GrpoTraining
+    ) -> dict[Place, float]:
+        """What a token of each response weighs in the loss; counts the update's tokens."""
+        places: list[Place] = []
+        lengths: list[int] = []
+        kept: list[bool] = []
+        for g in chosen:
+            for r, trajectory in enumerate(scored[g].group.trajectories):
+                places.append((g, r))
+                lengths.append(len(trajectory.ids))
+                kept.append(not (training.truncated == "mask" and trajectory.truncated))
+        self.all_tokens = sum(lengths)
+        self.all_kept = sum(n for n, keep in zip(lengths, kept, strict=True) if keep)
+        weights = response_weights(lengths, kept, training.aggregation, training.length_scale)
+        return dict(zip(places, weights, strict=True))
+
+
+@dataclass
+class _Sums:
+    """What an update adds up over its micro-batches: metrics, and the samples whose loss was not finite."""
+
+    metrics: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("loss", "kl", "entropy", "clipped", "correction"), 0.0)
+    )
+    suspects: set[int] = field(default_factory=set)
+
+
+class GrpoStep:
+    """The updates of one `GrpoUpdate` on one rank."""
+
+    def __init__(self, rank: DeepSpeedRank, order: GrpoUpdate) -> None:
+        self.rank = rank
+        self.scored = list(order.groups)
+        self.training, self.lr, self.temperature = order.training, order.lr, order.temperature
+        self.kl_in_reward = self.training.kl > 0 and self.training.kl_in == "reward"
+        self.non_finite_samples: list[dict[str, Any]] = []
+        updates = self.training.updates_per_step
+        self.batches = [
+            UpdateBatch(self.scored, range(i, len(self.scored), updates), rank.rank, rank.world, self.training)
+            for i in range(updates)
+        ]
+
+    def run(self) -> UpdateResult:
+        for number, batch in enumerate(self.batches):
+            # Later updates are off their own policy, so what the policy was is computed before the first.
+            if number or self.kl_in_reward:
+                batch.old = self.rank.logprobs(self.rank.policy, batch.samples, self.temperature)
+            if self.kl_in_reward:
+                batch.reference = self.rank.reference_logprobs(batch.samples, self.temperature)
+        advantages = self._advantages()
+        values_of: dict[str, list[float]] = {}
+        for batch in self.batches:
+            batch.advantages = [advantages[group][response] for group, response in batch.places]
+            if self.rank.reference is not None and not self.kl_in_reward:
+                batch.reference = self.rank.reference_logprobs(batch.samples, self.temperature)
+            for name, value in self._update(batch).items():
+                values_of.setdefault(name, []).append(value)
+        numbers = {name: float(np.mean(values)) for name, values in values_of.items()}
+        numbers["skipped"] = sum(values_of["skipped"])
+        numbers |= self._distance_from_rollout()
+        numbers["tokens"] = sum(batch.all_tokens for batch in self.batches)
+        numbers["lr"] = self.lr
+        return UpdateResult(numbers, self.non_finite_samples)
+
+    def _advantages(self) -> Sequence[Sequence[np.ndarray]]:
+        return batch_advantages(
+            [s.verdicts for s in self.scored],
+            [[t.char_ends for t in s.group.trajectories] for s in self.scored],
+            self.training.credit,
+            self.training.process_weight,
+            self.training.baseline,
+            self.training.normalise,
+            self._penalties() if self.kl_in_reward else None,
+        )
+
+    def _penalties(self) -> list[list[np.ndarray]]:
+        """What KL takes off the reward at each token: for each group, float64 [tokens] for each response, from all ranks."""
+        own: dict[Place, np.ndarray] = {}
+        for batch in self.batches:
+            assert batch.old is not None and batch.reference is not None
+            for place, old, reference in zip(batch.places, batch.old, batch.reference, strict=True):
+                policy, other = torch.from_numpy(old).double(), torch.from_numpy(reference).double()
+                estimate = kl_estimate(policy, other, self.training.kl_estimator)
+                own[place] = self.training.kl * estimate.numpy()
+        of_ranks = [own] * self.rank.world
+        if self.rank.world > 1:
+            torch.distributed.all_gather_object(of_ranks, own)
+        penalties: dict[Place, np.ndarray] = {}
+        for part in of_ranks:
+            penalties |= part
+        responses = [range(len(scored.verdicts)) for scored in self.scored]
+        return [[penalties[group, response] for response in responses[group]] for group in range(len(responses))]
+
+    def _distance_from_rollout(self) -> dict[str, float]:
+        """How far the learner's log-probabilities are from those that the engines sampled by, over all updates and ranks."""
+        parts = [torch.cat(batch.differences) for batch in self.batches if batch.differences]
+        differences = torch.cat(parts or [torch.zeros(1)])
+        return {
+            "logp_diff_max": self.rank.max(differences.max().item()),
+            "logp_diff_mean": self.rank.sum(differences.sum().item()) / self.rank.sum(len(differences)),
+            "ratio_diff_max": self.rank.max(torch.expm1(differences).max().item()),
+        }
+
+    # -- one update -----------------------------------------------------------------------------------------------
+
+    def _update(self, batch: UpdateBatch) -> dict[str, float]:
+        """One optimiser step on a part of the step's groups.
+
+        If no term of the loss is on all tokens (KL, entropy), responses without any advantage have no gradient: they get a
+        forward without a backward.
+        """
+        rank, training, sums = self.rank, self.training, _Sums()
+        on_all_tokens = training.entropy > 0 or (training.kl > 0 and training.kl_in == "loss")
+        everyone = range(len(batch.samples))
+        teaching = [i for i in everyone if on_all_tokens or (batch.advantages[i] * batch.weights[i]).any()]
+        teaching = teaching or [0]  # every rank takes part in the step
+        silent = sorted(set(everyone) - set(teaching))
+        with torch.no_grad():
+            for micro, _, weight in rank.batches(batch.samples, silent):
+                logp, entropy = rank.policy(micro, self.temperature)
+                self._loss(batch, micro, weight, logp, entropy, sums)
+        for micro, last, weight in rank.batches(batch.samples, teaching):
+            logp, entropy = rank.engine(micro, self.temperature)
+            rank.engine.backward(self._loss(batch, micro, weight, logp, entropy, sums), last)
+        values, non_finite = rank.step(
+            self.lr,
+            {name: rank.sum(value) for name, value in sums.metrics.items()},
+            batch.samples,
+            sums.suspects,
+            advantages=batch.advantages,
+            weights=batch.weights,
+            rollout_logprobs=batch.rollout,
+        )
+        self.non_finite_samples += non_finite
+        if values["skipped"]:
+            batch.differences.clear()
+        return values
+
+    def _loss(
+        self,
+        batch: UpdateBatch,
+        micro: MicroBatch,
+        weight: float,
+        logp: torch.Tensor,
+        entropy: torch.Tensor,
+        sums: _Sums,
+    ) -> torch.Tensor:
+        """The loss of a micro-batch, times `weight`; one with weight 0 repeats another, and counts for no metric."""
+        tokens = Tokens(
+            self._flat(batch.old, micro.index) if batch.old else logp.detach(),
+            self._flat(batch.rollout, micro.index),
+            self._flat(batch.advantages, micro.index),
+            self._flat(batch.weights, micro.index),
+            self._flat(batch.reference, micro.index) if batch.reference else None,
+        )
+        loss, terms = objective(logp, entropy, tokens, micro.lengths, self.training)
+        sums.suspects.update(self.rank.non_finite(micro, terms.pop("loss")))
+        if weight:
+            batch.differences.append((tokens.old - tokens.rollout).abs().cpu())
+            self._add(sums.metrics, terms | {"entropy": entropy.detach()}, tokens.weights > 0, batch.all_kept)
+            sums.metrics["loss"] += loss.item()
+        return weight * loss
+
+    @staticmethod
+    def _add(metrics: dict[str, float], terms: Mapping[str, torch.Tensor], kept: torch.Tensor, count: int) -> None:
+        """Adds to each metric its mean over the `count` tokens that are kept in the whole update."""
+        for name, values in terms.items():
+            metrics[name] += values[kept].sum().item() / max(count, 1)
+
+    def _flat(self, arrays: Sequence[np.ndarray], index: Iterable[int]) -> torch.Tensor:
+        return torch.as_tensor(np.concatenate([arrays[i] for i in index]), device=self.rank.device)

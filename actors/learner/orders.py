@@ -1,0 +1,172 @@
+"""The orders that a learner's ranks carry out: one class each, which holds the arguments and what a rank does with them.
+
+The run sends an order with `Learner.call`, `Learner.update` or `Learner.begin`, and every rank calls its `run`. A stage kind of
+your own brings its own subclass of `UpdateOrder`; the ranks must be able to import it.
+
+Nothing here imports torch: the run's own process makes orders, too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from actors.runtime.storage import Storage
+from actors.weights.store import Version
+from curriculum.task import Task
+
+if TYPE_CHECKING:
+    from actors.learner.rank import DeepSpeedRank
+    from actors.weights.broadcast import Sent
+
+T = TypeVar("T")
+
+
+class Order(ABC, Generic[T]):
+    """One thing that every rank does, in the same sequence as all others; `T` is a rank's answer.
+
+    Attributes:
+        name: what errors call it.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, rank: DeepSpeedRank) -> T:
+        """Carries the order out on one rank."""
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """What one step of training gave.
+
+    Attributes:
+        numbers: metrics by name; the same on all ranks. `skipped` updates had a gradient that was not finite.
+        non_finite_samples: if updates were skipped, the samples at fault, a row each.
+    """
+
+    numbers: dict[str, float]
+    non_finite_samples: list[dict[str, Any]]
+
+
+class UpdateOrder(Order[UpdateResult]):
+    """A step of training. Subclass this for a stage kind of your own."""
+
+
+@dataclass(frozen=True)
+class Hello(Order[None]):
+    """Nothing; the answer shows that the rank could be built."""
+
+    name: ClassVar[str] = "hello"
+
+    def run(self, rank: DeepSpeedRank) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class StartStage(Order[None]):
+    """Prepares the optimiser and the reference for a stage.
+
+    Attributes:
+        fresh_optimiser: forget the optimiser's moments.
+        reference: whether the stage measures KL from a reference; else it is dropped.
+        keep_reference: go on with the reference of the stage before, if there is one, rather than take the present policy.
+    """
+
+    fresh_optimiser: bool
+    reference: bool
+    keep_reference: bool
+    name: ClassVar[str] = "start_stage"
+
+    def run(self, rank: DeepSpeedRank) -> None:
+        if self.fresh_optimiser:
+            rank.engine.fresh_optimiser()
+        if not self.reference:
+            rank.reference = None
+        elif rank.reference is None or not self.keep_reference:
+            rank.renew_reference()
+
+
+@dataclass(frozen=True)
+class Publish(Order["Sent | None"]):
+    """Brings a version to the store; with `receivers` straight to these instead, and then `Keep` comes next.
+
+    Attributes:
+        probe: the tasks by which a worker proves that it holds the version.
+        receivers: names by actor of workers that wait for the version.
+    """
+
+    version: Version
+    probe: Sequence[Task]
+    receivers: Mapping[str, str] | None = None
+    name: ClassVar[str] = "publish"
+
+    def run(self, rank: DeepSpeedRank) -> Sent | None:
+        return rank.publish(self.version, self.probe, self.receivers)
+
+
+@dataclass(frozen=True)
+class Keep(Order[None]):
+    """Brings the present weights to the store, with the probe that was published last."""
+
+    version: Version
+    name: ClassVar[str] = "keep"
+
+    def run(self, rank: DeepSpeedRank) -> None:
+        rank.keep(self.version)
+
+
+@dataclass(frozen=True)
+class Save(Order[dict[str, str]]):
+    """DeepSpeed's checkpoint. The answer is the SHA-256 of every file that the rank wrote, by its path in `storage`."""
+
+    storage: Storage
+    name: ClassVar[str] = "save"
+
+    def run(self, rank: DeepSpeedRank) -> dict[str, str]:
+        return rank.save(self.storage)
+
+
+@dataclass(frozen=True)
+class Load(Order[None]):
+    """Reads what `Save` wrote, on this or another number of ranks."""
+
+    storage: Storage
+    name: ClassVar[str] = "load"
+
+    def run(self, rank: DeepSpeedRank) -> None:
+        rank.load(self.storage)
+
+
+@dataclass(frozen=True)
+class Export(Order[None]):
+    """Writes a Hugging Face folder that `AutoModelForImageTextToText`, `AutoProcessor` and vLLM load."""
+
+    folder: Path
+    name: ClassVar[str] = "export"
+
+    def run(self, rank: DeepSpeedRank) -> None:
+        rank.export(self.folder)
+
+
+@dataclass(frozen=True)
+class Resize(Order[None]):
+    """Ends the rank as a failure, so that Ray Train starts as many as there is room for."""
+
+    name: ClassVar[str] = "resize"
+
+    def run(self, rank: DeepSpeedRank) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Stop(Order[None]):
+    """Ends the rank."""
+
+    name: ClassVar[str] = "stop"
+
+    def run(self, rank: DeepSpeedRank) -> None:
+        pass

@@ -1,0 +1,44 @@
+"""What a learner and each of its ranks are started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from actors.learner.config import LearnerConfig
+from actors.model.encode import PromptConfig
+from actors.runtime.storage import Storage
+
+
+@dataclass(frozen=True)
+class RankSetup:
+    """The same for every rank.
+
+    Attributes:
+        model: the folder of the model to start from.
+        store: the `WeightStore` actor, or None if nothing is published.
+    """
+
+    config: LearnerConfig
+    prompt: PromptConfig
+    model: str
+    store: Any
+    seed: int
+
+
+@dataclass(frozen=True)
+class LearnerSetup:
+    """What the handle needs besides.
+
+    Attributes:
+        run: the run's name, by which the mailbox is called.
+        storage: where Ray Train keeps its own files.
+        use_learner_resource: whether each rank asks for one unit of the custom resource `learner`.
+        scheduling: Ray's scheduling strategy for the mailbox.
+    """
+
+    run: str
+    ranks: RankSetup
+    storage: Storage
+    use_learner_resource: bool
+    scheduling: Any
