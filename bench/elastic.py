@@ -33,7 +33,7 @@ from ray.cluster_utils import Cluster
 
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.trajectory import Group, Request
-from actors.weights.store import Version
+from actors.weights.version import Version
 from cluster.control.run_actor import read_status
 from cluster.record.ledger import committed_events
 

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.algorithm.config import GrpoTraining
+from actors.learner.grpo_update import GrpoUpdate
+from actors.learner.orders import Order, UpdateResult
 from actors.reward import Response
 from actors.runtime.restart_policy import Restarts
-from actors.trajectory import Group, Request, ScoredGroup, Trajectory
-from actors.weights.store import Version
+from actors.trajectory import Group, Request, Trajectory
+from actors.weights.transports.base import Sent
+from actors.weights.version import Version
 from cluster.config.recipe import Recipe
 from cluster.control.run_actor import Control
 from cluster.pools.pool_config import WorkPoolConfig
@@ -158,16 +160,14 @@ class SimulatedLearner:
     def __init__(self, seconds: float, meanwhile: Callable[[], None]) -> None:
         self.seconds, self.meanwhile = seconds, meanwhile
 
-    def grpo(
-        self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float
-    ) -> dict[str, float]:
+    def update(self, order: GrpoUpdate) -> UpdateResult:
         until = time.monotonic() + self.seconds
-        ray.put(list(groups))
+        ray.put(order)
         while (left := until - time.monotonic()) > 0:
             self.meanwhile()
             time.sleep(min(0.02, left))
-        tokens = sum(len(t.ids) for g in groups for t in g.group.trajectories)
-        return {
+        tokens = sum(len(t.ids) for g in order.groups for t in g.group.trajectories)
+        numbers = {
             "loss": 0.0,
             "kl": 0.0,
             "entropy": 1.0,
@@ -175,15 +175,22 @@ class SimulatedLearner:
             "logp_diff_max": 0.0,
             "ratio_diff_max": 0.0,
             "tokens": tokens,
-            "lr": lr,
+            "lr": order.lr,
             "skipped": 0.0,
-            "culprits": [],
         }
+        return UpdateResult(numbers, [])
 
-    def start_stage(self, *_: Any, **__: Any) -> None:
+    def call(self, order: Order[Any]) -> None:
         pass
 
-    publish = load = grow = export = start_stage
+    def publish(self, version: Version, probe: Any, receivers: Any) -> Sent:
+        return Sent(0, [])
+
+    def finish(self, wait: bool = True) -> None:
+        pass
+
+    def grow(self) -> None:
+        pass
 
     def save(self, storage: Any) -> dict[str, str]:
         return {}

@@ -45,7 +45,9 @@ from actors.rollout.worker import RolloutWorker
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 from actors.runtime.remote import wait_for
 from actors.trajectory import Sample
-from actors.weights.store import Version, WeightStore, files_of, publish
+from actors.weights.buckets import bring_to_store, files_of
+from actors.weights.store import WeightStore
+from actors.weights.version import Version
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 
 THREADS = 2
@@ -83,7 +85,7 @@ class Learner:
         return time.perf_counter() - start
 
     def publish(self, version: Version, probe: Any) -> None:
-        publish(self.store, version, in_parts(self.state, WEIGHTS_AT_ONCE, str), probe, "the learner", LIMIT_S)
+        bring_to_store(self.store, version, in_parts(self.state, WEIGHTS_AT_ONCE, str), probe, "the learner", LIMIT_S)
 
 
 class Reader:

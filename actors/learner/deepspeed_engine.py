@@ -1,4 +1,4 @@
-"""DeepSpeed around the policy: what is trained, at which rate, in which precision, and one step of it."""
+"""DeepSpeed around the policy: what is trained, at which rate and in which precision, and a step of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actors.model.policy import Policy
 
 
 class OptimiserStep(NamedTuple):
-    """`norm` of the gradient before it was clipped; where it was not finite, nothing was `applied`, on no rank."""
+    """`norm` of the gradient before clipping; if it was not finite, the step was not `applied` on any rank."""
 
     norm: float
     applied: bool
@@ -27,7 +27,7 @@ class DeepSpeedEngine:
     """The policy under DeepSpeed. Every rank makes the same calls in the same order.
 
     Args:
-        policy: on its device; what the configuration freezes stops to need gradients.
+        policy: on its device; what the configuration freezes needs no gradients any more.
 
     Raises:
         ValueError: as `choose_trained`.
@@ -41,7 +41,7 @@ class DeepSpeedEngine:
             checkpoint_layers(policy.model)
         groups, self.scales = parameter_groups(policy, config)
         self.decays = [group["weight_decay"] for group in groups]
-        # On a CPU the fused kernel is several times as fast, and that is where an offloaded optimiser works.
+        # An offloaded optimiser works on a CPU, where the fused kernel is several times as fast.
         optimizer = torch.optim.AdamW(
             groups, lr=1e-6, betas=config.betas, fused=True if config.offload != "none" else None
         )
@@ -55,27 +55,29 @@ class DeepSpeedEngine:
         return self.deepspeed(*arguments)
 
     def fresh_optimiser(self) -> None:
-        """As if it had made no step yet."""
+        """Resets the optimiser, as if it had made no step yet."""
         for state in self._states():
             for value in state.values():
                 value.zero_()
 
     def _states(self) -> list[dict[str, Tensor]]:
-        """AdamW's own, which ZeRO wraps."""
+        """The states of AdamW, which ZeRO wraps."""
         return list(getattr(self.optimizer, "optimizer", self.optimizer).state.values())
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Adds the gradient of a loss that is a share of the global mean; `last` before `step`."""
+        """Adds the gradient of a loss that is a share of the global mean. The `last` call comes right before `step`."""
         self.deepspeed.set_gradient_accumulation_boundary(last)
         self.deepspeed.backward(loss * self.world)  # DeepSpeed averages over ranks
         if not last:
             self.deepspeed.step()
 
     def step(self, lr: float) -> OptimiserStep:
-        """Clips and updates, unless the gradient is not finite: that is forgotten, and weights and optimiser stay as they were."""
+        """Clips the gradient and updates. A gradient that is not finite is dropped: weights and optimiser stay as they
+        were.
+        """
         for group, scale in zip(self.optimizer.param_groups, self.scales, strict=True):
             group["lr"] = lr * scale
-        if self.config.zero_stage == 0:  # there DeepSpeed clips, but neither keeps the norm nor looks at it
+        if self.config.zero_stage == 0:  # there DeepSpeed clips, but neither keeps nor checks the norm
             norm = float(nn.utils.get_total_norm([p.grad for p in self.policy.parameters() if p.grad is not None]))
             applied = math.isfinite(norm)
             if applied:
@@ -87,23 +89,23 @@ class DeepSpeedEngine:
         return OptimiserStep(float(self.deepspeed.get_global_grad_norm()), self.deepspeed.was_step_applied())
 
     def save(self, folder: Path) -> None:
-        """Weights and optimiser, as every rank holds them; frozen weights are the model folder's, and left out."""
+        """Writes weights and optimiser as every rank holds them, without frozen weights, which the model folder has."""
         self.deepspeed.save_checkpoint(str(folder), tag=TAG, exclude_frozen_parameters=True)
 
     def load(self, folder: Path, universal: bool = False) -> None:
-        """What `save` wrote on as many ranks, or the `universal` form of what it wrote on others.
+        """Reads what `save` wrote on as many ranks, or the `universal` form of what it wrote on another number of
+        ranks.
 
         Raises:
             FileNotFoundError: nothing was saved there.
         """
         frozen = any(not p.requires_grad for p in self.policy.parameters())
-        self.deepspeed._config.load_universal_checkpoint = universal  # DeepSpeed takes it from its settings alone
+        self.deepspeed._config.load_universal_checkpoint = universal  # DeepSpeed only reads it from its settings
         path, _ = self.deepspeed.load_checkpoint(str(folder), tag=TAG, load_module_strict=not frozen)
         if path is None:
             raise FileNotFoundError(f"no learner checkpoint in {folder}")
-        if (
-            universal
-        ):  # ZeRO-3 gives all groups the first one's settings, and one step count that all of them would move on
+        if universal:
+            # ZeRO-3 gives all groups the settings of the first one, and one step count that all advance.
             for group, decay in zip(self.optimizer.param_groups, self.decays, strict=True):
                 group["weight_decay"] = decay
             for state in self._states():
@@ -117,7 +119,7 @@ def settings(config: LearnerConfig) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": "cpu"}
     if config.offload == "parameters":
         zero["offload_param"] = {"device": "cpu"}
-    # Master weights are float32 in any case; gradients of micro-batches are added in float32 as well.
+    # Master weights are float32 in any case; gradients of micro-batches are added up in float32 as well.
     half = {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}} if config.dtype == "bfloat16" else {}
     return half | {
         "train_micro_batch_size_per_gpu": 1,
@@ -131,33 +133,35 @@ def settings(config: LearnerConfig) -> dict[str, Any]:
 
 
 def choose_trained(model: nn.Module, config: LearnerConfig) -> None:
-    """Gives the model its adapters, or freezes what is to be frozen. Raises ValueError as `adapt` and `freeze` do."""
+    """Gives the model its adapters, or freezes parts of it. Raises ValueError as `adapt` and `freeze` do."""
     if config.lora:
         adapt(model, config.lora)
     else:
         freeze(model, config.freeze)
 
 
-def freeze(model: nn.Module, what: Freeze) -> None:
-    """Takes the gradients from the parts that are named.
+def freeze(model: nn.Module, parts: Freeze) -> None:
+    """Turns off the gradients of the named parts.
 
     Raises:
         ValueError: the model has no such part, has fewer layers, or nothing would be left to train.
     """
     names = [name for name, _ in model.named_parameters()]
-    layers = 1 + max((layer for name in names if (layer := layer_of(name)) is not None), default=-1)
-    if what.layers > layers:
-        raise ValueError(f"learner.freeze.layers: {what.layers} is too many, the language model has {layers} layers")
+    layer_by_name = {name: layer for name in names if (layer := layer_of(name)) is not None}
+    layers = 1 + max(layer_by_name.values(), default=-1)
+    if parts.layers > layers:
+        raise ValueError(f"learner.freeze.layers: {parts.layers} is too many, the language model has {layers} layers")
     chosen = {
-        "vision": [name for name in names if what.vision and part_of(name) == "vision"],
-        "projector": [name for name in names if what.projector and part_of(name) == "projector"],
-        "embedding": [name for name in names if what.embedding and is_embedding(name)],
-        "layers": [name for name in names if (layer := layer_of(name)) is not None and layer < what.layers],
+        "vision": [name for name in names if parts.vision and part_of(name) == "vision"],
+        "projector": [name for name in names if parts.projector and part_of(name) == "projector"],
+        "embedding": [name for name in names if parts.embedding and is_embedding(name)],
+        "layers": [name for name, layer in layer_by_name.items() if layer < parts.layers],
     }
-    for part, found in chosen.items():
-        if getattr(what, part) and not found:
+    frozen: set[str] = set()
+    for part, weights in chosen.items():
+        if getattr(parts, part) and not weights:
             raise ValueError(f"learner.freeze.{part}: this model has no part that is known by such a name")
-    frozen = {name for found in chosen.values() for name in found}
+        frozen |= set(weights)
     if len(frozen) == len(names):
         raise ValueError("learner.freeze: nothing is left to train")
     for name, parameter in model.named_parameters():
@@ -166,8 +170,9 @@ def freeze(model: nn.Module, what: Freeze) -> None:
 
 
 def parameter_groups(policy: nn.Module, config: LearnerConfig) -> tuple[list[dict[str, Any]], list[float]]:
-    """AdamW's groups of what is trained, and what each multiplies the learning rate by. Matrices are decayed, but no norms
-    and no biases."""
+    """AdamW's groups of trained weights, and each group's factor of the learning rate. Matrices are decayed; norms and
+    biases are not.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in policy.named_parameters():
         if parameter.requires_grad:
@@ -178,10 +183,10 @@ def parameter_groups(policy: nn.Module, config: LearnerConfig) -> tuple[list[dic
 
 
 def checkpoint_layers(model: nn.Module) -> None:
-    """Each layer keeps its input alone for the backward. Nothing else changes: parts with dropout stay in evaluation."""
+    """Makes each layer keep only its input for the backward pass. Parts with dropout stay in evaluation mode."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     model.gradient_checkpointing_enable({"use_reentrant": False})
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
-            module.training = True  # it checkpoints only then; its parts do not follow
+            module.training = True  # only then does it checkpoint; its parts stay in evaluation

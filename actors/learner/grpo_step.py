@@ -33,9 +33,9 @@ class UpdateBatch:
         scored: the step's groups.
         chosen: those of this update, by their places in `scored`.
 
-    Attributes:
-        all_tokens: response tokens of the update, on all ranks; `all_kept` without truncated responses that are masked.
-        samples: this rank's. `places`, `advantages`, `rollout`, `weights`, `old` and `reference` have an entry for each: the last
+    Attributes: all_tokens: response tokens of the update, on all ranks; `all_kept` without truncated responses that
+        are masked. samples: this rank's. `places`, `advantages`, `rollout`, `weights`, `old` and `reference` have an
+        entry for each: the last
             five are arrays [tokens], of which `old` and `reference` are None if they are not needed.
         differences: |log-probability of the learner − of the rollout| [tokens], an entry for each micro-batch.
     """
@@ -144,7 +144,9 @@ class GrpoStep:
         )
 
     def _penalties(self) -> list[list[np.ndarray]]:
-        """What KL takes off the reward at each token: for each group, float64 [tokens] for each response, from all ranks."""
+        """What KL takes off the reward at each token: for each group, float64 [tokens] for each response, from all
+        ranks.
+        """
         own: dict[Place, np.ndarray] = {}
         for batch in self.batches:
             assert batch.old is not None and batch.reference is not None
@@ -162,7 +164,9 @@ class GrpoStep:
         return [[penalties[group, response] for response in responses[group]] for group in range(len(responses))]
 
     def _distance_from_rollout(self) -> dict[str, float]:
-        """How far the learner's log-probabilities are from those that the engines sampled by, over all updates and ranks."""
+        """How far the learner's log-probabilities are from those that the engines sampled by, over all updates and
+        ranks.
+        """
         parts = [torch.cat(batch.differences) for batch in self.batches if batch.differences]
         differences = torch.cat(parts or [torch.zeros(1)])
         return {
@@ -176,8 +180,8 @@ class GrpoStep:
     def _update(self, batch: UpdateBatch) -> dict[str, float]:
         """One optimiser step on a part of the step's groups.
 
-        If no term of the loss is on all tokens (KL, entropy), responses without any advantage have no gradient: they get a
-        forward without a backward.
+        If no term of the loss is on all tokens (KL, entropy), responses without any advantage have no gradient: they
+        get a forward without a backward.
         """
         rank, training, sums = self.rank, self.training, _Sums()
         on_all_tokens = training.entropy > 0 or (training.kl > 0 and training.kl_in == "loss")

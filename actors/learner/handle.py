@@ -1,7 +1,7 @@
 """The run's handle on the learner: Ray Train workers that run DeepSpeed and carry out orders.
 
-Every rank takes the same orders in the same sequence. A mailbox, which is an actor, hands them out and gathers the answers, so
-that the run can wait for each rank by name, with a limit.
+Every rank takes the same orders in the same sequence. A mailbox, which is an actor, hands them out and gathers the
+answers, so that the run can wait for each rank by name, with a limit.
 """
 
 from __future__ import annotations
@@ -11,40 +11,30 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import ray
 
-from actors.algorithm.config import GrpoTraining, SftTraining
-from actors.learner.grpo_update import GrpoUpdate
 from actors.learner.mailbox import Answer, Mailbox, MailboxState
 from actors.learner.orders import (
-    Export,
     Hello,
     Keep,
-    Load,
     Order,
     Publish,
     Resize,
     Save,
-    StartStage,
     Stop,
     UpdateOrder,
     UpdateResult,
 )
 from actors.learner.rank_loop import learner_rank
 from actors.learner.setup import LearnerSetup
-from actors.learner.sft_update import SftUpdate
 from actors.runtime.remote import RemoteFailure, cause, wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.runtime.storage import Storage
-from actors.trajectory import ScoredGroup
-from actors.weights.store import Version
+from actors.weights.transports.base import Sent
+from actors.weights.version import Version
 from curriculum.task import Task
-
-if TYPE_CHECKING:
-    from actors.weights.broadcast import Sent
 
 T = TypeVar("T")
 GROW_S = 300.0  # between two attempts to start more ranks
@@ -66,7 +56,8 @@ class Learner:
     """
 
     def __init__(self, setup: LearnerSetup, meanwhile: Callable[[], None] = lambda: None) -> None:
-        self.config, self.meanwhile = setup.ranks.config, meanwhile
+        self.config, self.transport = setup.ranks.config, setup.ranks.transport
+        self.meanwhile = meanwhile
         self.groups, self.ranks = 0, self.config.workers
         self.grown_at = -math.inf  # when ranks were last restarted to be more
         self.restarts = Restarts(limit=20, window_s=3600, backoff_s=0)  # Ray Train waits by itself
@@ -232,37 +223,23 @@ class Learner:
             except LearnerRestarted:  # nothing is lost yet
                 pass
 
-    def start_stage(self, training: SftTraining | GrpoTraining, first: bool) -> None:
-        keep = isinstance(training, GrpoTraining) and training.optimiser == "keep"
-        keep_reference = isinstance(training, GrpoTraining) and training.reference == "keep"
-        reference = isinstance(training, GrpoTraining) and training.kl > 0
-        self.call(StartStage(not first and not keep, reference, keep_reference))
+    def publish(self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str]) -> Sent:
+        """Sends the weights as `version`, with the probe by which a worker proves that it holds them.
 
-    def sft(self, tasks: Sequence[Task], lr: float) -> dict[str, Any]:
-        result = self.update(SftUpdate(tuple(tasks), lr))
-        return result.numbers | {"culprits": result.non_finite_samples}
+        With a direct transport they also go to the weight store afterwards, for workers that start late. That is
+        waited for if a receiver was not reached, since it needs the version there.
 
-    def grpo(
-        self, groups: Sequence[ScoredGroup], training: GrpoTraining, lr: float, temperature: float
-    ) -> dict[str, Any]:
-        result = self.update(GrpoUpdate(list(groups), training, lr, temperature))
-        return result.numbers | {"culprits": result.non_finite_samples}
+        Args:
+            receivers: names, by actor id, of workers that wait for the version; only with a direct transport.
 
-    def publish(
-        self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str] | None = None
-    ) -> Sent | None:
-        """Puts the weights into the store as `version`, with the probe by which a worker proves that it holds them.
-
-        With `receivers`, names by actor of workers that wait for it, it goes straight to them, and to the store afterwards: who
-        did not get it finds it there.
+        Raises:
+            RemoteFailure: as `call_all`.
         """
-        if receivers is None:
-            return self.call(Publish(version, tuple(probe)))
         sent = self.call(Publish(version, tuple(probe), dict(receivers)))
-        assert sent is not None
-        self.begin(Keep(version))
-        if sent.reached < len(receivers):
-            self.finish()
+        if self.transport.direct:
+            self.begin(Keep(version))
+            if sent.reached < len(receivers):
+                self.finish()
         return sent
 
     def save(self, storage: Storage) -> dict[str, str]:
@@ -272,15 +249,10 @@ class Learner:
             digests |= files
         return digests
 
-    def load(self, storage: Storage) -> None:
-        self.call(Load(storage))
-
-    def export(self, folder: Path) -> None:
-        self.call(Export(folder))
-
     def grow(self) -> None:
-        """Restarts all ranks, as many as there is room for, if there are fewer than there may be and a node has room for one
-        more. Call it right after a commit: the next order raises LearnerRestarted then."""
+        """Restarts all ranks, as many as there is room for, if there are fewer than there may be and a node has room
+        for one more. Call it right after a commit: the next order raises LearnerRestarted then.
+        """
         if self.ranks == self.config.workers or time.monotonic() - self.grown_at < GROW_S:
             return
         from ray._private.state import available_resources_per_node

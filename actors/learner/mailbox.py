@@ -44,8 +44,8 @@ class MailboxState(NamedTuple):
 class Mailbox:
     """An asynchronous Ray actor; one order at a time.
 
-    Ray Train restarts all ranks when one dies, or with fewer or more of them. Each time they join as a new group, which has a
-    name of its own; an order that the previous group was given is over then.
+    Ray Train restarts all ranks when one dies, or with fewer or more of them. Each time they join as a new group,
+    which has a name of its own; an order that the previous group was given is over then.
 
     Args:
         ranks: how many are expected first.
@@ -90,7 +90,9 @@ class Mailbox:
             return [self.answers[rank] for rank in range(self.ranks)] if self.group == group else None
 
     async def join(self, rank: int, ranks: int, group: str, node: str) -> int:
-        """Registers a rank that has started, one of `ranks`. Returns the number of the last order, which is not for it."""
+        """Registers a rank that has started, one of `ranks`. Returns the number of the last order, which is not for
+        it.
+        """
         async with self.changed:
             if group != self.group:
                 self.group, self.ranks = group, ranks
@@ -109,7 +111,7 @@ class Mailbox:
             try:
                 next_order = self.changed.wait_for(lambda: self.posted is not None and self.number > done)
                 await asyncio.wait_for(next_order, 10)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 return None
             return self.posted
 

@@ -1,7 +1,8 @@
-"""The orders that a learner's ranks carry out: one class each, which holds the arguments and what a rank does with them.
+"""The orders that a learner's ranks carry out: one class each, which holds the arguments and what a rank does with
+them.
 
-The run sends an order with `Learner.call`, `Learner.update` or `Learner.begin`, and every rank calls its `run`. A stage kind of
-your own brings its own subclass of `UpdateOrder`; the ranks must be able to import it.
+The run sends an order with `Learner.call`, `Learner.update` or `Learner.begin`, and every rank calls its `run`. A
+stage kind of your own brings its own subclass of `UpdateOrder`; the ranks must be able to import it.
 
 Nothing here imports torch: the run's own process makes orders, too.
 """
@@ -10,17 +11,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from actors.runtime.storage import Storage
-from actors.weights.store import Version
+from actors.weights.transports.base import Sent
+from actors.weights.version import Version
 from curriculum.task import Task
 
 if TYPE_CHECKING:
     from actors.learner.rank import DeepSpeedRank
-    from actors.weights.broadcast import Sent
 
 T = TypeVar("T")
 
@@ -70,10 +71,9 @@ class Hello(Order[None]):
 class StartStage(Order[None]):
     """Prepares the optimiser and the reference for a stage.
 
-    Attributes:
-        fresh_optimiser: forget the optimiser's moments.
-        reference: whether the stage measures KL from a reference; else it is dropped.
-        keep_reference: go on with the reference of the stage before, if there is one, rather than take the present policy.
+    Attributes: fresh_optimiser: forget the optimiser's moments. reference: whether the stage measures KL from a
+        reference; else it is dropped. keep_reference: go on with the reference of the stage before, if there is one,
+        rather than take the present policy.
     """
 
     fresh_optimiser: bool
@@ -91,26 +91,26 @@ class StartStage(Order[None]):
 
 
 @dataclass(frozen=True)
-class Publish(Order["Sent | None"]):
-    """Brings a version to the store; with `receivers` straight to these instead, and then `Keep` comes next.
+class Publish(Order[Sent]):
+    """Sends a version by the run's transport. With a direct one, `Keep` comes next.
 
     Attributes:
         probe: the tasks by which a worker proves that it holds the version.
-        receivers: names by actor of workers that wait for the version.
+        receivers: names, by actor id, of workers that wait for the version; only with a direct transport.
     """
 
     version: Version
     probe: Sequence[Task]
-    receivers: Mapping[str, str] | None = None
+    receivers: Mapping[str, str] = field(default_factory=dict)
     name: ClassVar[str] = "publish"
 
-    def run(self, rank: DeepSpeedRank) -> Sent | None:
+    def run(self, rank: DeepSpeedRank) -> Sent:
         return rank.publish(self.version, self.probe, self.receivers)
 
 
 @dataclass(frozen=True)
 class Keep(Order[None]):
-    """Brings the present weights to the store, with the probe that was published last."""
+    """Brings the present weights to the weight store, with the probe that was published last."""
 
     version: Version
     name: ClassVar[str] = "keep"

@@ -1,4 +1,6 @@
-"""One rank of the learner: DeepSpeed around the policy, and what orders need of it (`orders`, `sft_update`, `grpo_step`)."""
+"""One rank of the learner: DeepSpeed around the policy, and what orders need of it (`orders`, `sft_update`,
+`grpo_step`).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ from actors.model.reference import AdapterReference, CopiedReference
 from actors.runtime.process_title import set_title
 from actors.runtime.storage import POLICY, Storage
 from actors.trajectory import Sample
-from actors.weights.broadcast import Broadcaster, Sent
-from actors.weights.store import Probe, Version, publish
+from actors.weights.transports.base import Sender, SenderContext, Sent
+from actors.weights.transports.store import StoreSender
+from actors.weights.version import Probe, Version
 from curriculum.task import Task
 
 REFERENCE = "reference.safetensors"
@@ -52,7 +55,7 @@ class DeepSpeedRank:
         self.reference: CopiedReference | AdapterReference | None = None
         self.engine = DeepSpeedEngine(self.policy, self.config)
         self.probe: Probe = []  # of the version that was published last
-        self.broadcaster: Broadcaster | None = None
+        self.sender: Sender | None = None  # made with the first version
 
     def _make_policy(self) -> Policy:
         return Policy(self.setup.model, self.encoder, getattr(torch, self.config.dtype))
@@ -93,9 +96,8 @@ class DeepSpeedRank:
             suspects: those whose own loss was not finite, by their places in `samples`.
             columns: what else is known of each sample.
 
-        Returns:
-            `values` and the gradient's norm, or only that the step was skipped. Then also a row for each suspect, with plain
-            columns; if no rank has any, for all samples of all ranks.
+        Returns: `values` and the gradient's norm, or only that the step was skipped. Then also a row for each suspect,
+            with plain columns; if no rank has any, for all samples of all ranks.
         """
         norm, applied = self.engine.step(lr)
         if applied:
@@ -117,8 +119,8 @@ class DeepSpeedRank:
     ) -> Iterator[tuple[MicroBatch, bool, float]]:
         """(batch, whether it is the last, weight) over the chosen samples, or all; equally many on every rank.
 
-        ZeRO-2 and 3 talk to the other ranks in every pass. So a rank that has less to do cuts it finer; if it cannot, it repeats
-        its last batch with weight 0.
+        ZeRO-2 and 3 talk to the other ranks in every pass. So a rank that has less to do cuts it finer; if it cannot,
+        it repeats its last batch with weight 0.
         """
         chosen = range(len(samples)) if chosen is None else chosen
         cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens)
@@ -150,7 +152,7 @@ class DeepSpeedRank:
 
     @staticmethod
     def non_finite(batch: MicroBatch, values: torch.Tensor) -> set[int]:
-        """The samples of a batch that have a number that is not finite among their tokens' `values` [response tokens]."""
+        """The samples of a batch with a number that is not finite among their `values` [response tokens]."""
         values = values.detach()
         if torch.isfinite(values.sum()):
             return set()
@@ -173,42 +175,39 @@ class DeepSpeedRank:
 
     # -- weights --------------------------------------------------------------------------------------------------
 
-    def publish(
-        self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str] | None = None
-    ) -> Sent | None:
-        """Brings a version to the store; or straight to the `receivers` (names by actor), and then `keep` comes next."""
+    def publish(self, version: Version, probe: Sequence[Task], receivers: Mapping[str, str]) -> Sent:
+        """Sends the present weights by the transport; rank 0 sends, and knows what became of them."""
         set_title(f"learner-{self.rank} v{version.number}")
         samples = [Sample(self.encoder.expand(t), t.images, self.encoder.response_ids(probe_text(t))) for t in probe]
         values = self.logprobs(self.policy, samples, 1.0, raw=True)
         self.probe = list(zip(probe, samples, values, strict=True))
-        if receivers is None:
-            self.keep(version)
-            return None
-        parts = self.policy.parts(wanted=self.rank == 0)
-        if self.rank == 0:
-            self.broadcaster = self.broadcaster or Broadcaster(self.store, self.device, self.config.silent_s)
-            return self.broadcaster.send(version, map(self.policy.published, parts), self.probe, receivers)
-        deque(parts, maxlen=0)  # every rank takes part
-        return None
+        if self.sender is None:
+            self.sender = self.setup.transport.sender(self._sender_context())
+        return self._send(self.sender, version, receivers)
 
     def keep(self, version: Version) -> None:
-        """Brings the present weights to the store, with the probe that was published last."""
+        """Brings the present weights to the weight store, with the probe that was published last."""
+        self._send(StoreSender(self._sender_context()), version, {})
+
+    def _send(self, sender: Sender, version: Version, receivers: Mapping[str, str]) -> Sent:
         parts = self.policy.parts(wanted=self.rank == 0)
+        sent = Sent(0, [])
         if self.rank == 0:
-            publish(
-                self.store,
-                version,
-                map(self.policy.published, parts),
-                self.probe,
-                "learner rank 0",
-                self.config.timeout_s,
-            )
-        else:
-            deque(parts, maxlen=0)
+            sent = sender.send(version, map(self.policy.published, parts), self.probe, receivers)
+        deque(parts, maxlen=0)  # every rank takes part in all of them
+        return sent
+
+    def _sender_context(self) -> SenderContext:
+        name = f"learner rank {self.rank}"
+        return SenderContext(name, self.store, self.device, self.config.silent_s, self.config.timeout_s)
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
 
     def save(self, storage: Storage) -> dict[str, str]:
-        """Returns the SHA-256 of every file that this rank wrote, by its path in the folder."""
-        with storage.workspace() as folder:  # of its own, so that it knows which files are its own
+        """Writes DeepSpeed's checkpoint. Returns the SHA-256 of every file that this rank wrote, by its path in the
+        folder.
+        """
+        with storage.workspace() as folder:  # the rank's own, which shows which files it wrote
             self.engine.save(folder)
             policy = self.policy.state(wanted=self.rank == 0)
             if self.rank == 0:
@@ -218,6 +217,7 @@ class DeepSpeedRank:
             return storage.take_in(folder)
 
     def load(self, storage: Storage) -> None:
+        """Reads what `save` wrote on this number of ranks, or on another one."""
         with storage.here() as folder:
             if ranks_of(folder, self.config.zero_stage) in (None, self.world):
                 self.engine.load(folder)
@@ -226,26 +226,29 @@ class DeepSpeedRank:
             if (folder / REFERENCE).is_file():
                 self._set_reference(load_file(folder / REFERENCE))
 
-    def _load_resharded(self, folder: Path, place: Storage) -> None:
-        """From a commit of another number of ranks; `place`, which all reach, holds it meanwhile in a form that any number reads."""
+    def _load_resharded(self, folder: Path, shared: Storage) -> None:
+        """Reads a commit of another number of ranks. Meanwhile `shared`, which all ranks reach, holds a form of it that
+        any number of ranks can read.
+        """
         fault: Exception | None = None
         if self.rank == 0:
             try:
-                place.clear()
-                with place.workspace() as workspace:
+                shared.clear()
+                with shared.workspace() as workspace:
                     to_universal(folder, workspace)
-                    place.take_in(workspace)
+                    shared.take_in(workspace)
             except Exception as error:  # noqa: BLE001 - the other ranks must not wait for it
                 fault = error
         if self.max(float(fault is not None)):
             raise fault or RuntimeError("rank 0 could not convert the commit")
-        with place.here() as universal:
+        with shared.here() as universal:
             self.engine.load(universal, universal=True)
         self.max(0.0)  # all have read it
         if self.rank == 0:
-            place.remove()
+            shared.remove()
 
     def export(self, folder: Path) -> None:
+        """Writes a Hugging Face folder that `AutoModelForImageTextToText`, `AutoProcessor` and vLLM load."""
         state = self.policy.state(wanted=self.rank == 0)
         if self.rank == 0:
             self.policy.model.save_pretrained(folder, state_dict=state)
@@ -253,5 +256,5 @@ class DeepSpeedRank:
 
 
 def probe_text(task: Task) -> str:
-    """A response to probe with; what it says does not matter, only that both sides read the same."""
+    """A response to probe with. Its content does not matter: both sides only have to read the same."""
     return task.reference or f"<think>{task.question}</think><answer>{', '.join(task.gold)}</answer>"

@@ -1,4 +1,4 @@
-"""A commit of so many ranks for another number: through DeepSpeed's Universal Checkpoint, weights and moments by their names."""
+"""A commit for another number of ranks, by DeepSpeed's Universal Checkpoint: weights and moments by their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TAG = "learner"  # the folder of a commit that DeepSpeed writes
 
 
 def ranks_of(folder: Path, zero_stage: int) -> int | None:
-    """How many ranks wrote the commit; None for ZeRO-0, which any number can read.
+    """How many ranks wrote the commit; None for ZeRO-0, whose commits any number can read.
 
     Raises:
         ValueError: it was written with another ZeRO stage (1 and 2 write the same).
@@ -20,7 +20,11 @@ def ranks_of(folder: Path, zero_stage: int) -> int | None:
     if not parts.is_dir():
         return None
     ranks = len(list(parts.glob("*_optim_states.pt"))) or None
-    stages = (0,) if ranks is None else (3,) if any(parts.glob("zero_pp_rank_*_model_states.pt")) else (1, 2)
+    stages: tuple[int, ...] = (1, 2)
+    if ranks is None:
+        stages = (0,)
+    elif any(parts.glob("zero_pp_rank_*_model_states.pt")):
+        stages = (3,)
     if zero_stage not in stages:
         raise ValueError(
             f"{folder}: it was written with zero_stage {' or '.join(map(str, stages))}, and cannot be read with "
@@ -30,14 +34,14 @@ def ranks_of(folder: Path, zero_stage: int) -> int | None:
 
 
 def to_universal(folder: Path, target: Path) -> None:
-    """Writes what a commit holds for any number of ranks into the empty folder `target`.
+    """Writes the contents of a commit, for any number of ranks, into the empty folder `target`.
 
     Raises:
-        RuntimeError: the files do not belong together, with DeepSpeed's words.
+        RuntimeError: the files do not belong together; with DeepSpeed's error.
     """
     from deepspeed.checkpoint import ds_to_universal
 
-    how = Namespace(
+    arguments = Namespace(
         input_folder=str(folder / TAG),
         output_folder=str(target / TAG),
         num_extract_workers=1,
@@ -46,9 +50,9 @@ def to_universal(folder: Path, target: Path) -> None:
         strict=False,
         inject_missing_state=True,
     )
-    told = io.StringIO()  # progress bars and the like
+    output = io.StringIO()  # progress bars and the like
     try:
-        with redirect_stdout(told), redirect_stderr(told):
-            ds_to_universal.main(how)
+        with redirect_stdout(output), redirect_stderr(output):
+            ds_to_universal.main(arguments)
     except Exception as error:
         raise RuntimeError(f"{folder}: it cannot be read by another number of ranks: {error!r}") from error

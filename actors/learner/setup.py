@@ -8,6 +8,7 @@ from typing import Any
 from actors.learner.config import LearnerConfig
 from actors.model.encode import PromptConfig
 from actors.runtime.storage import Storage
+from actors.weights.transports import TRANSPORTS, Transport
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class RankSetup:
     Attributes:
         model: the folder of the model to start from.
         store: the `WeightStore` actor, or None if nothing is published.
+        transport: the way by which versions of the weights go to the rollout workers.
     """
 
     config: LearnerConfig
@@ -24,6 +26,7 @@ class RankSetup:
     model: str
     store: Any
     seed: int
+    transport: Transport = TRANSPORTS["store"]
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ class RolloutConfig(Strict):
     )
     max: PositiveInt | None = None
     cpus: PositiveFloat = 1
-    gpus: float = Field(0, ge=0, description="of one worker; its tensor-parallel size where above 1")
-    placement: Literal["pack", "spread"] = Field("pack", description="workers on as few nodes as can be, or on as many")
+    gpus: float = Field(0, ge=0, description="of one worker; its tensor-parallel size if above 1")
+    placement: Literal["pack", "spread"] = Field(
+        "pack", description="workers on as few nodes as possible, or on as many"
+    )
     dtype: str = "float32"
     temperature: PositiveFloat = 1.0
     max_response_tokens: PositiveInt = 128
@@ -34,29 +36,31 @@ class RolloutConfig(Strict):
         0.9,
         gt=0,
         le=1,
-        description="of what `gpus` gives a worker: with 0.5, of half a GPU; "
-        "with `sleep` of all of it, beside what the learner keeps",
+        description="share of what `gpus` gives a worker: with 0.5, of half a GPU; "
+        "with `sleep` of the whole GPU, beside what the learner keeps",
     )
     sleep: bool = Field(
         False,
-        description="engines give their GPU memory back while the learner works, for few GPUs: with "
+        description="engines give their GPU memory back while the learner works, if GPUs are few: with "
         "gpus 0.5 each, a rollout worker and a learner share one",
     )
     probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
     timeout_s: PositiveFloat = Field(
         600, description="for a worker's share of a step, its start, and an update of its weights"
     )
-    silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for so long is replaced")
+    silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for this long is replaced")
 
     @property
     def gpu_share(self) -> float:
-        """What an engine takes of each of its GPUs."""
+        """The share that an engine takes of each of its GPUs."""
         return self.gpu_memory if self.sleep else self.gpu_memory * min(1.0, self.gpus)
 
     @model_validator(mode="after")
-    def _range_holds_workers(self) -> "RolloutConfig":
-        if (self.min is None) != (self.max is None):
+    def _validate_range(self) -> RolloutConfig:
+        if self.min is None and self.max is None:
+            return self
+        if self.min is None or self.max is None:
             raise ValueError("min and max of the rollout workers are given together")
-        if self.min is not None and not self.min <= self.workers <= self.max:
+        if not self.min <= self.workers <= self.max:
             raise ValueError(f"workers {self.workers} is not between min {self.min} and max {self.max}")
         return self

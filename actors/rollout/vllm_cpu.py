@@ -1,7 +1,8 @@
 """vLLM's worker on a CPU, with kernels for the small layers, and seeds drawn ahead.
 
-vLLM 0.32 ships these kernels in its CPU build and does not use them there: it computes norms, gates and rotations in half a dozen
-PyTorch operators each, which cost a small model a fifth of its generation. What a kernel does not cover is left to vLLM's own.
+vLLM 0.32 ships these kernels in its CPU build and does not use them there: it computes norms, gates and rotations in
+half a dozen PyTorch operators each, which cost a small model a fifth of its generation. What a kernel does not cover
+is left to vLLM's own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from vllm.v1.worker.cpu_worker import CPUWorker
 
 class KernelRMSNorm(RMSNorm):
     def forward_cpu(self, x: Tensor, residual: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """The norm of x; with `residual` that of their sum, and the sum, in their place, as kernels of GPUs do."""
+        """The norm of x. With `residual`, the norm of their sum, and the sum, both in place, as the kernels for GPUs
+        do.
+        """
         plain = self.has_weight and self.variance_size_override is None and self.weight.dtype == x.dtype
         if not plain or not x.is_contiguous() or not (residual is None or residual.is_contiguous()):
             return super().forward_native(x, residual)
@@ -48,7 +51,7 @@ class KernelMRotaryEmbedding(MRotaryEmbedding):
     def forward_cpu(
         self, positions: Tensor, query: Tensor, key: Tensor | None = None, offsets: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Where time, row and column are one number, as of all text, the rotation is the ordinary one."""
+        """If time, row and column are the same number, as in all text, the rotation is the ordinary one."""
         if positions.ndim == 2:
             if offsets is not None or not all(torch.equal(positions[0], other) for other in positions[1:]):
                 return super().forward_native(positions, query, key, offsets)
@@ -60,8 +63,9 @@ KERNELS = {"RMSNorm": KernelRMSNorm, "SiluAndMul": KernelSiluAndMul, "MRotaryEmb
 
 
 class SeedsAhead(TopKTopPSampler):
-    """As vLLM samples on a CPU, bit for bit: noise from one seed a token, which the request's generator gives. But these are drawn
-    64 at a time; asking each generator for each token took a fourteenth of a small model's generation."""
+    """As vLLM samples on a CPU, bit for bit: noise from one seed a token, which the request's generator gives. But
+    these are drawn 64 at a time; asking each generator for each token took a fourteenth of a small model's generation.
+    """
 
     COUNT = 64
 
@@ -72,11 +76,11 @@ class SeedsAhead(TopKTopPSampler):
     def forward_cpu(
         self, logits: Tensor, generators: dict[int, torch.Generator], k: Tensor | None, p: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """(tokens [requests], what `logprobs_mode` asks to be kept of `logits` [requests, vocabulary])."""
+        """The tokens [requests], and of `logits` [requests, vocabulary] what `logprobs_mode` wants to keep."""
         if self.use_fp64_gumbel:
             return super().forward_cpu(logits, generators, k, p)
         logits = apply_top_k_top_p(logits, k, p)
-        kept = None
+        kept: Tensor | None = None
         if self.logprobs_mode == "processed_logits":
             kept = logits
         elif self.logprobs_mode == "processed_logprobs":
@@ -87,9 +91,11 @@ class SeedsAhead(TopKTopPSampler):
         return torch.ops._C.fused_gumbel_argmax(logits.float(), seeds), kept
 
     def _next(self, generator: torch.Generator) -> int:
+        """The next of a generator's seeds that were drawn ahead."""
         seed = next(self.drawn.get(generator, iter(())), None)
         if seed is None:
-            drawn = self.drawn[generator] = iter(self._draw(self.COUNT, generator).tolist())
+            drawn: Iterator[int] = iter(self._draw(self.COUNT, generator).tolist())
+            self.drawn[generator] = drawn
             seed = next(drawn)
         return seed
 

@@ -1,4 +1,4 @@
-"""vLLM's AsyncLLM on a model folder: built once, given new weights while it writes."""
+"""vLLM's AsyncLLM on a model folder: built once, given new weights while it generates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from actors.model.encode import Encoder
 from actors.rollout.config import RolloutConfig
-from actors.weights.store import Offer, Probe
+from actors.weights.store import Offer
+from actors.weights.version import Probe
 from curriculum.images import load_image
 
 CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
@@ -24,20 +25,18 @@ class PromptMismatch(RuntimeError):
 
 
 class VllmEngine:
-    """What rollout workers and the served policy have in common. Made inside a running event loop.
+    """The engine of rollout workers and of the served policy. Must be made inside a running event loop.
 
-    Args:
-        encoder: of the same folder; tokens that it forbids are never written.
-        images: most images that a prompt has.
-        extension: the import path of the class that vLLM mixes into its own worker.
-        image_cache: whether vLLM's front sends a picture to the engine once only. Not where prompts are submitted while `load`
-            empties the caches: a prompt on its way then refers to a picture that is gone, and fails.
+    Args: encoder: of the same folder; tokens that it forbids are never written. images: the largest number of images
+        that a prompt has. extension: the import path of the class that vLLM mixes into its own worker. image_cache:
+        whether vLLM's front sends each image to the engine only once. Turn it off if prompts are submitted while
+            `load` empties the caches: a pending prompt would then refer to an image that is gone, and fail.
 
     Attributes:
         llm: vLLM's AsyncLLM.
 
     Raises:
-        ValueError: vLLM would read images otherwise than the model does.
+        ValueError: vLLM would not read images as the model does.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class VllmEngine:
             arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
         if not image_cache:
             arguments["mm_processor_cache_gb"] = 0
-        if config.gpus == 0:  # seeded requests crash the CPU engine when their prefill is chunked
+        if config.gpus == 0:  # seeded requests crash the CPU engine if their prefill is chunked
             arguments |= dict(
                 enforce_eager=True,
                 enable_chunked_prefill=False,
@@ -97,16 +96,16 @@ class VllmEngine:
             )
         self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
-    async def over(self) -> None:
-        """Comes back once the engine has died; its calls may never come back then."""
+    async def wait_until_dead(self) -> None:
+        """Returns once the engine has died; its calls may never come back then."""
         while not self.llm.errored:
             await asyncio.sleep(1)
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """The engine stands still inside; what it was writing is kept, and goes on afterwards."""
+        """The engine generates nothing inside. Responses that are being written are kept, and go on afterwards."""
         async with self.pausing:
-            # As pause_generation, without its sleep of 20 ms for outputs on their way, which nobody here waits for.
+            # Like pause_generation, without its sleep of 20 ms for pending outputs, which nobody here waits for.
             await self.llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=False)
             try:
                 yield
@@ -114,24 +113,26 @@ class VllmEngine:
                 await self.llm.resume_generation()
 
     async def load(self, files: Iterable[str | Path], version: str) -> None:
-        """`read` inside `renewed`."""
-        async with self.renewed(version):
+        """`read` inside `weights_swapped`."""
+        async with self.weights_swapped(version):
             await self.read(files)
 
     async def read(self, files: Iterable[str | Path]) -> None:
-        """Takes the weights of safetensors files, which together are the whole model, one after the other."""
+        """Loads the weights of safetensors files, which together are the whole model, one after the other."""
         async with self._weights():
             rest = iter(files)
             while (file := await asyncio.to_thread(next, rest, None)) is not None:
                 await self._call("read_weights", str(file))
 
     async def receive(self) -> None:
-        """Takes a whole model from the group that was joined. Where that fails, half of it is there, and the group is over."""
+        """Loads a whole model from the group that was joined. If that fails, some of it may be loaded, and the group
+        is over.
+        """
         async with self._weights():
             await self._call("receive_weights")
 
     async def join(self, offer: Offer) -> None:
-        """Brings the engine's processes into the group of an offer, and out of the one before."""
+        """Brings the engine's processes into the group of an offer, and out of the previous one."""
         await self._call("join_weights", offer.address, offer.port, offer.first, offer.names, offer.limit_s)
 
     @asynccontextmanager
@@ -143,13 +144,14 @@ class VllmEngine:
             await self._call("end_weights")
 
     @asynccontextmanager
-    async def renewed(self, version: str) -> AsyncIterator[None]:
-        """The engine stands still inside, where it takes new weights, `read` or `receive`. Responses that are being written go on
-        with them afterwards, and read their beginning anew."""
+    async def weights_swapped(self, version: str) -> AsyncIterator[None]:
+        """The engine is paused inside, for new weights by `read` or `receive`. Responses that are being written go on
+        with these afterwards, and read their beginning again.
+        """
         async with self.paused():
             yield
             await self.llm.reset_prefix_cache(reset_running_requests=True)
-            # The engine's front holds caches of its own; stale ones give old images or a missing one.
+            # The engine's front has caches of its own; if these are stale, it sees an old image, or misses one.
             await self.llm.reset_mm_cache()
             await self.llm.reset_encoder_cache()
             await self.llm.update_weight_version(version)
@@ -158,28 +160,28 @@ class VllmEngine:
         await self.llm.collective_rpc(method, timeout=self.config.timeout_s, args=arguments)
 
     async def sleep(self) -> None:
-        """Gives the GPU's memory back, weights and cache: `wake`, then `load`, before the next prompt. On a CPU it keeps them."""
+        """Gives the GPU's memory back, weights and cache; call `wake`, then `load`, before the next prompt. A CPU
+        keeps them.
+        """
         await self.llm.sleep(level=2)
 
     async def wake(self) -> None:
         await self.llm.wake_up()
 
-    async def difference(self, probe: Probe) -> float:
-        """Largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities.
+    async def max_logprob_error(self, probe: Probe) -> float:
+        """The largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities.
 
         Raises:
             PromptMismatch: the engine reads other tokens than the learner.
         """
         from vllm import SamplingParams
 
-        worst = 0.0
+        largest = 0.0
         parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-        queues = [
-            await self.submit(
-                [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()], sample.images, parameters
-            )
-            for task, sample, _ in probe
-        ]  # all at once: one forward where they fit
+        queues = []
+        for task, sample, _ in probe:  # all at once: one forward if they fit
+            ids = [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()]
+            queues.append(await self.submit(ids, sample.images, parameters))
         for (task, sample, expected), queue in zip(probe, queues, strict=True):
             output = await self.finish(queue)
             start = len(sample.prompt_ids)
@@ -191,11 +193,11 @@ class VllmEngine:
             got = [
                 output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())
             ]
-            worst = max(worst, float(np.abs(np.array(got) - expected).max()))
-        return worst
+            largest = max(largest, float(np.abs(np.array(got) - expected).max()))
+        return largest
 
     async def submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
-        """Puts a prompt with images (paths) into the engine's queue; `finish` takes the answer."""
+        """Puts a prompt with images (paths) into the engine's queue; `finish` waits for its output."""
         self.counter += 1
         prompt: dict[str, Any] = {"prompt_token_ids": ids}
         if images:
@@ -217,7 +219,7 @@ def engine_environment(config: RolloutConfig) -> dict[str, str]:
     return {
         "TORCH_COMPILE_DISABLE": "1",  # else the log-probability gather compiles for seconds at every new shape
         "VLLM_CPU_KVCACHE_SPACE": str(config.kv_cache_gib),
-        # By itself every engine binds its threads to the machine's first cores: several would share one core.
+        # By default every engine binds its threads to the machine's first cores: several engines would share one core.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(config.threads),
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # lets the model run in the engine's process ("uni"), not beside it

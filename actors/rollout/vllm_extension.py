@@ -1,4 +1,4 @@
-"""What runs inside vLLM's engine process: reads new weights, and masks the tokens that no response may hold."""
+"""What runs inside vLLM's engine process: it reads new weights, and masks the tokens that no response may contain."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ FORBIDDEN_KEY = "forbidden_tokens"  # in vLLM's additional_config: list of token
 
 
 class TokenMask(LogitsProcessor, GpuLogitsProcessor):
-    """Gives forbidden tokens no chance, in every request. They are the engine's, so no request carries them.
+    """Gives forbidden tokens no chance, in every request. They belong to the engine, so no request carries them.
 
-    It is a processor of both of vLLM's model runners: of that for CPUs, and of the second one ("V2"), which GPUs have by default
-    and which refuses others than its own.
+    It is a processor of both of vLLM's model runners: of the one for CPUs, and of the second one ("V2"), which is the
+    default on GPUs and accepts only its own processors.
     """
 
-    def __init__(self, vllm_config: Any, place: Any, *_: Any) -> None:
-        """`place`: the device, or with the second runner the state of all requests, which names it."""
+    def __init__(self, vllm_config: Any, device_or_state: Any, *_: Any) -> None:
+        """`device_or_state`: the device, or with the second runner the state of all requests, which has it."""
         _die_with_parent()
-        device = place if isinstance(place, torch.device) else place.device
+        is_device = isinstance(device_or_state, torch.device)
+        device = device_or_state if is_device else device_or_state.device
         self.forbidden = torch.tensor(vllm_config.additional_config[FORBIDDEN_KEY], dtype=torch.long, device=device)
 
     def is_argmax_invariant(self) -> bool:
@@ -40,34 +41,45 @@ class TokenMask(LogitsProcessor, GpuLogitsProcessor):
 
 
 def _die_with_parent() -> None:
-    """Linux kills this process once its parent is gone: an engine whose actor was killed would keep its memory for ever."""
+    """Has Linux kill this process once its parent is gone: an engine whose actor was killed would keep its memory for
+    ever.
+    """
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class WeightReader:
-    """vLLM mixes this class into its worker."""
+    """vLLM mixes this class into its worker, which has the first three attributes."""
 
+    model_runner: Any
+    rank: int  # of this process in the engine
+    device: torch.device
     weights_group: WeightGroup | None = None
 
     def begin_weights(self) -> None:
-        """Before any `read_weights` or `receive_weights`."""
+        """Must be called before any `read_weights` or `receive_weights`."""
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
         initialize_layerwise_reload(self.model_runner.get_model())
 
     def read_weights(self, path: str) -> None:
-        """Loads the safetensors file `path`, some of the names of a Hugging Face checkpoint, over the present weights. Those of
-        a layer that has not come whole stay mapped until it has."""
+        """Loads a safetensors file, which has some of the weights of a Hugging Face checkpoint.
+
+        The weights of a layer that is not complete yet stay mapped until it is.
+        """
         from safetensors.torch import load_file
 
         self._load(load_file(path))
 
     def join_weights(self, address: str, port: int, first: int, names: list[str], limit_s: float) -> None:
-        """Joins a group that weights come through, whose ranks from `first` on are this engine's processes; leaves the one before.
+        """Joins a group that weights come through, and leaves the previous one.
+
+        Args:
+            first: the rank in the group of this engine's first process; the others follow.
+            address, port, names, limit_s: as of `WeightGroup`.
 
         Raises:
-            CollectiveError: not all have come.
+            CollectiveError: not all members came.
         """
         if self.weights_group is not None:
             self.weights_group.close()
@@ -75,31 +87,34 @@ class WeightReader:
         self.weights_group.join()
 
     def receive_weights(self) -> None:
-        """Loads all buckets of a version, as `read_weights` does with a file, right from the group that was joined.
+        """Loads all buckets of a version from the group that was joined.
 
         Raises:
             CollectiveError: they did not come, or could not be loaded; the group is over.
         """
+        group = self.weights_group
+        if group is None:
+            raise CollectiveError("no group was joined")
         try:
-            while tensors := self.weights_group.receive():
+            while tensors := group.receive():
                 self._load(tensors)
         except CollectiveError:
             raise
         except Exception as error:
-            raise self.weights_group.fail(f"{type(error).__name__}: {error}") from error
+            raise group.fail(f"{type(error).__name__}: {error}") from error
 
     def _load(self, tensors: dict[str, torch.Tensor]) -> None:
         self.model_runner.get_model().load_weights(iter(tensors.items()))
 
     def end_weights(self) -> None:
-        """After the last of these, also where one failed."""
+        """Must be called after the last of these, also if one failed."""
         from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
         runner = self.model_runner
         finalize_layerwise_reload(runner.get_model(), runner.model_config)
         for module in runner.get_model().modules():
-            # Where the head is the embedding, a CPU would go on with the copy of the old one that it packed.
+            # If the head is tied to the embedding, a CPU would go on with its packed copy of the old one.
             if isinstance(module, ParallelLMHead):
                 module.quant_method.process_weights_after_loading(module)
         runner.reset_encoder_cache()

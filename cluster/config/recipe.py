@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -12,6 +13,7 @@ from actors.model.encode import PromptConfig
 from actors.model.tiny_model import TinyModelConfig
 from actors.reward import RewardWorkersConfig
 from actors.rollout.config import RolloutConfig
+from actors.weights.transports import TRANSPORTS, Gpus, Transport, automatic_transport
 from cluster.config.guards import DEFAULT, Guard
 from cluster.stages.kind import Stage
 from cluster.trackers import TRACKERS
@@ -92,11 +94,11 @@ class Recipe(Strict):
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardWorkersConfig = RewardWorkersConfig()
     learner: LearnerConfig = LearnerConfig()
-    transport: Literal["auto", "store", "collective"] = Field(
+    transport: Annotated[str, KeyOf(ChainMap(TRANSPORTS, {"auto": None}))] = Field(
         "auto",
         description="how new weights reach the rollout workers: "
         "through Ray's object store, or straight, by NCCL between GPUs and "
-        "gloo between CPUs; auto: by NCCL where all have whole GPUs",
+        "gloo between CPUs; auto: by NCCL if all have whole GPUs",
     )
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -122,26 +124,18 @@ class Recipe(Strict):
         return {"rollout": self.rollout, "reward": self.reward, "learner": self.learner}
 
     @property
-    def collective(self) -> bool:
-        """Whether the learner sends new weights straight to the rollout workers."""
-        if self.transport == "auto":
-            return self._gpus_apart and self.rollout.gpus >= 1
-        return self.transport == "collective"
+    def weight_transport(self) -> Transport:
+        """The way by which new weights reach the rollout workers."""
+        return automatic_transport(self._gpus) if self.transport == "auto" else TRANSPORTS[self.transport]
 
     @property
-    def _gpus_apart(self) -> bool:
-        """Whole GPUs for both, or none for both: NCCL takes one rank on a GPU, and knows no CPU."""
-        both = (self.rollout.gpus, self.learner.gpus)
-        return not self.rollout.sleep and (both == (0, 0) or min(both) >= 1)
+    def _gpus(self) -> Gpus:
+        return Gpus(self.rollout.gpus, self.learner.gpus, self.rollout.sleep)
 
     @model_validator(mode="after")
     def _validate_transport(self) -> Recipe:
-        if self.transport == "collective" and not self._gpus_apart:
-            raise ValueError(
-                "transport: collective joins processes with a whole GPU each, or with none at all: set it to store or "
-                f"auto, found rollout.gpus {self.rollout.gpus:g}, learner.gpus {self.learner.gpus:g}, rollout.sleep "
-                f"{str(self.rollout.sleep).lower()}"
-            )
+        if refusal := self.weight_transport.refusal(self._gpus):
+            raise ValueError(refusal)
         return self
 
     @model_validator(mode="after")

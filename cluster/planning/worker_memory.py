@@ -72,7 +72,7 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     width = width_of(learner.dtype)
     state = rank_state(recipe, count, trained)
     gathered = min(count * width, max(WEIGHTS_AT_ONCE, shape.vocabulary * shape.text.hidden * width))
-    buckets = (learner.zero_stage == 3) + recipe.collective
+    buckets = (learner.zero_stage == 3) + recipe.weight_transport.extra_buckets
     updating = {} if learner.offload != "none" else {"gradients": state["gradients"] + update_bytes(recipe, trained)}
     moments: dict[str, dict[str, float]] = {
         "learning": activations(recipe, shape),

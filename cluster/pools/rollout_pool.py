@@ -1,8 +1,8 @@
-"""The run's handle on its rollout workers. Who dies or hangs is replaced, and its requests go to another."""
+"""The run's handle on its rollout workers. One that dies or hangs is replaced, and its requests go to another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,29 @@ from actors.rollout.worker import RolloutWorker
 from actors.runtime.remote import wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group, Request
-from actors.weights.store import ASLEEP, Version
+from actors.weights.transports import TRANSPORTS, Transport
+from actors.weights.version import ASLEEP, Version
 from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.shares import Batch, Failed
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
 
-TRIES = 3  # how many workers a request may cost before it is given up
-SHARES = 2  # that a worker may have at once: while the last responses of one are written, the next is begun
+TRIES = 3  # how many workers a request may bring down before it is given up
+SHARES = 2  # that a worker may have at once: it begins the next while the last responses of one are written
 BEAT_S = 5.0
 MIN_SHARE_S = 60
+STORE_S = 10  # for the weight store's answer
 PLACEMENT = {"pack": "DEFAULT", "spread": "SPREAD"}  # in Ray's words
 
 
 class RolloutPool:
-    """Every worker takes an equal, contiguous share of the requests, so that who does what never depends on timing.
+    """Every worker takes an equal, contiguous share of the requests, so that timing never decides which worker does
+    what.
 
     Args:
         store: the `WeightStore` actor, or None: then every worker holds the model folder's own weights, as version 0.
-        images: most images that a task has.
-        collective: weights come straight from the learner: workers are told of a version before it is published.
+        images: the largest number of images that a task has.
+        transport: the way by which new weights come.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class RolloutPool:
         prompt: PromptConfig,
         store: Any,
         images: int,
-        collective: bool = False,
+        transport: Transport = TRANSPORTS["store"],
     ) -> None:
         self.config, self.store = config, store
         actor = ray.remote(RolloutWorker)
@@ -56,10 +59,10 @@ class RolloutPool:
                 num_gpus=config.gpus,
                 max_concurrency=8,
                 scheduling_strategy=PLACEMENT[config.placement],
-            ).remote(rank, config, str(model), prompt, store, images)
+            ).remote(rank, config, str(model), prompt, store, images, transport)
 
         def update(worker: Any, version: Version) -> Any:
-            return worker.update.remote(version, collective)
+            return worker.update.remote(version)
 
         settings = WorkPoolConfig(
             run,
@@ -80,11 +83,33 @@ class RolloutPool:
         )
 
     def ready(self) -> None:
-        """Waits until every engine stands. Raises RemoteFailure."""
+        """Waits until every engine is up. Raises RemoteFailure."""
         self.pool.wait_until_ready()
 
-    def update(self, version: Version) -> float:
-        """Every worker takes the version and proves that it holds it; one that cannot is replaced.
+    def begin_update(self, version: Version, after_previous: bool, meanwhile: Callable[[], None]) -> None:
+        """Brings every worker to a version, which it proves that it holds, without waiting. Until then it gets no
+        requests.
+
+        Args:
+            after_previous: wait first until all workers hold the previous version.
+            meanwhile: is called again and again during that wait.
+
+        Raises:
+            RemoteFailure: no worker holds the previous version, and none can be started.
+        """
+        if after_previous:
+            self.pool.wait_until_current(meanwhile)
+        self.pool.begin_version(version)
+
+    def receivers(self) -> dict[str, str]:
+        """Names, by actor id, of the workers that were sent the current version and have not proved yet that they hold
+        it.
+        """
+        return self.pool.receivers()
+
+    def wait_until_current(self, meanwhile: Callable[[], None]) -> float:
+        """Waits until every worker that is up has proved that it holds the current version; one that cannot is
+        replaced.
 
         Returns:
             The largest log-probability difference over the probes of all workers.
@@ -92,31 +117,22 @@ class RolloutPool:
         Raises:
             RemoteFailure: no worker holds the version, and none can be started.
         """
-        return max(self.pool.update(version))
+        return max(self.pool.wait_until_current(meanwhile))
 
-    def begin_update(self, version: Version) -> None:
-        """As `update`, without waiting: who does not hold the version yet gets no requests. But all must hold the one before.
-
-        Raises:
-            RemoteFailure: as `update`, for the one before.
-        """
-        self.pool.wait_until_current()
-        self.pool.begin_version(version)
-
-    def withdraw(self) -> None:
-        """The version that workers were told of last does not come; another will. Raises RemoteFailure."""
+    def cancel_version(self) -> None:
+        """The version that workers were sent last does not come; another one will. Raises RemoteFailure."""
         if self.pool.version is not None:
-            wait_for(self.store.withdraw.remote(self.pool.version), 10, "the weight store")
+            wait_for(self.store.cancel.remote(self.pool.version), STORE_S, "the weight store")
         self.pool.cancel_version()
 
     def sleep(self) -> None:
-        """Every worker gives its GPU memory back, until the next `update`. Raises RemoteFailure."""
+        """Every worker gives its GPU memory back, until the next version. Raises RemoteFailure."""
         self.pool.update(ASLEEP)
 
     def submit(self, requests: Sequence[Request], temperature: float) -> Batch:
-        """Asks for a group for each request, by the weights that the pool was brought to last.
+        """Requests a group for each of `requests`, from the weights that the pool was brought to last.
 
-        New weights that come meanwhile go into the responses that are being written, too.
+        If new weights come meanwhile, the responses that are being written go on with those.
         """
 
         def generate(worker: Any, share: Sequence[Request]) -> Any:
@@ -125,7 +141,9 @@ class RolloutPool:
         return self.pool.submit(requests, generate, self.config.timeout_s)
 
     def gather(self, batch: Batch) -> list[Group | Failed]:
-        """Waits for a batch: a group for each request, in order, or why no worker could make it. Raises RemoteFailure."""
+        """Waits for a batch: for each request, in order, a group, or why no worker could make it. Raises
+        RemoteFailure.
+        """
         while not batch.done:
             self.pool.pump()
         return batch.results
@@ -134,7 +152,7 @@ class RolloutPool:
         """`submit` and `gather` in one."""
         return self.gather(self.submit(requests, temperature))
 
-    def forget(self) -> None:
+    def discard_all(self) -> None:
         """Drops what was submitted and not gathered."""
         self.pool.discard_all()
 

@@ -86,7 +86,7 @@ class InFlight:
     def discard(self) -> None:
         """Gives up everything that was requested ahead, without an entry in the ledger: its lineage is dead."""
         self.waiting.clear()
-        self.rollouts.forget()
+        self.rollouts.discard_all()
 
     def state_dict(self) -> list[Any]:
         return [[step.step, [[r.group_id, r.task.id, r.count, r.seed] for r in step.requests]] for step in self.waiting]

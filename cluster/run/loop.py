@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from actors.learner.handle import LearnerRestarted
+from actors.learner.orders import Export
 from cluster.config.guards import Guards
 from cluster.config.recipe import Recipe
 from cluster.control.run_actor import Control
@@ -103,7 +104,7 @@ class Run:
             self.recovery.commit(grow=False)
             return self.summary.write("stopped")
         with self.context.phases.phase("export"):
-            self.context.workers.learner.export(self.context.writer.path / "model")
+            self.context.workers.learner.call(Export(self.context.writer.path / "model"))
         return self.summary.write("finished")
 
     def close(self) -> None:

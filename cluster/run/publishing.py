@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
-from actors.weights.store import Version
+from actors.weights.version import Version
 from cluster.run.context import RunContext
 from cluster.run.evaluation import test_tasks
 
-PROBE_TASKS = 2  # a worker proves with as many that it holds a version
+PROBE_TASKS = 2  # by which a worker proves that it holds a version
 
 
 class Publisher:
@@ -22,6 +23,7 @@ class Publisher:
     def __init__(self, context: RunContext) -> None:
         self.recipe, self.workers = context.recipe, context.workers
         self.position, self.phases, self.display = context.position, context.phases, context.display
+        self.direct = context.recipe.weight_transport.direct
         test = test_tasks(context.recipe, context.tasks)
         self.probe = test[:: max(1, len(test) // PROBE_TASKS)][:PROBE_TASKS]
         self.published: Version | None = None
@@ -32,15 +34,20 @@ class Publisher:
 
         Without `wait` they do so while the run goes on, but none of them is more than one version behind.
         """
-        version = self.position.weights
+        version, rollouts = self.position.weights, self.workers.rollouts
         if self.published == version:
             return
         wait = wait or self.published is None
+        # Notices if the learner dies while it brings the version to the store.
+        check_learner = partial(self.workers.learner.finish, wait=False)
         with self.phases.phase("publish"):
-            if self.recipe.collective:
-                self._publish_straight(version, wait)
-            else:
-                self._publish_by_store(version, wait)
+            if not self.direct:
+                self._send(version, {})
+            rollouts.begin_update(version, after_previous=not wait, meanwhile=check_learner)
+            if self.direct:
+                self._send(version, rollouts.receivers())
+            if wait:
+                rollouts.wait_until_current(check_learner)
         self.published = version
 
     def free_gpus(self) -> None:
@@ -53,24 +60,11 @@ class Publisher:
     def withdraw(self) -> None:
         """The version that was published last belongs to a dead lineage: no worker is brought to it any more."""
         self.published = None
-        self.workers.rollouts.withdraw()
+        self.workers.rollouts.cancel_version()
 
-    def _publish_straight(self, version: Version, wait: bool) -> None:
-        learner, pool = self.workers.learner, self.workers.rollouts.pool
-        if not wait:
-            pool.wait_until_current(partial(learner.finish, wait=False))
-        pool.begin_version(version)  # the learner meets them at the store
-        receivers = pool.receivers()
-        sent = learner.publish(version, self.probe, receivers)
-        self.direct_share = sent.reached / max(1, len(receivers))
-        for line in sent.news:
+    def _send(self, version: Version, receivers: Mapping[str, str]) -> None:
+        sent = self.workers.learner.publish(version, self.probe, receivers)
+        for line in sent.events:
             self.display.say(line)
-        if wait:
-            pool.wait_until_current(partial(learner.finish, wait=False))
-
-    def _publish_by_store(self, version: Version, wait: bool) -> None:
-        self.workers.learner.publish(version, self.probe)
-        if wait:
-            self.workers.rollouts.update(version)
-        else:
-            self.workers.rollouts.begin_update(version)
+        if self.direct:
+            self.direct_share = sent.reached / max(1, len(receivers))

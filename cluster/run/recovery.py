@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from actors.learner.orders import Load
 from actors.runtime.remote import RemoteFailure
 from actors.runtime.storage import Storage
 from cluster.config.guards import Guards
@@ -107,7 +108,7 @@ class Recovery:
         self.committed = time.monotonic()
         self.writer.drop_after(self.position.step if commit else -1)
         if commit:
-            self.learner.load(commit)
+            self.learner.call(Load(commit))
         if state["in_flight"]:
             self.publisher.publish()
             self.in_flight.load_state_dict(state["in_flight"], self.tasks)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from actors.learner.orders import StartStage, UpdateOrder
 from actors.trajectory import Group, ScoredGroup
 from cluster.run.context import RunContext
 from cluster.run.in_flight import InFlight
@@ -34,11 +34,12 @@ class Steps:
     def open(self, stage: StageKind) -> None:
         """Prepares gate and learner for a stage."""
         self.gate = BatchGate()  # a stage's outcomes are not those of the one before
-        self.workers.learner.start_stage(
+        order = StartStage(
             fresh_optimiser=self.position.step > 0 and not stage.keeps_optimiser,
             reference=stage.needs_reference,
             keep_reference=stage.keeps_reference,
         )
+        self.workers.learner.call(order)
 
     def close(self) -> None:
         """Drops what was requested ahead for a stage that ended."""
@@ -97,12 +98,12 @@ class Steps:
         gated = [ScoredGroup(scored.group, scores) for scored, scores in zip(groups, verdicts, strict=True)]
         return gated, {"batch_gate": float(is_open)}
 
-    def learn(self, update: Callable[[Any], dict[str, Any]]) -> StepResult:
+    def learn(self, order: UpdateOrder) -> StepResult:
         self.publisher.free_gpus()
         with self.phases.phase("learn"):
-            numbers = update(self.workers.learner)
+            result = self.workers.learner.update(order)
         self.position.version += self.stage.updates_per_step
-        return StepResult(numbers, numbers.pop("culprits"))
+        return StepResult(result.numbers, result.non_finite_samples)
 
     def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
         for scored in trained:

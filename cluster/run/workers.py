@@ -35,12 +35,13 @@ class Workers:
             .options(name=f"{name}/weight-store", num_cpus=0, max_concurrency=100, scheduling_strategy=near_driver())
             .remote()
         )
+        transport = recipe.weight_transport
         # All start at once; importing vLLM and DeepSpeed takes longest.
-        self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, recipe.collective)
+        self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, transport)
         self.rewards = RewardPool(
             name, recipe.reward.model_copy(update={"rules": rules}), lambda: self.rollouts.pool.pump(0)
         )
-        ranks = RankSetup(recipe.learner, recipe.prompt, str(model), self.store, recipe.seed)
+        ranks = RankSetup(recipe.learner, recipe.prompt, str(model), self.store, recipe.seed, transport)
         self.learner = Learner(
             LearnerSetup(name, ranks, run_storage(recipe, run), has_learner_resource(), near_driver()), self.pump
         )

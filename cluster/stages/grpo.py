@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from actors.algorithm.config import GrpoTraining
 from actors.algorithm.overlong import with_overlong_penalty
+from actors.learner.grpo_update import GrpoUpdate
 from actors.trajectory import Group, ScoredGroup
 from cluster.stages.dynamic_sampling import replace_flat_groups
 from cluster.stages.kind import StageKind, StepResult, StepRun
@@ -61,7 +62,7 @@ class GrpoStage(StageKind):
             )
         gated, gate_numbers = run.through_batch_gate([*kept, *flat])
         kept, flat = gated[: len(kept)], gated[len(kept) :]
-        result = run.learn(lambda learner: learner.grpo(kept, training, run.lr, run.temperature))
+        result = run.learn(GrpoUpdate(kept, training, run.lr, run.temperature))
         result.numbers |= response_numbers([*kept, *flat], version) | gate_numbers
         if training.dynamic_sampling:
             result.numbers["dropped_groups"] = len(flat) / (len(kept) + len(flat))

@@ -7,7 +7,7 @@ use of the run is `StepRun`. docs/architecture.md, "Add a stage kind", has the s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from actors.algorithm.config import Optimisation
+from actors.learner.orders import UpdateOrder
 from actors.trajectory import Group, ScoredGroup
 from cluster.stages.row import NonFiniteSample, StepRow
 from curriculum.stages import StageConfig
@@ -129,8 +130,8 @@ class StepRun(Protocol):
     def through_batch_gate(self, groups: Sequence[ScoredGroup]) -> tuple[list[ScoredGroup], dict[str, float]]:
         """The groups as the batch gate leaves them, and its numbers; unchanged if the recipe has no gate."""
 
-    def learn(self, update: Callable[[Any], dict[str, Any]]) -> StepResult:
-        """Has the learner carry out `update`, with the GPUs to itself."""
+    def learn(self, order: UpdateOrder) -> StepResult:
+        """Has the learner carry out an update, with the GPUs to itself."""
 
     def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
         """Books groups in the ledger: as trained, or as dropped for want of variance. Keeps samples of the former."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from actors.algorithm.config import SftTraining
+from actors.learner.sft_update import SftUpdate
 from cluster.stages.kind import StageKind, StepResult, StepRun
 from cluster.stages.row import StepRow
 
@@ -24,7 +25,7 @@ class SftStage(StageKind):
 
     def step(self, run: StepRun) -> StepResult:
         tasks = run.draw(self.tasks_per_step)
-        return run.learn(lambda learner: learner.sft(tasks, run.lr))
+        return run.learn(SftUpdate(tasks, run.lr))
 
     @staticmethod
     def headline(row: StepRow) -> str:

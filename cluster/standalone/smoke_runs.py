@@ -104,7 +104,7 @@ def whole_run(
 
 
 def _transport_words(recipe: Recipe) -> str:
-    if not recipe.collective:
+    if not recipe.weight_transport.direct:
         return "through the store"
     return "by NCCL" if recipe.learner.gpus else "by gloo"
 

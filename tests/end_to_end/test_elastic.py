@@ -19,7 +19,13 @@ def test_a_learner_goes_on_with_fewer_ranks_and_grows_after_a_commit(tiny_model,
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5",
     }
     done = subprocess.run(
-        [sys.executable, str(root / "tests" / "elastic_learner.py"), str(tiny_model), str(tasks), str(tmp_path)],
+        [
+            sys.executable,
+            str(root / "tests" / "support" / "elastic_learner.py"),
+            str(tiny_model),
+            str(tasks),
+            str(tmp_path),
+        ],
         env=environment,
         cwd=root,
         timeout=400,

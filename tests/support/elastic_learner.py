@@ -1,4 +1,5 @@
-"""Run by test_elastic.py in a process of its own, for a Ray cluster of several nodes: a learner loses a node, and gets one back.
+"""Run by test_elastic.py in a process of its own, for a Ray cluster of several nodes: a learner loses a node, and gets
+one back.
 
 Prints one JSON object a line: what became of each order.
 """

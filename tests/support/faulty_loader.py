@@ -45,5 +45,13 @@ class FaultyReader(WeightReader):
 class FaultyWorker(RolloutWorker):
     extension = "tests.support.faulty_loader.FaultyReader"
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.context = self.receiver.context
+
+    async def use_transport(self, transport):
+        """From here on weights come by another transport."""
+        self.receiver = transport.receiver(self.context)
+
     async def break_loader(self, damage):
         await self.engine.llm.collective_rpc("break_loader", args=(damage,))

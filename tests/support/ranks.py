@@ -18,9 +18,11 @@ from actors.learner.setup import RankSetup
 from actors.model.encode import Encoder, PromptConfig
 from actors.runtime.remote import wait_for
 from actors.trajectory import Group, ScoredGroup, Trajectory
+from actors.weights.transports import TRANSPORTS
 from rewards.verdict import Verdict
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no folder of tests
+NO_CHANGE = {}  # of DeepSpeed's settings
 ENTIRELY = {"stage3_param_persistence_threshold": 0}  # ZeRO-3 shards small weights, too
 
 
@@ -111,7 +113,7 @@ class RankHost:
         deepspeed.zero.GatheredParameters = Watched
         self.publish_in(bucket_bytes)
         try:
-            self.made.publish(version, probe)
+            self.made.publish(version, probe, {})
         finally:
             deepspeed.zero.GatheredParameters = plain
             del self.made.policy.parts
@@ -132,7 +134,9 @@ class RankHost:
             return {name: p.detach().float().numpy(force=True).copy() for name, p in named.items()}
 
     def optimiser(self):
-        """Whole, by the weights' names: master weight and both moments; of each group, what AdamW is told; and its counts of steps."""
+        """Whole, by the weights' names: master weight and both moments; of each group, what AdamW is told; and its
+        counts of steps.
+        """
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         engine, held = self.made.engine, {}
@@ -171,14 +175,14 @@ class World:
     hosts: list[Any]
     model: str
 
-    def make(self, zero={}, **config):
+    def make(self, zero=NO_CHANGE, **config):
         """New ranks; `zero` is laid over DeepSpeed's settings."""
         self.make_unchecked(zero, **dict(LearnerConfig(**{"micro_batch_tokens": 600} | config)))
 
-    def make_unchecked(self, zero={}, store=None, **config):
+    def make_unchecked(self, zero=NO_CHANGE, store=None, transport="store", **config):
         """As `make`, of a configuration that no recipe may have."""
         whole = LearnerConfig(micro_batch_tokens=600).model_copy(update=config)
-        self.all("make", RankSetup(whole, PromptConfig(), self.model, store, seed=0), zero)
+        self.all("make", RankSetup(whole, PromptConfig(), self.model, store, 0, TRANSPORTS[transport]), zero)
 
     def all(self, method, *arguments):
         """What each host answers."""

@@ -4,7 +4,7 @@ import sys
 
 import ray
 
-from actors.weights.store import bucket_of, publish, send
+from actors.weights.buckets import bring_to_store, bucket_of, send
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no folder of tests
 
@@ -17,7 +17,7 @@ class Sender:
         send(self.store, version, number, bucket_of(tensors), "learner rank 0", timeout_s)
 
     def publish(self, version, buckets, probe):
-        publish(self.store, version, buckets, probe, "learner rank 0", 20.0)
+        bring_to_store(self.store, version, buckets, probe, "learner rank 0", 20.0)
 
 
 def start_sender(store, threads=2):

@@ -1,4 +1,6 @@
-"""A commit of two ranks goes on with one, and that of one with two: weights, moments and AdamW's settings are the same numbers."""
+"""A commit of two ranks goes on with one, and that of one with two: weights, moments and AdamW's settings are the same
+numbers.
+"""
 
 import pytest
 from safetensors.torch import load_file

@@ -1,4 +1,6 @@
-"""Kernels of vLLM's small layers on a CPU give what vLLM's own PyTorch operators give, and seeds drawn ahead its very samples."""
+"""Kernels of vLLM's small layers on a CPU give what vLLM's own PyTorch operators give, and seeds drawn ahead its very
+samples.
+"""
 
 import pytest
 import torch
@@ -59,7 +61,9 @@ def test_rotation_by_one_and_by_three_positions(positions):
 @pytest.mark.parametrize("mode", ["raw_logprobs", "processed_logprobs", "processed_logits"])
 @pytest.mark.parametrize("top_k", [None, 3])
 def test_samples_are_those_of_vllm(mode, top_k):
-    """Requests come and go, change their places, and stand beside one without a seed, whose noise is the process's own."""
+    """Requests come and go, change their places, and stand beside one without a seed, whose noise is the process's
+    own.
+    """
 
     def tokens(kind):
         torch.manual_seed(1)

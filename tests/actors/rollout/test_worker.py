@@ -1,7 +1,6 @@
 """The rollout worker around a real engine, against the learner's own policy."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -11,11 +10,13 @@ import torch
 
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
-from actors.rollout import vllm_extension as engine_extension
 from actors.rollout.config import RolloutConfig
 from actors.runtime.remote import RemoteFailure, wait_for
 from actors.trajectory import Request, Sample
-from actors.weights.store import ASLEEP, Version, WeightStore
+from actors.weights.store import WeightStore
+from actors.weights.transports import TRANSPORTS
+from actors.weights.version import ASLEEP, Version
+from tests.support.documented_transport import documented_transport
 from tests.support.faulty_loader import DAMAGES, FaultyWorker
 from tests.support.sender import start_sender
 
@@ -59,12 +60,15 @@ def logprobs(policy, samples, raw=False):
         ]
 
 
+def probe_of(policy, task):
+    sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
+    return [(task, sample, logprobs(policy, [sample], raw=True)[0])]
+
+
 def publish(policy, sender, task, version):
     """Publishes the policy's weights, in buckets that cut layers apart, with a probe that it computes."""
-    sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
-    probe = [(task, sample, logprobs(policy, [sample], raw=True)[0])]
     buckets = [policy.published(part) for part in policy.parts(2**18)]
-    wait_for(sender.publish.remote(Version(0, version), buckets, probe), 60, "the sender")
+    wait_for(sender.publish.remote(Version(0, version), buckets, probe_of(policy, task)), 60, "the sender")
 
 
 def generate(worker, requests, version, temperature=1.0):
@@ -149,25 +153,6 @@ def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(read
     assert not any(policy.encoder.image_token in t.ids for g in groups for t in g.trajectories)
 
 
-def test_the_model_runner_of_gpus_takes_the_mask(monkeypatch):
-    """No engine here has it, but what it makes of the classes that it is given needs no GPU."""
-    from vllm.v1.worker.gpu.sample.logits_processor import build_custom_logits_processors
-
-    monkeypatch.setattr(engine_extension, "_die_with_parent", lambda: None)
-    requests = SimpleNamespace(
-        device=torch.device("cpu"),
-        max_num_reqs=1,
-        vocab_size=5,
-        all_token_ids=None,
-        prompt_len=None,
-        prefill_len=None,
-        total_len=None,
-    )
-    config = SimpleNamespace(additional_config={engine_extension.FORBIDDEN_KEY: [1, 3]})
-    (mask,) = build_custom_logits_processors(config, requests, False, (engine_extension.TokenMask,))
-    assert mask.add_request(0, None) and mask.apply(torch.zeros(1, 5), None).tolist() == [[0, -np.inf, 0, -np.inf, 0]]
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(
     ready, policy, sender, phantom_tasks, damage
@@ -200,6 +185,20 @@ def test_a_worker_that_sleeps_writes_nothing_until_it_is_given_weights_again(rea
         generate(ready, requests, 1)
     assert wait_for(ready.update.remote(Version(0, 1)), 120, "rollout-0") < 1e-4
     assert [t.ids.tolist() for t in generate(ready, requests, 1)[0].trajectories] == before
+
+
+def test_a_transport_from_outside_brings_weights_that_the_engine_proves(ready, policy, phantom_tasks, tmp_path):
+    """The example of docs/learner.md, in place of the store."""
+    version, parts = Version(0, 5), (policy.published(part) for part in policy.parts(2**18))
+    with documented_transport() as example:
+        transport = example.FolderTransport(tmp_path)
+        assert transport.sender(None).send(version, parts, probe_of(policy, phantom_tasks[0]), {}) == (0, [])
+        wait_for(ready.use_transport.remote(transport), 60, "rollout-0")
+        try:
+            assert wait_for(ready.update.remote(version), 120, "rollout-0") < 1e-4
+        finally:
+            wait_for(ready.use_transport.remote(TRANSPORTS["store"]), 60, "rollout-0")
+    assert len(generate(ready, [Request("g", phantom_tasks[0], 2, 7)], 5)) == 1
 
 
 def test_a_version_that_is_not_kept_is_named(ready):

@@ -119,7 +119,10 @@ def test_every_tensor_comes_as_it_was_for_one_version_after_the_other(start):
         ]
         heard = hear(told, 3)
         assert sorted(heard) == [1, 2, 3] and all(version == wanted for version in heard.values())
-        assert all(list(a) == sorted(a, key=lambda name: -b[name].element_size()) for a, b in zip(heard[1], buckets))
+        assert all(
+            list(a) == sorted(a, key=lambda name: -b[name].element_size())
+            for a, b in zip(heard[1], buckets, strict=True)
+        )
     group.close()
     assert all("learner rank 0" in word for word in hear(told, 3).values())
 

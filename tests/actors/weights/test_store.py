@@ -1,4 +1,4 @@
-"""Weights on their way: buckets, the store that owns them, the files that an engine reads."""
+"""The weight store: it owns the buckets of versions, and is where workers meet the learner."""
 
 import os
 
@@ -6,56 +6,15 @@ import psutil
 import pytest
 import ray
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from safetensors.torch import load, load_file
+from safetensors.torch import load
 
-from actors.model.gather import cut
 from actors.runtime.remote import RemoteFailure, wait_for
-from actors.weights.store import Offer, Version, Waiting, WeightStore, bucket_of, files_of
+from actors.weights.store import Offer, Waiting, WeightStore
+from actors.weights.version import Version
 from tests.support.sender import start_sender
 
 FIRST, SECOND, THIRD = Version(0, 1), Version(0, 2), Version(1, 2)
 LARGE = torch.arange(300_000, dtype=torch.float32)  # too large to travel inside a message
-
-
-@given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 100))
-def test_buckets_hold_every_tensor_once_in_order_and_keep_to_the_limit(sizes, most):
-    parts = [sizes[places] for places in cut(sizes, most)]
-    assert [size for part in parts for size in part] == sizes
-    assert all(sum(part) <= most or len(part) == 1 for part in parts)
-    assert all(sum(a) + b[0] > most for a, b in zip(parts, parts[1:]))  # none is cut too early
-
-
-def test_a_bucket_is_a_safetensors_file():
-    """To safetensors' own readers, of bytes and of files in memory; what is mapped stays when the next file comes."""
-    buckets = [
-        {
-            "a": torch.tensor([True, False, True]),
-            "b": torch.randn(3, 5),
-            "c": torch.tensor(7.0),
-            "d": torch.randn(3).bfloat16(),
-        },
-        {
-            "e": torch.arange(100_000),
-            "f": torch.randn(4, 6).T,
-            "g": torch.randn(2, 2).half(),
-            "h": torch.zeros(0),
-            "i": torch.arange(3, dtype=torch.uint8),
-            "j": torch.randn(1).double(),
-            "k": torch.arange(3, dtype=torch.int32),
-        },
-    ]
-    seen = [load_file(path) for path in files_of(map(bucket_of, buckets))]
-    for tensors, mapped in zip(buckets, seen, strict=True):
-        for found in (mapped, load(b"".join(bucket_of(tensors)))):
-            assert found.keys() == tensors.keys()
-            for name, value in found.items():
-                assert value.dtype == tensors[name].dtype and torch.equal(value, tensors[name])
-
-
-def test_tensors_that_lie_on_the_cpu_are_not_copied():
-    assert bucket_of({"a": LARGE})[1].ctypes.data == LARGE.data_ptr()
 
 
 @pytest.fixture
@@ -122,28 +81,31 @@ def test_who_does_not_hand_its_bucket_over_is_named(store):
 def test_workers_meet_the_learner_at_the_store(store):
     """Who waits is invited, and told where to; who comes to a version that is there is told that it is."""
     offer = Offer("group", "127.0.0.1", 1, 1, ["learner rank 0", "a"], 5.0, [])
-    waits = {who: store.attend.remote(who, SECOND, 1, group) for who, group in (("a", ""), ("b", "group"))}
-    assert ask(store.invite.remote(SECOND, ["b", "a"], 5.0)) == {
+    waits = {who: store.await_transfer.remote(who, SECOND, 1, group) for who, group in (("a", ""), ("b", "group"))}
+    assert ask(store.await_receivers.remote(SECOND, ["b", "a"], 5.0)) == {
         "b": Waiting(SECOND, 1, "group"),
         "a": Waiting(SECOND, 1, ""),
     }
-    assert ask(store.invite.remote(SECOND, ["b", "c"], 0.2)) == {"b": Waiting(SECOND, 1, "group")}
-    ask(store.offer.remote(SECOND, {"a": offer}))
+    assert ask(store.await_receivers.remote(SECOND, ["b", "c"], 0.2)) == {"b": Waiting(SECOND, 1, "group")}
+    ask(store.post_offers.remote(SECOND, {"a": offer}))
     assert ask(waits["a"]) == offer
     assert ray.wait([waits["b"]], timeout=0.2)[0] == []
     learner = start_sender(store)
     ask(learner.publish.remote(SECOND, [{"a": LARGE}], "probe"))
-    assert ask(waits["b"]) is None and ask(store.attend.remote("a", SECOND, 1, "group")) is None
+    assert ask(waits["b"]) is None and ask(store.await_transfer.remote("a", SECOND, 1, "group")) is None
     ray.kill(learner)
 
 
 def test_who_waits_for_a_version_that_does_not_come_is_told(store):
-    overtaken, withdrawn = store.attend.remote("a", FIRST, 1, ""), store.attend.remote("b", THIRD, 1, "")
-    assert ask(store.invite.remote(SECOND, [], 1.0)) == {}
+    overtaken, withdrawn = (
+        store.await_transfer.remote("a", FIRST, 1, ""),
+        store.await_transfer.remote("b", THIRD, 1, ""),
+    )
+    assert ask(store.await_receivers.remote(SECOND, [], 1.0)) == {}
     with pytest.raises(RemoteFailure, match="version 0.1 does not come any more; kept are none"):
         ask(overtaken)
     assert ray.wait([withdrawn], timeout=0.2)[0] == []
-    ask(store.withdraw.remote(THIRD))
+    ask(store.cancel.remote(THIRD))
     with pytest.raises(RemoteFailure, match="version 1.2 does not come any more"):
         ask(withdrawn)
-    assert ray.wait([store.attend.remote("a", Version(2, 1), 1, "")], timeout=0.2)[0] == []  # a later one may
+    assert ray.wait([store.await_transfer.remote("a", Version(2, 1), 1, "")], timeout=0.2)[0] == []  # a later one may

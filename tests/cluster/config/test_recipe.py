@@ -34,20 +34,20 @@ APART, SHARED = ("rollout.gpus=1", "learner.gpus=1"), ("rollout.gpus=0.5", "lear
 
 
 @pytest.mark.parametrize(
-    "settings, collective",
+    "settings, transport",
     [
-        ((), False),
-        (APART, True),
-        (("rollout.gpus=2", "learner.gpus=1"), True),
-        (SHARED, False),
-        ((*APART, "rollout.sleep=true"), False),
-        (("learner.gpus=1",), False),
-        (("transport=collective",), True),
-        ((*APART, "transport=store"), False),
+        ((), "store"),
+        (APART, "collective"),
+        (("rollout.gpus=2", "learner.gpus=1"), "collective"),
+        (SHARED, "store"),
+        ((*APART, "rollout.sleep=true"), "store"),
+        (("learner.gpus=1",), "store"),
+        (("transport=collective",), "collective"),
+        ((*APART, "transport=store"), "store"),
     ],
 )
-def test_weights_go_straight_to_engines_where_all_have_gpus_of_their_own_or_where_it_is_asked_for(settings, collective):
-    assert load_recipe(RECIPES[0].with_name("smoke.yaml"), settings).collective == collective
+def test_weights_go_straight_to_engines_where_all_have_gpus_of_their_own_or_where_it_is_asked_for(settings, transport):
+    assert load_recipe(RECIPES[0].with_name("smoke.yaml"), settings).weight_transport.name == transport
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from actors.algorithm.config import GrpoTraining, Optimisation, SftTraining
+from actors.learner.sft_update import SftUpdate
 from cluster.config.recipe_file import parse_recipe
 from cluster.errors import UserError
 from cluster.record.console import step_words
@@ -47,7 +48,7 @@ class ReplayStage(StageKind):
 
     def step(self, run: StepRun) -> StepResult:
         tasks = run.draw(self.tasks_per_step)
-        return run.learn(lambda learner: learner.sft(tasks, run.lr))
+        return run.learn(SftUpdate(tasks, run.lr))
 
     @staticmethod
     def headline(row: StepRow) -> str:

@@ -25,7 +25,7 @@ from actors.model.policy import Policy
 from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import VllmEngine
 from actors.trajectory import Sample
-from actors.weights.store import bucket_of, files_of
+from actors.weights.buckets import bucket_of, files_of
 from cluster.config.recipe import ModelConfig
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
@@ -231,13 +231,13 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, 
     async def differences():
         engine = VllmEngine(RolloutConfig(max_model_tokens=1024), str(folder_of(name)), policy.encoder, images)
         try:
-            first = await engine.difference(probe())
+            first = await engine.max_logprob_error(probe())
             with torch.no_grad():
                 for parameter in policy.model.parameters():
                     parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
-            stale = await engine.difference(probe())
+            stale = await engine.max_logprob_error(probe())
             await engine.load(files_of(bucket_of(policy.published(part)) for part in policy.parts(2**14)), "0.1")
-            return first, stale, await engine.difference(probe())
+            return first, stale, await engine.max_logprob_error(probe())
         finally:
             engine.llm.shutdown()
 

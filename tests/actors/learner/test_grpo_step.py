@@ -1,4 +1,6 @@
-"""The gradient of a step is the same however the learner is laid out: ranks, ZeRO stage, packing, micro-batch size, checkpointing."""
+"""The gradient of a step is the same however the learner is laid out: ranks, ZeRO stage, packing, micro-batch size,
+checkpointing.
+"""
 
 import numpy as np
 import pytest
@@ -58,7 +60,7 @@ def plain(tiny_model, batches):
         for scored in groups:
             rewards = np.array([v.total for v in scored.verdicts])
             for t, advantage in zip(
-                scored.group.trajectories, (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-6)
+                scored.group.trajectories, (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-6), strict=True
             ):
                 sample = Sample(scored.group.prompt_ids, scored.group.task.images, t.ids)
                 (logits,) = logits_of(model, encoder, [sample])
@@ -107,7 +109,9 @@ def test_the_gradient_is_the_plain_one(
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
 def test_a_rank_of_films_and_one_of_text_go_on_together(one, two, batches, zero_stage):
-    """Ranks that wait for each other in every layer: forward alone, with unlike numbers of micro-batches, and without a group."""
+    """Ranks that wait for each other in every layer: forward alone, with unlike numbers of micro-batches, and without
+    a group.
+    """
     films, text = (
         [Sample(s.group.prompt_ids, s.group.task.images, t.ids) for s in groups for t in s.group.trajectories]
         for groups in (batches["films"][:1], batches["text"])
@@ -117,7 +121,9 @@ def test_a_rank_of_films_and_one_of_text_go_on_together(one, two, batches, zero_
     two.make(zero=ENTIRELY, zero_stage=zero_stage, micro_batch_tokens=250)
     wanted = one.first("logprobs", films + text)
     found = wait_for(
-        [host.logprobs.remote(samples) for host, samples in zip(two.hosts, (films, text))], 120, "the ranks"
+        [host.logprobs.remote(samples) for host, samples in zip(two.hosts, (films, text), strict=True)],
+        120,
+        "the ranks",
     )
     assert max(np.abs(a - b).max() for a, b in zip(found[0] + found[1], wanted, strict=True)) < 1e-4
     before = two.first("state")
