@@ -33,10 +33,11 @@ class UpdateBatch:
         scored: the step's groups.
         chosen: those of this update, by their places in `scored`.
 
-    Attributes: all_tokens: response tokens of the update, on all ranks; `all_kept` without truncated responses that
-        are masked. samples: this rank's. `places`, `advantages`, `rollout`, `weights`, `old` and `reference` have an
-        entry for each: the last
-            five are arrays [tokens], of which `old` and `reference` are None if they are not needed.
+    Attributes:
+        all_tokens: response tokens of the update, on all ranks.
+        all_kept: the same without truncated responses that are masked.
+        samples: this rank's. `places`, `advantages`, `rollout`, `weights`, `old` and `reference` have an entry for
+            each, the last five an array [tokens]; `old` and `reference` are None if they are not needed.
         differences: |log-probability of the learner − of the rollout| [tokens], an entry for each micro-batch.
     """
 

@@ -71,9 +71,11 @@ class Hello(Order[None]):
 class StartStage(Order[None]):
     """Prepares the optimiser and the reference for a stage.
 
-    Attributes: fresh_optimiser: forget the optimiser's moments. reference: whether the stage measures KL from a
-        reference; else it is dropped. keep_reference: go on with the reference of the stage before, if there is one,
-        rather than take the present policy.
+    Attributes:
+        fresh_optimiser: forget the optimiser's moments.
+        reference: whether the stage measures KL from a reference; if not, there is none.
+        keep_reference: go on with the reference of the stage before, if there is one, rather than take the present
+            policy.
     """
 
     fresh_optimiser: bool

@@ -27,10 +27,13 @@ class PromptMismatch(RuntimeError):
 class VllmEngine:
     """The engine of rollout workers and of the served policy. Must be made inside a running event loop.
 
-    Args: encoder: of the same folder; tokens that it forbids are never written. images: the largest number of images
-        that a prompt has. extension: the import path of the class that vLLM mixes into its own worker. image_cache:
-        whether vLLM's front sends each image to the engine only once. Turn it off if prompts are submitted while
-            `load` empties the caches: a pending prompt would then refer to an image that is gone, and fail.
+    Args:
+        encoder: of the same folder; tokens that it forbids are never written.
+        images: the largest number of images that a prompt has.
+        extension: the import path of the class that vLLM mixes into its own worker.
+        image_cache: whether vLLM's front sends each image to the engine only once. Turn it off if prompts are
+            submitted while `load` empties the caches: a pending prompt would then refer to an image that is gone, and
+            fail.
 
     Attributes:
         llm: vLLM's AsyncLLM.

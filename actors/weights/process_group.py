@@ -36,8 +36,11 @@ class WeightGroup:
     """One member of a group; rank 0 sends, all others receive. Call `join` first. After an error the group cannot be
     used again.
 
-    Args: address, port: where rank 0 is reached. At rank 0, port 0 takes any free port, which the attribute `port`
-        then has. names: of all members, in order of rank, for errors. device: where tensors are sent from, or arrive.
+    Args:
+        address, port: where rank 0 is reached. At rank 0, port 0 takes any free port, which the attribute `port` then
+            has.
+        names: of all members, in order of rank, for errors.
+        device: where tensors are sent from, or arrive.
         limit_s: for each wait: until all have joined, until one bucket has come through.
 
     Raises:

@@ -148,10 +148,11 @@ class Receiver(ABC):
 class Transport(ABC):
     """A way for weights to travel. Its objects go to other processes, which must be able to import the class.
 
-    Attributes: name: in a recipe, `transport: name`. direct: the learner sends straight to workers that wait for the
-        version. So the run announces a version to the workers
-            before it has the learner send it. Afterwards the learner brings it to the weight store, for workers that
-            start late. Otherwise workers hear of a version once it can be fetched.
+    Attributes:
+        name: in a recipe, `transport: name`.
+        direct: the learner sends straight to workers that wait for the version. So the run announces a version to the
+            workers before it has the learner send it. Afterwards the learner brings it to the weight store, for
+            workers that start late. If not direct, workers hear of a version once it can be fetched.
         extra_buckets: buckets of weights that rank 0 holds while it sends, beside the one that the learner has
             gathered.
     """
