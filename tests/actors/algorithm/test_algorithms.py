@@ -17,8 +17,8 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.runtime.storage import Storage
 from actors.trajectory import Sample
+from tests.support.learner_groups import groups, plain  # noqa: F401 - the first is a fixture
 from tests.support.plain_loss import LONGEST, naive
-from tests.support.scored_groups import groups, plain  # noqa: F401 - the first is a fixture
 
 LR, CONFIG = 1e-3, LearnerConfig()
 
