@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.weights.store import Version
+from actors.weights.version import Version
 
 
 @dataclass
