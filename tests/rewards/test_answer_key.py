@@ -4,7 +4,7 @@ import pytest
 
 from rewards import answer_key
 from rewards.forms import letters, names
-from tests.support.responses import OPEN, SINGLE, written
+from tests.support.rewards.responses import OPEN, SINGLE, written
 
 
 def test_the_worked_example():

@@ -6,7 +6,7 @@ import pytest
 from rewards.config import OwnRule, RewardConfig
 from rewards.custom_rules import RuleError, call_rule, check_own, check_rule, load_rule
 from rewards.score import score
-from tests.support.responses import SINGLE, pairs
+from tests.support.rewards.responses import SINGLE, pairs
 
 RULES = """
 def share(task, response, verdict, *, part=1.0):

@@ -20,7 +20,7 @@ from rewards.config import RewardConfig
 from rewards.findings.canonical import canonical
 from rewards.reading.parser import parse
 from rewards.score import score
-from tests.support.responses import HEALTHY, MULTIPLE, OPEN, SINGLE, pairs, plain_f1
+from tests.support.rewards.responses import HEALTHY, MULTIPLE, OPEN, SINGLE, pairs, plain_f1
 
 REAL = Path(__file__).parents[2] / "../shared/data/cxr"
 CONFIG = RewardConfig()
@@ -325,7 +325,7 @@ def test_a_verdict_is_the_same_in_every_process():
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
-from tests.support.responses import HEALTHY, MULTIPLE, OPEN, SINGLE, pairs, plain_f1
+from tests.support.rewards.responses import HEALTHY, MULTIPLE, OPEN, SINGLE, pairs, plain_f1
 marks = {"A": "❌", "B": "✅", "C": "❌", "D": "❌"}
 thinks = {"A": "No mass. No hernia.", "B": "Edema.", "C": "No hernia. No edema.", "D": "No nodule. No mass."}
 def trace(thinks):

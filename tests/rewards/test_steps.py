@@ -5,7 +5,7 @@ import pytest
 from curriculum.questions import RIGHT, WRONG
 from rewards.config import RewardConfig
 from rewards.score import score
-from tests.support.responses import OPEN, SINGLE, pairs, written
+from tests.support.rewards.responses import OPEN, SINGLE, pairs, written
 
 CONFIG = RewardConfig()
 MARKS_ALONE = RewardConfig(reason=0)  # for responses whose think blocks state no facts

@@ -21,7 +21,7 @@ from actors.algorithm.loss import (
     response_weights,
 )
 from actors.algorithm.presets import PRESETS
-from tests.support.plain_loss import LONGEST, naive
+from tests.support.models.plain_loss import LONGEST, naive
 
 logs = st.floats(-30, 0)
 tokens = st.lists(st.tuples(logs, logs, st.floats(-3, 3)), min_size=1, max_size=8)

@@ -3,7 +3,7 @@
 import pytest
 
 from actors.algorithm.overlong import with_overlong_penalty
-from tests.support.scored_groups import scored_group
+from tests.support.rewards.scored_groups import scored_group
 
 
 @pytest.mark.parametrize(

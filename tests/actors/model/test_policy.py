@@ -10,7 +10,7 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import FORBIDDEN_BIAS, Policy
 from actors.model.tiny_model import SPECIAL_TOKENS
 from actors.trajectory import Sample
-from tests.support.plain_model import log_softmax, logits_of
+from tests.support.models.plain_model import log_softmax, logits_of
 
 CPU = torch.device("cpu")
 

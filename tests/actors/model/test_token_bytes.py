@@ -2,7 +2,7 @@ import pytest
 from tokenizers import decoders
 
 from actors.model.token_bytes import token_bytes
-from tests.support.tiny_families import byte_level, sentence_piece
+from tests.support.models.tiny_families import byte_level, sentence_piece
 
 TEXTS = ["Pleural effusion on the left.", "No finding", "é 🫁"] * 3
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from actors.algorithm.config import GrpoTraining
 from cluster.stages.dynamic_sampling import replace_flat_groups
 from rewards.verdict import StepVerdict
-from tests.support.scored_groups import scored_group
+from tests.support.rewards.scored_groups import scored_group
 
 
 def answers(*batches):

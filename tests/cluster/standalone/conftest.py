@@ -12,7 +12,7 @@ from cluster.standalone.evaluate import (
     report,
 )
 from tests.cluster.measures.test_measures import closed, opened
-from tests.support.reward_rows import run
+from tests.support.rewards.reward_rows import run
 
 
 @pytest.fixture

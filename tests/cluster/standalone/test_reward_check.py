@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.reward_rows import CLOSED, TRACE, run
+from tests.support.rewards.reward_rows import CLOSED, TRACE, run
 
 HOUSE = """
 import random

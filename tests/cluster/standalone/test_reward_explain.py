@@ -11,7 +11,7 @@ from cluster.standalone.reward_explain import payments
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
-from tests.support.reward_rows import CLOSED, TRACE, run
+from tests.support.rewards.reward_rows import CLOSED, TRACE, run
 
 
 def explained(tmp_path, monkeypatch, capsys, row, *options):

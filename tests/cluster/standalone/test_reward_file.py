@@ -10,7 +10,7 @@ import pytest
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
-from tests.support.reward_rows import CLOSED, OPTIONS, SMOKE, TRACE, answer, recipe_of, run
+from tests.support.rewards.reward_rows import CLOSED, OPTIONS, SMOKE, TRACE, answer, recipe_of, run
 
 
 def test_a_line_of_findings_for_each_text(tmp_path, monkeypatch, capsys):

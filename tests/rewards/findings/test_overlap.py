@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.findings.overlap import bleu_1, f1, longest_common_subsequence, order_kept, rouge_l
-from tests.support.responses import plain_f1
+from tests.support.rewards.responses import plain_f1
 
 WORDS = """
     the heart is mildly enlarged no effusions pleural effusion atelectasis bibasilar consolidations hopping

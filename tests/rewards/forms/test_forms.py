@@ -18,7 +18,7 @@ from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.forms import FORMS
 from rewards.score import score
-from tests.support.responses import pairs
+from tests.support.rewards.responses import pairs
 
 DOCS = Path(__file__).parents[3] / "docs" / "rewards.md"
 ROW = {"domain": "open", "form": "number", "gold": ["0.5"], "response": pairs("0.52")}

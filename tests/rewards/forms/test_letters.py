@@ -2,7 +2,7 @@ import pytest
 
 from rewards.forms.base import WrittenGold
 from rewards.forms.letters import key_of, read_gold
-from tests.support.responses import SINGLE
+from tests.support.rewards.responses import SINGLE
 
 OPTIONS = {"A": "Mass", "B": "Edema"}
 YES_NO = SINGLE.model_copy(

@@ -7,7 +7,7 @@ from rewards.config import RewardConfig
 from rewards.forms.base import WrittenGold
 from rewards.forms.names import key_of, read_gold
 from rewards.score import score
-from tests.support.responses import HEALTHY, OPEN, pairs
+from tests.support.rewards.responses import HEALTHY, OPEN, pairs
 
 CONFIG = RewardConfig()
 

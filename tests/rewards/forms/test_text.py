@@ -3,7 +3,7 @@ import pytest
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
-from tests.support.responses import pairs, written
+from tests.support.rewards.responses import pairs, written
 
 CONFIG = RewardConfig()
 TEXT = Task(

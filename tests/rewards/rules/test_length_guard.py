@@ -1,7 +1,7 @@
 import pytest
 
 from rewards.own import length_guard
-from tests.support.responses import SINGLE
+from tests.support.rewards.responses import SINGLE
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
 from rewards.own import stage_order
-from tests.support.responses import SINGLE, written
+from tests.support.rewards.responses import SINGLE, written
 
 STAGES = ["Heart", "Lungs", "Bones"]
 

@@ -11,7 +11,7 @@ from actors.model.families.base import ImageSize, first_setting
 from actors.model.model_parts import part_of
 from actors.model.policy import Policy
 from actors.trajectory import Sample
-from tests.support.tiny_families import EYES, IMAGES_FIRST, TEXT, byte_level, rounded
+from tests.support.models.tiny_families import EYES, IMAGES_FIRST, TEXT, byte_level, rounded
 
 LLAVA = ModelFamily(
     model_types=("llava",),

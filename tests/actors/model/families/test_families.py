@@ -35,7 +35,7 @@ from cluster.run.prepare import check_images
 from curriculum.taskset import TaskRow, write_tasks
 from tests.support.ranks import ENTIRELY
 from tests.support.short_run import SHORT, SMOKE
-from tests.support.tiny_families import MAKERS, make_family
+from tests.support.models.tiny_families import MAKERS, make_family
 
 CPU = torch.device("cpu")
 IN_EVERY_RUN = ("qwen3_vl", "idefics3")
