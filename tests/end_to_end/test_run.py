@@ -60,7 +60,7 @@ def test_ledger_balances_and_trains_every_group_once(run):
 
 
 def test_groups_without_variance_are_replaced(run):
-    """Long responses are punished in the open stage, so that few groups are without; those are told, and others trained."""
+    """Long responses are punished in the open stage, so few groups lack variance; these are dropped, others trained."""
     dropped = [e for e in events(run) if e["event"] == "dropped"]
     assert dropped and all(e["reason"] == "no variance" and e["group"].startswith("open-") for e in dropped)
     rows = [
@@ -157,8 +157,10 @@ def train_beside(act, recipe, path, train=start):
 
 
 def process(*titles):
-    """The process of one of this session's Ray actors whose title holds one of the words: its name, or what it is at. None where
-    there is none, or its title is just being written."""
+    """The process of one of this session's Ray actors whose title holds one of the words: its name, or what it does.
+
+    None if there is none, or if its title is being written.
+    """
     for candidate in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if any(title in " ".join(candidate.cmdline()) for title in titles):
@@ -175,7 +177,7 @@ def booked(path, event, stage):
 
 
 def dies_between_micro_batches(mark):
-    """A learner's rank that kills itself once a micro-batch's gradient, but not the last one's, is added; if the file is there."""
+    """A learner's rank that, if the file is there, kills itself after a gradient was added that is not the last one."""
 
     def rank(setup):
         import os
@@ -200,8 +202,8 @@ def dies_between_micro_batches(mark):
 
 def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weights(run, tmp_path, capsys, monkeypatch):
     """The newest commit is removed, as if the process had died before it; the open stage is made again. There a rollout
-    worker is killed, the learner is killed between two micro-batches of an update, and then it hangs. Weights go straight to the
-    workers, in the other run through the store."""
+    worker is killed, the learner is killed between two micro-batches of an update, and then it hangs. Weights go
+    straight to the workers; in the other run they go through the store."""
     again, mark = tmp_path / "again", tmp_path / "fault"
     mark.touch()
     monkeypatch.setattr("actors.learner.handle.learner_rank", dies_between_micro_batches(mark))
@@ -235,8 +237,11 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
 
 
 def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, tmp_path, capsys):
-    """Two rollout workers, two reward workers and two learner ranks (ZeRO-2) against one of each. A rank is killed before
-    anything is committed, while the workers wait for its weights: the run begins anew. Commits are kept elsewhere."""
+    """Two rollout workers, two reward workers and two learner ranks (ZeRO-2) against one of each.
+
+    A rank is killed before anything is committed, while the workers wait for its weights: the run starts again. Commits
+    are kept elsewhere.
+    """
     path, far = tmp_path / "wide", tmp_path / "far"
     settings = [
         *SHORT,
@@ -265,8 +270,8 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
 
 
 def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_session, tmp_path):
-    """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers, and goes on with one and the
-    store."""
+    """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers; it goes on with one rank
+    and the store."""
     path = tmp_path / "ahead"
     ahead = [
         f"stages.{stage}.training.{key}={value}"
@@ -319,7 +324,8 @@ def test_gradients_that_are_never_finite_end_the_run(ray_session, tmp_path):
     assert start(load_recipe(SMOKE, [*SHORT, "stages.sft.training.lr=1e38", "learner.zero_stage=2"]), path) == 1
     summary = json.loads((path / "summary.json").read_text())
     assert summary["status"] == "failed" and re.match(
-        r"step 4: the gradient was not finite, .* the 16 samples at fault are in \S+step-0000004.parquet; so it was in the 2 steps before",
+        r"step 4: the gradient was not finite, .* the 16 samples at fault are in \S+step-0000004.parquet; "
+        r"so it was in the 2 steps before",
         summary["why"],
     )
     rows = [r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step"]
@@ -351,7 +357,8 @@ def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch
         "stages.closed.training.kl=0.001",
         "stages.closed.gate.max_steps=6",
         "stages.closed.gate.every=6",
-        "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, {measure: kl, above: 0.2, steps: 1, then: roll_back}]",
+        "guards=[{measure: flat_groups, above: 0.95, steps: 2, then: pause}, "
+        "{measure: kl, above: 0.2, steps: 1, then: roll_back}]",
     ]
     asked = {}
 

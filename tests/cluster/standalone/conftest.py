@@ -11,7 +11,7 @@ from cluster.standalone.evaluate import (
     find_subject,
     report,
 )
-from tests.cluster.measures.test_measures import closed, opened
+from tests.support.results import closed, opened
 from tests.support.rewards.reward_rows import run
 
 

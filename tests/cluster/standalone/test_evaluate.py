@@ -22,7 +22,7 @@ from cluster.standalone.evaluate import (
 )
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.taskset import write_tasks
-from tests.cluster.measures.test_measures import closed
+from tests.support.results import closed
 
 SMOKE = Path(__file__).parents[3] / "recipes" / "smoke.yaml"
 

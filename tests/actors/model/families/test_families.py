@@ -33,9 +33,9 @@ from cluster.planning.model_shape import shape_of
 from cluster.run.launch import start
 from cluster.run.prepare import check_images
 from curriculum.taskset import TaskRow, write_tasks
+from tests.support.models.tiny_families import MAKERS, make_family
 from tests.support.ranks import ENTIRELY
 from tests.support.short_run import SHORT, SMOKE
-from tests.support.models.tiny_families import MAKERS, make_family
 
 CPU = torch.device("cpu")
 IN_EVERY_RUN = ("qwen3_vl", "idefics3")
