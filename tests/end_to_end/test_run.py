@@ -270,8 +270,8 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
 
 
 def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_session, tmp_path):
-    """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers; it goes on with one rank
-    and the store."""
+    """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers, and goes on with one
+    rank and the store."""
     path = tmp_path / "ahead"
     ahead = [
         f"stages.{stage}.training.{key}={value}"
