@@ -17,10 +17,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from curriculum.importers.files import read_csv
-from curriculum.importers.films import import_films
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
-from curriculum.importers.label import Label
+from curriculum.importers.parts.files import read_csv
+from curriculum.importers.parts.films import import_films
+from curriculum.importers.parts.label import Label
 from curriculum.taskset import TaskSetError
 
 VOCABULARY = ("Atelectasis", "Cardiomegaly", "Edema", "Effusion", "Mass", "Nodule", "Pneumonia", "Pneumothorax")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from actors.learner.orders import UpdateResult
 from actors.runtime.remote import RemoteFailure
 from cluster.config.guards import Alarm, Guards
 from cluster.run.context import RunContext
 from cluster.run.recovery import Recovery
 from cluster.run.requests import Requests
-from cluster.stages.kind import StepResult
 from cluster.stages.row import StepRow
 
 MAX_ROLL_BACKS = 3
@@ -22,7 +22,7 @@ class StepGuards:
         self.guards, self.recovery, self.requests = guards, recovery, requests
         self.skipped = 0  # steps in a row whose gradients were not finite
 
-    def undo(self, row: StepRow, result: StepResult) -> bool:
+    def undo(self, row: StepRow, result: UpdateResult) -> bool:
         """Acts on a step. Returns whether it was rolled back.
 
         Raises:
@@ -36,7 +36,7 @@ class StepGuards:
         """After the run went back to a commit."""
         self.skipped = 0
 
-    def _check_skipped(self, updates: float, result: StepResult) -> None:
+    def _check_skipped(self, updates: float, result: UpdateResult) -> None:
         """Keeps the samples that made gradients not finite."""
         if not updates:
             self.skipped = 0

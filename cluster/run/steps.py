@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.learner.orders import StartStage, UpdateOrder
+from actors.learner.orders import StartStage, UpdateOrder, UpdateResult
 from actors.trajectory import Group, ScoredGroup
 from cluster.run.context import RunContext
 from cluster.run.in_flight import InFlight
 from cluster.run.publishing import Publisher
 from cluster.stages import StageKind
-from cluster.stages.kind import StepResult
 from curriculum.task import Task
 from rewards.batch_gate import BatchGate
 
@@ -98,12 +97,12 @@ class Steps:
         gated = [ScoredGroup(scored.group, scores) for scored, scores in zip(groups, verdicts, strict=True)]
         return gated, {"batch_gate": float(is_open)}
 
-    def learn(self, order: UpdateOrder) -> StepResult:
+    def learn(self, order: UpdateOrder) -> UpdateResult:
         self.publisher.free_gpus()
         with self.phases.phase("learn"):
             result = self.workers.learner.update(order)
         self.position.version += self.stage.updates_per_step
-        return StepResult(result.numbers, result.non_finite_samples)
+        return result
 
     def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
         for scored in trained:

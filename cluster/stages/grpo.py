@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 from actors.algorithm.config import GrpoTraining
 from actors.algorithm.overlong import with_overlong_penalty
 from actors.learner.grpo_update import GrpoUpdate
+from actors.learner.orders import UpdateResult
 from actors.trajectory import Group, ScoredGroup
 from cluster.stages.dynamic_sampling import replace_flat_groups
-from cluster.stages.kind import StageKind, StepResult, StepRun
+from cluster.stages.kind import StageKind, StepRun
 from cluster.stages.response_metrics import response_numbers
 from cluster.stages.row import StepRow
 
@@ -51,7 +52,7 @@ class GrpoStage(StageKind):
     def keeps_optimiser(self) -> bool:
         return self.training.optimiser == "keep"
 
-    def step(self, run: StepRun) -> StepResult:
+    def step(self, run: StepRun) -> UpdateResult:
         """Generates, scores, replaces groups that teach nothing, learns, and books what became of each group."""
         training, version = self.training.within(run.max_response_tokens), run.version
         kept = self._scored(run, run.generate())
@@ -63,7 +64,7 @@ class GrpoStage(StageKind):
         gated, gate_numbers = run.through_batch_gate([*kept, *flat])
         kept, flat = gated[: len(kept)], gated[len(kept) :]
         result = run.learn(GrpoUpdate(kept, training, run.lr, run.temperature))
-        result.numbers |= response_numbers([*kept, *flat], version) | gate_numbers
+        result.numbers.update(response_numbers([*kept, *flat], version) | gate_numbers)
         if training.dynamic_sampling:
             result.numbers["dropped_groups"] = len(flat) / (len(kept) + len(flat))
         run.book(kept, flat)

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from actors.algorithm.config import Optimisation
-from actors.learner.orders import UpdateOrder
+from actors.learner.orders import UpdateOrder, UpdateResult
 from actors.trajectory import Group, ScoredGroup
-from cluster.stages.row import NonFiniteSample, StepRow
+from cluster.stages.row import StepRow
 from curriculum.stages import StageConfig
 from curriculum.task import Task
-
-
-@dataclass
-class StepResult:
-    """What a step came to: its numbers by the keys of `StepRow`, and the samples that made a gradient not finite."""
-
-    numbers: dict[str, float]
-    non_finite_samples: list[NonFiniteSample] = field(default_factory=list)
 
 
 class StageKind(StageConfig, ABC):
@@ -40,7 +31,7 @@ class StageKind(StageConfig, ABC):
     teaches_from_gold: ClassVar[bool] = False  # whether steps read the gold traces of tasks
 
     @abstractmethod
-    def step(self, run: StepRun) -> StepResult:
+    def step(self, run: StepRun) -> UpdateResult:
         """One step: draws tasks, and makes `updates_per_step` updates of the weights.
 
         Raises:
@@ -130,7 +121,7 @@ class StepRun(Protocol):
     def through_batch_gate(self, groups: Sequence[ScoredGroup]) -> tuple[list[ScoredGroup], dict[str, float]]:
         """The groups as the batch gate leaves them, and its numbers; unchanged if the recipe has no gate."""
 
-    def learn(self, order: UpdateOrder) -> StepResult:
+    def learn(self, order: UpdateOrder) -> UpdateResult:
         """Has the learner carry out an update, with the GPUs to itself."""
 
     def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 
 class StepRow(TypedDict, total=False):
@@ -51,7 +51,3 @@ class StepRow(TypedDict, total=False):
     rollout_workers: int
     rollout_busy: float
     by_collective: float
-
-
-NonFiniteSample = dict[str, Any]
-"""A sample whose gradient was not finite: its rank, images and tokens as plain columns."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from actors.algorithm.config import SftTraining
+from actors.learner.orders import UpdateResult
 from actors.learner.sft_update import SftUpdate
-from cluster.stages.kind import StageKind, StepResult, StepRun
+from cluster.stages.kind import StageKind, StepRun
 from cluster.stages.row import StepRow
 
 
@@ -23,7 +24,7 @@ class SftStage(StageKind):
     def tasks_per_step(self) -> int:
         return self.training.tasks_per_step
 
-    def step(self, run: StepRun) -> StepResult:
+    def step(self, run: StepRun) -> UpdateResult:
         tasks = run.draw(self.tasks_per_step)
         return run.learn(SftUpdate(tasks, run.lr))
 

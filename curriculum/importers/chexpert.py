@@ -21,10 +21,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from curriculum.importers.files import read_csv
-from curriculum.importers.films import import_films
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
-from curriculum.importers.label import Label, read_age
+from curriculum.importers.parts.files import read_csv
+from curriculum.importers.parts.films import import_films
+from curriculum.importers.parts.label import Label, read_age
 from curriculum.taskset import TaskSetError
 
 DEVICES = "Support Devices"

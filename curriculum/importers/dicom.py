@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from curriculum.importers.files import read_csv
-from curriculum.importers.films import import_films, index_images, locate
 from curriculum.importers.importer import OUT, Importer, ImportSummary, Option
-from curriculum.importers.label import Label
+from curriculum.importers.parts.files import read_csv
+from curriculum.importers.parts.films import import_films, index_images, locate
+from curriculum.importers.parts.label import Label
 from curriculum.task import NO_FINDING
 from curriculum.taskset import TaskSetError
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from PIL import Image
 
-from curriculum.importers.answers import YES_NO, Unreadable, read_letters, read_names, split_options, yes_no
 from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.parts.answers import YES_NO, Unreadable, read_letters, read_names, split_options, yes_no
 from curriculum.importers.ready_questions import (
     ReadyQuestion,
     files_of,

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curriculum.importers.chexpert import COLUMNS, FINDINGS, read_findings
-from curriculum.importers.files import read_csv
-from curriculum.importers.films import import_films, index_images
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
-from curriculum.importers.label import Label
-from curriculum.importers.reports import sections
+from curriculum.importers.parts.files import read_csv
+from curriculum.importers.parts.films import import_films, index_images
+from curriculum.importers.parts.label import Label
+from curriculum.importers.parts.reports import sections
 from curriculum.taskset import TaskSetError
 
 PROVENANCE = {

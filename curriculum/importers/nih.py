@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curriculum.importers.files import read_csv
-from curriculum.importers.films import import_films
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
-from curriculum.importers.label import Box, Label, check_findings, read_age
+from curriculum.importers.parts.files import read_csv
+from curriculum.importers.parts.films import import_films
+from curriculum.importers.parts.label import Box, Label, check_findings, read_age
 from curriculum.taskset import TaskSetError, read_rows
 
 FINDINGS = (

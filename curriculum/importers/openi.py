@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from curriculum.importers.films import import_films
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
-from curriculum.importers.label import Label
+from curriculum.importers.parts.films import import_films
+from curriculum.importers.parts.label import Label
 from curriculum.taskset import TaskSetError
 
 PROVENANCE = {

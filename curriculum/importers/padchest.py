@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from curriculum.importers.files import read_csv
-from curriculum.importers.films import import_films
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
-from curriculum.importers.label import Label, read_age
+from curriculum.importers.parts.files import read_csv
+from curriculum.importers.parts.films import import_films
+from curriculum.importers.parts.label import Label, read_age
 from curriculum.taskset import TaskSetError
 
 PROVENANCE: dict[str, object] = {

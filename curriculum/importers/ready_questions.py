@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curriculum.importers.films import index_images, locate, split_patients
 from curriculum.importers.importer import ImportSummary
-from curriculum.importers.label import Label
+from curriculum.importers.parts.films import index_images, locate, split_patients
+from curriculum.importers.parts.label import Label
 from curriculum.task import Task
 from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks
 

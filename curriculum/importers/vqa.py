@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curriculum.importers.answers import YES_NO, Unreadable, read_choice, read_letters, read_names, yes_no
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.parts.answers import YES_NO, Unreadable, read_choice, read_letters, read_names, yes_no
 from curriculum.importers.ready_questions import (
     ReadyQuestion,
     files_of,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curriculum.importers import nih
-from curriculum.importers.film_questions import describe
+from curriculum.importers.parts.film_questions import describe
 from curriculum.phantoms import phantom
 from curriculum.questions import RIGHT, WRONG, LabelledFilm, QuestionWriter
 from curriculum.task import NO_FINDING

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from actors.learner.orders import UpdateResult
 from cluster.measures import Interval
 from cluster.pools.autoscale import Balance
 from cluster.record.timeline import STEP_PHASES
@@ -13,7 +14,6 @@ from cluster.run.progress.prometheus import RunMetrics
 from cluster.run.progress.summary import RunSummary
 from cluster.run.publishing import Publisher
 from cluster.stages import StageKind
-from cluster.stages.kind import StepResult
 from cluster.stages.row import StepRow
 from curriculum.stages import StageRecord
 
@@ -55,7 +55,7 @@ class Progress:
         shares = ", ".join(f"{family} {share:.0%}" for family, share in stage.mixture.items())
         self.display.say(f"stage {stage.name} ({stage.kind}): {shares}")
 
-    def log(self, stage: StageKind, record: StageRecord, result: StepResult) -> StepRow:
+    def log(self, stage: StageKind, record: StageRecord, result: UpdateResult) -> StepRow:
         """Completes the row of a step, and adds it everywhere. Returns it."""
         seconds = self._seconds_since_last_step()
         step_s = sum(spent for name, spent in seconds.items() if name in STEP_PHASES)

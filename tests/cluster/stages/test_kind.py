@@ -9,12 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from actors.algorithm.config import GrpoTraining, Optimisation, SftTraining
+from actors.learner.orders import UpdateResult
 from actors.learner.sft_update import SftUpdate
 from cluster.config.recipe_file import parse_recipe
 from cluster.errors import UserError
 from cluster.record.console import step_words
 from cluster.stages import STAGE_KINDS, GrpoStage, SftStage, StageKind
-from cluster.stages.kind import StepResult, StepRun
+from cluster.stages.kind import StepRun
 from cluster.stages.row import StepRow
 
 GATE = {"measure": "closed_accuracy", "max_steps": 10}
@@ -46,7 +47,7 @@ class ReplayStage(StageKind):
     def tasks_per_step(self) -> int:
         return self.training.tasks_per_step // 2 if self.half else self.training.tasks_per_step
 
-    def step(self, run: StepRun) -> StepResult:
+    def step(self, run: StepRun) -> UpdateResult:
         tasks = run.draw(self.tasks_per_step)
         return run.learn(SftUpdate(tasks, run.lr))
 

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from curriculum.importers.film_questions import film_questions, unit
 from curriculum.importers.importer import ImportSummary
-from curriculum.importers.label import Label
+from curriculum.importers.parts.film_questions import film_questions, unit
+from curriculum.importers.parts.label import Label
 from curriculum.questions import LabelledFilm
 from curriculum.task import Split
 from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum.importers.answers import Unreadable, read_choice, read_letters, read_names, split_options
+from curriculum.importers.parts.answers import Unreadable, read_choice, read_letters, read_names, split_options
 
 NAMES = {"A": "Edema", "B": "Pleural effusion, left", "C": "Mass"}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from curriculum.importers.films import import_films, index_images, locate, split_patients
-from curriculum.importers.label import Label
+from curriculum.importers.parts.films import import_films, index_images, locate, split_patients
+from curriculum.importers.parts.label import Label
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.data_sets import draw_film
 

@@ -1,7 +1,7 @@
 import pytest
 
-from curriculum.importers.film_questions import describe, film_questions, unit
-from curriculum.importers.label import Label
+from curriculum.importers.parts.film_questions import describe, film_questions, unit
+from curriculum.importers.parts.label import Label
 from curriculum.questions import LabelledFilm
 from curriculum.taskset import TaskSetError
 

@@ -1,6 +1,6 @@
 import pytest
 
-from curriculum.importers.label import check_findings, read_age
+from curriculum.importers.parts.label import check_findings, read_age
 from curriculum.taskset import TaskSetError
 
 VOCABULARY = ("Edema", "Mass", "Nodule")

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from curriculum.boxes import write_box
-from curriculum.importers.label import Label
+from curriculum.importers.parts.label import Label
 from curriculum.questions import VIEWS, LabelledFilm, QuestionWriter
 from curriculum.task import NO_FINDING, OPTION_LETTERS, Task
 from curriculum.taskset import TaskSetError

@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from curriculum.importers.files import read_csv
+from curriculum.importers.parts.files import read_csv
 from curriculum.taskset import TaskSetError
 
 ROWS = [{"a": "1", "b": "x, y"}, {"a": "2", "b": ""}]

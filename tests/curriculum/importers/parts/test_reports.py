@@ -1,6 +1,6 @@
 import pytest
 
-from curriculum.importers.reports import sections
+from curriculum.importers.parts.reports import sections
 
 REPORT = """                                 WET READ: ___ ___ 8:04 PM
  No acute process.

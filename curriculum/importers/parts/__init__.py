@@ -1,0 +1,1 @@
+"""What several importers share: reading files, films and labels, answers and reports."""

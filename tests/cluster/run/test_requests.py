@@ -1,0 +1,58 @@
+"""What users request of a run while it goes on."""
+
+import pyarrow.parquet as pq
+
+from cluster.config.recipe_file import load_recipe
+from cluster.control.run_actor import ControlRequest, read_status, send_request
+from cluster.run.launch import resume
+from tests.support.short_run import SHORT, SMOKE, wait_until
+from tests.support.whole_runs import booked, events, reached, train_beside
+
+
+def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_session, tmp_path):
+    """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers. It goes on with one
+    rank and the store."""
+    path = tmp_path / "ahead"
+    ahead = [
+        f"stages.{stage}.training.{key}={value}"
+        for stage in ("closed", "open")
+        for key, value in (("max_staleness", 1), ("correction", "token"))
+    ]
+    settings = [
+        *SHORT,
+        *ahead,
+        "stages.closed.gate.max_steps=6",
+        "stages.closed.gate.every=6",
+        "learner.workers=2",
+        "learner.zero_stage=2",
+        "learner.cpus=0.25",
+        "transport=collective",
+    ]
+    asked = {}
+
+    def ask_it():
+        wait_until(lambda: booked(path, "trained", "closed"))
+        asked["status"] = read_status(path)
+        send_request(path, ControlRequest("scale", rollout=2, reward=2))
+        send_request(path, ControlRequest("pause"))
+        wait_until(lambda: read_status(path)["status"] == "paused")
+        wait_until(lambda: read_status(path)["workers"] == {"rollout": {"ready": 2}, "reward": {"ready": 2}})
+        asked["paused"] = read_status(path)
+        send_request(path, ControlRequest("resume"))
+        wait_until(lambda: read_status(path)["step"] > asked["paused"]["step"])
+        send_request(path, ControlRequest("stop"))
+
+    train_beside(ask_it, load_recipe(SMOKE, settings), path)
+    assert asked["status"]["stage"] == "closed" and asked["status"]["ledger"]["trained"] >= 8
+    assert read_status(path)["status"] == "stopped" and not (path / "model").exists()
+    assert resume(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
+    rows = [
+        r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"
+    ]
+    assert [r["stage_step"] for r in rows] == [1, 2, 3, 4, 5, 6, 1, 2]
+    assert [r["staleness_max"] for r in rows[:3]] == [0, 1, 1] and max(r["staleness_max"] for r in rows[:6]) == 1
+    assert reached(path)[:3] == [1, 1, 1] and reached(path)[-1] is None
+    assert all(r["ratio_diff_max"] < 1e-4 for r in rows if r["staleness_max"] == 0)
+    issued = [e["group"] for e in events(path) if e["event"] == "issued"]
+    trained = [e["group"] for e in events(path) if e["event"] == "trained"]
+    assert sorted(issued) == sorted(trained) and len(issued) == len(set(issued)) == 64
