@@ -51,7 +51,7 @@ def answer(
     They are asked in parts of twice what the engines hold at once, so that the pool's time limit is that of a part.
 
     Args:
-        progress: is told how many tasks are answered, after each part.
+        progress: is called after each part with the number of tasks answered so far.
     """
     part = 2 * rollouts.config.max_sequences * rollouts.config.workers
     results: list[Result] = []

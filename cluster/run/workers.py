@@ -77,7 +77,7 @@ class Workers:
         return self.rollouts.pool.busy_s, self.rollouts.pool.present_s
 
     def scale(self, rollout: int | None = None, reward: int | None = None) -> None:
-        """From now on so many workers; None leaves a pool as it is. Who is too many finishes what it has."""
+        """Sets the number of workers; None leaves a pool as it is. Surplus workers finish their share first."""
         for pool, size in zip(self.pools, (rollout, reward), strict=True):
             if size is not None:
                 pool.scale(size)
