@@ -29,15 +29,10 @@ TESTED_ELSEWHERE = {
     "cluster/reporting/model_card.py": REPORT,
     "cluster/reporting/report_figures.py": REPORT,
     "cluster/run/in_flight.py": RUN,  # parts of one loop, each with the others, on real workers
-    "cluster/run/launch.py": RUN,
     "cluster/run/loop.py": RUN,
     "cluster/run/progress/prometheus.py": "tests/end_to_end/test_monitoring.py",
     "cluster/run/progress/step_log.py": RUN,
-    "cluster/run/recovery.py": RUN,
-    "cluster/run/requests.py": RUN,
     "cluster/run/stage_tests.py": RUN,
-    "cluster/run/step_guards.py": RUN,
-    "cluster/run/steps.py": RUN,
     "cluster/run/workers.py": RUN,
     "cluster/service/serving.py": "tests/cluster/service/conftest.py",  # starts the service of all its tests
     "cluster/stages/grpo.py": RUN,
