@@ -97,7 +97,7 @@ def two(ray_session, tiny_model):
 
 
 def _world(ranks, model):
-    from tests.support.ranks import start_world
+    from tests.support.learner.ranks import start_world
 
     world = start_world(ranks, model)
     yield world

@@ -17,7 +17,7 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.runtime.storage import Storage
 from actors.trajectory import Sample
-from tests.support.learner_groups import groups, plain  # noqa: F401 - the first is a fixture
+from tests.support.learner.learner_groups import groups, plain  # noqa: F401 - the first is a fixture
 from tests.support.models.plain_loss import LONGEST, naive
 
 LR, CONFIG = 1e-3, LearnerConfig()

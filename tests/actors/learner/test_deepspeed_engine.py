@@ -19,7 +19,7 @@ from cluster.config.recipe import ModelConfig
 from cluster.config.recipe_file import load_recipe
 from cluster.planning.model_shape import shape_of
 from cluster.planning.worker_memory import rank_state
-from tests.support.ranks import ENTIRELY, same, two_groups
+from tests.support.learner.ranks import ENTIRELY, same, two_groups
 
 LR = 1e-3
 RECIPES = Path(__file__).parents[3] / "recipes"

@@ -14,8 +14,8 @@ from actors.model.policy import FORBIDDEN_BIAS
 from actors.runtime.remote import wait_for
 from actors.trajectory import Group, Sample, ScoredGroup, Trajectory
 from rewards.verdict import Verdict
+from tests.support.learner.ranks import ENTIRELY, same
 from tests.support.models.plain_model import log_softmax, logits_of
-from tests.support.ranks import ENTIRELY, same
 
 TRAINING = GrpoTraining(credit="response", process_weight=0)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import ray
 
 from actors.learner.orders import Order, UpdateOrder, UpdateResult
-from tests.support.ranks import same
+from tests.support.learner.ranks import same
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no folder of tests
 

@@ -19,8 +19,8 @@ from actors.runtime.remote import wait_for
 from actors.runtime.storage import Storage
 from actors.weights.store import WeightStore
 from actors.weights.version import Version
-from tests.support.learner_groups import groups  # noqa: F401 - a fixture
-from tests.support.ranks import ENTIRELY, same
+from tests.support.learner.learner_groups import groups  # noqa: F401 - a fixture
+from tests.support.learner.ranks import ENTIRELY, same
 
 LR = 1e-3
 

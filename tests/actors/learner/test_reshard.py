@@ -10,7 +10,7 @@ from actors.learner.orders import Load, Save
 from actors.learner.sft_update import SftUpdate
 from actors.model.config import Lora
 from actors.runtime.storage import POLICY, Storage
-from tests.support.ranks import ENTIRELY, same
+from tests.support.learner.ranks import ENTIRELY, same
 
 LR = 1e-3
 

@@ -3,7 +3,7 @@
 import pytest
 
 from actors.learner.sft_update import SftUpdate
-from tests.support.ranks import same
+from tests.support.learner.ranks import same
 
 
 @pytest.mark.parametrize("zero_stage", [0, 2])

@@ -21,8 +21,8 @@ from actors.model.model_parts import part_of
 from actors.model.policy import FORBIDDEN_BIAS, Policy
 from actors.runtime.storage import POLICY, Storage
 from actors.trajectory import Sample
+from tests.support.learner.ranks import ENTIRELY, same, two_groups
 from tests.support.models.plain_model import log_softmax, logits_of
-from tests.support.ranks import ENTIRELY, same, two_groups
 
 LORA = Lora(rank=8, alpha=16)
 EVERYWHERE = Lora(rank=4, alpha=2, targets=("vision", "projector", "language"))

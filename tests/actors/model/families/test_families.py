@@ -33,8 +33,8 @@ from cluster.planning.model_shape import shape_of
 from cluster.run.launch import start
 from cluster.run.prepare import check_images
 from curriculum.taskset import TaskRow, write_tasks
+from tests.support.learner.ranks import ENTIRELY
 from tests.support.models.tiny_families import MAKERS, make_family
-from tests.support.ranks import ENTIRELY
 from tests.support.short_run import SHORT, SMOKE
 
 CPU = torch.device("cpu")
