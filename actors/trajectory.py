@@ -69,7 +69,9 @@ class Group:
         return _unpack, (self.group_id, self.task, self.prompt_ids, arrays, rest)
 
 
-def _unpack(group_id: str, task: Task, prompt_ids: np.ndarray, arrays: list[np.ndarray], rest: list[tuple]) -> Group:
+def _unpack(
+    group_id: str, task: Task, prompt_ids: np.ndarray, arrays: list[np.ndarray], rest: list[tuple[Any, ...]]
+) -> Group:
     trajectories = []
     start = 0
     for text, length, finish, seed in rest:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _DEEP_MODES = ("I", "F")  # and I;16, I;16B, …: grey, more than 8 bits
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -52,7 +52,7 @@ def read_image(file: BinaryIO, name: str, max_pixels: int | None = None) -> Imag
             return shallow.convert("RGB")
     except ImageError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image that can be read; PNG and JPEG can") from error
     except _PILLOW_ERRORS as error:
         raise ImageError(f"{name}: the image cannot be read to its end ({' '.join(str(error).split())})") from error

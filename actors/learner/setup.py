@@ -8,7 +8,8 @@ from typing import Any
 from actors.learner.config import LearnerConfig
 from actors.model.encode import PromptConfig
 from actors.runtime.storage import Storage
-from actors.weights.transports import TRANSPORTS, Transport
+from actors.weights.transports import TRANSPORTS
+from actors.weights.transports.base import Transport
 
 
 @dataclass(frozen=True)

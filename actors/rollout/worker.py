@@ -15,8 +15,8 @@ from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import VllmEngine
 from actors.runtime.process_title import set_title
 from actors.trajectory import Group, Request, Trajectory
-from actors.weights.transports import TRANSPORTS, Transport
-from actors.weights.transports.base import Receiver, ReceiverContext
+from actors.weights.transports import TRANSPORTS
+from actors.weights.transports.base import Receiver, ReceiverContext, Transport
 from actors.weights.version import ASLEEP, Version
 
 

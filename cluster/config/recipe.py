@@ -13,7 +13,8 @@ from actors.model.encode import PromptConfig
 from actors.model.tiny_model import TinyModelConfig
 from actors.reward import RewardWorkersConfig
 from actors.rollout.config import RolloutConfig
-from actors.weights.transports import TRANSPORTS, Gpus, Transport, automatic_transport
+from actors.weights.transports import TRANSPORTS, automatic_transport
+from actors.weights.transports.base import Gpus, Transport
 from cluster.config.guards import DEFAULT, Guard
 from cluster.stages.kind import Stage
 from cluster.trackers import TRACKERS

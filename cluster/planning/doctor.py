@@ -12,9 +12,9 @@ from packaging.specifiers import SpecifierSet
 
 from cluster.config.recipe import Recipe
 from cluster.errors import TOKEN_ADVICE
-from cluster.planning.footprint import GIB, VERSIONS_IN_FLIGHT, Footprint, footprint, missing_resource
+from cluster.planning.footprint import VERSIONS_IN_FLIGHT, Footprint, footprint, missing_resource
 from cluster.planning.machine import Machine, measure
-from cluster.planning.worker_memory import gib
+from cluster.planning.worker_memory import GIB, gib
 
 # How Ray 2.60 sizes its object store by itself (ray._private.utils.resolve_object_store_memory).
 STORE_SHARE = 0.3  # of the RAM

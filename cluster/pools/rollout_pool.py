@@ -14,7 +14,8 @@ from actors.rollout.worker import RolloutWorker
 from actors.runtime.remote import wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group, Request
-from actors.weights.transports import TRANSPORTS, Transport
+from actors.weights.transports import TRANSPORTS
+from actors.weights.transports.base import Transport
 from actors.weights.version import ASLEEP, Version
 from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.shares import Batch, Failed

@@ -126,7 +126,7 @@ def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
 
 
-def _finding(name: str, rows: Mapping[str, dict]) -> Finding:
+def _finding(name: str, rows: Mapping[str, dict[str, Any]]) -> Finding:
     row = rows[name]
     return Finding(
         name=name,
@@ -138,7 +138,9 @@ def _finding(name: str, rows: Mapping[str, dict]) -> Finding:
     )
 
 
-def _pairs(rows: Mapping[str, dict], parts: Container[str], states: Container[str]) -> dict[tuple[str, str], str]:
+def _pairs(
+    rows: Mapping[str, dict[str, Any]], parts: Container[str], states: Container[str]
+) -> dict[tuple[str, str], str]:
     """(part, state) to the finding whose row has the pair."""
     pairs: dict[tuple[str, str], str] = {}
     for name, row in rows.items():
@@ -204,7 +206,7 @@ def _words_of(trie: Trie) -> Iterator[str]:
             yield from _words_of(node)
 
 
-def _ancestors(name: str, rows: Mapping[str, dict]) -> tuple[str, ...]:
+def _ancestors(name: str, rows: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
     if name not in rows:
         raise ValueError(f"parent {name!r} is not a finding")
     kinds = [name]

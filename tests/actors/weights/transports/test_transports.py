@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from actors.learner.orders import Publish
 from actors.learner.sft_update import SftUpdate
-from actors.weights.transports import TRANSPORTS, Gpus, automatic_transport
-from actors.weights.transports.base import ReceiverContext
+from actors.weights.transports import TRANSPORTS, automatic_transport
+from actors.weights.transports.base import Gpus, ReceiverContext
 from actors.weights.version import Version
 from tests.support.documented_transport import documented_transport
 
