@@ -74,7 +74,7 @@ def test_a_wrong_model_folder_is_named(refused, tmp_path, tiny_model):
     shutil.copytree(tiny_model, copy)
     (copy / "processor_config.json").unlink()
     line = refused("train", recipe(tmp_path, model={"path": str(copy)}))
-    assert "has no processor_config.json or preprocessor_config.json (its image processor)" in line
+    assert "has no preprocessor_config.json or processor_config.json (its image processor)" in line
 
 
 @pytest.fixture
