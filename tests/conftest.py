@@ -1,6 +1,8 @@
 """What several tests share: a small phantom set, a tiny model, workers, and the folder of a finished run."""
 
+import ast
 import os
+from functools import cache
 from pathlib import Path
 
 # Before torch is imported, here and in subprocesses. Passive: threads that spin are slow where others want the cores.
@@ -21,28 +23,45 @@ settings.load_profile("repo")
 TESTS = Path(__file__).parent
 
 
-def pytest_configure(config):
-    """With `-n`, pytest-xdist hands out the groups that are marked below, not single tests."""
-    if getattr(config.option, "dist", "no") == "load":
-        config.option.dist = "loadgroup"
-
-
 def pytest_collection_modifyitems(items):
-    """Keeps each file in one process, and all files that read the finished run in the same one, which comes first.
+    """Files that read the finished run come first: it takes longest, and another process does the rest meanwhile."""
+    items.sort(key=lambda item: not reads_finished_run(item.path))
 
-    The `run` fixture below takes longest, so only one process makes it; the others run the remaining files meanwhile.
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `-n`, a file stays in one process, and all files that read the finished run in the same one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "run" if reads_finished_run(TESTS.parent / file) else file
+
+    return Together(config, log)
+
+
+@cache
+def reads_finished_run(path):
+    """Whether tests of a file ask for the fixture `run` below, or fixtures of a conftest between do.
+
+    The process that hands out the tests collects none, so this reads the source.
     """
-    of_the_run = {item.path for item in items if _uses_finished_run(item)}
-    for item in items:
-        group = "run" if item.path in of_the_run else item.path.relative_to(TESTS).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.path not in of_the_run)
+    folders = [folder for folder in path.parents if TESTS in folder.parents]
+    sources = [path, *(folder / "conftest.py" for folder in folders)]
+    return any(_asks_for_run(source) for source in sources if source.is_file())
 
 
-def _uses_finished_run(item):
-    """Whether the test gets the `run` fixture below, of a session; a file may have a smaller one of that name."""
-    definitions = item._fixtureinfo.name2fixturedefs.get("run", ())
-    return bool(definitions) and definitions[-1].scope == "session"
+def _asks_for_run(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    asks = any(
+        argument.arg == "run"
+        for function in functions
+        if function.name.startswith("test_") or function.decorator_list
+        for argument in function.args.args
+    )
+    return asks and not any(function.name == "run" and function.decorator_list for function in functions)
 
 
 @pytest.fixture(scope="session")
