@@ -1,8 +1,54 @@
-"""One line out of the many of an error in remote work."""
+"""Waiting for remote work: what each way of failing is called."""
+
+import os
+import re
+import sys
+import time
 
 import pytest
+import ray
 
-from actors.runtime.remote import cause
+from actors.runtime.remote import CallFailed, RemoteFailure, cause, wait_for
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
+
+
+class Moody:
+    def __init__(self, broken=False):
+        if broken:
+            raise RuntimeError("no such model")
+
+    def add(self, a, b):
+        return a + b
+
+    def fail(self):
+        raise ValueError("not today")
+
+    def dawdle(self):
+        time.sleep(60)
+
+    def die(self):
+        os._exit(1)
+
+
+def test_values_and_failures_of_an_actor(ray_session):
+    actor = ray.remote(Moody).options(num_cpus=0.01).remote()
+    assert wait_for(actor.add.remote(2, 3), 60, "moody-0") == 5
+    with pytest.raises(CallFailed, match=re.escape("moody-0 failed: ValueError('not today')")):
+        wait_for(actor.fail.remote(), 60, "moody-0")
+    with pytest.raises(RemoteFailure, match=r"^moody-0 did not answer within 0.2 s$") as late:
+        wait_for(actor.dawdle.remote(), 0.2, "moody-0")
+    assert not isinstance(late.value, CallFailed)
+    ray.kill(actor)
+    with pytest.raises(RemoteFailure, match="^moody-0 died: ") as dead:
+        wait_for(actor.add.remote(2, 3), 60, "moody-0")
+    assert not isinstance(dead.value, CallFailed)
+
+
+def test_an_actor_that_cannot_start_is_reported_with_its_error(ray_session):
+    actor = ray.remote(Moody).options(num_cpus=0.01).remote(broken=True)
+    with pytest.raises(RemoteFailure, match="^moody-1 could not start: RuntimeError: no such model$"):
+        wait_for(actor.add.remote(1, 1), 60, "moody-1")
 
 
 @pytest.mark.parametrize(
