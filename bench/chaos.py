@@ -2,14 +2,14 @@
 
     python -m bench.chaos OUT [--seed 0] [--json]
 
-Real engines, real DeepSpeed: two rollout workers, two reward workers, two learner ranks on three nodes, and a recipe
-as small as `recipes/smoke.yaml` with more steps. At seeded moments rollout workers (7 times), reward workers (5),
+Real engines, real DeepSpeed: two rollout workers, two reward workers and two learner ranks on three nodes. The recipe
+is as small as `recipes/smoke.yaml`, with more steps. At seeded moments rollout workers (7 times), reward workers (5),
 learner ranks (5) and whole nodes (3) are killed with SIGKILL, half of them while weights are updated or a checkpoint
-is committed, and a new node joins for each that went. The same recipe is run once without faults, for the score.
+is committed. A new node joins for each one that was killed. The same recipe runs once without faults, for the score.
 About 40 minutes on two cores.
 
-The run without faults is not made again where OUT has it. OUT keeps both run folders and events.jsonl: every fault
-with its time, and every step's. The last line is one JSON object.
+The run without faults is reused if OUT already has it. OUT keeps both run folders and events.jsonl: the time of every
+fault and of every step. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ TITLES = {
     "learner": r"^ray::(learner-\d|RayTrainWorker)",
 }
 NODE = dict(num_cpus=3, object_store_memory=300 * 2**20)
-BUSY = ("publish", "commit")  # the moments at which half of the faults strike
+BUSY = ("publish", "commit")  # phases in which half of the faults strike
 
 
 class Events:
@@ -85,7 +85,7 @@ class Events:
 
 
 class Killer:
-    """Kills by a seeded plan; one fault at a time, the next when the run has trained a step since."""
+    """Kills by a seeded plan: one fault at a time, the next once the run has trained a step since the last one."""
 
     def __init__(self, run: Run, cluster: Cluster, seed: int, events: Events) -> None:
         self.run, self.cluster, self.events, self.rng = run, cluster, events, random.Random(seed)
@@ -116,17 +116,15 @@ class Killer:
     def strike(self, kind: str) -> bool:
         phase, step = self.run.context.phases.current, self.run.position.step
         if kind == "node":
-            node = self.rng.choice(
-                sorted(self.cluster.worker_nodes, key=lambda node: node.node_id)
-            )  # the driver is on the head
+            nodes = sorted(self.cluster.worker_nodes, key=lambda node: node.node_id)  # without the head: the driver's
+            node = self.rng.choice(nodes)
             self.cluster.remove_node(node, allow_graceful=False)
             self.events.add(event="fault", kind=kind, phase=phase, step=step)
-            self.joining += 1  # a node is started by the main thread alone
+            self.joining += 1  # only the main thread may start a node
         else:
             pattern = re.compile(TITLES[kind])
-            victims = [
-                p for p in psutil.Process().children(recursive=True) if pattern.match(title(p))
-            ]  # of no other run
+            own_processes = psutil.Process().children(recursive=True)  # not those of other runs
+            victims = [process for process in own_processes if pattern.match(title(process))]
             if not victims:
                 return False
             self.rng.choice(victims).kill()
@@ -139,14 +137,14 @@ class Killer:
 def title(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
-    except psutil.Error:  # it is gone
+    except psutil.Error:  # the process has ended
         return ""
 
 
 def train(
     recipe: Recipe, path: Path, cluster: Cluster, seed: int | None, events: Events
 ) -> tuple[dict[str, Any], Killer | None]:
-    """The summary of a run, under faults where there is a seed."""
+    """Trains; with a seed, under faults. Returns the summary, and the killer if there is one."""
     with open_run(recipe, path, LoggedDisplay(LineDisplay(), path.name)) as run:
         handle, killer = run.requests.handle, None
 
@@ -183,11 +181,9 @@ def result(out: Path, killer: Killer, faulted: dict[str, Any], plain: dict[str, 
     events = committed_events(out / "faults" / "ledger.jsonl")
     trained = Counter(event["group"] for event in events if event["event"] == "trained")
     lines = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    ledgers = [line["ledger"] for line in lines if line["event"] == "step"]
     balanced = all(
-        ledger["issued"] == ledger["trained"] + ledger["dropped"] + ledger["in_flight"]
-        for line in lines
-        if line["event"] == "step"
-        for ledger in [line["ledger"]]
+        ledger["issued"] == ledger["trained"] + ledger["dropped"] + ledger["in_flight"] for ledger in ledgers
     )
     ends = [{stage["name"]: stage["evaluation"]["end"] for stage in summary["stages"]} for summary in (faulted, plain)]
     scores = {}
@@ -200,21 +196,14 @@ def result(out: Path, killer: Killer, faulted: dict[str, Any], plain: dict[str, 
             "overlap": low <= high_0 and low_0 <= high,
         }
     faults = sum(killer.done.values())
-    recovery = {
-        kind: round(
-            float(
-                np.median(
-                    [
-                        until_next_step(lines, number)
-                        for number, line in enumerate(lines)
-                        if line["event"] == "fault" and line["kind"] == kind
-                    ]
-                )
-            ),
-            1,
-        )
-        for kind in KILLED
-    }
+    recovery = {}
+    for kind in KILLED:
+        seconds = [
+            until_next_step(lines, number)
+            for number, line in enumerate(lines)
+            if line["event"] == "fault" and line["kind"] == kind
+        ]
+        recovery[kind] = round(float(np.median(seconds)), 1)
     return {
         "faults": faults,
         **{f"{kind}_killed": n for kind, n in killer.done.items()},
@@ -234,14 +223,14 @@ def result(out: Path, killer: Killer, faulted: dict[str, Any], plain: dict[str, 
 
 
 def until_next_step(lines: list[dict[str, Any]], number: int) -> float:
-    """Seconds from a fault to the end of the first step that goes beyond the one at which it struck."""
+    """Seconds from a fault to the end of the first step after the one in which it struck."""
     fault = lines[number]
     ends = (line["at_s"] for line in lines[number:] if line["event"] == "step" and line["step"] > fault["step"])
     return next(ends, math.inf) - fault["at_s"]
 
 
 def finished(run: Path) -> dict[str, Any] | None:
-    """The summary of a run that came to its end, in an earlier call."""
+    """The summary of a run that an earlier call finished; None if there is none."""
     path = run / "summary.json"
     summary = json.loads(path.read_text()) if path.is_file() else {"status": ""}
     return summary if summary["status"] == "finished" else None
@@ -251,10 +240,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="only the last line counts; nothing else changes")
-    given = parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="no effect: the last line is JSON in any case")
+    args = parser.parse_args()
     quiet_libraries()
-    out = given.out.absolute()
+    out = args.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     events = Events(out / "events.jsonl")
     cluster = Cluster(
@@ -268,7 +257,7 @@ def main() -> None:
     recipe = load_recipe(Path("recipes/smoke.yaml"), SETTINGS)
     try:
         plain = finished(out / "plain") or train(recipe, out / "plain", cluster, None, events)[0]
-        faulted, killer = train(recipe, out / "faults", cluster, given.seed, events)
+        faulted, killer = train(recipe, out / "faults", cluster, args.seed, events)
     finally:
         ray.shutdown()
         cluster.shutdown()

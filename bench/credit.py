@@ -1,11 +1,11 @@
-"""Which credit teaches most on the embedded default: no process reward, credit by response, by step, by return.
+"""Which credit teaches most on the quickstart: no process reward, credit by response, by step, or by return.
 
     python -m bench.credit runs/credit --seeds 0 1 2
 
-For each seed one run with credit by step; the others go on from the same weights, those at the end of its supervised
-stage. Every stage of reinforcement learning has 20 steps, whatever the score, so that all are alike. About 40 minutes
-a seed on two cores. What each run came to is kept in the folder's credit.json, and is not made again. Ends with a
-table and credit.png.
+Each seed has one run with credit by step; the other runs start from its weights at the end of the supervised stage.
+Every stage of reinforcement learning has 20 steps, whatever the score, so that all runs have the same length. About
+40 minutes a seed on two cores. The results of each run are kept in the folder's credit.json and not computed again.
+Ends with a table and credit.png.
 """
 
 from __future__ import annotations
@@ -45,23 +45,16 @@ def curlvpr(*arguments: object) -> None:
 
 def fixed_length(root: Path, name: str, seed: int, settings: Sequence[str] = ()) -> None:
     """Trains root/name by the quickstart's recipe with `settings`; every stage of RL has `STEPS` steps."""
-    gates = [
-        f"stages.{stage}.gate.{key}={value}"
-        for stage in STAGES
-        for key, value in (
-            ("every", 5),
-            ("min_steps", 5),
-            ("max_steps", STEPS),
-            ("threshold", "null"),
-            ("plateau", "null"),
-        )
-    ]
+    gate = {"every": 5, "min_steps": 5, "max_steps": STEPS, "threshold": "null", "plateau": "null"}
+    gates: list[str] = []
+    for stage in STAGES:
+        gates += [f"stages.{stage}.gate.{key}={value}" for key, value in gate.items()]
     changes = [f"root={root}", f"seed={seed}", "checkpoint.keep=10", *gates, *settings]
     curlvpr("train", RECIPE, "--name", name, *(part for change in changes for part in ("--set", change)))
 
 
 def train(root: Path, seed: int, variant: str) -> Path:
-    """The run folder of a variant, made where it is not finished."""
+    """Returns the run folder of a variant, which is trained unless it is finished."""
     run = root / f"seed{seed}-{variant.replace(' ', '-')}"
     if finished(run):
         return run
@@ -72,8 +65,8 @@ def train(root: Path, seed: int, variant: str) -> Path:
     first = train(root, seed, "step")
     after_sft = json.loads((first / "summary.json").read_text())["stages"][0]["steps"]
     later = {path.name for path in (first / "checkpoints").iterdir()} - {f"step-{after_sft:07d}"}
-    gone = {first: {"model", "summary.json", "learner"}, first / "checkpoints": later}
-    shutil.copytree(first, run, ignore=lambda folder, _: gone.get(Path(folder), set()))
+    left_out = {first: {"model", "summary.json", "learner"}, first / "checkpoints": later}
+    shutil.copytree(first, run, ignore=lambda folder, _: left_out.get(Path(folder), set()))
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     credit, weight = VARIANTS[variant]
     for stage in recipe["stages"]:
@@ -91,25 +84,25 @@ def finished(run: Path) -> bool:
 
 
 def record(run: Path) -> dict[str, dict[str, Any]]:
-    """What a run came to, by stage."""
+    """The results of a run, by stage."""
     stages = {stage["name"]: stage["evaluation"] for stage in json.loads((run / "summary.json").read_text())["stages"]}
     rows = [row for row in pq.read_table(run / "metrics.parquet").to_pylist() if row["event"] == "val"]
-    told = {}
+    results = {}
     for stage, measure in STAGES.items():
         curve = [(row["stage_step"], row[measure]) for row in rows if row["stage"] == stage]
         gain = stages[stage]["gain"]
-        told[stage] = {
+        results[stage] = {
             "start": stages[stage]["start"][measure],
             "gain": gain[measure],
             "interval": gain["intervals"][measure],
             "steps": [step for step, _ in curve],
             "scores": [score for _, score in curve],
         }
-    return told
+    return results
 
 
 def table(records: Records) -> str:
-    """Markdown: where each stage ended, and its gain with the 95 % interval, for each seed; the mean of the ends."""
+    """Markdown: the score at the end of each stage, and its 95 % interval for each seed; the mean over seeds."""
     columns = [
         "credit",
         *(f"{stage}, seed {seed}" for stage in STAGES for seed in records),
@@ -119,11 +112,11 @@ def table(records: Records) -> str:
     for variant in VARIANTS:
         cells, means = [variant], []
         for stage in STAGES:
-            told = [records[seed][variant][stage] for seed in records]
-            ends = [of_seed["start"] + of_seed["gain"] for of_seed in told]
+            results = [records[seed][variant][stage] for seed in records]
+            ends = [result["start"] + result["gain"] for result in results]
             cells += [
-                "{:.3f} ({:+.3f} [{:+.3f}, {:+.3f}])".format(end, of_seed["gain"], *of_seed["interval"])
-                for end, of_seed in zip(ends, told, strict=True)
+                "{:.3f} ({:+.3f} [{:+.3f}, {:+.3f}])".format(end, result["gain"], *result["interval"])
+                for end, result in zip(ends, results, strict=True)
             ]
             means.append(f"{np.mean(ends):.3f}")
         lines.append("| " + " | ".join([*cells, *means]) + " |")
@@ -150,16 +143,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    given = parser.parse_args()
-    root = given.folder.absolute()
-    kept = root / "credit.json"
-    records: Records = json.loads(kept.read_text()) if kept.is_file() else {}
-    for seed in given.seeds:
+    args = parser.parse_args()
+    root = args.folder.absolute()
+    records_path = root / "credit.json"
+    records: Records = json.loads(records_path.read_text()) if records_path.is_file() else {}
+    for seed in args.seeds:
         for variant in VARIANTS:
             of_seed = records.setdefault(str(seed), {})
             if variant not in of_seed:
                 of_seed[variant] = record(train(root, seed, variant))
-                kept.write_text(json.dumps(records, indent=1))
+                records_path.write_text(json.dumps(records, indent=1))
     figure(records, root / "credit.png")
     print(table(records))
 

@@ -2,13 +2,14 @@
 
     python -m bench.driver_kill OUT [--kills 10] [--seed 0] [--json]
 
-`recipes/smoke.yaml` once without kills, and once with: SIGKILL at a random time after the first step, every third time
-inside a commit (while a folder of a commit has no manifest yet). Then `curlvpr resume`. About 20 minutes on two cores.
+Runs `recipes/smoke.yaml` once without kills, and once with SIGKILL at a random time after the first step, every third
+time during a commit (while the commit's folder has no manifest yet). `curlvpr resume` follows each kill. About 20
+minutes on two cores.
 
-OUT keeps both run folders and kills.jsonl: where each sitting began, how far it came, whether the kill struck inside
-a commit, and the newest commit then. The last line is one JSON object; `resumed_from_the_last_commit` counts the
-kills after which the run went on from there, `same_weights` is whether both runs end with the same weights, bit for
-bit.
+OUT keeps both run folders and kills.jsonl: for each process of the run the step at which it resumed, the number of
+its steps, whether the kill kill_row during a commit, and the newest commit then. The last line is one JSON object:
+`resumed_from_the_last_commit` counts the kills after which the run continued from that commit, `same_weights` is
+whether both runs end with the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ def curlvpr(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-class Sitting:
-    """One process of the run, and what it says, read by a thread so that a kill waits for no line."""
+class Session:
+    """One process of the run. A thread reads its output, so that a kill does not wait for a line."""
 
     def __init__(self, *arguments: object) -> None:
-        self.began = time.time()
+        self.start_time = time.time()
         self.process = curlvpr(*arguments)
         self.lines: list[str] = []
         self.steps, self.resumed_at = 0, None
@@ -59,57 +60,58 @@ class Sitting:
     def _read(self) -> None:
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
-            if found := re.search(r"resumed at step (\d+)", line):
-                self.resumed_at = int(found[1])
+            resumed = re.search(r"resumed at step (\d+)", line)
+            if resumed:
+                self.resumed_at = int(resumed[1])
             if STEP.search(line):
                 self.steps += 1
                 self.stepped.set()
-        self.stepped.set()  # it ended
+        self.stepped.set()  # the process has ended
 
     def wait(self) -> None:
-        """Until it comes to its end. Exits where that is no good one."""
+        """Waits until the process ends. Exits with its last lines if it failed."""
         self.process.wait()
         self.reader.join()
         if self.process.returncode:
             raise SystemExit("\n".join(self.lines[-5:]))
 
 
-def in_commit(run: Path, sitting: Sitting) -> bool:
-    """Whether the sitting has begun a commit that is not whole yet."""
+def in_commit(run: Path, session: Session) -> bool:
+    """Whether the session has begun a commit that is not complete yet."""
     try:
         return any(
-            folder.stat().st_mtime > sitting.began and not (folder / "manifest.json").exists()
+            folder.stat().st_mtime > session.start_time and not (folder / "manifest.json").exists()
             for folder in (run / "checkpoints").glob("step-*")
         )
-    except FileNotFoundError:  # an old commit went meanwhile
+    except FileNotFoundError:  # an old commit was removed at this moment
         return False
 
 
 def committed(run: Path) -> int:
-    """The step of the newest commit; 0 where there is none."""
+    """The step of the newest commit; 0 if there is none."""
     return max(
         (int(path.parent.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*/manifest.json")),
         default=0,
     )
 
 
-def kill(sitting: Sitting, run: Path, inside_commit: bool, rng: random.Random) -> dict[str, Any] | None:
-    """Kills a sitting; what it was at. None where it came to its end before."""
-    sitting.stepped.wait()
+def kill(session: Session, run: Path, inside_commit: bool, rng: random.Random) -> dict[str, Any] | None:
+    """Kills a session and returns its row of kills.jsonl; None if the session ended before."""
+    session.stepped.wait()
     time.sleep(rng.uniform(0.2, 10))
     if inside_commit:
         until = time.monotonic() + 30
-        while not in_commit(run, sitting) and sitting.process.poll() is None and time.monotonic() < until:
+        while not in_commit(run, session) and session.process.poll() is None and time.monotonic() < until:
             time.sleep(0.002)
-    hit = in_commit(run, sitting)
-    if sitting.process.poll() is not None:
+    hit = in_commit(run, session)
+    if session.process.poll() is not None:
         return None
-    os.killpg(sitting.process.pid, signal.SIGKILL)
-    sitting.process.wait()
-    sitting.reader.join()
+    os.killpg(session.process.pid, signal.SIGKILL)
+    session.process.wait()
+    session.reader.join()
     return {
-        "resumed_at": sitting.resumed_at,
-        "steps_since": sitting.steps,
+        "resumed_at": session.resumed_at,
+        "steps_since": session.steps,
         "inside_commit": hit,
         "committed": committed(run),
     }
@@ -120,26 +122,29 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="nothing else is printed in any case")
-    given = parser.parse_args()
-    out, rng = given.out.absolute(), random.Random(given.seed)
+    parser.add_argument("--json", action="store_true", help="no effect: only JSON is printed in any case")
+    args = parser.parse_args()
+    out, rng = args.out.absolute(), random.Random(args.seed)
     out.mkdir(parents=True, exist_ok=True)
     settings = [part for setting in (f"root={out}", *SETTINGS) for part in ("--set", setting)]
     plain, killed = out / "plain", out / "killed"
     if not (plain / "model").exists():
-        Sitting("train", "recipes/smoke.yaml", "--name", "plain", *settings).wait()
+        Session("train", "recipes/smoke.yaml", "--name", "plain", *settings).wait()
     kills: list[dict[str, Any]] = []
     resumed: list[int | None] = []
-    sitting = Sitting("train", "recipes/smoke.yaml", "--name", "killed", *settings)
+    session = Session("train", "recipes/smoke.yaml", "--name", "killed", *settings)
     with open(out / "kills.jsonl", "w", encoding="utf-8") as file:
-        while len(kills) < given.kills and (struck := kill(sitting, killed, len(kills) % 3 == 2, rng)):
-            kills.append(struck)
-            file.write(json.dumps(struck) + "\n")
+        while len(kills) < args.kills:
+            kill_row = kill(session, killed, len(kills) % 3 == 2, rng)
+            if kill_row is None:
+                break
+            kills.append(kill_row)
+            file.write(json.dumps(kill_row) + "\n")
             file.flush()
-            sitting = Sitting("resume", killed)
-            sitting.stepped.wait()
-            resumed.append(sitting.resumed_at)
-    sitting.wait()
+            session = Session("resume", killed)
+            session.stepped.wait()
+            resumed.append(session.resumed_at)
+    session.wait()
     a, b = (load_file(run / "model" / "model.safetensors") for run in (plain, killed))
     trained = [event["group"] for event in committed_events(killed / "ledger.jsonl") if event["event"] == "trained"]
     print(
@@ -148,7 +153,7 @@ def main() -> None:
                 "kills": len(kills),
                 "inside_commit": sum(kill["inside_commit"] for kill in kills),
                 "resumed_from_the_last_commit": sum(
-                    at == struck["committed"] for at, struck in zip(resumed, kills, strict=True)
+                    at == kill_row["committed"] for at, kill_row in zip(resumed, kills, strict=True)
                 ),
                 "trained_twice": len(trained) - len(set(trained)),
                 "same_ledger": committed_events(killed / "ledger.jsonl") == committed_events(plain / "ledger.jsonl"),

@@ -1,17 +1,17 @@
-"""Whether throughput follows the number of rollout workers, 1 → 4 → 2, while a run goes on. The engines are simulated.
+"""Whether throughput follows the number of rollout workers (1 → 4 → 2) during a run. The engines are simulated.
 
     python -m bench.elastic OUT [--window 20] [--json]
 
-Two runs on a Ray cluster of real nodes on one machine, each of which has room for one engine. In the first there are
-four, and `curlvpr scale` asks for 1, 4 and 2 workers. In the second four workers are asked for, and nodes come and
-go: 1, 4, 2. An engine writes one group in half a second, and no second one meanwhile, so that n workers write 2n
-groups a second. `bench/simulated.py` says what else is real. About four minutes.
+Two runs on a Ray cluster of real nodes on one machine; each node has room for one engine. In the first run there are
+four nodes, and `curlvpr scale` asks for 1, 4 and 2 workers. In the second, four workers are requested, and nodes join
+and leave: 1, 4, 2. An engine writes one group in half a second and never two at once, so n workers write 2n groups a
+second. `bench/simulated.py` lists which other parts are real. About four minutes.
 
-OUT keeps both run folders, and events.jsonl: what every engine was asked and when, and what was asked of the run.
-`rates` in the last line, one JSON object, are groups a second over those that the workers could write;
-`late_joiners_proved_first` says whether the pool brought every engine to a version before its first group. (A
-simulated engine has no weights to prove; that a real one may not answer without is
-`tests/actors/rollout/test_worker.py`'s.)
+OUT keeps both run folders, and events.jsonl: every request to an engine with its time, and every window. The last
+line is one JSON object: `rates` are groups a second, as a share of what the workers could write;
+`late_joiners_proved_first` is whether the pool brought every engine to a version before its first group. (A simulated
+engine has no weights to prove; `tests/actors/rollout/test_worker.py` checks that a real one answers only with proven
+weights.)
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from cluster.record.ledger import committed_events
 from .simulated import Host, Quiet, simulated_recipe, train_simulated
 
 GROUP_S, GROUPS, AHEAD = 0.5, 8, 3
-SETTLE_S = 4.0  # after a change, before a window begins: what was handed out before is finished
+SETTLE_S = 4.0  # from a change to the start of a window: earlier shares end within it
 NODE = dict(num_cpus=2, resources={"engine": 1}, object_store_memory=200 * 2**20)
 
 
 class Journal:
-    """Keeps what engines tell, with the time: an actor that outlives them."""
+    """Keeps the events of the engines, with their times: an actor that outlives them."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -58,11 +58,11 @@ class Journal:
 
 
 class Engine(Host):
-    """One rollout worker; it writes one group after the other."""
+    """One rollout worker, which writes one group after the other."""
 
     def __init__(self, name: str, journal: Any) -> None:
         super().__init__(GROUP_S, 0.0)
-        self.name, self.journal, self.version, self.one = name, journal, None, asyncio.Lock()
+        self.name, self.journal, self.version, self.lock = name, journal, None, asyncio.Lock()
 
     async def update(self, version: Version) -> float:
         self.version = version
@@ -72,7 +72,7 @@ class Engine(Host):
     async def generate(self, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
         groups = []
         for request in requests:
-            async with self.one:
+            async with self.lock:
                 groups += await super().generate(0, [request], temperature, version)
             self.journal.add.remote(event="group", engine=self.name, group=request.group_id, holds=str(self.version))
         return groups
@@ -83,26 +83,26 @@ def curlvpr(*arguments: object) -> None:
 
 
 def ready(run: Path, count: int) -> None:
-    """Waits until so many rollout workers are ready, and no more."""
+    """Waits until exactly `count` rollout workers are ready."""
     until = time.monotonic() + 90
     while (
         not (run / "recipe.yaml").is_file()
         or read_status(run).get("workers", {}).get("rollout", {}).get("ready") != count
     ):
         if time.monotonic() > until:
-            raise SystemExit(f"{count} rollout workers are wanted; the run says {read_status(run)}")
+            raise SystemExit(f"{count} rollout workers should be ready; the status of the run is {read_status(run)}")
         time.sleep(0.2)
 
 
 def train(run: Path, journal: Any, act: Callable[[Path], None]) -> None:
-    """A run, while `act` goes on beside it; `act` ends it."""
+    """Trains while `act` runs beside it. The run stops when `act` returns."""
     recipe = simulated_recipe(1, GROUPS, 10_000, AHEAD)
     engine = ray.remote(Engine)
 
     def start(rank: int, name: str) -> Any:
         return engine.options(num_cpus=0, resources={"engine": 1}, max_concurrency=100).remote(name, journal)
 
-    with ThreadPoolExecutor(1) as pool:  # nodes are started by the main thread alone
+    with ThreadPoolExecutor(1) as pool:  # only the main thread may start nodes
         training = pool.submit(
             train_simulated, run, recipe, Quiet(), hosts=1, group_s=GROUP_S, spread=0.0, learn_s=0.0, start=start
         )
@@ -124,8 +124,8 @@ def proved_first(events: Sequence[dict[str, Any]]) -> bool:
         if "engine" in event:
             of_engine[event["engine"]].append(event)
     return all(
-        told[0]["event"] == "update" and all(event["holds"] != "None" for event in told if event["event"] == "group")
-        for told in of_engine.values()
+        log[0]["event"] == "update" and all(event["holds"] != "None" for event in log if event["event"] == "group")
+        for log in of_engine.values()
     )
 
 
@@ -133,10 +133,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--window", type=float, default=20.0, help="seconds over which a rate is measured")
-    parser.add_argument("--json", action="store_true", help="nothing else is printed in any case")
-    given = parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="no effect: only JSON is printed in any case")
+    args = parser.parse_args()
     quiet_libraries()
-    out = given.out.absolute()
+    out = args.out.absolute()
     out.mkdir(parents=True)
     cluster = Cluster(
         initialize_head=True, head_node_args=dict(num_cpus=4, include_dashboard=False, object_store_memory=600 * 2**20)
@@ -152,7 +152,7 @@ def main() -> None:
         ready(run, count)
         time.sleep(SETTLE_S)
         start = time.time()
-        time.sleep(given.window)
+        time.sleep(args.window)
         windows.append({"event": "window", "run": run.name, "workers": count, "from_s": start, "to_s": time.time()})
 
     def by_command(run: Path) -> None:

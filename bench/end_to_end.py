@@ -11,23 +11,23 @@ Two shapes of work, with one image in every prompt (a tiny Qwen2.5-VL, 1.4 milli
 The same on both sides: model folder, tasks, prompts token by token (checked), forbidden tokens, temperature 1 without
 top-p or top-k, one AdamW update a step (learning rate 1e-6, betas 0.9 and 0.95, weight decay 0.01, gradients clipped
 at 1), group-normalised advantages, clipping at 0.2 and 0.3, mean over tokens, no KL term, and the reward
-(`bench.cheap_reward`, which makes no group flat). Both are strictly on-policy: a step's completions are written by
-the weights that the step before left.
+(`bench.cheap_reward`, which leaves no group flat). Both are strictly on-policy: each step uses completions of the
+weights that the previous step produced.
 
-This side is a whole run as `curlvpr train` makes it, with run folder, ledger and metrics: two rollout workers (vLLM)
+Our side is a whole run as `curlvpr train` makes it, with run folder, ledger and metrics: two rollout workers (vLLM)
 and two learner ranks (DeepSpeed) of one thread each, a reward worker, weights published and proven after every step.
-TRL is one process of two threads in an environment of its own (`scripts/peers.sh` makes it): transformers generation,
-its defaults for the generation batch, attention by SDPA, fp32, no gradient checkpointing, no checkpoints or trackers,
+TRL is one process of two threads in an environment of its own (made by `scripts/peers.sh`): transformers generation,
+its defaults for the generation batch, SDPA attention, fp32, no gradient checkpointing, no checkpoints or trackers,
 and micro-batches of 64: of 16, 32 and 64, tried for the first shape, these took the least CPU time (4.8, 5.7 and 3.8
-s a step, on a busy machine). Its vLLM mode wants a GPU.
+s a step, on a busy machine). Its vLLM mode needs a GPU.
 
-Both stand all the time and take turns of some steps each; a step is timed from the end of the one before, with
-everything in it. Each side's first turn warms it up and is left out. The resting side burns nothing: TRL waits for a
-line, and all our processes but the driver are stopped by SIGSTOP; what is burned nevertheless is told, for both, and
-what a step burns. A pair of turns gives one ratio, the median of our steps' completions/s over that of TRL's; the
-ratio of a shape is their median, and its spread the smallest and largest. `learner_ratio` is of the time for learning
-alone: TRL's step without its generation and rewards over our learner's. Tokens a completion are told for both sides;
-they differ by chance alone. The last line is one JSON object.
+Both sides stay up and take turns of a few steps each. A step is timed from the end of the previous one and includes
+everything. Each side's first turn is a warm-up and is left out. The resting side uses no CPU: TRL waits for a line,
+and SIGSTOP stops all our processes but the driver. The result has the CPU time that each side uses nevertheless, and
+the CPU time of a step. A pair of turns gives one ratio: the median of our steps' completions/s over TRL's. The ratio
+of a shape is the median of these, its spread the smallest and largest. `learner_ratio` compares the time for learning
+alone: TRL's step without generation and rewards over our learner's. Tokens a completion are in the result for both
+sides; they differ by chance only. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.task import Task
 from curriculum.taskset import read_tasks, write_tasks
 
-from .other_side import ROOT, OtherSide
+from .peer_process import ROOT, PeerProcess
 from .taught_lengths import teach_lengths
 
 CORES = 2
 GROUP = 8
-RESTING_S = 3600.0  # for which our workers may be silent: they are stopped while TRL has its turn
+RESTING_S = 3600.0  # how long our workers may be silent: they are stopped during TRL's turns
 SIDES = ("ours", "trl")
 PEER = ROOT / ".peers" / "trl" / "bin" / "python"
 FAMILY = "single_choice"
@@ -75,16 +75,12 @@ FAMILY = "single_choice"
 
 @dataclass(frozen=True)
 class Shape:
-    """One comparison.
-
-    `lengths`: the model is taught to write responses of these, unless None. A turn has `steps`; after the first, there
-    are `turns` of each side.
-    """
+    """One comparison. A turn has `steps`; each side has `turns` after the warm-up."""
 
     completions: int
-    most_tokens: int
-    lengths: tuple[int, int] | None
-    micro_batch: int  # of TRL
+    max_tokens: int
+    lengths: tuple[int, int] | None  # the range of response lengths that the model is taught
+    micro_batch: int  # TRL's
     warm_up: int
     steps: int
     turns: int
@@ -102,42 +98,41 @@ class Step:
 
 
 class Ours:
-    """A run's display: times the steps, and hands over where a turn ends."""
+    """A run's display: times the steps, and passes control to the other side at the end of a turn."""
 
     def __init__(self, shape: Shape) -> None:
-        self.shape, self.left, self.steps = shape, 0, []
+        self.shape, self.steps_left, self.steps = shape, 0, []
         self.turn_over: Callable[[], int] = lambda: 0
-        self.began = 0.0
+        self.start = 0.0
 
     def step(self, row: dict[str, Any]) -> None:
         if row["flat_groups"]:
-            raise RuntimeError("a group has equal rewards, and this side saves its backward")
+            raise RuntimeError("a group has equal rewards, so our side would skip its backward pass")
         phases = {name: row.get(f"seconds_{name}", 0.0) for name in STEP_PHASES}
-        self.steps.append(Step(time.perf_counter() - self.began, self.shape.completions, row["tokens"], phases))
-        self.left -= 1
-        if self.left <= 0:
-            self.left = self.turn_over()
-        self.began = time.perf_counter()
+        self.steps.append(Step(time.perf_counter() - self.start, self.shape.completions, row["tokens"], phases))
+        self.steps_left -= 1
+        if self.steps_left <= 0:
+            self.steps_left = self.turn_over()
+        self.start = time.perf_counter()
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     def evaluation(self, *_: Any) -> None:
-        self.began = time.perf_counter()
+        self.start = time.perf_counter()
 
     def close(self) -> None:
         pass
 
 
-def trl_side(settings: dict[str, Any], folder: Path) -> OtherSide:
+def trl_side(settings: dict[str, Any], folder: Path) -> PeerProcess:
     path = folder / "peer.json"
     path.write_text(json.dumps(settings))
-    return OtherSide(
+    return PeerProcess(
         "TRL's process",
         [PEER, "-m", "bench.end_to_end_trl", path],
         {
-            "PATH": os.environ["PATH"],
-            "HOME": os.environ["HOME"],
+            **{name: os.environ[name] for name in ("PATH", "HOME")},
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": str(CORES),
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -147,7 +142,7 @@ def trl_side(settings: dict[str, Any], folder: Path) -> OtherSide:
 
 
 def make_work(folder: Path, shape: Shape) -> tuple[Path, Path]:
-    """The task set and the model of a shape, in new folders."""
+    """Makes the task set and the model of a shape, in new folders; returns both paths."""
     drawn = draw_phantom_set(PhantomConfig(train=200, val=4, test=4), folder / "films")
     tasks = [task for task in drawn if task.family == FAMILY]
     write_tasks(tasks, folder / "data")
@@ -190,8 +185,8 @@ def our_recipe(shape: Shape, data: Path, model: Path, folder: Path, changes: Seq
                     "cpus": 0.5,
                     "threads": 1,
                     "temperature": 1.0,
-                    "max_response_tokens": shape.most_tokens,
-                    "max_model_tokens": shape.most_tokens + 128,
+                    "max_response_tokens": shape.max_tokens,
+                    "max_model_tokens": shape.max_tokens + 128,
                     "silent_s": RESTING_S,
                 },
                 "reward": {
@@ -238,7 +233,7 @@ def peer_settings(shape: Shape, tasks: Sequence[Task], model: Path, folder: Path
             "per_device_train_batch_size": shape.micro_batch,
             "num_generations": GROUP,
             "gradient_accumulation_steps": shape.completions // shape.micro_batch,
-            "max_completion_length": shape.most_tokens,
+            "max_completion_length": shape.max_tokens,
             "temperature": 1.0,
             "learning_rate": 1e-6,
             "lr_scheduler_type": "constant",
@@ -256,7 +251,7 @@ def peer_settings(shape: Shape, tasks: Sequence[Task], model: Path, folder: Path
 
 
 def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) -> dict[str, Any]:
-    """Both sides by turns, in the new folder; what each came to."""
+    """Runs both sides in turns, in the new folder, and returns the results."""
     shape = SHAPES[name]
     data, model = make_work(folder, shape)
     recipe = our_recipe(shape, data, model, folder, changes)
@@ -275,18 +270,18 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
             steps = shape.steps if ours else shape.warm_up
             ours.append(display.steps[:])
             display.steps.clear()
-            working["ours"].append(burned.since_last("ours"))
-            resting["trl"].append(burned.since_last("trl"))
-            with all_stopped(apart=peer.process.pid):
-                peer.ask(steps)
-                theirs.append([Step(**peer.answer("did not end a step")) for _ in range(steps)])
-                working["trl"].append(burned.since_last("trl"))
-                resting["ours"].append(burned.since_last("ours"))
+            working["ours"].append(clock.since_last("ours"))
+            resting["trl"].append(clock.since_last("trl"))
+            with all_stopped(except_pid=peer.process.pid):
+                peer.send(steps)
+                theirs.append([Step(**peer.receive("did not end a step")) for _ in range(steps)])
+                working["trl"].append(clock.since_last("trl"))
+                resting["ours"].append(clock.since_last("ours"))
             run.requests.stopping = len(ours) > (turns or shape.turns)
             return shape.steps
 
-        burned = Burned(peer.process.pid)
-        display.left, display.turn_over = shape.warm_up, turn_over
+        clock = CpuClock(peer.process.pid)
+        display.steps_left, display.turn_over = shape.warm_up, turn_over
         run.train()
         run.close()
     return summary(name, ours[1:], theirs[1:]) | {
@@ -299,20 +294,19 @@ def compare(name: str, folder: Path, changes: Sequence[str], turns: int | None) 
     }
 
 
-def own_processes(apart: int) -> list[psutil.Process]:
-    """Those that this one started, and those that they started; `apart`, and what it started, are not among them."""
-    return [
-        process
-        for child in psutil.Process().children()
-        if child.pid != apart
-        for process in (child, *child.children(recursive=True))
-    ]
+def own_processes(except_pid: int) -> list[psutil.Process]:
+    """All descendants of this process, without `except_pid` and its descendants."""
+    processes: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        if child.pid != except_pid:
+            processes += [child, *child.children(recursive=True)]
+    return processes
 
 
 @contextmanager
-def all_stopped(apart: int) -> Iterator[None]:
-    """Our processes but this one stand still."""
-    stopped = own_processes(apart)
+def all_stopped(except_pid: int) -> Iterator[None]:
+    """Stops our processes, except this one and TRL's, while the context lasts."""
+    stopped = own_processes(except_pid)
     for process in stopped:
         with suppress(psutil.NoSuchProcess):
             process.suspend()
@@ -324,18 +318,19 @@ def all_stopped(apart: int) -> Iterator[None]:
                 process.resume()
 
 
-class Burned:
-    """CPU seconds of a side; `peer` is TRL's process."""
+class CpuClock:
+    """CPU seconds of each side; `peer` is the PID of TRL's process."""
 
     def __init__(self, peer: int) -> None:
         self.peer = peer
         self.last = {side: (time.perf_counter(), self._cpu_seconds(side)) for side in SIDES}
 
     def since_last(self, side: str) -> tuple[float, float]:
-        """(seconds, CPU seconds) since it was asked last for this side."""
-        (began, before), (now, total) = self.last[side], (time.perf_counter(), self._cpu_seconds(side))
-        self.last[side] = now, total
-        return now - began, total - before
+        """(seconds, CPU seconds) since the last call for this side."""
+        start, cpu_start = self.last[side]
+        now, cpu = time.perf_counter(), self._cpu_seconds(side)
+        self.last[side] = now, cpu
+        return now - start, cpu - cpu_start
 
     def _cpu_seconds(self, side: str) -> float:
         total = 0.0
@@ -351,55 +346,49 @@ def summary(name: str, ours: Sequence[Sequence[Step]], theirs: Sequence[Sequence
         return median(step.completions / step.seconds for step in steps)
 
     ratios = [rate(a) / rate(b) for a, b in zip(ours, theirs, strict=True)]
-    flat = {"ours": list(chain.from_iterable(ours)), "trl": list(chain.from_iterable(theirs))}
-    told: dict[str, Any] = {
+    all_steps = {"ours": list(chain.from_iterable(ours)), "trl": list(chain.from_iterable(theirs))}
+    result: dict[str, Any] = {
         f"ratio_{name}": round(median(ratios), 3),
         f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)],
         f"turns_{name}": len(ratios),
     }
-    for side, steps in flat.items():
-        told |= {
+    for side, steps in all_steps.items():
+        tokens = sum(s.tokens for s in steps)
+        result |= {
             f"{side}_completions_per_s_{name}": round(rate(steps), 2),
-            f"{side}_tokens_per_completion_{name}": round(
-                sum(s.tokens for s in steps) / sum(s.completions for s in steps), 1
-            ),
-            f"{side}_seconds_{name}": {
-                phase: round(median(s.phases[phase] for s in steps), 3) for phase in steps[0].phases
-            },
+            f"{side}_tokens_per_completion_{name}": round(tokens / sum(s.completions for s in steps), 1),
+            f"{side}_seconds_{name}": {p: round(median(s.phases[p] for s in steps), 3) for p in steps[0].phases},
         }
     learning = [[median(step.phases["learn"] for step in steps) for steps in side] for side in (ours, theirs)]
     learners = [b / a for a, b in zip(*learning, strict=True)]
-    told |= {
+    result |= {
         f"learner_ratio_{name}": round(median(learners), 3),
         f"learner_spread_{name}": [round(min(learners), 3), round(max(learners), 3)],
     }
-    told[f"ours_seconds_{name}"]["rest"] = round(
-        median(step.seconds - sum(step.phases.values()) for step in flat["ours"]), 3
-    )
-    return told
+    rest = median(step.seconds - sum(step.phases.values()) for step in all_steps["ours"])
+    result[f"ours_seconds_{name}"]["rest"] = round(rest, 3)
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="the result alone on stdout")
-    parser.add_argument("--out", type=Path, help="keeps what was made there; a folder that is removed otherwise")
+    parser.add_argument("--json", action="store_true", help="print only the result on stdout")
+    parser.add_argument("--out", type=Path, help="keep all files here; default: a temporary folder")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--turns", type=int, help="of each side, instead of the shape's own")
+    parser.add_argument("--turns", type=int, help="turns of each side; default: the shape's own")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="a.b=c", help="in our recipe")
-    given = parser.parse_args()
+    args = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     os.environ["RAY_ADDRESS"] = "local"
-    os.environ["RAY_worker_niceness"] = (
-        "0"  # else whatever else runs on the machine takes the cores from this side alone
-    )
+    os.environ["RAY_worker_niceness"] = "0"  # else other work on the machine slows down only our side
     quiet_libraries()
     subprocess.run(["bash", "scripts/peers.sh", ".peers", "trl"], cwd=ROOT, check=True, stdout=sys.stderr)
     with tempfile.TemporaryDirectory() as scratch:
-        folder, result = (given.out or Path(scratch)).absolute(), {}
-        for name in given.shapes:
+        folder, result = (args.out or Path(scratch)).absolute(), {}
+        for name in args.shapes:
             (folder / name).mkdir(parents=True)
-            result |= compare(name, folder / name, given.changes, given.turns)
-            if not given.json:
+            result |= compare(name, folder / name, args.changes, args.turns)
+            if not args.json:
                 print(json.dumps(result, indent=1), flush=True)
     print(json.dumps(result))
 

@@ -1,9 +1,9 @@
 """The learner alone against a plain padded DeepSpeed loop: same model, batch, loss and optimiser, in one process.
 
-The batch is of GRPO on the tiny Qwen2.5-VL: groups of eight responses to phantoms, lengths spread from 16 to 512
-tokens. The loop is what a reader of transformers' and DeepSpeed's documentation would write: micro-batches of samples
-in order, padded on the right to the longest, logits of the response's places, log-softmax, clipped loss, backward.
-Both sides must come to the same loss and gradient norm.
+The batch is a GRPO batch for the tiny Qwen2.5-VL: groups of eight responses to phantoms, lengths spread from 16 to
+512 tokens. The loop is what a reader of transformers' and DeepSpeed's documentation would write: micro-batches of
+samples in order, padded on the right to the longest, logits at the response's positions, log-softmax, clipped loss,
+backward. Both sides must arrive at the same loss and gradient norm.
 
     python -m bench.learner --json
 """
@@ -150,22 +150,26 @@ class PaddedLoop:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
+    parser.add_argument("--json", action="store_true", help="print only the last line, one JSON object")
     parser.add_argument("--tasks", type=int, default=32, help="groups of responses in a batch")
     parser.add_argument("--group", type=int, default=8, help="responses in a group")
     parser.add_argument(
         "--hidden", type=int, default=TinyModelConfig().hidden, help="size of the model's language layers"
     )
-    parser.add_argument("--lengths", type=int, nargs=2, default=(16, 512), help="of responses, in tokens")
+    parser.add_argument(
+        "--lengths", type=int, nargs=2, default=(16, 512), help="shortest and longest response, in tokens"
+    )
     parser.add_argument("--padded-size", type=int, default=8, help="samples in a micro-batch of the padded loop")
     parser.add_argument(
-        "--micro-batch-tokens", type=int, default=LearnerConfig().micro_batch_tokens, help="of the learner"
+        "--micro-batch-tokens",
+        type=int,
+        default=LearnerConfig().micro_batch_tokens,
+        help="tokens in a micro-batch of the learner",
     )
-    parser.add_argument("--passes", type=int, default=5, help="steps of each side, in turn, after one that warms up")
-    given = parser.parse_args()
-    if (
-        not ENVIRONMENT.items() <= os.environ.items()
-    ):  # as the learner's ranks have it; the C library reads it when it starts
+    parser.add_argument("--passes", type=int, default=5, help="steps of each side, in turn, after a warm-up")
+    args = parser.parse_args()
+    # The learner's ranks have this environment. The C library reads it at start-up.
+    if not ENVIRONMENT.items() <= os.environ.items():
         os.execve(sys.executable, [sys.executable, "-m", "bench.learner", *sys.argv[1:]], os.environ | ENVIRONMENT)
     quiet_libraries()
     with socket.socket() as free:
@@ -178,45 +182,45 @@ def main() -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    with tempfile.TemporaryDirectory() as place:
-        result = compare(Path(place), given)
+    with tempfile.TemporaryDirectory() as scratch:
+        result = compare(Path(scratch), args)
     print(json.dumps(result))
 
 
-def compare(place: Path, given: argparse.Namespace) -> dict[str, float]:
+def compare(scratch: Path, args: argparse.Namespace) -> dict[str, float]:
     from actors.learner.rank import DeepSpeedRank
 
     tasks = [
-        t for t in draw_phantom_set(PhantomConfig(train=2 * given.tasks, val=4, test=4), place) if t.family != "report"
+        t for t in draw_phantom_set(PhantomConfig(train=2 * args.tasks, val=4, test=4), scratch) if t.family != "report"
     ]
-    model = TinyModelConfig(vision_steps=0, hidden=given.hidden)
-    folder = make_tiny_model(model, [f"{t.question} {t.reference}" for t in tasks], place / "model")
-    config = LearnerConfig(threads=2, micro_batch_tokens=given.micro_batch_tokens)
+    model = TinyModelConfig(vision_steps=0, hidden=args.hidden)
+    folder = make_tiny_model(model, [f"{t.question} {t.reference}" for t in tasks], scratch / "model")
+    config = LearnerConfig(threads=2, micro_batch_tokens=args.micro_batch_tokens)
     rank = DeepSpeedRank(RankSetup(config, PromptConfig(), str(folder), None, 0), 0, 1)
-    tasks = list({task.images: task for task in tasks}.values())  # each on a film of its own
-    groups = draw_groups(rank.encoder, tasks, given.tasks, given.group, *given.lengths, seed=0)
+    tasks = list({task.images: task for task in tasks}.values())  # one for each film
+    groups = draw_groups(rank.encoder, tasks, args.tasks, args.group, *args.lengths, seed=0)
     training = GrpoTraining(dual_clip=None)
-    loop = PaddedLoop(folder, rank.encoder, config, given.padded_size)
+    loop = PaddedLoop(folder, rank.encoder, config, args.padded_size)
     tokens = sum(len(t.ids) for g in groups for t in g.group.trajectories)
     update = GrpoUpdate(groups, training, LR, 1.0)
     sides = {"learner": lambda: update.run(rank).numbers, "padded": lambda: loop.step(groups, training)}
     times: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(given.passes + 1):
+    for number in range(args.passes + 1):
         rows = {}
         for name, step in sides.items():
             start = time.perf_counter()
             rows[name] = step()
             if number:
                 times[name].append(time.perf_counter() - start)
-        if not number:  # later the weights drift apart by rounding
-            for what in ("loss", "grad_norm"):
-                ours, theirs = rows["learner"][what], rows["padded"][what]
-                assert abs(ours - theirs) < 1e-4 * max(abs(theirs), 1e-2), (what, ours, theirs)
-        elif not given.json:
+        if not number:  # in later passes rounding lets the weights drift apart
+            for name in ("loss", "grad_norm"):
+                ours, theirs = rows["learner"][name], rows["padded"][name]
+                assert abs(ours - theirs) < 1e-4 * max(abs(theirs), 1e-2), (name, ours, theirs)
+        elif not args.json:
             print(f"pass {number}: learner {times['learner'][-1]:.2f} s, padded loop {times['padded'][-1]:.2f} s")
     ratios = sorted(theirs / ours for ours, theirs in zip(times["learner"], times["padded"], strict=True))
     return {
-        "responses": len(groups) * given.group,
+        "responses": len(groups) * args.group,
         "response_tokens": tokens,
         "learner_tokens_per_s": round(tokens / statistics.median(times["learner"])),
         "padded_tokens_per_s": round(tokens / statistics.median(times["padded"])),

@@ -2,11 +2,11 @@
 
     python -m bench.logits_memory --json
 
-Two processes, each one forward and backward over a prompt with a film and a response of 4,096 tokens, vocabulary
-151,000: one through the policy; the other through the same layers, its loss the sum of the last hidden states, which
-needs every activation and no logit. A peak is of weights, gradients and all that came on top, without what the
-libraries take for themselves. The whole matrix alone would be 2.3 GiB in float32, and plain softmax and its gradient
-hold it several times.
+Two processes, each with one forward and backward pass over a prompt with a film and a response of 4,096 tokens,
+vocabulary 151,000: one through the policy; the other through the same layers with the sum of the last hidden states
+as its loss, which needs every activation but no logits. A peak counts weights, gradients and everything on top of
+them, but not the memory of the libraries themselves. The whole matrix alone would be 2.3 GiB in float32, and plain
+softmax and its gradient hold it several times.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ def resident() -> int:
 
 
 def peak_of(work: Callable[[], object]) -> int:
-    """The most that this process held while it worked, in bytes, looked at every millisecond."""
-    most, over = resident(), threading.Event()
+    """The peak memory of this process during `work`, in bytes, sampled every millisecond."""
+    peak, done = resident(), threading.Event()
 
     def watch() -> None:
-        nonlocal most
-        while not over.wait(0.001):
-            most = max(most, resident())
+        nonlocal peak
+        while not done.wait(0.001):
+            peak = max(peak, resident())
 
     thread = threading.Thread(target=watch)
     thread.start()
     work()
-    over.set()
+    done.set()
     thread.join()
-    return most
+    return peak
 
 
-def large_vocabulary(place: Path, vocabulary: int) -> Path:
-    """The tiny model with so many words, of which its tokenizer knows the first few hundred."""
-    tasks = draw_phantom_set(PhantomConfig(train=1, val=1, test=1), place)
-    folder = make_tiny_model(TinyModelConfig(vision_steps=0), [task.reference for task in tasks], place / "model")
+def large_vocabulary(scratch: Path, vocabulary: int) -> Path:
+    """Makes the tiny model with `vocabulary` tokens, of which its tokenizer knows the first few hundred."""
+    tasks = draw_phantom_set(PhantomConfig(train=1, val=1, test=1), scratch)
+    folder = make_tiny_model(TinyModelConfig(vision_steps=0), [task.reference for task in tasks], scratch / "model")
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     model.resize_token_embeddings(vocabulary, mean_resizing=False)
     model.save_pretrained(folder)
@@ -70,7 +70,7 @@ def large_vocabulary(place: Path, vocabulary: int) -> Path:
 
 
 def measure(folder: Path, way: str, response: int) -> dict[str, int]:
-    """Bytes of weights and gradients (`state`), and at the peak of computing the gradient, without libraries."""
+    """Bytes of weights and gradients (`state`), and at the `peak` of the backward pass, without the libraries."""
     torch.set_num_threads(2)
     encoder = Encoder(folder, PromptConfig())
     task = next(iter(draw_phantom_set(PhantomConfig(train=1, val=1, test=1), folder.parent)))
@@ -81,7 +81,7 @@ def measure(folder: Path, way: str, response: int) -> dict[str, int]:
         batch = policy.collate([Sample(encoder.expand(task), task.images, ids)], [0], torch.device("cpu"))
         (policy(batch, 1.0)[0] if way == "policy" else policy.hidden(batch)).sum().backward()
 
-    learn(2)  # libraries load the rest of themselves; every gradient is there, the output layer's too
+    learn(2)  # loads the libraries completely; then every gradient exists, the output layer's too
     for parameter in policy.parameters():
         parameter.grad = torch.ones_like(parameter) if parameter.grad is None else parameter.grad
     state = 2 * 4 * sum(parameter.numel() for parameter in policy.parameters())
@@ -91,19 +91,19 @@ def measure(folder: Path, way: str, response: int) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
+    parser.add_argument("--json", action="store_true", help="print only the last line, one JSON object")
     parser.add_argument("--response", type=int, default=4096, help="tokens")
     parser.add_argument("--vocabulary", type=int, default=151_000)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    args = parser.parse_args()
     quiet_libraries()
-    if given.way:
-        print(json.dumps(measure(given.folder, given.way, given.response)))
+    if args.way:
+        print(json.dumps(measure(args.folder, args.way, args.response)))
         return
     peaks = {}
-    with tempfile.TemporaryDirectory() as place:
-        folder = large_vocabulary(Path(place), given.vocabulary)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = large_vocabulary(Path(scratch), args.vocabulary)
         for way in WAYS:
             run = subprocess.run(
                 [sys.executable, "-m", "bench.logits_memory", *sys.argv[1:], "--way", way, "--folder", str(folder)],
@@ -112,10 +112,10 @@ def main() -> None:
                 check=True,
             )
             peaks[way] = json.loads(run.stdout.splitlines()[-1])
-            if not given.json:
+            if not args.json:
                 print(
                     f"{way}: {peaks[way]['state'] / 2**20:,.0f} MiB of weights and gradients, "
-                    f"with the rest at most {peaks[way]['peak'] / 2**20:,.0f} MiB"
+                    f"peak {peaks[way]['peak'] / 2**20:,.0f} MiB"
                 )
     ours, theirs = (peaks[way] for way in WAYS)
     print(
@@ -123,7 +123,7 @@ def main() -> None:
             {
                 "peak_mib": round(ours["peak"] / 2**20),
                 "without_logits_mib": round(theirs["peak"] / 2**20),
-                "logits_mib": round(given.response * given.vocabulary * 4 / 2**20),
+                "logits_mib": round(args.response * args.vocabulary * 4 / 2**20),
                 "ratio": round(ours["peak"] / theirs["peak"], 2),
             }
         )

@@ -1,9 +1,9 @@
-"""Responses scored in a second on one core, by `strict` and by the packages that CX-Mind's code uses for its reason.
+"""Responses scored per second on one core, by `strict` and by the packages that CX-Mind's code uses for its reason.
 
     python -m bench.rewards [--json] [--count 4000] [--passes 5]
 
-Transcripts have five steps, with think blocks of about 20 words, and a reference; groups of ten share a task and its
-reference; every think block is different from all others, and every pass has new ones. The peer computes what `paper`
+Transcripts have a reference and five steps, with think blocks of about 20 words. Groups of ten share a task and its
+reference. Every think block differs from all others, and every pass draws new ones. The peer computes what `paper`
 needs: pairs by regular expression, BLEU-1 by nltk and ROUGE-L by rouge-score. Needs the extra `dev`.
 """
 
@@ -37,7 +37,7 @@ NAMES = (
     "Fibrosis",
     "Hernia",
 )
-SIGNS = {  # of a finding that is there, and of one that is not
+SIGNS = {  # of a finding that is present, and of one that is absent
     True: (
         "The {side} {zone} shows {size} {name}, {mm} mm across, unlike on the film of day {day}; its border is sharp.",
         "There is {size} {name} in the {side} {zone} ({mm} mm), stable since day {day}; the dome below stands as high.",
@@ -137,13 +137,13 @@ def peer(groups: Sequence[tuple[Task, list[str]]]) -> None:
     for task, responses in groups:
         gold = {name.lower() for name in task.gold}
         for response in responses:
-            found, reference = _PAIR.findall(response), _PAIR.findall(task.reference)
+            pairs, reference = _PAIR.findall(response), _PAIR.findall(task.reference)
             if task.form == "letters":
-                if found[-1][1][0] == task.gold[0]:
-                    ours, theirs = (next(t for t, a in of if a[0] == task.gold[0]) for of in (found, reference))
-                    reason(ours, theirs)
+                if pairs[-1][1][0] == task.gold[0]:
+                    text, theirs = (next(t for t, a in steps if a[0] == task.gold[0]) for steps in (pairs, reference))
+                    reason(text, theirs)
             else:
-                for text, answer in found[1:-1]:
+                for text, answer in pairs[1:-1]:
                     name = answer.replace(RIGHT, "").replace(WRONG, "").strip().lower()
                     if RIGHT in answer and name in gold:
                         reason(text, next((t for t, a in reference if name in a.lower()), ""))
@@ -157,20 +157,18 @@ def rate(work: Callable[[Sequence], None], groups: Sequence[tuple[Task, list[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
-    parser.add_argument("--count", type=int, default=4000, help="responses of a kind in a pass")
-    parser.add_argument(
-        "--passes", type=int, default=5, help="the best of so many counts, of ours and the peer's in turn"
-    )
-    given = parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="print only the last line, one JSON object")
+    parser.add_argument("--count", type=int, default=4000, help="responses of each kind in a pass")
+    parser.add_argument("--passes", type=int, default=5, help="passes of each side, in turn; the fastest counts")
+    args = parser.parse_args()
     warnings.filterwarnings("ignore", module="nltk")
     result: dict[str, float] = {}
     for kind, draw in (("closed", closed_groups), ("open", open_groups)):
         rates = []
-        for number in range(given.passes):
-            groups = list(draw(given.count, np.random.default_rng([number, kind == "open"])))
+        for number in range(args.passes):
+            groups = list(draw(args.count, np.random.default_rng([number, kind == "open"])))
             rates.append((rate(ours, groups), rate(peer, groups)))
-            if not given.json:
+            if not args.json:
                 print(
                     f"{kind}, pass {number + 1}: strict {rates[-1][0]:,.0f}/s, "
                     f"nltk and rouge-score {rates[-1][1]:,.0f}/s"

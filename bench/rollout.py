@@ -3,21 +3,21 @@
     python -m bench.rollout [--json] [--shapes 64x96 256_spread] [--turns 8]
 
 The shapes of work are those of `bench.end_to_end`: a tiny Qwen2.5-VL with random weights, one image in every prompt,
-8 tasks × 8 completions of 96 tokens, and 32 tasks × 8 whose lengths spread from 16 to 512.
+8 tasks × 8 completions of 96 tokens, and 32 tasks × 8 completions whose lengths spread from 16 to 512.
 
-Ours is one worker as a run has it: a Ray actor behind its pool, which loads images, tokenises prompts, and hands on
-groups (ids, log-probabilities, weight versions, text, and where in it each token ends). A turn is timed from the call
-to the groups in hand.
+Ours is one worker as a run has it: a Ray actor behind its pool. It loads images, tokenises prompts, and returns groups
+(ids, log-probabilities, weight versions, text, and the offset in it at which each token ends). A turn is timed from
+the call until the groups have arrived.
 
 Raw vLLM is a script that holds `vllm.LLM`, once with the engine in its own process and once in vLLM's default way,
-with the engine beside it; the ratio is to the faster of the two. Prompts are ready there before the clock starts,
-tokenised and with decoded images, and its time ends when vLLM hands over its outputs.
+with the engine in a second process; the ratio is to the faster of the two. Its prompts are tokenised and its images
+decoded before the clock starts, and the clock stops when vLLM returns its outputs.
 
-The same on all sides: model, tasks, prompts, group size (`n`), seeds, log-probabilities of what was sampled, no text
-from vLLM, forbidden tokens, engine limits, and as many threads as the machine gives (two). All stand all the time and
-take turns, each turn on tasks of its own; the rest is idle meanwhile. A round gives one ratio; told are the median
-and the smallest and largest, and what share of all responses came out the same token by token. The last line is one
-JSON object.
+The same on all sides: model, tasks, prompts, group size (`n`), seeds, log-probabilities of the sampled tokens, no text
+from vLLM, forbidden tokens, engine limits, and as many threads as the machine has cores (two). All sides stay up and
+take turns, each turn on new tasks; the others are idle meanwhile. A round gives one ratio. The result has the median,
+the smallest and the largest ratio, and the share of responses that are the same on both sides, token by token. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from curriculum.task import Task
 from curriculum.taskset import read_tasks
 
 from .end_to_end import CORES, GROUP, SHAPES, Shape, make_work
-from .other_side import OtherSide
+from .peer_process import PeerProcess
 
 RAW = {"one_process": "0", "two_processes": "1"}  # VLLM_ENABLE_V1_MULTIPROCESSING
 
 
 @dataclass
 class Turn:
-    """`digests` of the ids of each response, in order."""
+    """One turn of a side; `digests` are hashes of the ids of each response, in order."""
 
     seconds: float
     tokens: int
@@ -66,7 +66,7 @@ class Turn:
 
 
 def work(tasks: Sequence[Task], shape: Shape, number: int) -> list[Request]:
-    """The requests of a turn: the next tasks in the set, with seeds of the turn's own."""
+    """The requests of a turn: the next tasks of the set, with new seeds."""
     count = shape.completions // GROUP
     return [
         Request(str(i), tasks[(number * count + i) % len(tasks)], GROUP, 10_000 * number + GROUP * i)
@@ -76,12 +76,12 @@ def work(tasks: Sequence[Task], shape: Shape, number: int) -> list[Request]:
 
 def config_of(shape: Shape) -> RolloutConfig:
     return RolloutConfig(
-        cpus=1, threads=CORES, max_response_tokens=shape.most_tokens, max_model_tokens=shape.most_tokens + 128
+        cpus=1, threads=CORES, max_response_tokens=shape.max_tokens, max_model_tokens=shape.max_tokens + 128
     )
 
 
 class Worker:
-    """Ours."""
+    """Our side: one rollout worker in its pool."""
 
     def __init__(self, shape: Shape, model: Path) -> None:
         from cluster.pools.rollout_pool import RolloutPool
@@ -99,9 +99,9 @@ class Worker:
         self.pool.stop()
 
 
-def raw_side(way: str, name: str, folder: Path) -> OtherSide:
-    """A script that holds `vllm.LLM`, as a process of its own (`raw_process`)."""
-    return OtherSide(
+def raw_side(way: str, name: str, folder: Path) -> PeerProcess:
+    """Starts a process that holds `vllm.LLM` (`raw_process`)."""
+    return PeerProcess(
         f"raw vLLM's process ({way})",
         [sys.executable, "-m", "bench.rollout", "--raw", folder, "--shapes", name],
         os.environ | engine_environment(config_of(SHAPES[name])) | {"VLLM_ENABLE_V1_MULTIPROCESSING": RAW[way]},
@@ -110,7 +110,7 @@ def raw_side(way: str, name: str, folder: Path) -> OtherSide:
 
 
 def raw_process(folder: Path, shape: Shape) -> None:
-    """For each turn number on stdin, generates its responses and prints seconds and tokens as a line of JSON."""
+    """Reads turn numbers from stdin, generates each turn's responses and prints the `Turn` as a line of JSON."""
     from transformers import AutoConfig
     from vllm import LLM, SamplingParams
 
@@ -171,7 +171,7 @@ def train_tasks(folder: Path) -> list[Task]:
 
 
 def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
-    """All sides by turns, in the new folder; what each came to."""
+    """Runs all sides in turns, in the new folder, and returns the results."""
     shape = SHAPES[name]
     make_work(folder, shape)
     tasks = train_tasks(folder)
@@ -184,20 +184,18 @@ def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
         def turn(side: str, number: int) -> Turn:
             if side == "worker":
                 return ours.turn(work(tasks, shape, number))
-            raw[side].ask(number)
-            return Turn(**raw[side].answer())
+            raw[side].send(number)
+            return Turn(**raw[side].receive())
 
-        for number in range(turns + 1):  # the first one warms up
+        for number in range(turns + 1):  # the first one is a warm-up
             for side in done if number % 2 else reversed(done):
                 done[side].append(turn(side, number))
     rates = {side: [turn.tokens / turn.seconds for turn in of_side[1:]] for side, of_side in done.items()}
     fastest = max(RAW, key=lambda way: median(rates[way]))
     ratios = [a / b for a, b in zip(rates["worker"], rates[fastest], strict=True)]
-    pairs = [
-        pair
-        for a, b in zip(done["worker"], done[fastest], strict=True)
-        for pair in zip(a.digests, b.digests, strict=True)
-    ]
+    pairs: list[tuple[str, str]] = []
+    for a, b in zip(done["worker"], done[fastest], strict=True):
+        pairs += zip(a.digests, b.digests, strict=True)
     return {
         f"ratio_{name}": round(median(ratios), 3),
         f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)],
@@ -210,21 +208,19 @@ def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="the result alone on stdout")
+    parser.add_argument("--json", action="store_true", help="print only the result on stdout")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--turns", type=int, default=8, help="of each side, after one that warms up")
+    parser.add_argument("--turns", type=int, default=8, help="turns of each side, after a warm-up")
     parser.add_argument("--raw", type=Path, help=argparse.SUPPRESS)  # raw vLLM's own process
-    given = parser.parse_args()
+    args = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     quiet_libraries()
-    if given.raw:
-        raw_process(given.raw, SHAPES[given.shapes[0]])
+    if args.raw:
+        raw_process(args.raw, SHAPES[args.shapes[0]])
         return
     import ray
 
-    os.environ["RAY_worker_niceness"] = (
-        "0"  # else whatever else runs on the machine takes the cores from this side alone
-    )
+    os.environ["RAY_worker_niceness"] = "0"  # else other work on the machine slows down only our side
     ray.init(
         address="local",
         num_cpus=CORES,
@@ -235,10 +231,10 @@ def main() -> None:
     )
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for name in given.shapes:
+        for name in args.shapes:
             (Path(scratch) / name).mkdir()
-            result |= compare(name, Path(scratch) / name, given.turns)
-            if not given.json:
+            result |= compare(name, Path(scratch) / name, args.turns)
+            if not args.json:
                 print(json.dumps(result, indent=1), flush=True)
     ray.shutdown()
     print(json.dumps(result))

@@ -1,8 +1,8 @@
-"""Control: does a trained model look at the film? Answers the test tasks with their own images, and with others'.
+"""Control: does a trained model look at the film? Answers the test tasks with their own images, and with others.
 
     python -m bench.shuffled_images runs/quickstart
 
-A model that reads the question alone scores the same on both; one that sees falls to chance on the second.
+A model that reads only the question scores the same on both; one that sees falls to chance on the second.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def main(run: Path) -> dict[str, dict[str, Interval]]:
     tasks = held_out(prepare(recipe, run).tasks["test"], recipe.tested_families, recipe.evaluation.test_per_family)
     films = sorted({task.images for task in tasks})
     order = np.random.default_rng(0).permutation(len(films))
-    other = {films[i]: films[j] for i, j in zip(order, np.roll(order, 1), strict=True)}  # nobody keeps its own
+    other = {films[i]: films[j] for i, j in zip(order, np.roll(order, 1), strict=True)}  # no task keeps its own
     shuffled = [task.model_copy(update={"images": other[task.images]}) for task in tasks]
-    with ray_cluster(subject.roles), answering(subject, max(map(len, films))) as ask:
+    with ray_cluster(subject.roles), answering(subject, max(map(len, films))) as answer:
         scores = {
-            name: Scores(ask(asked), recipe.evaluation.bootstrap).measures()
-            for name, asked in (("own images", tasks), ("shuffled images", shuffled))
+            name: Scores(answer(subset), recipe.evaluation.bootstrap).measures()
+            for name, subset in (("own images", tasks), ("shuffled images", shuffled))
         }
     chance = float(np.mean([task.chance for task in tasks if task.domain == "closed"]))
     return scores | {"chance": {"closed_accuracy": (chance, chance, chance)}}

@@ -1,7 +1,7 @@
-"""Workers that wait instead of working, for benches of what coordinates them: nothing is generated, scored or learnt.
+"""Workers that wait instead of working, for benches of the coordinator: nothing is generated, scored or learnt.
 
-What is real: the run loop, curriculum, sampler, ledger on disk, pools, health, advantages, and every object that
-travels.
+What is real: the run loop, curriculum, sampler, ledger on disk, pools, health, advantages, and all objects that are
+sent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from cluster.run.workers import Workers
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from rewards.verdict import StepVerdict, Verdict
 
-TOKENS = 1024  # of a response
+TOKENS = 1024  # in a response
 STEPS = 5
 VARIANTS = 64  # different responses
 TEXT = "".join(f"<think>{'The lung is clear. ' * 20}</think><answer>{letter}) ‚ùå</answer>" for letter in "ABCD") + (
@@ -47,17 +47,17 @@ TEXT = "".join(f"<think>{'The lung is clear. ' * 20}</think><answer>{letter}) ‚ù
 
 
 class Host:
-    """One process that plays many workers. An engine writes the groups that it has at the same time.
+    """One process that simulates many workers. An engine writes all its groups at the same time.
 
     Args:
-        seconds: for a group, the mean of a log-normal distribution.
-        spread: its sigma; 0 takes exactly `seconds`.
+        seconds: mean of the log-normal distribution of a group's duration.
+        spread: its sigma; with 0 a group takes exactly `seconds`.
     """
 
     def __init__(self, seconds: float, spread: float) -> None:
         self.seconds, self.spread = seconds, spread
         rng = np.random.default_rng(0)
-        # Made once: what an engine would spend on them it does not spend on the coordinator's cores.
+        # Made once: real engines would not make them on the coordinator's cores.
         self.ids = rng.integers(0, 150_000, (VARIANTS, TOKENS)).astype(np.int32)
         self.logprobs = -rng.random((VARIANTS, TOKENS)).astype(np.float32)
         self.char_ends = np.linspace(1, len(TEXT), TOKENS).astype(np.int32)
@@ -123,7 +123,7 @@ class _Method:
 
 
 class Handle:
-    """One of the workers that a host plays, with the methods of a rollout or reward worker's handle."""
+    """One of the workers that a host simulates, with the methods of a rollout or reward worker's handle."""
 
     def __init__(self, host: Any, rank: int) -> None:
         self.ready, self.ping, self.update = _Method(host.ready), _Method(host.ping), _Method(host.update)
@@ -155,7 +155,7 @@ class SimulatedRewards(RewardPool):
 
 
 class SimulatedLearner:
-    """Takes `seconds` for a step, and puts what it would be sent into the object store."""
+    """Takes `seconds` for a step, and puts each order into the object store."""
 
     def __init__(self, seconds: float, meanwhile: Callable[[], None]) -> None:
         self.seconds, self.meanwhile = seconds, meanwhile
@@ -163,9 +163,9 @@ class SimulatedLearner:
     def update(self, order: GrpoUpdate) -> UpdateResult:
         until = time.monotonic() + self.seconds
         ray.put(order)
-        while (left := until - time.monotonic()) > 0:
+        while (seconds_left := until - time.monotonic()) > 0:
             self.meanwhile()
-            time.sleep(min(0.02, left))
+            time.sleep(min(0.02, seconds_left))
         tokens = sum(len(t.ids) for g in order.groups for t in g.group.trajectories)
         numbers = {
             "loss": 0.0,
@@ -197,12 +197,14 @@ class SimulatedLearner:
 
 
 class SimulatedWorkers(Workers):
-    """As `Workers`: so many rollout and reward workers as the recipe says, played by `hosts` processes.
+    """As `Workers`: the recipe's rollout and reward workers, simulated by `hosts` processes.
 
     Args:
-        group_s, spread: for one group at one rollout worker, mean and sigma.
-        learn_s: for one step at the learner.
-        start: makes the rollout workers where no host plays them.
+        recipe: sets the numbers of workers.
+        hosts: number of processes.
+        group_s, spread: mean and sigma of the duration of a group at a rollout worker.
+        learn_s: seconds of a step at the learner.
+        start: starts the rollout workers; None if the hosts simulate them.
     """
 
     def __init__(
@@ -237,7 +239,7 @@ class SimulatedWorkers(Workers):
 
 
 def simulated_recipe(workers: int, groups_per_step: int, steps: int, staleness: int, group_size: int = 8) -> Recipe:
-    """One closed stage of so many steps."""
+    """A recipe with one closed stage of `steps` steps."""
     return Recipe.model_validate(
         {
             "name": "simulated",
@@ -267,7 +269,7 @@ def simulated_recipe(workers: int, groups_per_step: int, steps: int, staleness: 
 
 
 class Quiet:
-    """A display that shows nothing, and keeps when each step ended."""
+    """A display that shows nothing and keeps the time at which each step ended."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[float, dict[str, Any]]] = []
@@ -286,10 +288,10 @@ class Quiet:
 
 
 def train_simulated(out: Path, recipe: Recipe, display: Quiet, **workers: Any) -> float:
-    """A whole run in the new folder `out`; `workers` are the arguments of `SimulatedWorkers`.
+    """Trains a whole run in the new folder `out`; `workers` are the arguments of `SimulatedWorkers`.
 
     Returns:
-        When it began, once the workers stood, by `time.monotonic`.
+        When training began, after the workers were up, by `time.monotonic`.
     """
     folder = RunWriter(out)
     folder.write_recipe(recipe)
@@ -297,8 +299,8 @@ def train_simulated(out: Path, recipe: Recipe, display: Quiet, **workers: Any) -
     prepared = Prepared(
         {split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}, out, Counter()
     )
-    with Control(out) as control, SimulatedWorkers(recipe, **workers) as standing:
-        run = Run(recipe, prepared, folder, standing, display, control)
+    with Control(out) as control, SimulatedWorkers(recipe, **workers) as started_workers:
+        run = Run(recipe, prepared, folder, started_workers, display, control)
         start = time.monotonic()
         run.train()
         run.close()

@@ -1,11 +1,11 @@
-"""Whether generating one step ahead costs score on the embedded default: `max_staleness` 0 and 1, seed by seed.
+"""Whether generating one step ahead costs score on the quickstart: `max_staleness` 0 and 1, seed by seed.
 
     python -m bench.staleness runs/staleness --seeds 0 1 2 [--ahead 1]
 
 Every stage of reinforcement learning has 20 steps of 64 groups, whatever the score, as in `bench.credit`, whose runs
-with credit by step are the same as those on-policy here. About 15 minutes a run on two cores. What each run came to
-is kept in the folder's staleness.json, and is not made again; with --ahead only so many steps ahead are run. Ends
-with a table.
+with credit by step equal the on-policy runs here. About 15 minutes a run on two cores. The results of each run are
+kept in the folder's staleness.json and not computed again. With --ahead only these numbers of steps ahead are run.
+Ends with a table.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Records = dict[str, dict[str, dict[str, Any]]]
 
 
 def train(root: Path, ahead: int, seed: int) -> Path:
-    """The run folder, made where it is not finished."""
+    """Returns the run folder, which is trained unless it is finished."""
     run = root / f"seed{seed}-ahead{ahead}"
     if not finished(run):
         shutil.rmtree(run, ignore_errors=True)
@@ -47,7 +47,7 @@ def oldest(run: Path) -> int:
 
 
 def table(records: Records) -> str:
-    """Markdown: where each stage ended, for each seed, and over the seeds."""
+    """Markdown: the score at the end of each stage, for each seed, and the mean over seeds."""
     seeds = sorted({seed for of_ahead in records.values() for seed in of_ahead})
     columns = [
         "steps ahead",
@@ -58,7 +58,7 @@ def table(records: Records) -> str:
     for ahead, of_ahead in sorted(records.items()):
         cells, means = [ahead], []
         for stage in STAGES:
-            ends = {seed: told[stage]["start"] + told[stage]["gain"] for seed, told in of_ahead.items()}
+            ends = {seed: result[stage]["start"] + result[stage]["gain"] for seed, result in of_ahead.items()}
             cells += [f"{ends[seed]:.3f}" if seed in ends else "" for seed in seeds]
             means.append(f"{np.mean(list(ends.values())):.3f}")
         lines.append("| " + " | ".join([*cells, *means]) + " |")
@@ -70,18 +70,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ahead", type=int, nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    given = parser.parse_args()
-    root = given.folder.absolute()
+    args = parser.parse_args()
+    root = args.folder.absolute()
     root.mkdir(parents=True, exist_ok=True)
-    kept = root / "staleness.json"
-    records: Records = json.loads(kept.read_text()) if kept.is_file() else {}
-    for seed in given.seeds:
-        for ahead in given.ahead:
+    records_path = root / "staleness.json"
+    records: Records = json.loads(records_path.read_text()) if records_path.is_file() else {}
+    for seed in args.seeds:
+        for ahead in args.ahead:
             of_ahead = records.setdefault(str(ahead), {})
             if str(seed) not in of_ahead:
                 run = train(root, ahead, seed)
                 of_ahead[str(seed)] = record(run) | {"oldest": oldest(run)}
-                kept.write_text(json.dumps(records, indent=1))
+                records_path.write_text(json.dumps(records, indent=1))
     print(table(records))
 
 

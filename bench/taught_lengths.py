@@ -1,6 +1,6 @@
 """A model that ends its responses at lengths spread evenly over a range.
 
-It is taught how likely the end is at each position.
+Training sets the probability of the end at each position.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ BATCH = 6
 
 
 def teach_lengths(
-    folder: Path, encoder: Encoder, tasks: Sequence[Task], least: int, most: int, steps: int = 90
+    folder: Path, encoder: Encoder, tasks: Sequence[Task], min_length: int, max_length: int, steps: int = 90
 ) -> None:
-    """Trains the model of `folder` in place: after any response of t tokens the chance of the end is 1 / (most − t),
-    none before `least`. What else it says stays random. About a quarter of a minute on two cores.
+    """Trains the model of `folder` in place: after t tokens the probability of the end is 1 / (max_length − t), and
+    about zero before `min_length`. All other tokens stay random. About a quarter of a minute on two cores.
 
     Args:
+        folder: the model's folder.
+        encoder: the model's.
         tasks: with one image each.
+        min_length, max_length: the range of lengths, in tokens.
+        steps: number of updates.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -33,8 +37,8 @@ def teach_lengths(
     forbidden = encoder.forbidden(vocab)
     words = torch.tensor(sorted(set(range(vocab)) - {*forbidden, encoder.eos}))
     bias = torch.zeros(vocab).index_fill(0, torch.tensor(forbidden), -torch.inf)
-    written = torch.arange(most)
-    chance = torch.where(written < least - 1, 1e-5, 1 / (most - written)).clamp(max=0.5).expand(BATCH, -1)
+    written = torch.arange(max_length)
+    chance = torch.where(written < min_length - 1, 1e-5, 1 / (max_length - written)).clamp(max=0.5).expand(BATCH, -1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     draw = torch.Generator().manual_seed(0)
     for step in range(steps):
@@ -42,7 +46,7 @@ def teach_lengths(
         film = encoder.film(task.images[0]).pixels
         prompt = torch.as_tensor(encoder.expand(task).astype(np.int64))
         ids = torch.cat(
-            [prompt.expand(BATCH, -1), words[torch.randint(len(words), (BATCH, most - 1), generator=draw)]], 1
+            [prompt.expand(BATCH, -1), words[torch.randint(len(words), (BATCH, max_length - 1), generator=draw)]], 1
         )
         logits = (
             model(

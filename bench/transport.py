@@ -1,17 +1,17 @@
 """Weight transport through Ray's object store against a plain memcpy of the same bytes, in turn, in one run.
 
 The learner's side is an actor with 1 GiB of float32 tensors, which sends them in buckets as a rank does (`in_parts`,
-`publish`) to a real `WeightStore`; the reader's side is another actor with tensors of the same shapes, which fetches
-the version once it is published, maps its buckets and copies every tensor into its own. Counted is all of it: from
+`publish`) to a real `WeightStore`. The reader's side is another actor with tensors of the same shapes. It fetches the
+version once it is published, maps its buckets and copies every tensor into its own. The time counts everything from
 the order to publish to the reader's last byte, calls included. So every byte is copied twice, one copy after the
-other, since no version is seen before it is whole. The memcpy copies the learner's tensors into others of that
-process once, on one thread.
+other, since no version is visible before it is complete. The memcpy copies the learner's tensors once into others of
+that process, on one thread.
 
-`ratio` is memcpy's time over the transport's where the arena is warm: its pages, and both sides' view of them, have
-been used before. `ratio_cold` is that of the first version, which has every page of the store made. `ratio_file` is
-of the way that a rollout worker goes: it copies each bucket into a file in memory, from which the engine's process
-maps and copies it. `verified_s` is the time from the order to publish the tiny Qwen2.5-VL until a real rollout worker
-has its weights and has proved it by the probe, whose log-probabilities on the learner's side are ready before.
+`ratio` is memcpy's time over the transport's if the arena is warm: its pages, and both sides' view of them, have been
+used before. `ratio_cold` is that of the first version, for which every page of the store is made. `ratio_file` is of
+the path that a rollout worker takes: it copies each bucket into a file in memory, which the engine's process maps and
+copies. `verified_s` is the time from the order to publish the tiny Qwen2.5-VL until a real rollout worker has its
+weights and has proved them by the probe. The learner's log-probabilities for the probe are computed beforehand.
 
     python -m bench.transport --json
 """
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ["RAY_worker_niceness"] = "0"  # else whatever else runs on the machine takes the cores
+os.environ["RAY_worker_niceness"] = "0"  # else other work on the machine takes the cores
 
 import numpy as np
 import ray
@@ -56,20 +56,20 @@ LIMIT_S = 120.0
 
 
 def tensors(mib: int, value: float) -> dict[str, torch.Tensor]:
-    """Layers of a matrix of 32 MiB, two of 16 and two small vectors."""
+    """Layers, each with a matrix of 32 MiB, two of 16 MiB and two small vectors."""
     shapes = {"a": (2048, 4096), "b": (1024, 4096), "c": (1024, 4096), "d": (4096,), "e": (1024,)}
     return {f"layers.{n}.{name}": torch.full(shape, value) for n in range(mib // 64) for name, shape in shapes.items()}
 
 
 class Learner:
-    """Has the weights, and publishes them as rank 0 does."""
+    """Holds the weights, and publishes them as rank 0 does."""
 
     def __init__(self, store: Any, state: Any) -> None:
         torch.set_num_threads(THREADS)
         self.store, self.state, self.others = store, state, {}
 
     def fill(self, mib: int) -> int:
-        """Makes the weights; their bytes."""
+        """Makes the weights; returns their size in bytes."""
         self.state, self.others = tensors(mib, 0.0), tensors(mib, 0.0)
         return sum(value.nbytes for value in self.state.values())
 
@@ -78,7 +78,7 @@ class Learner:
             tensor.fill_(value)
 
     def memcpy(self) -> float:
-        """Seconds of one."""
+        """Copies the weights once; returns the seconds."""
         start = time.perf_counter()
         for name, tensor in self.state.items():
             np.copyto(self.others[name].numpy(), tensor.numpy())
@@ -89,7 +89,7 @@ class Learner:
 
 
 class Reader:
-    """Has a model's tensors, and takes versions into them."""
+    """Holds a model's tensors, and copies versions into them."""
 
     def __init__(self, store: Any, mib: int) -> None:
         torch.set_num_threads(THREADS)
@@ -98,8 +98,8 @@ class Reader:
     def take(self, version: Version) -> None:
         references, _ = wait_for(self.store.fetch.remote(version), LIMIT_S, "the store")
         for header, *parts in ray.get(references, timeout=LIMIT_S):
-            for (name, told), part in zip(json.loads(header[8:].tobytes()).items(), parts, strict=True):
-                self.own[name].copy_(torch.from_numpy(part).view(torch.float32).view(told["shape"]))
+            for (name, layout), part in zip(json.loads(header[8:].tobytes()).items(), parts, strict=True):
+                self.own[name].copy_(torch.from_numpy(part).view(torch.float32).view(layout["shape"]))
 
     def take_by_file(self, version: Version) -> None:
         references, _ = wait_for(self.store.fetch.remote(version), LIMIT_S, "the store")
@@ -108,7 +108,9 @@ class Reader:
                 self.own[name].copy_(tensor)
 
     def check(self, value: float) -> None:
-        assert all((tensor == value).all() for tensor in self.own.values()), "other weights came"
+        assert all((tensor == value).all() for tensor in self.own.values()), (
+            "the weights differ from the published ones"
+        )
 
 
 def against_memcpy(mib: int, passes: int) -> dict[str, Any]:
@@ -121,21 +123,21 @@ def against_memcpy(mib: int, passes: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {"take": [], "take_by_file": []}
     publishing: list[float] = []
     for _ in range(WARMING + passes):
-        for how, spent in times.items():
+        for method, seconds in times.items():
             version = Version(0, len(copies) + 1)
             ray.get(learner.step.remote(version.number), timeout=LIMIT_S)
             copies.append(ray.get(learner.memcpy.remote(), timeout=LIMIT_S))
             start = time.perf_counter()
             wait_for(learner.publish.remote(version, []), LIMIT_S, "the learner")
             published = time.perf_counter()
-            wait_for(getattr(reader, how).remote(version), LIMIT_S, "the reader")
-            spent.append(time.perf_counter() - start)
+            wait_for(getattr(reader, method).remote(version), LIMIT_S, "the reader")
+            seconds.append(time.perf_counter() - start)
             publishing.append(published - start)
             ray.get(reader.check.remote(version.number), timeout=LIMIT_S)
     for actor in (learner, reader, store):
         ray.kill(actor)
     memcpy = statistics.median(copies[2 * WARMING :])
-    ratios = {how: sorted(memcpy / seconds for seconds in spent[WARMING:]) for how, spent in times.items()}
+    ratios = {method: sorted(memcpy / s for s in seconds[WARMING:]) for method, seconds in times.items()}
     return {
         "bytes": size,
         "memcpy_gb_per_s": round(size / memcpy / 1e9, 2),
@@ -148,10 +150,10 @@ def against_memcpy(mib: int, passes: int) -> dict[str, Any]:
     }
 
 
-def until_verified(place: Path, passes: int) -> dict[str, float]:
-    tasks = [t for t in draw_phantom_set(PhantomConfig(train=8, val=4, test=4), place) if t.family != "report"]
+def until_verified(scratch: Path, passes: int) -> dict[str, float]:
+    tasks = [t for t in draw_phantom_set(PhantomConfig(train=8, val=4, test=4), scratch) if t.family != "report"]
     folder = make_tiny_model(
-        TinyModelConfig(vision_steps=0), [f"{t.question} {t.reference}" for t in tasks], place / "model"
+        TinyModelConfig(vision_steps=0), [f"{t.question} {t.reference}" for t in tasks], scratch / "model"
     )
     policy = Policy(folder, Encoder(folder, PromptConfig()), torch.float32)
     store = ray.remote(WeightStore).options(num_cpus=0, max_concurrency=100).remote()
@@ -163,7 +165,7 @@ def until_verified(place: Path, passes: int) -> dict[str, float]:
         .remote(0, RolloutConfig(threads=THREADS), str(folder), PromptConfig(), store, 1)
     )
     wait_for(worker.ready.remote(), 300, "the rollout worker")
-    probe, spent = [], []
+    probe, times = [], []
     for task in tasks[:2]:
         sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
         with torch.no_grad():
@@ -174,36 +176,34 @@ def until_verified(place: Path, passes: int) -> dict[str, float]:
         start = time.perf_counter()
         wait_for(learner.publish.remote(Version(0, number), probe), LIMIT_S, "the learner")
         wait_for(worker.update.remote(Version(0, number)), LIMIT_S, "the rollout worker")
-        spent.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - start)
     return {
-        "verified_s": round(statistics.median(spent[1:]), 3),
+        "verified_s": round(statistics.median(times[1:]), 3),
         "verified_bytes": sum(value.nbytes for value in state.values()),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="only the last line, one JSON object")
-    parser.add_argument("--mib", type=int, default=1024, help="of weights; a multiple of 64")
-    parser.add_argument(
-        "--passes", type=int, default=5, help="versions that are timed, of each way, once the arena is warm"
-    )
-    given = parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="print only the last line, one JSON object")
+    parser.add_argument("--mib", type=int, default=1024, help="size of the weights; a multiple of 64")
+    parser.add_argument("--passes", type=int, default=5, help="timed versions of each path, once the arena is warm")
+    args = parser.parse_args()
     quiet_libraries()
     ray.init(
         address="local",
         num_cpus=4,
-        object_store_memory=4 * given.mib * 2**20,
+        object_store_memory=4 * args.mib * 2**20,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
         runtime_env={"env_vars": dict(ENVIRONMENT)},
     )
-    result = against_memcpy(given.mib, given.passes)
-    if not given.json:
+    result = against_memcpy(args.mib, args.passes)
+    if not args.json:
         print(json.dumps(result, indent=1), flush=True)
-    with tempfile.TemporaryDirectory() as place:
-        result |= until_verified(Path(place), given.passes)
+    with tempfile.TemporaryDirectory() as scratch:
+        result |= until_verified(Path(scratch), args.passes)
     ray.shutdown()
     print(json.dumps(result))
 

@@ -21,7 +21,7 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
             (
                 "Reward and its parts",
                 "none",
-                "The parts tell why the reward moves.",
+                "The parts show why the reward changes.",
                 {part: of_run(part) for part in ("reward", "outcome", "format", "process", "reason")},
             ),
             (
@@ -37,7 +37,7 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
             (
                 "Curriculum",
                 "percentunit",
-                "A stage that comes to 100 % ends by its maximum: its gate did not open.",
+                "A stage that reaches 100 % ends at max_steps: its gate did not open.",
                 {
                     "of the stage's steps": f"{of_run('stage_step')} / {of_run('max_steps')}",
                     "{{stage}}": of_run("stage"),
@@ -46,7 +46,7 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
             (
                 "Entropy and KL",
                 "none",
-                "Entropy near 0: nothing new is tried. KL far up: the policy runs away.",
+                "Entropy near 0: no exploration. KL far up: the policy diverges.",
                 {"entropy (nats)": of_run("entropy"), "KL": of_run("kl")},
             ),
             (
@@ -69,7 +69,7 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
             (
                 "Engine against learner",
                 "none",
-                "Log-probabilities of the same tokens; bfloat16 gives some 0.01 on average.",
+                "Log-probabilities of the same tokens; bfloat16 gives about 0.01 on average.",
                 {"mean difference": of_run("logp_diff_mean"), "largest difference": of_run("logp_diff_max")},
             ),
             ("Gradient norm", "none", "", {"before clipping": of_run("grad_norm")}),
@@ -129,7 +129,7 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
             (
                 "GPU",
                 "percent",
-                "Empty where there is none.",
+                "Empty if there is none.",
                 {"{{instance}} {{GpuIndex}}": "ray_node_gpus_utilization"},
             ),
         ],

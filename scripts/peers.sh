@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# peers.sh FOLDER [trl] [verl]: what we are compared with, each in a virtual environment of its own, FOLDER/trl and FOLDER/verl
-# (all where none is named), beside the same torch and transformers as ours where they allow it. Called by `make peers` and by
-# the benches; a second call is instant. verl comes without what it depends on: its formulas need torch and a few small packages.
+# peers.sh FOLDER [trl] [verl]: installs the peers that we are compared with, each in a virtual environment of its own,
+# FOLDER/trl and FOLDER/verl (default: both), with our versions of torch and transformers if the peer allows them. Called by
+# `make peers` and by the benches; a second call is instant. verl is installed without its dependencies: its formulas need only
+# torch and a few small packages.
 set -Eeuo pipefail
 folder=$1
 shift

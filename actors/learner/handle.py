@@ -207,9 +207,9 @@ class Learner:
                 f"at last during {name}: {'; '.join(state.lost)}"
             )
         if self.ranks == ranks_before:
-            restart = f"all {ranks_before} start anew"
+            restart = f"all {ranks_before} restart"
         else:
-            restart = f"{self.ranks} start anew, before there were {ranks_before}"
+            restart = f"{self.ranks} restart instead of {ranks_before}"
         reasons = "; ".join(state.lost) or "nobody says why"
         return LearnerRestarted(f"learner ranks died during {name} ({reasons}); {restart}")
 

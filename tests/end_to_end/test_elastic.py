@@ -45,6 +45,4 @@ def test_a_learner_goes_on_with_fewer_ranks_and_grows_after_a_commit(tiny_model,
     by_event = {line["event"]: line.get("step") for line in told}
     assert by_event["more"] == by_event["committed"]  # the same step from the same commit, number by number
     assert by_event["fewer"] == pytest.approx(by_event["committed"], rel=1e-5)
-    assert (
-        "1 start anew, before there were 2" in told[1]["why"] and "2 start anew, before there were 1" in told[4]["why"]
-    )
+    assert "1 restart instead of 2" in told[1]["why"] and "2 restart instead of 1" in told[4]["why"]

@@ -268,7 +268,7 @@ def test_closed_and_open_share_a_batch():
 
 
 def test_the_running_mean_is_lost_on_resume():
-    """Without its state a gate that was shut opens anew; with it, it goes on as before."""
+    """Without its state a gate that was shut opens again; with it, it goes on as before."""
     good, bad = ((score(CLOSED, response, PAPER),) for response in (REFERENCE, answers(f"A {WRONG}")))
     gate = BatchGate()
     gate.apply([good])

@@ -1,4 +1,4 @@
-"""The preset `paper` against the formulas of CX-Mind's rewards, computed anew here with nltk and rouge-score."""
+"""The preset `paper` against the formulas of CX-Mind's rewards, computed again here with nltk and rouge-score."""
 
 import random
 import re

@@ -1,6 +1,6 @@
 """Places in the code that a document names: [`FILE:LINE`](../FILE#LLINE) `NAME`, with the line that defines NAME.
 
-`python -m tests.support.code_lines docs/architecture.md` writes the lines anew after the code has changed.
+`python -m tests.support.code_lines docs/architecture.md` writes the lines again after the code has changed.
 """
 
 import ast

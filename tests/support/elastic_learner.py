@@ -45,7 +45,7 @@ def main(model: str, tasks: str, folder: str) -> None:
         )
 
     def restarted(order):
-        """Does it until the ranks start anew: for a moment a dead node's rank goes on."""
+        """Does it until the ranks restart: for a moment a dead node's rank goes on."""
         while True:
             try:
                 order()

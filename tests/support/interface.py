@@ -1,7 +1,7 @@
 """What users rely on: commands, recipe keys, routes, metrics, environment variables and the files of a run.
 
 All of it is read from the code. tests/interface.json holds what it was, and tests/test_interface.py compares the
-two. After a change that users are meant to see, write the file anew and review the difference:
+two. After a change that users are meant to see, write the file again and review the difference:
 
     python -m tests.support.interface RUN_FOLDER
 

@@ -50,7 +50,7 @@ def test_a_version_outlives_its_learner_and_only_two_are_kept(store):
 
 
 def test_a_version_is_not_seen_before_it_is_whole(store):
-    """Its learner is killed on the way; the one before stays, and the next learner begins anew."""
+    """Its learner is killed on the way; the one before stays, and the next learner begins again."""
     learner = start_sender(store)
     ask(learner.publish.remote(FIRST, [{"a": LARGE}], "probe"))
     ask(learner.send.remote(SECOND, 0, {"a": LARGE + 1}))

@@ -64,7 +64,7 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
     assert re.search(r"rollout-0 on [\d.]+ died", told)
     assert reached(again)[-1] == 1 and not any(reached(run))
     assert re.search(
-        r"learner rank 0 on [\d.]+: gave no sign of life for longer than learner.silent_s\); all 1 start anew", told
+        r"learner rank 0 on [\d.]+: gave no sign of life for longer than learner.silent_s\); all 1 restart", told
     )
     assert re.search(r"learner ranks died during grpo \(learner rank 0 on [\d.]+: its process is gone\)", told)
     assert mark.with_suffix(".done").exists() and (again / "ledger.jsonl").read_text().count('"rewound"') == 3
@@ -93,7 +93,7 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
     assert one[0][0] == two[0][0]
     assert all((a - b).abs().max() < 0.02 for a, b in zip(weights(path).values(), weights(run).values(), strict=True))
     assert re.search(
-        r"learner ranks died during \w+ \(learner rank 1 on [\d.]+: its process is gone\); all 2 start anew; \d+ steps",
+        r"learner ranks died during \w+ \(learner rank 1 on [\d.]+: its process is gone\); all 2 restart; \d+ steps",
         capsys.readouterr().out,
     )
     assert set(reached(path)) == {1}

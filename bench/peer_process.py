@@ -1,4 +1,4 @@
-"""The other side of a comparison: a process that takes lines, and answers with lines of JSON."""
+"""The peer of a comparison: a process that reads lines and answers with lines of JSON."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-LIMIT_S = 300.0  # of its start, and of each answer
+LIMIT_S = 300.0  # for its start, and for each answer
 
 
-class OtherSide:
-    """A context. It stands once it has said so.
+class PeerProcess:
+    """A context manager, which is entered once the process has reported that it is up.
 
     Args:
-        who: "TRL's process", for errors.
-        command: what is run, in the checkout; it says an object of JSON when it stands.
-        log: gets its standard error.
+        who: its name in errors, such as "TRL's process".
+        command: run in the checkout; prints a JSON object once it is up.
+        env: its environment.
+        log: the file for its standard error.
     """
 
     def __init__(self, who: str, command: Sequence[Any], env: Mapping[str, str], log: Path) -> None:
@@ -37,9 +38,9 @@ class OtherSide:
         self.lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def __enter__(self) -> OtherSide:
+    def __enter__(self) -> PeerProcess:
         try:
-            self.answer("did not stand")
+            self.receive("did not start")
         except BaseException:
             self.__exit__()
             raise
@@ -51,16 +52,16 @@ class OtherSide:
                 self.lines.put(line)
         self.lines.put("")
 
-    def ask(self, number: int) -> None:
+    def send(self, number: int) -> None:
         self.process.stdin.write(f"{number}\n")
         self.process.stdin.flush()
 
-    def answer(self, late: str = "did not end its turn") -> dict[str, Any]:
-        """What it tells next. Raises RuntimeError, with the end of its log: it ended, or said nothing for `LIMIT_S`."""
+    def receive(self, failure: str = "did not end its turn") -> dict[str, Any]:
+        """Returns its next answer. Raises RuntimeError, with the end of its log: it ended, or timed out."""
         try:
             line = self.lines.get(timeout=LIMIT_S)
         except queue.Empty:
-            line, why = "", f"{late} within {LIMIT_S:g} s"
+            line, why = "", f"{failure} within {LIMIT_S:g} s"
         else:
             why = f"ended with code {self.process.wait(LIMIT_S)}" if not line else ""
         if not line:
