@@ -1,4 +1,4 @@
-"""What generating one step ahead saves if generation takes as long as learning. The workers are simulated.
+"""How much time generating one step ahead saves if generation takes as long as learning. The workers are simulated.
 
     python -m bench.ahead OUT [--seconds 2] [--steps 15] [--json]
 

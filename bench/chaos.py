@@ -94,7 +94,7 @@ class Killer:
         self.plan = [(kind, number % 2 == 0) for number, kind in enumerate(kinds)]
         self.done: Counter[str] = Counter()
         self.in_busy = self.joining = 0
-        self.over = threading.Event()
+        self.ended = threading.Event()
 
     def work(self) -> None:
         for kind, busy in self.plan:
@@ -102,15 +102,15 @@ class Killer:
             while self.run.ledger.counts["trained"] <= trained or (
                 not self.run.curriculum.finished and (self.run.curriculum.stage.kind == "sft")
             ):
-                if self.over.wait(0.1):
+                if self.ended.wait(0.1):
                     return
-            self.over.wait(self.rng.uniform(0, 4))
+            self.ended.wait(self.rng.uniform(0, 4))
             while busy and self.run.phase not in BUSY:
-                if self.over.wait(0.01):
+                if self.ended.wait(0.01):
                     return
-            self.over.wait(self.rng.uniform(0, 0.3))
+            self.ended.wait(self.rng.uniform(0, 0.3))
             while not self.strike(kind):
-                if self.over.wait(0.5):
+                if self.ended.wait(0.5):
                     return
 
     def strike(self, kind: str) -> bool:
@@ -171,7 +171,7 @@ def train(
             summary = run.train()
         finally:
             if killer:
-                killer.over.set()
+                killer.ended.set()
                 thread.join()
             run.close()
     return summary, killer

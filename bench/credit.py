@@ -102,7 +102,7 @@ def record(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def table(records: Records) -> str:
-    """Markdown: the score at the end of each stage, and its 95 % interval for each seed; the mean over seeds."""
+    """Markdown: the score at the end of each stage, with gain and 95 % interval, for each seed; the mean over seeds."""
     columns = [
         "credit",
         *(f"{stage}, seed {seed}" for stage in STAGES for seed in records),
@@ -128,7 +128,7 @@ def figure(records: Records, path: Path) -> None:
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for axis, (stage, measure) in zip(axes, STAGES.items(), strict=True):
         for colour, variant in zip(("C0", "C1", "C2", "C7"), VARIANTS, strict=True):
-            curves = [of_seed[variant][stage] for of_seed in records.values()]
+            curves = [variants[variant][stage] for variants in records.values()]
             for curve in curves:
                 axis.plot(curve["steps"], curve["scores"], color=colour, alpha=0.3, linewidth=1)
             mean = np.mean([curve["scores"] for curve in curves], axis=0)
@@ -149,9 +149,9 @@ def main() -> None:
     records: Records = json.loads(records_path.read_text()) if records_path.is_file() else {}
     for seed in args.seeds:
         for variant in VARIANTS:
-            of_seed = records.setdefault(str(seed), {})
-            if variant not in of_seed:
-                of_seed[variant] = record(train(root, seed, variant))
+            variants = records.setdefault(str(seed), {})
+            if variant not in variants:
+                variants[variant] = record(train(root, seed, variant))
                 records_path.write_text(json.dumps(records, indent=1))
     figure(records, root / "credit.png")
     print(table(records))

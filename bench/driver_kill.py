@@ -7,7 +7,7 @@ time during a commit (while the commit's folder has no manifest yet). `curlvpr r
 minutes on two cores.
 
 OUT keeps both run folders and kills.jsonl: for each process of the run the step at which it resumed, the number of
-its steps, whether the kill kill_row during a commit, and the newest commit then. The last line is one JSON object:
+its steps, whether the kill struck during a commit, and the newest commit then. The last line is one JSON object:
 `resumed_from_the_last_commit` counts the kills after which the run continued from that commit, `same_weights` is
 whether both runs end with the same weights, bit for bit.
 """

@@ -119,13 +119,13 @@ def rate(events: Sequence[dict[str, Any]], window: dict[str, Any]) -> float:
 
 
 def proved_first(events: Sequence[dict[str, Any]]) -> bool:
-    of_engine = defaultdict(list)
+    logs = defaultdict(list)
     for event in events:
         if "engine" in event:
-            of_engine[event["engine"]].append(event)
+            logs[event["engine"]].append(event)
     return all(
         log[0]["event"] == "update" and all(event["holds"] != "None" for event in log if event["event"] == "group")
-        for log in of_engine.values()
+        for log in logs.values()
     )
 
 
@@ -190,7 +190,9 @@ def main() -> None:
         json.dumps(
             {
                 "rates": rates,
-                "within_a_tenth": all(0.9 <= value <= 1.1 for of_run in rates.values() for value in of_run.values()),
+                "within_a_tenth": all(
+                    0.9 <= value <= 1.1 for run_rates in rates.values() for value in run_rates.values()
+                ),
                 "late_joiners_proved_first": proved_first(events),
                 "trained": sum(map(len, trained)),
                 "trained_twice": sum(count > 1 for counts in trained for count in counts.values()),

@@ -109,16 +109,15 @@ class PaddedLoop:
             width = max(len(group.prompt_ids) + len(ids) for group, ids, _ in part)
             keep = width - min(len(group.prompt_ids) for group, *_ in part) + 1
             input_ids = torch.full((len(part), width), self.encoder.tokenizer.pad_token_id)
-            mask, advantage, kept = (
-                torch.zeros_like(input_ids),
-                torch.zeros(input_ids.shape),
-                torch.zeros(input_ids.shape),
-            )
+            mask = torch.zeros_like(input_ids)
+            advantage = torch.zeros(input_ids.shape)
+            loss_mask = torch.zeros(input_ids.shape)
             for row, (group, ids, values) in enumerate(part):
                 before, end = len(group.prompt_ids), len(group.prompt_ids) + len(ids)
                 input_ids[row, :end] = torch.from_numpy(np.concatenate([group.prompt_ids, ids]))
                 mask[row, :end] = 1
-                advantage[row, before:end], kept[row, before:end] = torch.from_numpy(values), 1
+                advantage[row, before:end] = torch.from_numpy(values)
+                loss_mask[row, before:end] = 1
             films = [self.encoder.film(path).pixels for group, *_ in part for path in group.task.images]
             logits = (
                 self.engine(
@@ -132,11 +131,11 @@ class PaddedLoop:
             )
             logp = torch.log_softmax(logits, -1).gather(-1, input_ids[:, -keep + 1 :, None])[..., 0]
             ratio = (logp - logp.detach()).exp()
-            advantage, kept = advantage[:, -keep + 1 :], kept[:, -keep + 1 :]
+            advantage, loss_mask = advantage[:, -keep + 1 :], loss_mask[:, -keep + 1 :]
             loss = torch.maximum(
                 -advantage * ratio, -advantage * ratio.clamp(1 - training.clip_low, 1 + training.clip_high)
             )
-            loss = (loss * kept).sum() / tokens
+            loss = (loss * loss_mask).sum() / tokens
             total += loss.item()
             last = start + self.size >= len(rows)
             self.engine.set_gradient_accumulation_boundary(last)

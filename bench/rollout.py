@@ -15,7 +15,7 @@ decoded before the clock starts, and the clock stops when vLLM returns its outpu
 
 The same on all sides: model, tasks, prompts, group size (`n`), seeds, log-probabilities of the sampled tokens, no text
 from vLLM, forbidden tokens, engine limits, and as many threads as the machine has cores (two). All sides stay up and
-take turns, each turn on new tasks; the others are idle meanwhile. A round gives one ratio. The result has the median,
+take turns, each turn on new tasks; the other sides are idle. A round gives one ratio. The result has the median,
 the smallest and the largest ratio, and the share of responses that are the same on both sides, token by token. The
 last line is one JSON object.
 """
@@ -190,7 +190,7 @@ def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
         for number in range(turns + 1):  # the first one is a warm-up
             for side in done if number % 2 else reversed(done):
                 done[side].append(turn(side, number))
-    rates = {side: [turn.tokens / turn.seconds for turn in of_side[1:]] for side, of_side in done.items()}
+    rates = {side: [turn.tokens / turn.seconds for turn in side_turns[1:]] for side, side_turns in done.items()}
     fastest = max(RAW, key=lambda way: median(rates[way]))
     ratios = [a / b for a, b in zip(rates["worker"], rates[fastest], strict=True)]
     pairs: list[tuple[str, str]] = []
@@ -201,7 +201,7 @@ def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
         f"spread_{name}": [round(min(ratios), 3), round(max(ratios), 3)],
         f"raw_{name}": fastest,
         f"same_responses_{name}": round(sum(a == b for a, b in pairs) / len(pairs), 3),
-        **{f"{side}_tokens_per_s_{name}": round(median(of_side)) for side, of_side in rates.items()},
+        **{f"{side}_tokens_per_s_{name}": round(median(side_rates)) for side, side_rates in rates.items()},
         f"tokens_per_completion_{name}": round(sum(t.tokens for t in done["worker"]) / len(pairs), 1),
     }
 

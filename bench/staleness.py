@@ -48,17 +48,17 @@ def oldest(run: Path) -> int:
 
 def table(records: Records) -> str:
     """Markdown: the score at the end of each stage, for each seed, and the mean over seeds."""
-    seeds = sorted({seed for of_ahead in records.values() for seed in of_ahead})
+    seeds = sorted({seed for by_seed in records.values() for seed in by_seed})
     columns = [
         "steps ahead",
         *(f"{stage}, seed {seed}" for stage in STAGES for seed in seeds),
         *(f"mean {s}" for s in STAGES),
     ]
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for ahead, of_ahead in sorted(records.items()):
+    for ahead, by_seed in sorted(records.items()):
         cells, means = [ahead], []
         for stage in STAGES:
-            ends = {seed: result[stage]["start"] + result[stage]["gain"] for seed, result in of_ahead.items()}
+            ends = {seed: result[stage]["start"] + result[stage]["gain"] for seed, result in by_seed.items()}
             cells += [f"{ends[seed]:.3f}" if seed in ends else "" for seed in seeds]
             means.append(f"{np.mean(list(ends.values())):.3f}")
         lines.append("| " + " | ".join([*cells, *means]) + " |")
@@ -77,10 +77,10 @@ def main() -> None:
     records: Records = json.loads(records_path.read_text()) if records_path.is_file() else {}
     for seed in args.seeds:
         for ahead in args.ahead:
-            of_ahead = records.setdefault(str(ahead), {})
-            if str(seed) not in of_ahead:
+            by_seed = records.setdefault(str(ahead), {})
+            if str(seed) not in by_seed:
                 run = train(root, ahead, seed)
-                of_ahead[str(seed)] = record(run) | {"oldest": oldest(run)}
+                by_seed[str(seed)] = record(run) | {"oldest": oldest(run)}
                 records_path.write_text(json.dumps(records, indent=1))
     print(table(records))
 
