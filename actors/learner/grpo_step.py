@@ -19,7 +19,6 @@ from actors.model.policy import MicroBatch
 from actors.trajectory import Sample, ScoredGroup
 
 if TYPE_CHECKING:
-    from actors.learner.grpo_update import GrpoUpdate
     from actors.learner.rank import DeepSpeedRank
 
 Place = tuple[int, int]
@@ -97,12 +96,19 @@ class _Sums:
 
 
 class GrpoStep:
-    """The updates of one `GrpoUpdate` on one rank."""
+    """The updates of one step of reinforcement learning on one rank; arguments as in `GrpoUpdate`."""
 
-    def __init__(self, rank: DeepSpeedRank, order: GrpoUpdate) -> None:
+    def __init__(
+        self,
+        rank: DeepSpeedRank,
+        groups: Sequence[ScoredGroup],
+        training: GrpoTraining,
+        lr: float,
+        temperature: float,
+    ) -> None:
         self.rank = rank
-        self.scored = list(order.groups)
-        self.training, self.lr, self.temperature = order.training, order.lr, order.temperature
+        self.scored = list(groups)
+        self.training, self.lr, self.temperature = training, lr, temperature
         self.kl_in_reward = self.training.kl > 0 and self.training.kl_in == "reward"
         self.non_finite_samples: list[dict[str, Any]] = []
         updates = self.training.updates_per_step

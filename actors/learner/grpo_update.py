@@ -27,4 +27,4 @@ class GrpoUpdate(UpdateOrder):
     def run(self, rank: DeepSpeedRank) -> UpdateResult:
         from actors.learner.grpo_step import GrpoStep  # it imports torch
 
-        return GrpoStep(rank, self).run()
+        return GrpoStep(rank, self.groups, self.training, self.lr, self.temperature).run()
