@@ -1,7 +1,6 @@
 """Importers: they turn the user's own copy of a known data set into a task set. One module for each layout.
 
-The other modules here are what importers share: `importer` (the declaration of one), `files` (CSV tables), `label` and
-`films` (labelled films), `film_questions`, `ready_questions` and `answers` (sets that ship questions), `reports`.
+`importer` is what each of them declares; `parts/` holds what several share.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ two. After a change that users are meant to see, write the file again and review
 
     python -m tests.support.interface RUN_FOLDER
 
-The run folder is one that the fixture `run` of tests/conftest.py makes.
+The run folder is one that the fixture `run` of tests/conftest.py makes. `settings` is a list that you edit by hand.
 """
 
 from __future__ import annotations

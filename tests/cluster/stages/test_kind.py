@@ -73,8 +73,9 @@ def test_its_settings_are_checked_as_those_of_other_kinds(monkeypatch):
 
 
 def test_an_unknown_kind_is_named_with_those_that_there_are():
+    known = ", ".join(repr(name) for name in STAGE_KINDS)
     with pytest.raises(
-        UserError, match=r"kinds.yaml: stages\.0\.kind: unknown kind, one of 'sft', 'grpo' is needed, found 'ppo'"
+        UserError, match=rf"kinds.yaml: stages\.0\.kind: unknown kind, one of {known} is needed, found 'ppo'"
     ):
         recipe(kind="ppo")
 
