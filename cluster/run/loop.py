@@ -42,6 +42,7 @@ class Run:
     ) -> None:
         self.context = context = new_context(recipe, prepared.tasks, workers, writer, display)
         self.position, self.curriculum, self.ledger = context.position, context.curriculum, context.ledger
+        self.phases, self.learner, self.writer = context.phases, workers.learner, writer
         in_flight, guards = InFlight(context), Guards(recipe.guards)
         publisher = Publisher(context)
         self.summary = RunSummary(context)
@@ -103,14 +104,14 @@ class Run:
         if self.requests.stopping:
             self.recovery.commit(grow=False)
             return self.summary.write("stopped")
-        with self.context.phases.phase("export"):
-            self.context.workers.learner.call(Export(self.context.writer.path / "model"))
+        with self.phases.phase("export"):
+            self.learner.call(Export(self.writer.path / "model"))
         return self.summary.write("finished")
 
     def close(self) -> None:
         """Closes the files of the run's folder."""
-        self.context.writer.close()
-        self.context.ledger.close()
+        self.writer.close()
+        self.ledger.close()
         self.context.timeline.close()
 
 
