@@ -26,8 +26,10 @@ def adapt(model: nn.Module, lora: Lora) -> None:
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    output = model.get_output_embeddings()
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not output]
+    linear = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and module is not model.get_output_embeddings():
+            linear.append(name)
     for part in lora.targets:
         if not any(part_of(name) == part for name in linear):
             raise ValueError(f"learner.lora.targets: this model has no linear layer in a part that is known as {part}")
