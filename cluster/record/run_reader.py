@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +16,13 @@ import yaml
 from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_status import check_run_folder
-from cluster.stages import STAGE_KINDS
 from curriculum.stages import StageConfig
 from curriculum.task import Task
 from curriculum.taskset import FILE_NAME, pick_tasks
+
+if TYPE_CHECKING:
+    from cluster.stages.kind import StageKind
+
 
 TASK_SET_FAULTS = (OSError, ValueError, KeyError)  # the task set of a run is gone or damaged
 
@@ -55,6 +58,12 @@ def estimates(measured: dict[str, Any]) -> dict[str, Estimate]:
     return {name: Estimate(measured[name], *ends) for name, ends in measured.get("intervals", {}).items()}
 
 
+def _stage_kind(name: str) -> type[StageKind] | None:
+    from cluster.stages import STAGE_KINDS  # it imports Ray, which a list of runs does not need
+
+    return STAGE_KINDS.get(name)
+
+
 @dataclass(frozen=True)
 class StageHistory:
     """A stage as the recipe defines it and as far as the run got.
@@ -78,13 +87,13 @@ class StageHistory:
     @property
     def generates(self) -> bool:
         """Whether its steps sampled responses; taken for granted of a kind that this installation does not know."""
-        kind = STAGE_KINDS.get(self.config.kind)
+        kind = _stage_kind(self.config.kind)
         return kind is None or kind.generates
 
     @property
     def label(self) -> str:
         """Its kind in words."""
-        kind = STAGE_KINDS.get(self.config.kind)
+        kind = _stage_kind(self.config.kind)
         return kind.label if kind else self.config.kind
 
     @property
