@@ -1,4 +1,4 @@
-"""None"""
+"""`curlvpr rewards check`, `explain` and `extract`: what users have in files, and a line for each of their rows."""
 
 import io
 import json

@@ -7,7 +7,7 @@ import yaml
 
 from cluster.cli.app import main
 
-SMOKE = Path(__file__).parents[2] / "recipes" / "smoke.yaml"
+SMOKE = Path(__file__).parents[3] / "recipes" / "smoke.yaml"
 
 
 OPTIONS = {"A": "Mass", "B": "Edema", "C": "Nodule"}
