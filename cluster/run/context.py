@@ -10,6 +10,7 @@ from cluster.record.console import Display
 from cluster.record.ledger import Ledger
 from cluster.record.run_writer import RunWriter
 from cluster.record.timeline import Timeline
+from cluster.run.evaluation import test_tasks
 from cluster.run.progress.phases import PhaseClock
 from cluster.run.progress.position import Position
 from cluster.run.workers import Workers
@@ -25,10 +26,12 @@ class RunContext:
 
     Attributes:
         tasks: by split.
+        test_tasks: those of the test split that the run asks: some of every family that it tests.
     """
 
     recipe: Recipe
     tasks: Mapping[Split, Sequence[Task]]
+    test_tasks: Sequence[Task]
     workers: Workers
     writer: RunWriter
     display: Display
@@ -48,6 +51,7 @@ def new_context(
     return RunContext(
         recipe=recipe,
         tasks=tasks,
+        test_tasks=test_tasks(recipe, tasks),
         workers=workers,
         writer=writer,
         display=display,

@@ -7,7 +7,6 @@ from functools import partial
 
 from actors.weights.version import Version
 from cluster.run.context import RunContext
-from cluster.run.evaluation import test_tasks
 
 PROBE_TASKS = 2  # by which a worker proves that it holds a version
 
@@ -24,8 +23,8 @@ class Publisher:
         self.recipe, self.workers = context.recipe, context.workers
         self.position, self.phases, self.display = context.position, context.phases, context.display
         self.direct = context.recipe.weight_transport.direct
-        test = test_tasks(context.recipe, context.tasks)
-        self.probe = test[:: max(1, len(test) // PROBE_TASKS)][:PROBE_TASKS]
+        every = max(1, len(context.test_tasks) // PROBE_TASKS)
+        self.probe = context.test_tasks[::every][:PROBE_TASKS]
         self.published: Version | None = None
         self.direct_share: float | None = None
 

@@ -98,8 +98,7 @@ class Recovery:
         self.steps.gate.load_state_dict(state["gate"])
         self.ledger.load_state_dict(state["ledger"])
         self.position.step, self.position.version = state["step"], state["version"]
-        self.roll_backs = max(self.roll_backs, state["roll_backs"])
-        self.steps.lr_scale = 0.1**self.roll_backs
+        self._count_roll_backs(max(self.roll_backs, state["roll_backs"]))
         self.guards.reset()
         self.summary.evaluations, self.summary.largest = state["evaluations"], state["worst"]
         self.phases.restart(state["phases"], state["seconds"])
@@ -131,10 +130,14 @@ class Recovery:
         self.phases.seconds_before = seconds  # what was lost took its time, too
         self.display.say(f"{why}; {lost - self.position.step} steps are made again, from step {self.position.step}")
 
-    def lower_learning_rate(self) -> None:
-        """Counts a roll-back by a guard: from here on the learning rate is a tenth of what it was."""
-        self.roll_backs += 1
-        self.steps.lr_scale = 0.1**self.roll_backs
+    def lower_learning_rate(self) -> float:
+        """Counts a roll-back by a guard. Returns the factor on the recipe's learning rates from here on."""
+        self._count_roll_backs(self.roll_backs + 1)
+        return self.steps.lr_factor
+
+    def _count_roll_backs(self, roll_backs: int) -> None:
+        self.roll_backs = roll_backs
+        self.steps.lr_factor = 0.1**roll_backs
 
     def _newest_commit(self, before: int | None) -> tuple[Storage | None, Mapping[str, Any]]:
         """The newest sound commit whose step is at most `before`, and its state."""

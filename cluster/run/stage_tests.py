@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cluster.measures import Result, Scores
 from cluster.measures.headlines import HEADLINES
 from cluster.run.context import RunContext
-from cluster.run.evaluation import answer, answer_by_view, held_out, test_tasks, tested_families
+from cluster.run.evaluation import answer, answer_by_view, held_out, tested_families
 from cluster.run.progress.step_log import Progress
 from cluster.run.progress.summary import RunSummary, flat
 from cluster.run.publishing import Publisher
@@ -25,7 +25,7 @@ class StageTests:
         self.phases, self.display = context.phases, context.display
         self.publisher, self.progress, self.summary = publisher, progress, summary
         self.families = tested_families(self.recipe, self.tasks["train"])
-        self.test_tasks = test_tasks(self.recipe, self.tasks)
+        self.test_tasks = context.test_tasks
         self.scores: dict[int, Scores] = {}  # of the test tasks, by version
         by_view = answer_by_view(self.tasks["train"], self.test_tasks, self.recipe.reward.rules)
         summary.baseline = self._scores(by_view).measures() if by_view else None

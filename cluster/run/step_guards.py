@@ -64,8 +64,8 @@ class StepGuards:
             return False
         if self.recovery.roll_backs == MAX_ROLL_BACKS:
             raise RemoteFailure(f"rolled back {MAX_ROLL_BACKS} times, and still: {alarm.why}")
-        self.recovery.lower_learning_rate()
+        factor = self.recovery.lower_learning_rate()
         self.recovery.roll_back(alarm.why, alarm.began - 1)
         self.reset()
-        self.display.say(f"from here on the learning rate is the recipe's, times {0.1**self.recovery.roll_backs:g}")
+        self.display.say(f"from here on the learning rate is the recipe's, times {factor:g}")
         return True

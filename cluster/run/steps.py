@@ -19,7 +19,7 @@ class Steps:
 
     Attributes:
         gate: the batch gate of the present stage.
-        lr_scale: a factor on every learning rate; roll-backs by guards lower it.
+        lr_factor: on every learning rate; roll-backs by guards lower it.
     """
 
     def __init__(self, context: RunContext, in_flight: InFlight, publisher: Publisher) -> None:
@@ -28,7 +28,7 @@ class Steps:
         self.ledger, self.phases = context.ledger, context.phases
         self.in_flight, self.publisher = in_flight, publisher
         self.gate = BatchGate()
-        self.lr_scale = 1.0
+        self.lr_factor = 1.0
 
     def open(self, stage: StageKind) -> None:
         """Prepares gate and learner for a stage."""
@@ -66,7 +66,7 @@ class Steps:
 
     @property
     def lr(self) -> float:
-        return self.lr_scale * self.stage.training.rate(self.stage_step)
+        return self.lr_factor * self.stage.training.rate(self.stage_step)
 
     def draw(self, count: int) -> list[Task]:
         return [task for task, _ in self.sampler.draw(self.stage.mixture, count)]

@@ -52,7 +52,7 @@ def publisher(phantom_tasks, *settings):
     recipe = load_recipe(SMOKE, list(settings))
     context = SimpleNamespace(
         recipe=recipe,
-        tasks=dict.fromkeys(("train", "val", "test"), phantom_tasks),
+        test_tasks=phantom_tasks,
         workers=SimpleNamespace(learner=calls, rollouts=calls),
         position=SimpleNamespace(weights=Version(0, 1)),
         phases=SimpleNamespace(phase=lambda name: nullcontext()),
