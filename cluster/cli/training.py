@@ -11,15 +11,16 @@ import typer
 from cluster.cli.control import use_cluster_of
 from cluster.errors import UserError, fail
 
+RunName = Annotated[
+    str | None, typer.Option(help="name of the run folder; by default the recipe's name, with a number if taken")
+]
+Overrides = Annotated[list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")]
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="a recipe, such as recipes/quickstart.yaml")],
-    name: Annotated[
-        str | None, typer.Option(help="name of the run folder; by default the recipe's name, with a number if taken")
-    ] = None,
-    set: Annotated[
-        list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")
-    ] = None,
+    name: RunName = None,
+    set: Overrides = None,
 ) -> None:
     """Train through all stages of a recipe, from the supervised cold start to a model folder at the end."""
     from actors.runtime.environment import quiet_libraries
@@ -35,12 +36,8 @@ def train(
 
 def submit(
     recipe: Annotated[Path, typer.Argument(help="a recipe below the working directory, which is sent with the job")],
-    name: Annotated[
-        str | None, typer.Option(help="name of the run folder; by default the recipe's name, with a number if taken")
-    ] = None,
-    set: Annotated[
-        list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")
-    ] = None,
+    name: RunName = None,
+    set: Overrides = None,
     address: Annotated[
         str | None,
         typer.Option(
@@ -144,9 +141,7 @@ def smoke(
 
 def doctor(
     recipe: Annotated[Path | None, typer.Argument(help="also check whether this machine can run it")] = None,
-    set: Annotated[
-        list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")
-    ] = None,
+    set: Overrides = None,
 ) -> None:
     """Check this machine: packages, GPUs, memory and disk; print a remedy for each fault. Starts nothing."""
     if set and recipe is None:
@@ -168,9 +163,7 @@ def doctor(
 
 def plan(
     recipe: Annotated[Path, typer.Argument(help="a recipe; the folder of its model only needs config.json")],
-    set: Annotated[
-        list[str] | None, typer.Option(metavar="a.b=c", help="override a recipe key; may be repeated")
-    ] = None,
+    set: Overrides = None,
     cluster: Annotated[
         list[str] | None,
         typer.Option(
