@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,8 +120,10 @@ class RolloutWorker:
         set_title(repr(self))
         return error
 
-    async def generate(self, requests: Sequence[Request], temperature: float, version: Version) -> list[Group]:
-        """The groups of `requests`, in order.
+    async def generate(
+        self, requests: Sequence[Request], temperature: float, version: Version
+    ) -> AsyncIterator[tuple[int, Group]]:
+        """Yields the groups of `requests` as they are finished, each with its number among the requests.
 
         All requests are in the engine's queue before it starts, so that batches, and with them bits, are repeatable.
 
@@ -136,14 +138,20 @@ class RolloutWorker:
                 prompt = self.encoder.prompt_ids(request.task)
                 parameters = self._sampling(request, temperature)
                 queues.append(await self.engine.submit(prompt, request.task.images, parameters))
+
+        async def finish(number: int) -> tuple[int, Group]:
+            return number, self._group(requests[number], await self.engine.finish(queues[number]))
+
+        groups = [asyncio.create_task(finish(number)) for number in range(len(requests))]
         try:
-            groups = []
-            for request, queue in zip(requests, queues, strict=True):
-                groups.append(self._group(request, await self.engine.finish(queue)))
-            return groups
+            for group in asyncio.as_completed(groups):
+                yield await group
         except asyncio.CancelledError:  # nobody waits for them any more
             await self.engine.llm.abort([queue.request_id for queue in queues], internal=True)
             raise
+        finally:
+            for group in groups:
+                group.cancel()
 
     def _sampling(self, request: Request, temperature: float) -> Any:
         """vLLM's SamplingParams."""

@@ -1,7 +1,7 @@
 """Which worker gets which share, and what happens to a share that fails.
 
-A share whose worker died or was late is tried again in halves, down to the single item at fault. Only that item is
-given up.
+What is left of a share whose worker died or was late is tried again in halves, down to the single item at fault. Only
+that item is given up.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import ray
 
 from actors.runtime.remote import RemoteFailure
-from cluster.pools.shares import Batch, Call, Failed, SendShare, Share, WorkSpan, cut
+from cluster.pools.shares import Arrived, Batch, Call, Failed, SendShare, Share, WorkSpan, cut
 from cluster.pools.worker_handle import WorkerHandle
 
 
@@ -38,10 +38,12 @@ class Dispatcher:
         self.queue: deque[Share] = deque()
         self.spans: list[WorkSpan] = []
 
-    def submit(self, items: Sequence[Any], send: SendShare, limit_s: float, parts: int) -> Batch:
+    def submit(
+        self, items: Sequence[Any], send: SendShare, limit_s: float, parts: int, arrived: Arrived | None = None
+    ) -> Batch:
         """Queues `items` in `parts` contiguous shares of about equal size, each with the limit `limit_s`."""
-        batch = Batch(items, send)
-        self._enqueue(Share(batch, 0, items, limit_s), parts)
+        batch = Batch(items, send, arrived)
+        self._enqueue(Share(batch, range(len(items)), limit_s), parts)
         return batch
 
     def hand_out(self, workers: Iterable[WorkerHandle], version: Any, now: float) -> None:
@@ -56,28 +58,54 @@ class Dispatcher:
                 worker.register(ref, Call("work", now, share.limit_s, share))
 
     def accept(self, worker: WorkerHandle, share: Share, results: Sequence[Any], since: float, now: float) -> None:
-        """Takes in what a worker returned for a share that it had since `since`.
+        """Takes in all that a worker returned for a share that it had since `since`.
 
         Raises:
             RemoteFailure: the number of results is not that of the items.
         """
-        if len(results) != len(share.items):
-            raise RemoteFailure(f"{worker.title} gave {len(results)} results for {len(share.items)} items")
-        share.batch.deliver(share.first, results)
-        self.spans.append(WorkSpan(worker.name, since, now - since, len(results)))
+        if len(results) != len(share.numbers):
+            raise RemoteFailure(f"{worker.title} gave {len(results)} results for {len(share.numbers)} items")
+        for position, result in enumerate(results):
+            self.accept_one(share, position, result)
+        self.end(worker, share, since, now)
+
+    def accept_one(self, share: Share, position: int, result: Any) -> None:
+        """Takes in the result of one item of a share."""
+        share.batch.deliver(share.numbers[position], result)
+
+    def end(self, worker: WorkerHandle, share: Share, since: float, now: float) -> None:
+        """Closes a share whose results have all come one by one.
+
+        Raises:
+            RemoteFailure: some have not.
+        """
+        count = len(share.numbers)
+        if missing := len(share.rest().numbers):
+            raise RemoteFailure(f"{worker.title} gave {count - missing} results for {count} items")
+        self.spans.append(WorkSpan(worker.name, since, now - since, count))
 
     def retry(self, share: Share, why: str) -> None:
-        """Queues a failed share again in halves, each with half the limit. A single item is given up after `tries`."""
-        if len(share.items) > 1:
-            self._enqueue(replace(share, limit_s=max(self.min_share_s, share.limit_s / 2)), 2)
+        """Queues the rest of a failed share again in halves, each with half the limit.
+
+        A single item is given up after `tries`.
+        """
+        rest = share.rest()
+        if not rest.numbers:
+            return
+        if len(rest.numbers) > 1:
+            self._enqueue(replace(rest, limit_s=max(self.min_share_s, share.limit_s / 2)), 2)
+        elif len(share.numbers) > 1:  # the last item has not failed alone yet
+            self._enqueue(rest, 1)
         elif share.failures + 1 < self.tries:
             self.queue.append(replace(share, failures=share.failures + 1))
         else:
-            share.batch.deliver(share.first, [Failed(why)])
+            share.batch.deliver(share.numbers[0], Failed(why))
 
     def put_back(self, share: Share) -> None:
-        """Queues a share that its worker hands back through no fault of its own: it goes first."""
-        self.queue.appendleft(share)
+        """Queues what is left of a share that its worker hands back through no fault of its own: it goes first."""
+        rest = share.rest()
+        if rest.numbers:
+            self.queue.appendleft(rest)
 
     def discard_all(self, workers: Iterable[WorkerHandle]) -> None:
         """Drops every share, queued or at a worker."""
@@ -89,8 +117,6 @@ class Dispatcher:
                 worker.complete(ref)
 
     def _enqueue(self, share: Share, parts: int) -> None:
-        first = share.first
-        for items in cut(share.items, parts):
-            if items:
-                self.queue.append(replace(share, first=first, items=items))
-                first += len(items)
+        for numbers in cut(share.numbers, parts):
+            if numbers:
+                self.queue.append(replace(share, numbers=numbers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -12,7 +13,7 @@ from actors.reward import Response, RewardWorker, RewardWorkersConfig
 from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group
 from cluster.pools.pool_config import WorkPoolConfig
-from cluster.pools.shares import Failed
+from cluster.pools.shares import Batch, Failed
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
 from rewards.verdict import Verdict, unscored
@@ -20,8 +21,20 @@ from rewards.verdict import Verdict, unscored
 LIMITS = Limits(start_s=120)
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A group at the workers: its verdicts are those of a batch from number `first` on."""
+
+    group: Group
+    batch: Batch
+    first: int
+
+
 class RewardPool:
-    """Every worker takes an equal share of the responses; which worker scores a response never changes its verdict.
+    """Scores groups as they come: `add` each one when it arrives, and `take` its verdicts when they are needed.
+
+    A verdict depends on its response alone: which worker gives it, when, and in which order groups arrive changes
+    nothing.
 
     Args:
         meanwhile: is called again and again during the wait for verdicts.
@@ -39,12 +52,24 @@ class RewardPool:
         settings = WorkPoolConfig(run, "reward", config.workers, LIMITS, min_share_s=config.response_timeout_s)
         # If a rule is bad, many responses crash it. Each costs a worker, and waiting would help nobody.
         self.pool = WorkPool(settings, start, Restarts(limit=1000, window_s=600, backoff_s=0))
+        self.waiting: dict[bool, list[Group]] = {False: [], True: []}  # not sent yet, by whether for an evaluation
+        self.sent: dict[str, Sent] = {}  # by the group's id
 
-    def score(self, groups: Sequence[Group], evaluation: bool = False) -> list[tuple[Verdict, ...]]:
-        """Scores every response.
+    def add(self, group: Group, evaluation: bool = False) -> None:
+        """Has a group scored; the next `pump` sends it, along with what else has come by then.
 
         Args:
-            evaluation: whether verdicts are for an evaluation; a control experiment affects training only.
+            evaluation: whether the verdicts are for an evaluation; a control experiment affects training only.
+        """
+        self.waiting[evaluation].append(group)
+
+    def pump(self) -> None:
+        """Sends what was added, and keeps the workers at work. Raises RemoteFailure."""
+        self._send()
+        self.pool.pump(0)
+
+    def take(self, groups: Sequence[Group]) -> list[tuple[Verdict, ...]]:
+        """Waits for the verdicts on groups. One that was not added, or not as it is now, is scored now.
 
         Returns:
             For each group, in order, the verdicts of its responses. A response that no worker could score has the
@@ -53,17 +78,56 @@ class RewardPool:
         Raises:
             RemoteFailure: no worker is left, and none can be started.
         """
-        responses = []
+        self._send()
         for group in groups:
+            if group.group_id not in self.sent or self.sent[group.group_id].group is not group:
+                self.add(group)
+        self._send()
+        sent_groups = [self.sent.pop(group.group_id) for group in groups]
+        batches = dict.fromkeys(sent.batch for sent in sent_groups)
+        verdicts_of = {batch: self._gather(batch) for batch in batches}
+        taken = []
+        for group, sent in zip(groups, sent_groups, strict=True):
+            taken.append(tuple(verdicts_of[sent.batch][sent.first : sent.first + len(group.trajectories)]))
+        return taken
+
+    def drop(self, group_id: str) -> None:
+        """No verdict on this group is needed any more."""
+        for groups in self.waiting.values():
+            groups[:] = [group for group in groups if group.group_id != group_id]
+        self.sent.pop(group_id, None)
+
+    def discard_all(self) -> None:
+        """Drops everything that was added and not taken."""
+        for groups in self.waiting.values():
+            groups.clear()
+        self.sent.clear()
+        self.pool.discard_all()
+
+    def _send(self) -> None:
+        for evaluation, groups in self.waiting.items():
+            if groups:
+                self._send_batch(groups, evaluation)
+                groups.clear()
+
+    def _send_batch(self, groups: Sequence[Group], evaluation: bool) -> None:
+        responses: list[Response] = []
+        first_of = []
+        for group in groups:
+            first_of.append(len(responses))
             for index, trajectory in enumerate(group.trajectories):
                 responses.append(Response(group.task, index, trajectory.text, trajectory.truncated))
 
         def send(worker: Any, share: Sequence[Response]) -> Any:
             return worker.score.remote(share, evaluation)
 
-        results = self.pool.map(responses, send, self.config.timeout_s, self.meanwhile)
-        verdicts = iter([unscored(result.why) if isinstance(result, Failed) else result for result in results])
-        return [tuple(next(verdicts) for _ in group.trajectories) for group in groups]
+        batch = self.pool.submit(responses, send, self.config.timeout_s)
+        for group, first in zip(groups, first_of, strict=True):
+            self.sent[group.group_id] = Sent(group, batch, first)
+
+    def _gather(self, batch: Batch) -> list[Verdict]:
+        results = self.pool.gather(batch, self.meanwhile)
+        return [unscored(result.why) if isinstance(result, Failed) else result for result in results]
 
     def stop(self) -> None:
         """Kills every worker."""

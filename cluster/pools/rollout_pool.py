@@ -130,24 +130,32 @@ class RolloutPool:
         """Every worker gives its GPU memory back, until the next version. Raises RemoteFailure."""
         self.pool.update(ASLEEP)
 
-    def submit(self, requests: Sequence[Request], temperature: float) -> Batch:
+    def submit(
+        self, requests: Sequence[Request], temperature: float, arrived: Callable[[Group], None] | None = None
+    ) -> Batch:
         """Requests a group for each of `requests`, from the weights that the pool was brought to last.
 
         If new weights come meanwhile, the responses that are being written go on with those.
+
+        Args:
+            arrived: is called with each group as soon as it has come.
         """
 
         def generate(worker: Any, share: Sequence[Request]) -> Any:
             return worker.generate.remote(share, temperature, self.pool.version)
 
-        return self.pool.submit(requests, generate, self.config.timeout_s)
+        return self.pool.submit(requests, generate, self.config.timeout_s, arrived)
 
-    def gather(self, batch: Batch) -> list[Group | Failed]:
-        """Waits for a batch: for each request, in order, a group, or why no worker could make it. Raises
-        RemoteFailure.
+    def gather(self, batch: Batch, meanwhile: Callable[[], None] | None = None) -> list[Group | Failed]:
+        """Waits for a batch: for each request, in order, a group, or why no worker could make it.
+
+        Args:
+            meanwhile: is called again and again during the wait.
+
+        Raises:
+            RemoteFailure: no worker is left, and none can be started.
         """
-        while not batch.done:
-            self.pool.pump()
-        return batch.results
+        return self.pool.gather(batch, meanwhile)
 
     def generate(self, requests: Sequence[Request], temperature: float) -> list[Group | Failed]:
         """`submit` and `gather` in one."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 CallKind = Literal["start", "beat", "update", "work"]
 SendShare = Callable[[Any, Sequence[Any]], Any]
-"""Sends items to an actor; its reference yields one result for each item."""
+"""Sends items to an actor. Returns a reference to a list with one result for each item, or a stream (Ray's
+`ObjectRefGenerator`) of pairs as they come: the number of an item among those sent, and its result."""
+Arrived = Callable[[Any], None]
+"""Is called with each result of a batch that is no failure, as soon as it has come."""
 
 
 @dataclass(frozen=True)
@@ -33,39 +36,51 @@ class Batch:
     """Items that were submitted together.
 
     Attributes:
-        results: for each item, in order, what `send` returned for it, or `Failed`.
+        results: for each item, in order, what `send` returned for it, or `Failed`; None until it has come.
+        missing: the numbers of the items whose results have not come.
     """
 
-    def __init__(self, items: Sequence[Any], send: SendShare) -> None:
+    def __init__(self, items: Sequence[Any], send: SendShare, arrived: Arrived | None = None) -> None:
+        self.items = items
         self.send = send
+        self.arrived = arrived
         self.results: list[Any] = [None] * len(items)
-        self.missing = len(items)
+        self.missing = set(range(len(items)))
 
     @property
     def done(self) -> bool:
-        return self.missing == 0
+        return not self.missing
 
-    def deliver(self, first: int, results: Sequence[Any]) -> None:
-        """Stores the results of item `first` and those that follow it."""
-        self.results[first : first + len(results)] = results
-        self.missing -= len(results)
+    def deliver(self, number: int, result: Any) -> None:
+        """Stores the result of an item."""
+        self.results[number] = result
+        self.missing.discard(number)
+        if self.arrived is not None and not isinstance(result, Failed):
+            self.arrived(result)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Share:
-    """A contiguous part of a batch.
+    """A part of a batch.
 
     Attributes:
-        first: the index of its first item in the batch.
+        numbers: of its items in the batch.
         limit_s: how long a worker may take.
         failures: how often its item failed, once it is down to one.
     """
 
     batch: Batch
-    first: int
-    items: Sequence[Any]
+    numbers: Sequence[int]
     limit_s: float
     failures: int = 0
+
+    @property
+    def items(self) -> list[Any]:
+        return [self.batch.items[number] for number in self.numbers]
+
+    def rest(self) -> Share:
+        """What is left of it: the items whose results have not come."""
+        return replace(self, numbers=[number for number in self.numbers if number in self.batch.missing])
 
 
 @dataclass

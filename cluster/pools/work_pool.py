@@ -20,7 +20,7 @@ from cluster.pools.dispatcher import Dispatcher
 from cluster.pools.lifecycle import Lifecycle
 from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.ray_nodes import node_address
-from cluster.pools.shares import Batch, Call, SendShare, WorkSpan
+from cluster.pools.shares import Arrived, Batch, Call, SendShare, WorkSpan
 from cluster.pools.versions import NO_WEIGHTS, UpdateActor, Versions
 from cluster.pools.worker_handle import WorkerHandle
 from cluster.pools.worker_health import State
@@ -125,7 +125,7 @@ class WorkPool:
         limit_s: float,
         meanwhile: Callable[[], None] | None = None,
     ) -> list[Any]:
-        """Submits a batch and waits for its results.
+        """Submits a batch and waits for its results: `submit` and `gather` in one.
 
         Args:
             send: sends a share to an actor; its reference yields one result for each item.
@@ -138,15 +138,22 @@ class WorkPool:
         Raises:
             RemoteFailure: no worker is left, and none may be started.
         """
-        batch = self.submit(items, send, limit_s)
+        return self.gather(self.submit(items, send, limit_s), meanwhile)
+
+    def gather(self, batch: Batch, meanwhile: Callable[[], None] | None = None) -> list[Any]:
+        """Waits for a batch. Returns a result for each item, in order. Arguments and errors are those of `map`."""
         while not batch.done:
             self.pump(SHORT_S if meanwhile else PUMP_S)
             if meanwhile:
                 meanwhile()
         return batch.results
 
-    def submit(self, items: Sequence[Any], send: SendShare, limit_s: float) -> Batch:
+    def submit(self, items: Sequence[Any], send: SendShare, limit_s: float, arrived: Arrived | None = None) -> Batch:
         """Queues an equal, contiguous share for each worker that may get one now or will soon.
+
+        Args:
+            send: as in `map`; or it gives a stream of results.
+            arrived: is called with each result as soon as it has come, inside `pump`; not with failures.
 
         Raises:
             ValueError: the workers hold no version yet.
@@ -154,7 +161,7 @@ class WorkPool:
         self.versions.require()
         workers = self.workers.values()
         present = sum(worker.health.alive and worker.health.state is not State.DRAINING for worker in workers)
-        batch = self.dispatcher.submit(items, send, limit_s, max(1, present))
+        batch = self.dispatcher.submit(items, send, limit_s, max(1, present), arrived)
         self.dispatcher.hand_out(workers, self.version, time.monotonic())
         return batch
 
@@ -249,7 +256,11 @@ class WorkPool:
         answered, _ = ray.wait(list(callers), num_returns=len(callers), timeout=0)
         for ref in answered:
             worker = callers[ref]
-            if ref in worker.calls:  # another answer of this turn may have ended the worker
+            if ref not in worker.calls:  # another answer of this turn has ended the worker
+                continue
+            if isinstance(ref, ray.ObjectRefGenerator):
+                self._take_stream(worker, ref)
+            else:
                 self._take_answer(worker, ref)
         self.lifecycle.replace_unresponsive(time.monotonic())
 
@@ -275,30 +286,48 @@ class WorkPool:
         if wait_s and len(calls) > MANY_CALLS:
             time.sleep(LINGER_S)
 
+    def _take_stream(self, worker: WorkerHandle, stream: Any) -> None:
+        """Takes in the results that a stream has at the moment, and closes its call after the last."""
+        call, now = worker.calls[stream], time.monotonic()
+        assert call.share is not None  # nothing but shares is answered by streams
+        while stream in worker.calls and ray.wait([stream], timeout=0)[0]:
+            worker.health.heard(now)
+            ref = next(stream, None)
+            if ref is None:
+                worker.complete(stream)
+                self.dispatcher.end(worker, call.share, call.since, now)
+                return
+            try:
+                position, result = wait_for(ref, ANSWER_S, worker.title)
+            except RemoteFailure as error:
+                self._take_error(worker, stream, error, now)
+            else:
+                self.dispatcher.accept_one(call.share, position, result)
+
     def _take_answer(self, worker: WorkerHandle, ref: Any) -> None:
         now = time.monotonic()
         try:
             answer = wait_for(ref, ANSWER_S, worker.title)
-        except CallFailed as error:
-            self._take_error(worker, ref, str(error), now)
         except RemoteFailure as error:
-            self.lifecycle.lose(worker, str(error))
+            self._take_error(worker, ref, error, now)
         else:
             self._take_result(worker, worker.complete(ref), answer, now)
 
-    def _take_error(self, worker: WorkerHandle, ref: Any, why: str, now: float) -> None:
-        """A call raised an error. The worker itself is up."""
+    def _take_error(self, worker: WorkerHandle, ref: Any, error: RemoteFailure, now: float) -> None:
+        """A call raised an error, or the worker died of it."""
         call = worker.calls[ref]
-        if call.share:  # the items are at fault
+        if not isinstance(error, CallFailed):
+            self.lifecycle.lose(worker, str(error))
+        elif call.share:  # the items are at fault; the worker itself is up
             worker.complete(ref)
             worker.health.heard(now)
-            self.dispatcher.retry(call.share, why)
+            self.dispatcher.retry(call.share, str(error))
         elif self.versions.superseded(call):  # which weights the worker holds is unknown
             worker.complete(ref)
             worker.health.heard(now)
             worker.health.version = None
         else:
-            self.lifecycle.lose(worker, why)
+            self.lifecycle.lose(worker, str(error))
 
     def _take_result(self, worker: WorkerHandle, call: Call, answer: Any, now: float) -> None:
         if call.kind == "start":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -54,19 +55,19 @@ def answer(
         progress: is called after each part with the number of tasks answered so far.
     """
     part = 2 * rollouts.config.max_sequences * rollouts.config.workers
+    score_group = partial(rewards.add, evaluation=True)
     results: list[Result] = []
     for start in range(0, len(tasks), part):
         requests = [
             Request(f"evaluation-{start + i}", task, 1, 0) for i, task in enumerate(tasks[start : start + part])
         ]
-        answers = rollouts.generate(requests, 0.0)
-        verdicts = iter(rewards.score([a for a in answers if not isinstance(a, Failed)], evaluation=True))
-        results += [
-            Result(request.task, "", unscored(a.why))
-            if isinstance(a, Failed)
-            else Result(request.task, a.trajectories[0].text, next(verdicts)[0])
-            for request, a in zip(requests, answers, strict=True)
-        ]
+        answers = rollouts.gather(rollouts.submit(requests, 0.0, score_group), meanwhile=rewards.pump)
+        verdicts = iter(rewards.take([answer for answer in answers if not isinstance(answer, Failed)]))
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, Failed):
+                results.append(Result(request.task, "", unscored(answer.why)))
+            else:
+                results.append(Result(request.task, answer.trajectories[0].text, next(verdicts)[0]))
         progress(len(results))
     return results
 

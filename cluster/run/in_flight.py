@@ -27,13 +27,15 @@ class StepInFlight:
 class InFlight:
     """Requests groups, some steps ahead if the stage allows it, and hands them out in order of steps.
 
+    Each goes to the reward workers as soon as it arrives.
+
     No group is older than `max_staleness` steps: step s + k is requested when step s is about to be trained, at the
     earliest.
     """
 
     def __init__(self, context: RunContext) -> None:
         self.recipe, self.sampler, self.ledger = context.recipe, context.sampler, context.ledger
-        self.rollouts = context.workers.rollouts
+        self.rollouts, self.rewards = context.workers.rollouts, context.workers.rewards
         self.waiting: deque[StepInFlight] = deque()
 
     def issue(self, stage: StageKind, step: int) -> None:
@@ -87,6 +89,7 @@ class InFlight:
         """Gives up everything that was requested ahead, without an entry in the ledger: its lineage is dead."""
         self.waiting.clear()
         self.rollouts.discard_all()
+        self.rewards.discard_all()
 
     def state_dict(self) -> list[Any]:
         return [[step.step, [[r.group_id, r.task.id, r.count, r.seed] for r in step.requests]] for step in self.waiting]
@@ -98,7 +101,8 @@ class InFlight:
             self.waiting.append(self._submit(step, requests))
 
     def _submit(self, step: int, requests: Sequence[Request]) -> StepInFlight:
-        return StepInFlight(step, requests, self.rollouts.submit(requests, self.recipe.rollout.temperature))
+        batch = self.rollouts.submit(requests, self.recipe.rollout.temperature, self.rewards.add)
+        return StepInFlight(step, requests, batch)
 
     def _requests(self, stage: StageKind, step: int, count: int, first: int = 0) -> list[Request]:
         """Draws tasks, and books a group of each as issued, numbered from `first` in its step."""
@@ -114,7 +118,8 @@ class InFlight:
         """The groups that came and are new enough for weights `version`, and why the last of the others was dropped."""
         groups, why = [], ""
         oldest = version - stage.max_staleness * stage.updates_per_step
-        for request, answer in zip(step.requests, self.rollouts.gather(step.batch), strict=True):
+        answers = self.rollouts.gather(step.batch, meanwhile=self.rewards.pump)
+        for request, answer in zip(step.requests, answers, strict=True):
             if isinstance(answer, Failed):
                 why = answer.why
             elif _first_version(answer, oldest) < oldest:
@@ -123,6 +128,7 @@ class InFlight:
                 groups.append(answer)
                 continue
             self.ledger.drop(request.group_id, why)
+            self.rewards.drop(request.group_id)
         return groups, why
 
 

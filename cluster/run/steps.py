@@ -87,7 +87,7 @@ class Steps:
 
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
         with self.phases.phase("score"):
-            verdicts = self.workers.rewards.score(groups)
+            verdicts = self.workers.rewards.take(groups)
         return [ScoredGroup(group, scores) for group, scores in zip(groups, verdicts, strict=True)]
 
     def through_batch_gate(self, groups: Sequence[ScoredGroup]) -> tuple[list[ScoredGroup], dict[str, float]]:

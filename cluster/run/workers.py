@@ -64,8 +64,8 @@ class Workers:
 
     def pump(self) -> None:
         """Keeps the pools at work while the learner learns."""
-        for pool in self.pools:
-            pool.pump(0)
+        self.rollouts.pool.pump(0)
+        self.rewards.pump()
 
     @property
     def rollout_size(self) -> int:

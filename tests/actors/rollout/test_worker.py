@@ -72,7 +72,13 @@ def publish(policy, sender, task, version):
 
 
 def generate(worker, requests, version, temperature=1.0):
-    return wait_for(worker.generate.remote(requests, temperature, Version(0, version)), 120, "the worker")
+    return groups_of(worker.generate.remote(requests, temperature, Version(0, version)))
+
+
+def groups_of(stream):
+    """The groups of a worker's stream, in the order of their requests."""
+    numbered = [wait_for(ref, 120, "the worker") for ref in stream]
+    return [group for _, group in sorted(numbered, key=lambda pair: pair[0])]
 
 
 @pytest.fixture
@@ -126,7 +132,7 @@ def test_new_weights_reach_an_engine_that_is_writing(ready, policy, sender, phan
         publish(policy, sender, task, 4)
         pending = ready.generate.remote(requests, 1.0, Version(0, 1))
         assert wait_for(ready.update.remote(Version(0, 4)), 120, "the worker") < 1e-4
-        trajectories = [(g, t) for g in wait_for(pending, 120, "the worker") for t in g.trajectories]
+        trajectories = [(g, t) for g in groups_of(pending) for t in g.trajectories]
         assert {1, 4} == {int(v) for _, t in trajectories for v in t.versions}, "the update came too early or too late"
         for version, state in ((1, before), (4, after)):
             policy.model.load_state_dict(state)

@@ -93,3 +93,50 @@ def test_what_a_worker_hands_back_goes_first():
     (call,) = worker.calls.values()
     dispatcher.put_back(call.share)
     assert [list(share.items) for share in dispatcher.queue] == [[1], [2]]
+
+
+@pytest.fixture
+def begun():
+    """A dispatcher, a worker that has a share of four items, and that share."""
+    dispatcher, worker = Dispatcher(shares_each=1, min_share_s=5, tries=1), ready_worker(0)
+    batch = dispatcher.submit("abcd", send, 60, parts=1)
+    dispatcher.hand_out([worker], 3, 0.0)
+    (call,) = worker.calls.values()
+    return dispatcher, worker, batch, call.share
+
+
+def test_results_that_came_one_by_one_are_kept_if_the_worker_dies(begun):
+    dispatcher, _, batch, share = begun
+    dispatcher.accept_one(share, 2, "C")
+    dispatcher.retry(share, "it died")
+    assert batch.results == [None, None, "C", None]
+    assert [(part.items, part.limit_s) for part in dispatcher.queue] == [(["a"], 30), (["b", "d"], 30)]
+
+
+def test_the_last_item_that_is_left_is_tried_alone_before_it_is_given_up(begun):
+    dispatcher, _, batch, share = begun
+    for position in (0, 1, 3):
+        dispatcher.accept_one(share, position, "x")
+    dispatcher.retry(share, "it died")
+    (alone,) = dispatcher.queue
+    assert alone.items == ["c"] and not batch.done
+    dispatcher.retry(alone, "it died again")
+    assert batch.results[2] == Failed("it died again")
+
+
+def test_nothing_is_tried_again_once_all_results_have_come(begun):
+    dispatcher, worker, batch, share = begun
+    for position in range(4):
+        dispatcher.accept_one(share, position, position)
+    dispatcher.retry(share, "it died")
+    dispatcher.put_back(share)
+    assert not dispatcher.queue and batch.results == [0, 1, 2, 3]
+    dispatcher.end(worker, share, 0.0, 2.0)
+    assert dispatcher.spans == [("w-0", 0.0, 2.0, 4)]
+
+
+def test_a_stream_that_ends_too_early_is_refused(begun):
+    dispatcher, worker, _, share = begun
+    dispatcher.accept_one(share, 1, "B")
+    with pytest.raises(RemoteFailure, match="w-0 gave 1 results for 4 items"):
+        dispatcher.end(worker, share, 0.0, 1.0)

@@ -69,7 +69,7 @@ def own_rule(tmp_path, monkeypatch):
 def test_verdicts_do_not_depend_on_the_number_of_workers(ray_session, workers):
     texts = [say(str(i), "AB"[i % 3 == 0]) for i in range(14)]
     pool = open_pool(workers)
-    found = pool.score(groups(*texts))
+    found = pool.take(groups(*texts))
     pool.stop()
     assert [v for group in found for v in group] == [score(TASK, text, RewardConfig()) for text in texts]
     assert [len(group) for group in found] == [2] * 7
@@ -78,7 +78,7 @@ def test_verdicts_do_not_depend_on_the_number_of_workers(ray_session, workers):
 def test_a_response_that_crashes_hangs_or_raises_costs_its_own_verdict_alone(ray_session, own_rule):
     texts = [say(word) for word in ("a", "raise", "b", "crash", "c", "d", "hang", "far", "e", "f")]
     pool = open_pool(2, own_rule, timeout=8)
-    verdicts = [v for group in pool.score(groups(*texts)) for v in group]
+    verdicts = [v for group in pool.take(groups(*texts)) for v in group]
     pool.stop()
     lost = [i for i, v in enumerate(verdicts) if NOT_SCORED in v.faults]
     assert lost == [3, 6] and "died" in verdicts[3].why[0] and "did not answer its work within" in verdicts[6].why[0]
@@ -107,17 +107,41 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(ray_session, tmp_path, 
 
     thread = threading.Thread(target=kill)
     thread.start()
-    verdicts = [v for group in pool.score(groups(*[say(str(i)) for i in range(8)])) for v in group]
+    verdicts = [v for group in pool.take(groups(*[say(str(i)) for i in range(8)])) for v in group]
     thread.join()
-    again = pool.score(groups(say("later"), say("on")))
+    again = pool.take(groups(say("later"), say("on")))
     pool.stop()
     assert len(list(pids.iterdir())) >= 2  # another process took over
     assert all(dict(v.more) == {"slow": 1.0} for v in verdicts) and len(again[0]) == 2
 
 
+def test_groups_are_scored_as_they_come_and_taken_in_any_order(ray_session):
+    texts = [say(str(i), "AB"[i % 3 == 0]) for i in range(12)]
+    made, pool = groups(*texts), open_pool(2)
+    expected = [tuple(score(TASK, t.text, RewardConfig()) for t in group.trajectories) for group in made]
+    for group in made[:4]:
+        pool.add(group)
+        pool.pump()
+    pool.add(made[4])
+    until = time.monotonic() + 60
+    while not all(sent.batch.done for sent in pool.sent.values()):
+        assert time.monotonic() < until
+        pool.pump()
+    assert pool.take([made[3], made[0]]) == [expected[3], expected[0]]
+    pool.drop(made[1].group_id)
+    assert set(pool.sent) == {made[2].group_id, made[4].group_id}
+    changed = Group(made[2].group_id, TASK, made[2].prompt_ids, made[2].trajectories[:1])
+    assert pool.take([changed, made[5], made[4]]) == [expected[2][:1], expected[5], expected[4]]
+    pool.add(made[0])
+    pool.pump()
+    pool.discard_all()
+    assert not pool.sent and pool.take(made) == expected
+    pool.stop()
+
+
 def test_a_stopped_pool_has_no_actors_left(ray_session):
     pool = open_pool(2)
-    pool.score(groups(say("a"), say("b")))
+    pool.take(groups(say("a"), say("b")))
     actors = [worker.actor for worker in pool.pool.workers.values()]
     pool.stop()
     assert len(actors) == 2

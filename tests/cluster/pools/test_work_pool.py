@@ -1,5 +1,6 @@
 """Pools of workers under faults: real Ray actors that are killed, stopped and told to fail."""
 
+import asyncio
 import os
 import random
 import re
@@ -101,6 +102,52 @@ def test_bad_items_alone_are_given_up(open_pool):
     results = pool.map([1, 13, 2, 3, 17, 4], double, WAIT_S)
     assert [r for r in results if not isinstance(r, Failed)] == [2, 4, 6, 8]
     assert "died" in results[1].why and "17 is not liked" in results[4].why
+
+
+class Streamer:
+    """Doubles numbers one by one, the last one first; leaves a file for each time that it doubled one."""
+
+    def __init__(self, pause_s, folder):
+        self.pause_s, self.folder = pause_s, folder
+
+    async def ready(self):
+        return ray.get_runtime_context().get_node_id()
+
+    async def double(self, numbers):
+        for position in reversed(range(len(numbers))):
+            await asyncio.sleep(self.pause_s)
+            number = numbers[position]
+            if number == 13:
+                os._exit(1)
+            if number == 17:
+                raise ValueError("17 is not liked")
+            if number == 19:
+                return
+            (self.folder / f"{number}-{time.monotonic_ns()}").touch()
+            yield position, 2 * number
+
+
+def test_results_arrive_one_by_one_and_end_in_order(open_pool):
+    pool, arrived = open_pool(2, pause_s=0.2, actor=Streamer), []
+    batch = pool.submit(list(range(20, 28)), double, WAIT_S, arrived.append)
+    while not arrived:
+        pool.pump()
+    assert not batch.done
+    assert pool.gather(batch) == list(range(40, 56, 2))
+    assert sorted(arrived) == batch.results and arrived != batch.results
+
+
+def test_what_a_worker_had_given_before_it_died_is_not_done_again(open_pool, tmp_path):
+    pool = open_pool(1, actor=Streamer)
+    results = pool.map([20, 13, 21, 17, 22, 23], double, WAIT_S)
+    assert [r for r in results if not isinstance(r, Failed)] == [40, 42, 44, 46]
+    assert "died" in results[1].why and "17 is not liked" in results[3].why
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_stream_that_lacks_results_is_told(open_pool):
+    with pytest.raises(RemoteFailure, match=r"doubler-0 on [\d.]+ gave 1 results for 3 items"):
+        open_pool(1, actor=Streamer).map([1, 19, 3], double, WAIT_S)
 
 
 def test_too_few_results_are_told(open_pool):
