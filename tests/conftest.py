@@ -23,48 +23,58 @@ settings.load_profile("repo")
 TESTS = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items):
-    """Files that read the finished run come first: it takes longest, and another process does the rest meanwhile.
+SHARED = {"run": {"run"}, "ranks": {"one", "two"}}
+"""Groups of files that stay in one process, by the fixtures below that they read: a fixture is then made only once."""
 
-    The first of them is the one that reads the run's metrics, which Ray forgets some time after the run has ended.
+
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, so that no process is left with it when the other has nothing to do any more.
+
+    First the groups of files that share a fixture. Of those that read the finished run, the one that reads the run's
+    metrics leads: Ray forgets them some time after the run has ended. Then the tests marked `early`.
     """
-    items.sort(key=lambda item: (not reads_finished_run(item.path), item.path.name != "test_monitoring.py"))
+    groups = [*SHARED, None]
+    items.sort(
+        key=lambda item: (
+            groups.index(group_of(item.path)),
+            item.path.name != "test_monitoring.py",
+            item.get_closest_marker("early") is None,
+        )
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With `-n`, a file stays in one process, and all files that read the finished run in the same one."""
+    """With `-n`, a file stays in one process, and a group of `SHARED`, too."""
     from xdist.scheduler import LoadFileScheduling
 
     class Together(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "run" if reads_finished_run(TESTS.parent / file) else file
+            return group_of(TESTS.parent / file) or file
 
     return Together(config, log)
 
 
 @cache
-def reads_finished_run(path):
-    """Whether tests of a file ask for the fixture `run` below, or fixtures of a conftest between do.
+def group_of(path):
+    """The group of `SHARED` whose fixtures the tests of a file ask for, or fixtures of a conftest between; else None.
 
     The process that hands out the tests collects none, so this reads the source.
     """
     folders = [folder for folder in path.parents if TESTS in folder.parents]
     sources = [path, *(folder / "conftest.py" for folder in folders)]
-    return any(_asks_for_run(source) for source in sources if source.is_file())
+    asked = set().union(*(_asked_fixtures(source) for source in sources if source.is_file()))
+    return next((group for group, fixtures in SHARED.items() if fixtures & asked), None)
 
 
-def _asks_for_run(path):
+def _asked_fixtures(path):
+    """The names that tests and fixtures of a file ask for and that it does not define."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    asks = any(
-        argument.arg == "run"
-        for function in functions
-        if function.name.startswith("test_") or function.decorator_list
-        for argument in function.args.args
-    )
-    return asks and not any(function.name == "run" and function.decorator_list for function in functions)
+    asking = [function for function in functions if function.name.startswith("test_") or function.decorator_list]
+    names = {argument.arg for function in asking for argument in function.args.args}
+    return names - {function.name for function in functions if function.decorator_list}
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What users request of a run while it goes on."""
 
 import pyarrow.parquet as pq
+import pytest
 
 from cluster.config.recipe_file import load_recipe
 from cluster.control.run_actor import ControlRequest, read_status, send_request
@@ -9,6 +10,7 @@ from tests.support.short_run import SHORT, SMOKE, wait_until
 from tests.support.whole_runs import booked, events, reached, train_beside
 
 
+@pytest.mark.early
 def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_session, tmp_path):
     """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers. It goes on with one
     rank and the store."""

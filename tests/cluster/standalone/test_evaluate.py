@@ -114,6 +114,7 @@ def test_an_image_that_is_no_image_is_named_before_anything_starts(tmp_path):
         find_tasks(tmp_path, "test")
 
 
+@pytest.mark.early
 def test_models_answer_on_the_real_engine(ray_session, tiny_model, task_set, tmp_path, monkeypatch, capsys):
     """The same folder under two names: equal answers, differences of exactly nothing."""
     shutil.copytree(tiny_model, tmp_path / "copy")
