@@ -7,29 +7,22 @@ phrases of a sentence from left to right. Time is linear in the length of the te
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
+from rewards.findings.layout import paragraphs, sentences
 from rewards.findings.ontology import END, load_ontology
 from rewards.findings.sentence_reader import Event, Mention, SentenceReader
 
 Labels = Literal["nih", "chexpert", "cxr_lt", "all"]
 
-_PARAGRAPH_END = re.compile(r"\n\s*\n")
-# Not the dot of 1.5 or "vs."; a sentence goes on in the next line if that begins in lower case.
-# The pattern begins with one set of characters because `re` searches much faster that way.
-_SENTENCE_END = re.compile(
-    r"[;!\n.](?:(?<=[;!])|(?<=\n)(?![^\S\n]*[a-z])|(?<=\.)(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?:(?!\d)|(?<!\d\.)))"
-)
 _WORD = re.compile(r"[hrsw]/[ops]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()]")
 _OWN_WORDS = ",:?()"
 _CLOCK = re.compile(r"\d:\d")
 _PLAIN = bytes(c if chr(c).isalnum() or chr(c) in _OWN_WORDS else ord(" ") for c in range(128)) + bytes(128)
 _HEADINGS = {"skipped_sections", "read_sections"}
 _ABOUT_FINDINGS = {"finding", "part"}  # a sentence without one of these mentions no finding
-_MAX_SENTENCE = 1000  # characters; anything longer is not a sentence and is read in pieces
 
 
 @dataclass(frozen=True)
@@ -91,29 +84,22 @@ def mentions_of(text: str) -> list[Mention]:
     """The mentions of `extract`, as a plain list in the order of the text."""
     if not text.isascii():
         text = text.replace("’", "'")
-    if "\n" not in text:
-        return _in_paragraph(text)
-    paragraphs = _PARAGRAPH_END.split(text.replace("\r\n", "\n"))
-    return [mention for paragraph in paragraphs for mention in _in_paragraph(paragraph)]
+    mentions: list[Mention] = []
+    for paragraph in paragraphs(text):
+        mentions += _in_paragraph(paragraph)
+    return mentions
 
 
 def _in_paragraph(paragraph: str) -> list[Mention]:
     mentions: list[Mention] = []
     is_skipping = False
-    for sentence in _SENTENCE_END.split(paragraph):
-        for piece in _pieces(sentence):
-            for heading, found in _read(piece):
-                if heading:
-                    is_skipping = heading == "skipped_sections"
-                if found and not is_skipping:
-                    mentions += found
+    for sentence in sentences(paragraph):
+        for heading, found in _read(sentence):
+            if heading:
+                is_skipping = heading == "skipped_sections"
+            if found and not is_skipping:
+                mentions += found
     return mentions
-
-
-def _pieces(sentence: str) -> Sequence[str]:
-    if len(sentence) <= _MAX_SENTENCE:
-        return (sentence,)
-    return [sentence[start : start + _MAX_SENTENCE] for start in range(0, len(sentence), _MAX_SENTENCE)]
 
 
 @lru_cache(maxsize=4096)  # reports repeat their sentences, and so do responses that babble

@@ -28,34 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
+from rewards.findings.mention import Mention, Side, Status
 from rewards.findings.ontology import load_ontology
 
-Status = Literal["present", "absent", "uncertain"]
-Side = Literal["", "left", "right", "bilateral"]
-Severity = Literal["", "mild", "moderate", "severe"]
 Event = tuple[str, str, int, int]
 """Kind of phrase, payload, first word, word after the last. A sentence ends with the kind "stop"."""
 _NEAR = 10  # words between a part of the body and its state, or between a finding and its side
-
-
-class Mention(NamedTuple):
-    """One finding as a text mentions it.
-
-    Attributes:
-        finding: the canonical name.
-        status: what the text says of it.
-        side: the side of the body if the text gives one.
-        severity: how much of it there is ("trace" and "small" are mild, "large" and "extensive" severe), else "".
-        place: "upper", "middle", "lower", "apical", "basal", "hilar", "retrocardiac" or "lingular", else "".
-    """
-
-    finding: str
-    status: Status
-    side: Side = ""
-    severity: Severity = ""
-    place: str = ""
 
 
 @dataclass(slots=True)
