@@ -49,12 +49,14 @@ class Statement(NamedTuple):
     Attributes:
         link: what parts it from the statement before.
         start: its first word.
+        end: the word after its last.
         events: its phrases, with the commas, "and" and "or" of its lists.
         is_question: whether a question mark ends it.
     """
 
     link: Link
     start: int
+    end: int
     events: tuple[Event, ...]
     is_question: bool
 
@@ -65,6 +67,7 @@ class _Piece:
     def __init__(self, link: Link, start: int, separators: Sequence[Event]) -> None:
         self.link = link
         self.start = start
+        self.end = start  # the word after its last
         self.separators = list(separators)
         self.has_comma = any(event.kind == "comma" for event in separators)
         self.events: list[Event] = []
@@ -160,6 +163,8 @@ def _pieces(events: Sequence[Event]) -> list[_Piece]:
         if link is not None:
             if link == "question":
                 pieces[-1].is_question = True
+            if not separators:
+                pieces[-1].end = event.start
             separators.append(event)
             continue
         if separators:
@@ -169,6 +174,7 @@ def _pieces(events: Sequence[Event]) -> list[_Piece]:
             separators = []
         if event.kind != "stop":
             pieces[-1].events.append(event)
+        pieces[-1].end = event.end
     return pieces
 
 
@@ -177,7 +183,7 @@ def _joined(pieces: list[_Piece]) -> Statement:
     for piece in pieces[1:]:
         events += piece.separators
         events += piece.events
-    return Statement(pieces[0].link, pieces[0].start, tuple(events), pieces[-1].is_question)
+    return Statement(pieces[0].link, pieces[0].start, pieces[-1].end, tuple(events), pieces[-1].is_question)
 
 
 def _begins(pieces: list[_Piece], index: int, statement: list[_Piece], mood: str, seen: bool) -> bool:

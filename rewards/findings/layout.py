@@ -22,8 +22,8 @@ _PARAGRAPH_END = re.compile(r"\n\s*\n")
 # Not the dot of 1.5, "vs." or "e.g.". The pattern begins with one set of characters because `re` searches much faster
 # that way.
 _SENTENCE_END = re.compile(
-    r"[;!\n.](?:(?<=[;!\n])|(?<=\.)(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b[aA]pprox\.)"
-    r"(?<!\bincl\.)(?<!\b[pP]oss\.)(?<!\b[pP]rob\.)(?:(?!\d)|(?<!\d\.)))(?<!\be\.)(?<!\bi\.)"
+    r"[;!\n.](?:(?<=[;!\n])|(?<=\.)(?<!\b(?i:vs)\.)(?<!\b(?i:dr)\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b[aA]pprox\.)"
+    r"(?<!\b(?i:incl)\.)(?<!\b(?i:poss)\.)(?<!\b(?i:prob)\.)(?:(?!\d)|(?<!\d\.)))(?<!\be\.)(?<!\bi\.)"
 )
 _ABBREVIATION_END = re.compile(r"\b(?:vs|dr|e\.g|i\.e|approx|incl|poss|prob)\.$", re.IGNORECASE)
 _ITEM = re.compile(r"[-–—*•·▪◦●‣+]\s*\S|\(?(?:\d{1,2}|[a-hA-H])[.)/]|\|")
@@ -121,6 +121,8 @@ def _goes_on(before: str, after: str, is_wrapped: bool, is_cased: bool) -> bool:
     words = _line_words()
     last = _LAST_WORDS.search(before[-60:])
     first = _WORD_AT_START.match(after)
+    if last and (last[1] or "").endswith(":"):
+        return False  # "Edema: no" is a row of a table
     if before[-1] == "," or (last and last[2].lower() in words.open):
         return True
     if first is None or first[1].lower() in words.continuing or after[0] in "(,":

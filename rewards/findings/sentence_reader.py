@@ -91,6 +91,7 @@ class SentenceReader:
         self.is_differential = False  # all that follows is uncertain
         self.is_favored = False  # "over" will name what is less likely
         self.events: Sequence[Event] = ()  # of the statement at hand
+        self.end = 0  # the word after the last of the statement
         self.index = 0  # of the phrase at hand
         self.status: Status | None = "present"  # of the next mention; None: it is no finding of this film
         self.cue: Event | None = None  # what gave that status
@@ -116,7 +117,7 @@ class SentenceReader:
     # --- the frame: where a statement begins, and what lies around a phrase
 
     def begin(self, statement: Statement, number: int) -> None:
-        self.events = statement.events
+        self.events, self.end = statement.events, statement.end
         previous_block, self.verb_since = self.block, False
         self.block = len(self.found)
         carries_doubt = self.status == "uncertain" and (self.cue is None or not self.found_since(self.cue))
@@ -126,7 +127,9 @@ class SentenceReader:
             self.status, self.cue, self.rule = "present", None, "asserted"
         self.within_end = self.denial_end = -9
         if statement.link in ("end", "question"):
-            self.parts, self.is_described, self.state, self.pending = [], False, None, {}
+            self.state, self.pending = None, {}
+            if self.has_finding(statement):
+                self.parts, self.is_described = [], False
         elif statement.link and self.found:
             self.pending = {}
         if statement.link == "comma":
@@ -159,8 +162,12 @@ class SentenceReader:
         """The kind of the next phrase if it follows at once; "stop" at the end of the statement; else ""."""
         following = self.following()
         if following is None:
-            return "stop"
+            return "stop" if event.end == self.end else ""
         return following.kind if following.start == event.end else ""
+
+    def finding_follows(self) -> bool:
+        """Whether the statement has a finding or a part after the phrase at hand."""
+        return any(later.kind in ("finding", "part") for later in self.events[self.index + 1 :])
 
     def is_after(self, kind: str, event: Event) -> bool:
         """Whether the phrase before is of a kind, and at most two words before this one."""
@@ -255,7 +262,9 @@ class SentenceReader:
         self.denial_end = event.end
 
     def on_uncertain(self, event: Event) -> None:
-        if self.status != "absent" or event.start - self.denial_end > 1:
+        if self.found[self.block :] and not self.finding_follows():
+            self.after("uncertain", event)  # "effusion difficult to exclude"
+        elif self.status != "absent" or event.start - self.denial_end > 1:
             self.cues("uncertain", event)
 
     def on_uncertain_weak(self, event: Event) -> None:
@@ -279,7 +288,7 @@ class SentenceReader:
     def on_resolution(self, event: Event) -> None:
         if self.is_after("degree", event) or self.is_after("negation", event):
             self.cues("present", event)
-        elif not any(later.kind in ("finding", "part") for later in self.events[self.index + 1 :]):
+        elif not self.finding_follows():
             self.after("absent", event)
         elif self.status is not None:
             self.cues("absent", event)
