@@ -49,7 +49,8 @@ class Ontology:
         pairs: (part of the body, state) to the finding that they make up.
         of_part: part of the body to all its findings.
         words: every word of a phrase, in all its spellings.
-        finding_words: the words of phrases for findings, parts and states, in all their spellings.
+        core_words: the words of the names of the main findings, in all their spellings: those whose typing errors are
+            mended.
     """
 
     findings: dict[str, Finding]
@@ -59,7 +60,7 @@ class Ontology:
     pairs: dict[tuple[str, str], str]
     of_part: dict[str, tuple[str, ...]]
     words: frozenset[str]
-    finding_words: frozenset[str]
+    core_words: frozenset[str]
 
 
 @cache
@@ -75,7 +76,6 @@ def load_ontology() -> Ontology:
     trie: Trie = {}
     base_words = dict(data["spelling"])
     attributes = _attributes(cues["attributes"])
-    finding_words: set[str] = set()
 
     def add(phrases: Iterable[str], kind: str, payload: str = "") -> None:
         for phrase in phrases:
@@ -84,8 +84,6 @@ def load_ontology() -> Ontology:
                 if kind in ("finding", "state") or payload in _SIDED_PARTS:
                     given = tuple(found for word in tokens for found in attributes.get((word,), ()))
                 _insert(trie, tokens, (kind, payload, given))
-                if kind in ("finding", "part", "state"):
-                    finding_words.update(tokens)
                 for word in tokens:
                     for plural in _plurals(word):
                         base_words.setdefault(plural, word)
@@ -114,15 +112,23 @@ def load_ontology() -> Ontology:
         base_words=base_words,
         pairs=pairs,
         words=frozenset(own_words | base_words.keys()),
-        finding_words=frozenset(
-            finding_words | {written for written, word in base_words.items() if word in finding_words}
-        ),
+        core_words=_core_words(data, rows.values(), base_words),
         of_part={part: _findings_of(part, pairs) for part in data["parts"]},
     )
 
 
 def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
+
+
+def _core_words(
+    data: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], base_words: Mapping[str, str]
+) -> frozenset[str]:
+    core = set(data["mended"])
+    for row in rows:
+        if row.get("nih"):
+            core.update(word for name in (row["name"], *row.get("synonyms", ())) for word in name.lower().split())
+    return frozenset(core | {written for written, word in base_words.items() if word in core and len(written) > 6})
 
 
 def _attributes(tables: Mapping[str, Mapping[str, list[str]]]) -> dict[tuple[str, ...], tuple[Attribute, ...]]:

@@ -262,9 +262,7 @@ class SentenceReader:
         self.denial_end = event.end
 
     def on_uncertain(self, event: Event) -> None:
-        if self.found[self.block :] and not self.finding_follows():
-            self.after("uncertain", event)  # "effusion difficult to exclude"
-        elif self.status != "absent" or event.start - self.denial_end > 1:
+        if self.status != "absent" or event.start - self.denial_end > 1:
             self.cues("uncertain", event)
 
     def on_uncertain_weak(self, event: Event) -> None:

@@ -9,7 +9,6 @@ from rewards.findings.ontology import load_ontology
 
 _MIN_LETTERS = 6  # a shorter word has too many neighbours: "mask" is no mass
 _LONG = 8  # letters; in a word as long as this any letter may be wrong
-_CUES = ("without", "evidence", "enlarged", "possible", "resolved", "cannot", "excluded")
 
 
 @lru_cache(maxsize=65_536)  # a text repeats its words
@@ -34,7 +33,7 @@ def _neighbours() -> dict[str, tuple[str, ...]]:
     """Each word for a finding, and it without any one letter, to the words that it comes from."""
     ontology = load_ontology()
     wholes: dict[str, tuple[str, ...]] = {}
-    for word in (*sorted(ontology.finding_words), *_CUES):
+    for word in sorted(ontology.core_words):
         if len(word) >= _MIN_LETTERS or word == "edema":
             for part in {word, *_one_less(word)}:
                 wholes[part] = (*wholes.get(part, ()), word)
