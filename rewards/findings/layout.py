@@ -30,7 +30,9 @@ _ITEM = re.compile(r"[-–—*•·▪◦●‣+]\s*\S|\(?(?:\d{1,2}|[a-hA-H])[.
 _WORD_AT_START = re.compile(r"\W*([\w/]+)")
 _LAST_WORDS = re.compile(r"(?:^|(\S+)\s+)([\w/]+)\W*$")
 
-_MARKUP = re.compile(r"[•·▪◦●‣|→=±?+\t–—]|-[->\s]|\*\s|\(-|[\dA-Ha-h][)/]\s|\.\.\.")
+_MARKUP = re.compile(  # begins with one set of characters, as `_SENTENCE_END` does
+    r"[•·▪◦●‣|→=±?+\t–—*(/).-](?:(?<=[•·▪◦●‣|→=±?+\t–—])|(?<=-)[->\s]|(?<=\*)\s|(?<=\()-|(?<=[\dA-Ha-h][)/])\s|(?<=\.)\.\.)"
+)
 _BULLET = re.compile(r"(?:^|(?<=\s))(?:\*|\(?(?:\d{1,2}|[a-hA-H])\)|\d/)\s|[•·▪◦●‣]")
 _SIGN = re.compile(r"\(\s*([-+–])\s*\)")
 _MAYBE = re.compile(r"\+\s?/\s?-|±")

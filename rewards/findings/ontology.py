@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, TypeAlias
 
 _NO_CUES = {"words", "attributes"}  # the tables of cues.toml that are not lists of phrases
+_TOPICS = {"finding", "part", "skipped_sections", "read_sections"}
 _SIDED_PARTS = {"lung", "pleura", "diaphragm", "hilum", "angle", "fissure"}  # whose side is that of a finding in them
 _ELEMENT = re.compile(r"\(([^)]*)\)|\[([^]]*)\]|\{(\w+)\}|([^\s()\[\]{}]+)")
 END = ""  # the key under which a trie node holds the meaning of the phrase that ends there
@@ -49,6 +50,7 @@ class Ontology:
         pairs: (part of the body, state) to the finding that they make up.
         of_part: part of the body to all its findings.
         words: every word of a phrase, in all its spellings.
+        topic_words: the first words of findings, parts of the body and headings: a sentence without any says nothing.
         core_words: the words of the names of the main findings, in all their spellings: those whose typing errors are
             mended.
     """
@@ -60,6 +62,7 @@ class Ontology:
     pairs: dict[tuple[str, str], str]
     of_part: dict[str, tuple[str, ...]]
     words: frozenset[str]
+    topic_words: frozenset[str]
     core_words: frozenset[str]
 
 
@@ -76,6 +79,7 @@ def load_ontology() -> Ontology:
     trie: Trie = {}
     base_words = dict(data["spelling"])
     attributes = _attributes(cues["attributes"])
+    topic_words: set[str] = set()
 
     def add(phrases: Iterable[str], kind: str, payload: str = "") -> None:
         for phrase in phrases:
@@ -84,6 +88,8 @@ def load_ontology() -> Ontology:
                 if kind in ("finding", "state") or payload in _SIDED_PARTS:
                     given = tuple(found for word in tokens for found in attributes.get((word,), ()))
                 _insert(trie, tokens, (kind, payload, given))
+                if kind in _TOPICS:
+                    topic_words.add(tokens[0])
                 for word in tokens:
                     for plural in _plurals(word):
                         base_words.setdefault(plural, word)
@@ -112,6 +118,9 @@ def load_ontology() -> Ontology:
         base_words=base_words,
         pairs=pairs,
         words=frozenset(own_words | base_words.keys()),
+        topic_words=frozenset(
+            topic_words | {written for written, word in base_words.items() if word in topic_words}
+        ),
         core_words=_core_words(data, rows.values(), base_words),
         of_part={part: _findings_of(part, pairs) for part in data["parts"]},
     )
