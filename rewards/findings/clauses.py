@@ -85,6 +85,8 @@ class _Piece:
                 return _FORWARD[event.kind]
             if event.kind in _ABOUT:
                 break
+            if event.kind == "resolved" and self.has_finding:
+                return "absent"  # "resolved effusion"
         return ""
 
     @cached_property
@@ -93,7 +95,7 @@ class _Piece:
         for event in reversed(self.events):
             if event.kind in _FORWARD:
                 return _FORWARD[event.kind]
-        return ""
+        return self.mood
 
     @cached_property
     def predicate(self) -> str:

@@ -31,13 +31,14 @@ _WORD_AT_START = re.compile(r"\W*([\w/]+)")
 _LAST_WORDS = re.compile(r"(?:^|(\S+)\s+)([\w/]+)\W*$")
 
 _MARKUP = re.compile(  # begins with one set of characters, as `_SENTENCE_END` does
-    r"[•·▪◦●‣|→=±?+\t–—*(/).-](?:(?<=[•·▪◦●‣|→=±?+\t–—])|(?<=-)[->\s]|(?<=\*)\s|(?<=\()-|(?<=[\dA-Ha-h][)/])\s|(?<=\.)\.\.)"
+    r"[•·▪◦●‣|→=±?+\t–—*(/).-](?:(?<=[•·▪◦●‣|→=±?+\t–—])|(?<=-)[->\s]|(?<=\*)\s|(?<=\()-|(?<=[\dA-Ha-h][)/])\s|(?<=\s/)\s|(?<=\.)\.\.)"
 )
 _BULLET = re.compile(r"(?:^|(?<=\s))(?:\*|\(?(?:\d{1,2}|[a-hA-H])\)|\d/)\s|[•·▪◦●‣]")
 _SIGN = re.compile(r"\(\s*([-+–])\s*\)")
 _MAYBE = re.compile(r"\+\s?/\s?-|±")
 _QUERY = re.compile(r"(?:^|(?<=[\s,(;:]))\?\s?(?=[A-Za-z])")
 _POINTER = re.compile(r"\s*(?:->|=>|→|=(?!=)|\t+|\.{3,})\s*")
+_SLASH = re.compile(r"\s/\s")
 _BAR = re.compile(r"\s*\|[\s|:-]*")
 _DASH = re.compile(r"(?<!\d)\s+-{1,2}\s+|\s+-{1,2}\s+(?!\d)|\s*[–—]\s*(?!\d)|(?<=\w)--(?=\w)")
 _VALUE = re.compile(
@@ -149,7 +150,7 @@ def _without_markup(text: str) -> str:
     text = _MAYBE.sub(" with or without ", text)
     if "?" in text:
         text = _QUERY.sub(" questionable ", text)
-    text = _BULLET.sub("; ", text)
+    text = _SLASH.sub(", ", _BULLET.sub("; ", text))
     if "|" in text:
         text = _BAR.sub(_colon_or_end, text)
     text = _POINTER.sub(_colon_or_end, text)

@@ -269,7 +269,9 @@ class SentenceReader:
         before = self.previous()
         if self.status == "absent" and (before is None or before.kind not in ("comma", "and")):
             return
-        if self.kind_after(event) in ("stop", "comma") and self.found[self.block :]:
+        is_value = before is not None and before.kind == "colon" and not self.finding_follows()  # "Edema: possible"
+        ends_here = is_value or self.kind_after(event) in ("stop", "comma")
+        if ends_here and self.found[self.block :]:
             self.after("uncertain", event)  # "effusion suspected"
         else:
             self.cues("uncertain", event)
