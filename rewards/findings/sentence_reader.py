@@ -137,13 +137,12 @@ class SentenceReader:
         first = statement.events[0] if statement.events else None
         if first is None:
             return
-        if statement.link == "question" and not self.has_finding(statement):
-            self.block = previous_block
-            self.answer(first)
+        if statement.link == "question":
+            self.answer(statement, self.found[previous_block:])
         elif statement.link == "end" and first.start - statement.start <= 1 and first.kind in _ABOUT_BEFORE:
             self.block = previous_block  # "effusion, which has resolved"
         if statement.is_question and first.kind == "verb" and first.start == statement.start:
-            self.status, self.cue, self.rule = None, first, "hypothetical"
+            self.status, self.cue, self.rule = "uncertain", first, "asked"
 
     def found_since(self, event: Event) -> bool:
         return any(entry.start >= event.end for entry in self.found)
@@ -330,7 +329,7 @@ class SentenceReader:
         self.within_end = -9
         if event.kind == "comma" and self.found:
             self.state, self.pending = None, {}
-        elif self.kind_after(event) in ("attribute", "resume", "state"):
+        elif self.found and self.kind_after(event) in ("attribute", "resume", "state"):
             self.pending = {}
 
     on_comma = on_and = on_or = on_separator
@@ -367,14 +366,18 @@ class SentenceReader:
         self.cues(None, event)
 
     def on_question(self, statement: Statement) -> None:
-        if self.rule != "hypothetical" and self.events:
+        if self.rule != "asked" and self.events:
             self.after("uncertain", self.events[-1]._replace(kind="question"))
 
-    def answer(self, event: Event) -> None:
-        """ "Is there edema? No." """
-        if event.kind in ("negation", "asserted"):
-            for entry in self.found[self.block :]:
-                self.judge(entry, "absent" if event.kind == "negation" else "present", event)
+    def answer(self, statement: Statement, asked: Sequence[Entry]) -> None:
+        """ "Is there edema? No." In a text that goes on otherwise, a question says nothing of what it asks about."""
+        first = statement.events[0]
+        is_alone = len(statement.events) == 1 or statement.events[1].kind == "comma" or not self.has_finding(statement)
+        for entry in asked:
+            if is_alone and first.kind in ("negation", "asserted", "negation_after"):
+                self.judge(entry, "present" if first.kind == "asserted" else "absent", first)
+            elif entry.rule == "asked":
+                self.judge(entry, None, first)
 
     def after(self, status: Status, event: Event) -> None:
         """Applies a cue to the mentions before it or, if there are none, to those that follow."""

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculum.importers import nih
-from rewards.findings.extract import _WORD, _words, extract
+from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
+from rewards.findings.phrases import _WORD, words_of
 
 GOLD = Path(__file__).parents[3] / "../shared/data/report_labels/openi_dev14.csv"
 WHEEL = Path(os.environ.get("OPENI_WHEEL", "missing"))
@@ -299,4 +300,4 @@ def test_open_i_gold():
     ).map("".join)
 )
 def test_the_quick_way_finds_the_same_words(sentence):
-    assert _words(sentence) == _WORD.findall(sentence)
+    assert words_of(sentence) == _WORD.findall(sentence)

@@ -10,7 +10,7 @@ EXAMPLES = re.findall(r"^ {4}(\S.*?[.?]) {2,}((?:[+?-]\S+ ?)*)", sentence_reader
 
 
 def test_the_examples_are_found():
-    assert len(EXAMPLES) == 16
+    assert len(EXAMPLES) == 25
 
 
 @pytest.mark.parametrize("sentence, reading", EXAMPLES, ids=[sentence for sentence, _ in EXAMPLES])
