@@ -6,6 +6,7 @@ phrases of a sentence from left to right. Time is linear in the length of the te
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -106,10 +107,10 @@ def _read(sentence: str) -> tuple[tuple[str, tuple[Mention, ...]], ...]:
     kinds = {event[0] for event in events}
     if kinds.isdisjoint(_HEADINGS):
         return () if kinds.isdisjoint(_ABOUT_FINDINGS) else (("", _mentions(tuple(events))),)
-    return tuple((heading, _mentions(part)) for heading, part in _sections(events))
+    return tuple((heading, _mentions(part)) for heading, part in sections_of(events))
 
 
-def _sections(events: list[Event]) -> list[tuple[str, tuple[Event, ...]]]:
+def sections_of(events: Sequence[Event]) -> list[tuple[str, tuple[Event, ...]]]:
     """The phrases between the headings of a sentence, each with the kind of heading before it, "" for none."""
     parts: list[tuple[str, tuple[Event, ...]]] = []
     heading, start = "", 0

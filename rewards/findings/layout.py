@@ -60,6 +60,7 @@ class _LineWords(NamedTuple):
     adjectives: frozenset[str]
     continuing: frozenset[str]
     starting: frozenset[str]
+    headings: frozenset[str]
 
 
 @cache
@@ -124,7 +125,7 @@ def _goes_on(before: str, after: str, is_wrapped: bool, is_cased: bool) -> bool:
     words = _line_words()
     last = _LAST_WORDS.search(before[-60:])
     first = _WORD_AT_START.match(after)
-    if last and (last[1] or "").endswith(":"):
+    if last and (last[1] or "").endswith(":") and last[1].lower() not in words.headings:
         return False  # "Edema: no" is a row of a table
     if before[-1] == "," or (last and last[2].lower() in words.open):
         return True

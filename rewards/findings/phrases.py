@@ -51,6 +51,11 @@ def words_of(sentence: str) -> list[str]:
     return spaced.split()
 
 
+def spans_of(sentence: str) -> list[tuple[int, int]]:
+    """Where the words of `words_of` stand in a sentence: first character, and the one after the last."""
+    return [match.span() for match in _WORD.finditer(sentence.lower())]
+
+
 def phrases_of(words: list[str]) -> list[Event]:
     """The phrases among words, in order; the last is a "stop". Without a topic there are no others."""
     ontology = load_ontology()

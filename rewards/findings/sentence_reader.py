@@ -56,8 +56,9 @@ class Entry:
     Attributes:
         finding: the canonical name.
         status: None if it is no finding of this film.
-        start: its first word.
-        end: the word after its last.
+        start: the first word of the phrase that completes it.
+        words: the first word that names it, and the one after the last.
+        scope: the first word of its statement, and the one after the last.
         cue: the phrase that gave it its status; None for a plain statement.
         rule: the rule that did.
         attributes: "side", "severity" and "place", as far as they are said.
@@ -66,7 +67,8 @@ class Entry:
     finding: str
     status: Status | None
     start: int
-    end: int
+    words: tuple[int, int]
+    scope: tuple[int, int]
     cue: Event | None
     rule: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class SentenceReader:
         self.is_differential = False  # all that follows is uncertain
         self.is_favored = False  # "over" will name what is less likely
         self.events: Sequence[Event] = ()  # of the statement at hand
-        self.end = 0  # the word after the last of the statement
+        self.start = self.end = 0  # the first word of the statement, and the one after the last
         self.index = 0  # of the phrase at hand
         self.status: Status | None = "present"  # of the next mention; None: it is no finding of this film
         self.cue: Event | None = None  # what gave that status
@@ -103,8 +105,8 @@ class SentenceReader:
 
     def read(self) -> list[Entry]:
         """What the sentence says of findings, those that are none of this film included (their status is None)."""
-        for number, statement in enumerate(self.statements):
-            self.begin(statement, number)
+        for statement in self.statements:
+            self.begin(statement)
             for index, event in enumerate(self.events):
                 self.index = index
                 handler = _HANDLERS.get(event.kind)
@@ -116,8 +118,8 @@ class SentenceReader:
 
     # --- the frame: where a statement begins, and what lies around a phrase
 
-    def begin(self, statement: Statement, number: int) -> None:
-        self.events, self.end = statement.events, statement.end
+    def begin(self, statement: Statement) -> None:
+        self.events, self.start, self.end = statement.events, statement.start, statement.end
         previous_block, self.verb_since = self.block, False
         self.block = len(self.found)
         carries_doubt = self.status == "uncertain" and (self.cue is None or not self.found_since(self.cue))
@@ -139,7 +141,7 @@ class SentenceReader:
             return
         if statement.link == "question":
             self.answer(statement, self.found[previous_block:])
-        elif statement.link == "end" and first.start - statement.start <= 1 and first.kind in _ABOUT_BEFORE:
+        elif statement.link == "end" and first.kind in _ABOUT_BEFORE and not self.has_finding(statement):
             self.block = previous_block  # "effusion, which has resolved"
         if statement.is_question and first.kind == "verb" and first.start == statement.start:
             self.status, self.cue, self.rule = "uncertain", first, "asked"
@@ -191,7 +193,11 @@ class SentenceReader:
                 attributes[name] = value
         self.pending.pop("severity", None)
         attributes |= dict(event.attributes)
-        self.found.append(Entry(finding, status, event.start, event.end, cue, rule, attributes))
+        words = (event.start, event.end)
+        if event.kind != "finding" and self.parts:  # "the heart … is enlarged"
+            words = (min(self.parts[-1][1], event.start), max(self.parts[-1][2], event.end))
+        scope = (self.start, self.end)
+        self.found.append(Entry(finding, status, event.start, words, scope, cue, rule, attributes))
 
     def on_finding(self, event: Event) -> None:
         self.mention(event.payload, event, self.status)
