@@ -118,9 +118,7 @@ def load_ontology() -> Ontology:
         base_words=base_words,
         pairs=pairs,
         words=frozenset(own_words | base_words.keys()),
-        topic_words=frozenset(
-            topic_words | {written for written, word in base_words.items() if word in topic_words}
-        ),
+        topic_words=frozenset(topic_words | {written for written, word in base_words.items() if word in topic_words}),
         core_words=_core_words(data, rows.values(), base_words),
         of_part={part: _findings_of(part, pairs) for part in data["parts"]},
     )

@@ -105,7 +105,7 @@ def _read_specially(events: list[Event], words: list[str]) -> list[Event]:
         read.append(event)
         if event.payload == "ratio":
             read += _ratio_state(event, words)
-    return read
+    return sorted(read, key=lambda event: event.start)
 
 
 def _is_elsewhere(events: list[Event], index: int) -> bool:

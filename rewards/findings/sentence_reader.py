@@ -409,9 +409,7 @@ class SentenceReader:
 
 def _can_become(entry: Entry, status: Status) -> bool:
     """Whether an entry that is no finding of this film becomes one if something is said of it."""
-    return entry.rule in ("prior", "after_event", "history") or (
-        entry.rule == "hypothetical" and status == "uncertain"
-    )
+    return entry.rule in ("prior", "after_event", "history") or (entry.rule == "hypothetical" and status == "uncertain")
 
 
 _ABOUT_BEFORE = frozenset(
