@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rewards.findings.entry import Entry
 from rewards.findings.extract import sections_of
 from rewards.findings.layout import paragraphs, sentences
 from rewards.findings.mention import Mention
 from rewards.findings.phrases import phrases_of, spans_of, words_of
-from rewards.findings.sentence_reader import Entry, SentenceReader
+from rewards.findings.sentence_reader import SentenceReader
 
 _SKIPPED = "it stands in a section that says nothing of this film"
 _REASONS = {  # rule to why

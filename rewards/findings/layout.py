@@ -9,6 +9,7 @@ A line end is a blank if the line was wrapped there, and the end of a statement 
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from functools import cache
@@ -99,7 +100,7 @@ def unwrapped(paragraph: str) -> str:
     is_wrapped = _is_wrapped(lines)
     is_cased = any(line != line.upper() and line != line.lower() for line in lines)
     joined = [lines[0]]
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in itertools.pairwise(lines):
         joined += (" " if _goes_on(before, after, is_wrapped, is_cased) else "\n", after)
     return "".join(joined)
 
@@ -109,7 +110,7 @@ def _is_wrapped(lines: list[str]) -> bool:
     width = max(map(len, lines))
     if not _MIN_WIDTH <= width <= _MAX_WIDTH:
         return False
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in itertools.pairwise(lines):
         has_room = len(before) + 1 + len(after.split(maxsplit=1)[0]) <= width
         if has_room and before[-1] not in ".:;!?":
             return False

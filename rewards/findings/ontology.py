@@ -43,9 +43,9 @@ class Ontology:
     Attributes:
         findings: the findings by canonical name.
         no_finding: the names of a healthy film.
-        phrases: a trie from word to word. Under `END` a node holds (kind, payload, attributes): ("finding", name), ("part", name),
-            ("state", name) or (kind of cue, ""), and the attributes that the phrase gives to its finding, as
-            ("side", "left"). A first word has an entry for each of its plurals and spellings.
+        phrases: a trie from word to word. Under `END` a node holds (kind, payload, attributes): ("finding", name),
+            ("part", name), ("state", name) or (kind of cue, ""), and the attributes that the phrase gives to its
+            finding, as ("side", "left"). A first word has an entry for each of its plurals and spellings.
         base_words: plural or other spelling to the word that phrases use.
         pairs: (part of the body, state) to the finding that they make up.
         of_part: part of the body to all its findings.

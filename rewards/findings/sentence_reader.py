@@ -36,9 +36,9 @@ whose handler is `on_…`:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from rewards.findings.clauses import Statement, statements_of
+from rewards.findings.entry import Entry
 from rewards.findings.mention import Mention, Side, Status
 from rewards.findings.ontology import load_ontology
 from rewards.findings.phrases import Event
@@ -47,36 +47,6 @@ __all__ = ["Entry", "Mention", "SentenceReader", "Side", "Status"]
 
 _NEAR = 10  # words between a part of the body and its state, or between a finding and its side
 _NO_NORMAL = frozenset(["lung", "bone", "spine"])  # parts whose normal look denies no finding
-
-
-@dataclass(slots=True)
-class Entry:
-    """A mention whose status may still change.
-
-    Attributes:
-        finding: the canonical name.
-        status: None if it is no finding of this film.
-        start: the first word of the phrase that completes it.
-        words: the first word that names it, and the one after the last.
-        scope: the first word of its statement, and the one after the last.
-        cue: the phrase that gave it its status; None for a plain statement.
-        rule: the rule that did.
-        attributes: "side", "severity" and "place", as far as they are said.
-    """
-
-    finding: str
-    status: Status | None
-    start: int
-    words: tuple[int, int]
-    scope: tuple[int, int]
-    cue: Event | None
-    rule: str
-    attributes: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def mention(self) -> Mention:
-        assert self.status is not None
-        return Mention(self.finding, self.status, **self.attributes)  # type: ignore[arg-type]
 
 
 class SentenceReader:
@@ -185,7 +155,7 @@ class SentenceReader:
         if self.verb_since:
             self.block, self.verb_since = len(self.found), False
         cue, rule = (event, rule) if rule else (self.cue, self.rule)
-        if self.within_end <= event.start <= self.within_end + 4 and status == "absent" and not rule == "normal":
+        if self.within_end <= event.start <= self.within_end + 4 and status == "absent" and rule != "normal":
             status, rule = "present", "within"
         attributes = {}
         for name, (value, end) in self.pending.items():
@@ -262,7 +232,7 @@ class SentenceReader:
     def on_negation(self, event: Event) -> None:
         before = [earlier.kind for earlier in self.events[max(0, self.index - 2) : self.index]]
         if before == ["finding", "colon"] and self.found:
-            self.judge(self.found[-1], "absent", event)  # "Edema: no …"
+            self.found[-1].judge("absent", event)  # "Edema: no …"
         self.cues("absent", event)
         self.denial_end = event.end
 
@@ -321,7 +291,7 @@ class SentenceReader:
     def on_versus(self, event: Event) -> None:
         if self.status == "present":
             if self.found[self.block :] and self.found[-1].status == "present":
-                self.judge(self.found[-1], "uncertain", event)
+                self.found[-1].judge("uncertain", event)
             self.cues("uncertain", event)
 
     def on_colon(self, event: Event) -> None:
@@ -364,11 +334,11 @@ class SentenceReader:
     def on_artifact_after(self, event: Event) -> None:
         for entry in self.found[self.block :]:
             if entry.status == "present":
-                self.judge(entry, None, event)
+                entry.judge(None, event)
 
     def on_conditional(self, event: Event) -> None:
         for entry in self.found[self.block :]:
-            self.judge(entry, None, event)
+            entry.judge(None, event)
         self.cues(None, event)
 
     def on_question(self, statement: Statement) -> None:
@@ -381,15 +351,15 @@ class SentenceReader:
         is_alone = len(statement.events) == 1 or statement.events[1].kind == "comma" or not self.has_finding(statement)
         for entry in asked:
             if is_alone and first.kind in ("negation", "asserted", "negation_after"):
-                self.judge(entry, "present" if first.kind == "asserted" else "absent", first)
+                entry.judge("present" if first.kind == "asserted" else "absent", first)
             elif entry.rule == "asked":
-                self.judge(entry, None, first)
+                entry.judge(None, first)
 
     def after(self, status: Status, event: Event) -> None:
         """Applies a cue to the mentions before it or, if there are none, to those that follow."""
-        block = [entry for entry in self.found[self.block :] if entry.status is not None or _can_become(entry, status)]
+        block = [entry for entry in self.found[self.block :] if entry.status is not None or entry.can_become(status)]
         for entry in block:
-            self.judge(entry, status, event)
+            entry.judge(status, event)
         if block:
             self.status, self.cue, self.rule = "present", None, "asserted"
         else:
@@ -399,17 +369,8 @@ class SentenceReader:
     def lift(self) -> None:
         """What is said to have changed or stayed is there now, even if it is called prior."""
         for entry in self.found[self.block :]:
-            if entry.status is None and _can_become(entry, "present"):
+            if entry.status is None and entry.can_become("present"):
                 entry.status, entry.rule = "present", "prior"
-
-    @staticmethod
-    def judge(entry: Entry, status: Status | None, event: Event) -> None:
-        entry.status, entry.cue, entry.rule = status, event, event.kind
-
-
-def _can_become(entry: Entry, status: Status) -> bool:
-    """Whether an entry that is no finding of this film becomes one if something is said of it."""
-    return entry.rule in ("prior", "after_event", "history") or (entry.rule == "hypothetical" and status == "uncertain")
 
 
 _ABOUT_BEFORE = frozenset(

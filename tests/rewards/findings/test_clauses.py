@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import pytest
@@ -34,4 +35,4 @@ def test_statements_keep_the_order_and_every_finding(words):
     assert [event.start for event in kept] == sorted(event.start for event in kept)
     assert [e for e in kept if e.kind == "finding"] == [e for e in events if e.kind == "finding"]
     spans = [(statement.start, statement.end) for statement in statements_of(events)]
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))

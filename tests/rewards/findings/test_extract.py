@@ -11,7 +11,7 @@ from curriculum.importers import nih
 from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
 from rewards.findings.phrases import _WORD, words_of
-from tests.support.openi import open_i_sections
+from tests.support.rewards.openi import open_i_sections
 
 GOLD = Path(__file__).parents[3] / "../shared/data/report_labels/openi_dev14.csv"
 

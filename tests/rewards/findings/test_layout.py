@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from rewards.findings.extract import extract
 from rewards.findings.layout import paragraphs, sentences, unwrapped
-from tests.support.finding_grammar import built_sentences
-from tests.support.openi import open_i_sections
+from tests.support.rewards.finding_grammar import built_sentences
+from tests.support.rewards.openi import open_i_sections
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 WITHOUT_JOINTS = [built.text for built in built_sentences(300) if not set("\n-") & set(built.text)]

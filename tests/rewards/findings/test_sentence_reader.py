@@ -8,7 +8,7 @@ import pytest
 
 from rewards.findings import sentence_reader
 from rewards.findings.extract import extract
-from tests.support.finding_grammar import built_sentences
+from tests.support.rewards.finding_grammar import built_sentences
 
 SIGNS = {"present": "+", "absent": "-", "uncertain": "?"}
 EXAMPLES = re.findall(r"^ {4}(\S.*?[.?]) {2,}((?:[+?-]\S+ ?)*)", sentence_reader.__doc__, re.MULTILINE)
