@@ -40,7 +40,7 @@ _FORWARD = {  # cues that govern what follows them, to the mood that they put a 
 _ABOUT = frozenset(["finding", "part"])
 _PREDICATES = frozenset(["steady", "asserted", "resolved", "unresolved", "negation_after", "uncertain_after"])
 _VERDICTS = frozenset(["negation_after", "uncertain_after", "resolved", "artifact_after"])
-_STARTS = frozenset(["resume", "steady", "attribute"])
+_STARTS = frozenset(["resume", "pronoun", "steady", "attribute"])
 
 
 class Statement(NamedTuple):

@@ -111,8 +111,10 @@ class SentenceReader:
             return
         if statement.link == "question":
             self.answer(statement, self.found[previous_block:])
-        elif statement.link == "end" and first.kind in _ABOUT_BEFORE and not self.has_finding(statement):
-            self.block = previous_block  # "effusion, which has resolved"
+        elif statement.link == "end" and not self.has_finding(statement):
+            first = next((event for event in statement.events if event.kind != "pronoun"), first)
+            if first.kind in _ABOUT_BEFORE:
+                self.block = previous_block  # "effusion, which has resolved"; "edema, but it is unchanged"
         if statement.is_question and first.kind == "verb" and first.start == statement.start:
             self.status, self.cue, self.rule = "uncertain", first, "asked"
 
