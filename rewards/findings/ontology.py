@@ -45,7 +45,7 @@ class Ontology:
         no_finding: the names of a healthy film.
         phrases: a trie from word to word. Under `END` a node holds (kind, payload, attributes): ("finding", name),
             ("part", name), ("state", name) or (kind of cue, ""), and the attributes that the phrase gives to its
-            finding, as ("side", "left"). A first word has an entry for each of its plurals and spellings.
+            finding, as ("side", "left"). Each word has an entry for each of its plurals and spellings too.
         base_words: plural or other spelling to the word that phrases use.
         pairs: (part of the body, state) to the finding that they make up.
         of_part: part of the body to all its findings.
@@ -109,12 +109,13 @@ def load_ontology() -> Ontology:
 
     own_words = set(_words_of(trie))
     base_words = {written: word for written, word in base_words.items() if written not in own_words}
+    _add_spellings(trie, base_words)
     pairs = _pairs(rows, data["parts"], data["states"])
     healthy = [" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words)]
     return Ontology(
         findings={name: _finding(name, rows) for name in rows},
         no_finding=tuple(healthy),
-        phrases=trie | {written: trie[word] for written, word in base_words.items() if word in trie},
+        phrases=trie,
         base_words=base_words,
         pairs=pairs,
         words=frozenset(own_words | base_words.keys()),
@@ -213,6 +214,20 @@ def _insert(trie: Trie, tokens: tuple[str, ...], meaning: Meaning, is_default: b
         node = node.setdefault(token, {})
     if node.setdefault(END, meaning) != meaning and not is_default:
         raise ValueError(f"phrase {' '.join(tokens)!r} means {node[END]} and {meaning}")
+
+
+def _add_spellings(trie: Trie, base_words: Mapping[str, str]) -> None:
+    """Lets every spelling of a word lead to where the word leads."""
+    spellings: dict[str, list[str]] = {}
+    for written, word in base_words.items():
+        spellings.setdefault(word, []).append(written)
+    nodes = [trie]
+    while nodes:
+        node = nodes.pop()
+        for word in [word for word in node if word != END]:
+            nodes.append(node[word])
+            for written in spellings.get(word, ()):
+                node.setdefault(written, node[word])
 
 
 def _plurals(word: str) -> tuple[str, ...]:

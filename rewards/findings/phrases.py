@@ -61,12 +61,11 @@ def phrases_of(words: list[str]) -> list[Event]:
     ontology = load_ontology()
     count = len(words)
     different = set(words)
-    mended = [word for word in different - ontology.words if corrected(word) != word]
+    mended = [word for word in different - ontology.words if word.isalpha() and corrected(word) != word]
     if mended:
         words = [corrected(word) if word in mended else word for word in words]
     elif different.isdisjoint(ontology.topic_words):
         return [Event("stop", "", count, count)]
-    base_word = ontology.base_words.get
     events: list[Event] = []
     new_event = tuple.__new__  # half the time of a call of `Event`, which most of the time of a sentence goes to
     special = False
@@ -77,8 +76,7 @@ def phrases_of(words: list[str]) -> list[Event]:
         longest = node.get(END)
         end = ahead = position + 1
         while ahead < count:
-            word = words[ahead]
-            node = node.get(word) or node.get(base_word(word))
+            node = node.get(words[ahead])
             if node is None:
                 break
             ahead += 1
