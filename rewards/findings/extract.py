@@ -14,7 +14,7 @@ from typing import Literal
 from rewards.findings.layout import paragraphs, sentences
 from rewards.findings.mention import Mention
 from rewards.findings.ontology import load_ontology
-from rewards.findings.phrases import Event, phrases_of, words_of
+from rewards.findings.phrases import Event, PlainEvent, plain_phrases, words_of
 from rewards.findings.sentence_reader import SentenceReader
 
 Labels = Literal["nih", "chexpert", "cxr_lt", "all"]
@@ -103,11 +103,12 @@ def _in_paragraph(paragraph: str) -> list[Mention]:
 @lru_cache(maxsize=4096)  # reports repeat their sentences, and so do responses that babble
 def _read(sentence: str) -> tuple[tuple[str, tuple[Mention, ...]], ...]:
     """The parts of a sentence: the kind of heading that each begins with, "" for none, and its mentions."""
-    events = phrases_of(words_of(sentence.lower()))
+    events = plain_phrases(words_of(sentence.lower()))
     kinds = {event[0] for event in events}
     if kinds.isdisjoint(_HEADINGS):
         return () if kinds.isdisjoint(_ABOUT_FINDINGS) else (("", _mentions(tuple(events))),)
-    return tuple((heading, _mentions(part)) for heading, part in sections_of(events))
+    parts = sections_of([Event._make(event) for event in events])
+    return tuple((heading, _mentions(part)) for heading, part in parts)
 
 
 def sections_of(events: Sequence[Event]) -> list[tuple[str, tuple[Event, ...]]]:
@@ -122,5 +123,6 @@ def sections_of(events: Sequence[Event]) -> list[tuple[str, tuple[Event, ...]]]:
 
 
 @lru_cache(maxsize=4096)  # sentences that differ only in a place or a number have the same phrases
-def _mentions(events: tuple[Event, ...]) -> tuple[Mention, ...]:
-    return tuple(entry.mention for entry in SentenceReader(events).read() if entry.status is not None)
+def _mentions(events: tuple[PlainEvent, ...]) -> tuple[Mention, ...]:
+    reader = SentenceReader([Event._make(event) for event in events])
+    return tuple(entry.mention for entry in reader.read() if entry.status is not None)
