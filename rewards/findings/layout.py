@@ -38,10 +38,12 @@ _BULLET = re.compile(r"(?:^|(?<=\s))(?:\*|\(?(?:\d{1,2}|[a-hA-H])\)|\d/)\s|[•�
 _SIGN = re.compile(r"\(\s*([-+–])\s*\)")
 _MAYBE = re.compile(r"\+\s?/\s?-|±")
 _QUERY = re.compile(r"(?:^|(?<=[\s,(;:]))\?\s?(?=[A-Za-z])")
-_POINTER = re.compile(r"\s*(?:->|=>|→|=(?!=)|\t+|\.{3,})\s*")
+_POINTER = re.compile(r"(?<!\s)\s*+(?:->|=>|→|=(?!=)|\t+|\.{3,})\s*")
 _SLASH = re.compile(r"\s/\s")
-_BAR = re.compile(r"\s*\|[\s|:-]*")
-_DASH = re.compile(r"(?<!\d)\s+-{1,2}\s+|\s+-{1,2}\s+(?!\d)|\s*[–—]\s*(?!\d)|(?<=\w)--(?=\w)")
+_BAR = re.compile(r"(?<!\s)\s*+\|[\s|:-]*")
+_DASH = re.compile(  # each begins where a run of white space does: else every place in it would be tried
+    r"(?<![\s\d])\s++-{1,2}\s++|(?<!\s)\s++-{1,2}\s++(?!\d)|(?<!\s)\s*+[–—]\s*+(?!\d)|(?<=\w)--(?=\w)"
+)
 _VALUE = re.compile(
     r"(?:yes|no|none|nil|absent|present|negative|positive|normal|resolved|unchanged|stable|possible|uncertain|equivocal"
     r"|not (?:seen|present|identified|visualized|visible|detected)|n/a)\s*(?:[.,;|\n)]|$)",
