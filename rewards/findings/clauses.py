@@ -111,7 +111,7 @@ class _Piece:
             elif event.kind == "verb":
                 following = self.events[index + 1].kind if index + 1 < len(self.events) else ""
                 return following if following in _PREDICATES or following == "shown" else "verb"
-            elif event.kind == "state" and (about == "part" or event.payload == "increased"):
+            elif event.kind == "state" and (about == "part" or event.payload in ("increased", "enlarged")):
                 return "state"
         return ""
 

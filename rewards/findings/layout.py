@@ -24,9 +24,10 @@ _PARAGRAPH_END = re.compile(r"\n\s*\n")
 # that way.
 _SENTENCE_END = re.compile(
     r"[;!\n.](?:(?<=[;!\n])|(?<=\.)(?<!\b(?i:vs)\.)(?<!\b(?i:dr)\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b[aA]pprox\.)"
-    r"(?<!\b(?i:incl)\.)(?<!\b(?i:poss)\.)(?<!\b(?i:prob)\.)(?:(?!\d)|(?<!\d\.)))(?<!\be\.)(?<!\bi\.)"
+    r"(?<!\b(?i:incl)\.)(?<!\b(?i:pulm)\.)(?<!\b(?i:bilat)\.)"
+    r"(?<!\b(?i:[lr]t)\.)(?<!\b(?i:mod)\.)(?<!\b(?i:poss)\.)(?<!\b(?i:prob)\.)(?:(?!\d)|(?<!\d\.)))(?<!\be\.)(?<!\bi\.)"
 )
-_ABBREVIATION_END = re.compile(r"\b(?:vs|dr|e\.g|i\.e|approx|incl|poss|prob)\.$", re.IGNORECASE)
+_ABBREVIATION_END = re.compile(r"\b(?:vs|dr|e\.g|i\.e|approx|incl|poss|prob|pulm|bilat|[lr]t|mod)\.$", re.IGNORECASE)
 _ITEM = re.compile(r"[-–—*•·▪◦●‣+]\s*\S|\(?(?:\d{1,2}|[a-hA-H])[.)/]|\|")
 _WORD_AT_START = re.compile(r"\W*([\w/]+)")
 _LAST_WORDS = re.compile(r"(?:^|(\S+)\s+)([\w/]+)\W*$")
@@ -54,6 +55,9 @@ _GOES_ON = re.compile(
     r"|may|could|might|seen|left|right|sided|like)\b",
     re.IGNORECASE,
 )
+
+
+_COPULAS = frozenset(["is", "are", "was", "were", "be", "been", "appears", "appear", "remains", "remain"])
 
 
 class _LineWords(NamedTuple):
@@ -145,7 +149,9 @@ def _goes_on(before: str, after: str, is_wrapped: bool, is_cased: bool) -> bool:
 def _begins_noun(word_before: str) -> bool:
     """Whether an adjective after this word begins "small effusion", and does not end "the effusion is small"."""
     words = _line_words()
-    return word_before == "" or word_before[-1] in ".,;:" or word_before.lower() in words.adjectives
+    word = word_before.lower()
+    is_predicate = word in _COPULAS or not (word in words.adjectives or word in words.open)
+    return word == "" or word[-1] in ".,;:" or not is_predicate
 
 
 def _without_markup(text: str) -> str:
