@@ -20,11 +20,12 @@ reward = typer.Typer(
 @reward.command("extract")
 def reward_extract(
     file: Annotated[Path, typer.Argument(help='JSON lines, each {"text": "…"}; - for standard input')],
+    explain: Annotated[bool, typer.Option("--explain", help="show the words, cue, scope and reason instead")] = False,
 ) -> None:
     """Print the findings that each text asserts, denies or leaves open, as JSON lines with NIH ChestX-ray14 names."""
-    from cluster.standalone.reward_file import extract_lines
+    from cluster.standalone.reward_file import explain_lines, extract_lines
 
-    for line in extract_lines(file):
+    for line in explain_lines(file) if explain else extract_lines(file):
         print(line)
 
 

@@ -19,6 +19,7 @@ from curriculum.strict import fault_text
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.custom_rules import RuleError, check_own
+from rewards.findings.explain import explained, lines
 from rewards.findings.extract import extract
 from rewards.forms import FORMS
 from rewards.forms.base import WrittenGold, gold_as_written
@@ -53,6 +54,18 @@ def extract_lines(path: Path) -> Iterator[str]:
     for _, values in _objects(path, "text", _TEXT_LINE):
         findings = extract(values["text"])
         yield json.dumps({status: sorted(getattr(findings, status)) for status in ("present", "absent", "uncertain")})
+
+
+def explain_lines(path: Path) -> Iterator[str]:
+    """For each {"text": …} of a file of JSON lines, its findings and why they are read so, in lines for people.
+
+    Raises:
+        UserError: as `extract_lines`.
+    """
+    for where, values in _objects(path, "text", _TEXT_LINE):
+        yield where
+        for explanation in explained(values["text"]):
+            yield from (f"  {line}" for line in lines(explanation))
 
 
 def score_lines(path: Path, config: RewardConfig) -> Iterator[str]:

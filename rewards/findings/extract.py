@@ -6,30 +6,21 @@ phrases of a sentence from left to right. Time is linear in the length of the te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from rewards.findings.ontology import END, load_ontology
-from rewards.findings.sentence_reader import Event, Mention, SentenceReader
+from rewards.findings.layout import paragraphs, sentences
+from rewards.findings.mention import Mention
+from rewards.findings.ontology import load_ontology
+from rewards.findings.phrases import Event, PlainEvent, plain_phrases, words_of
+from rewards.findings.sentence_reader import SentenceReader
 
 Labels = Literal["nih", "chexpert", "cxr_lt", "all"]
 
-_PARAGRAPH_END = re.compile(r"\n\s*\n")
-# Not the dot of 1.5 or "vs."; a sentence goes on in the next line if that begins in lower case.
-# The pattern begins with one set of characters because `re` searches much faster that way.
-_SENTENCE_END = re.compile(
-    r"[;!\n.](?:(?<=[;!])|(?<=\n)(?![^\S\n]*[a-z])|(?<=\.)(?<!\b[vV]s\.)(?<!\b[dD]r\.)(?:(?!\d)|(?<!\d\.)))"
-)
-_WORD = re.compile(r"[hrsw]/[ops]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()]")
-_OWN_WORDS = ",:?()"
-_CLOCK = re.compile(r"\d:\d")
-_PLAIN = bytes(c if chr(c).isalnum() or chr(c) in _OWN_WORDS else ord(" ") for c in range(128)) + bytes(128)
 _HEADINGS = {"skipped_sections", "read_sections"}
 _ABOUT_FINDINGS = {"finding", "part"}  # a sentence without one of these mentions no finding
-_MAX_SENTENCE = 1000  # characters; anything longer is not a sentence and is read in pieces
 
 
 @dataclass(frozen=True)
@@ -91,87 +82,47 @@ def mentions_of(text: str) -> list[Mention]:
     """The mentions of `extract`, as a plain list in the order of the text."""
     if not text.isascii():
         text = text.replace("’", "'")
-    if "\n" not in text:
-        return _in_paragraph(text)
-    paragraphs = _PARAGRAPH_END.split(text.replace("\r\n", "\n"))
-    return [mention for paragraph in paragraphs for mention in _in_paragraph(paragraph)]
+    mentions: list[Mention] = []
+    for paragraph in paragraphs(text):
+        mentions += _in_paragraph(paragraph)
+    return mentions
 
 
 def _in_paragraph(paragraph: str) -> list[Mention]:
     mentions: list[Mention] = []
     is_skipping = False
-    for sentence in _SENTENCE_END.split(paragraph):
-        for piece in _pieces(sentence):
-            for heading, found in _read(piece):
-                if heading:
-                    is_skipping = heading == "skipped_sections"
-                if found and not is_skipping:
-                    mentions += found
+    for sentence in sentences(paragraph):
+        for heading, found in _read(sentence):
+            if heading:
+                is_skipping = heading == "skipped_sections"
+            if found and not is_skipping:
+                mentions += found
     return mentions
-
-
-def _pieces(sentence: str) -> Sequence[str]:
-    if len(sentence) <= _MAX_SENTENCE:
-        return (sentence,)
-    return [sentence[start : start + _MAX_SENTENCE] for start in range(0, len(sentence), _MAX_SENTENCE)]
 
 
 @lru_cache(maxsize=4096)  # reports repeat their sentences, and so do responses that babble
 def _read(sentence: str) -> tuple[tuple[str, tuple[Mention, ...]], ...]:
     """The parts of a sentence: the kind of heading that each begins with, "" for none, and its mentions."""
-    events = _phrases(sentence.lower())
+    events = plain_phrases(words_of(sentence.lower()))
     kinds = {event[0] for event in events}
     if kinds.isdisjoint(_HEADINGS):
         return () if kinds.isdisjoint(_ABOUT_FINDINGS) else (("", _mentions(tuple(events))),)
-    parts = []
+    parts = sections_of([Event._make(event) for event in events])
+    return tuple((heading, _mentions(part)) for heading, part in parts)
+
+
+def sections_of(events: Sequence[Event]) -> list[tuple[str, tuple[Event, ...]]]:
+    """The phrases between the headings of a sentence, each with the kind of heading before it, "" for none."""
+    parts: list[tuple[str, tuple[Event, ...]]] = []
     heading, start = "", 0
-    for index, (kind, _, word, _) in enumerate(events):
-        if kind in _HEADINGS or kind == "stop":
-            stop = ("stop", "", word, word)
-            parts.append((heading, SentenceReader([*events[start:index], stop]).read()))
-            heading, start = kind, index + 1
-    return tuple(parts)
+    for index, event in enumerate(events):
+        if event.kind in _HEADINGS or event.kind == "stop":
+            parts.append((heading, (*events[start:index], Event("stop", "", event.start, event.start))))
+            heading, start = event.kind, index + 1
+    return parts
 
 
 @lru_cache(maxsize=4096)  # sentences that differ only in a place or a number have the same phrases
-def _mentions(events: tuple[Event, ...]) -> tuple[Mention, ...]:
-    return SentenceReader(events).read()
-
-
-def _words(sentence: str) -> list[str]:
-    """`_WORD.findall`, with a shortcut for a sentence of nothing but letters, digits and plain punctuation."""
-    has_joined_words = "." in sentence or "'" in sentence or "/" in sentence
-    if not sentence.isascii() or has_joined_words or (":" in sentence and _CLOCK.search(sentence)):
-        return _WORD.findall(sentence)
-    spaced = sentence.encode().translate(_PLAIN).decode()
-    for mark in _OWN_WORDS:
-        if mark in spaced:
-            spaced = spaced.replace(mark, f" {mark} ")
-    return spaced.split()
-
-
-def _phrases(sentence: str) -> list[Event]:
-    """The phrases of a sentence, in order, the longest at each place."""
-    ontology = load_ontology()
-    words = _words(sentence)
-    count = len(words)
-    base_word = ontology.base_words.get
-    events: list[Event] = []
-    end = 0
-    for position, node in enumerate(map(ontology.phrases.get, words)):
-        if node is None or position < end:
-            continue
-        longest = node.get(END)
-        end = ahead = position + 1
-        while ahead < count:
-            word = words[ahead]
-            node = node.get(word) or node.get(base_word(word))
-            if node is None:
-                break
-            ahead += 1
-            if END in node:
-                longest, end = node[END], ahead
-        if longest is not None:
-            events.append((longest[0], longest[1], position, end))
-    events.append(("stop", "", count, count))
-    return events
+def _mentions(events: tuple[PlainEvent, ...]) -> tuple[Mention, ...]:
+    reader = SentenceReader([Event._make(event) for event in events])
+    return tuple(entry.mention for entry in reader.read() if entry.status is not None)

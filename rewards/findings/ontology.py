@@ -11,34 +11,15 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias
 
-_CUE_KINDS = (
-    "negation",
-    "negation_after",
-    "uncertain",
-    "uncertain_weak",
-    "differential",
-    "uncertain_after",
-    "history",
-    "end",
-    "comma",
-    "and",
-    "or",
-    "versus",
-    "colon",
-    "question",
-    "verb",
-    "shown",
-    "resume",
-    "ignored",
-    "skipped_sections",
-    "read_sections",
-    "left",
-    "right",
-    "bilateral",
-)
+_NO_CUES = {"words", "attributes"}  # the tables of cues.toml that are not lists of phrases
+_TOPICS = {"finding", "part", "skipped_sections", "read_sections"}
+_SIDED_PARTS = {"lung", "pleura", "diaphragm", "hilum", "angle", "fissure"}  # whose side is that of a finding in them
 _ELEMENT = re.compile(r"\(([^)]*)\)|\[([^]]*)\]|\{(\w+)\}|([^\s()\[\]{}]+)")
 END = ""  # the key under which a trie node holds the meaning of the phrase that ends there
 
+Attribute: TypeAlias = tuple[str, str]
+"""What a phrase says of its finding: ("side", "left"), ("severity", "mild"), ("place", "basal")."""
+Meaning: TypeAlias = tuple[str, str, tuple[Attribute, ...]]
 Trie: TypeAlias = dict[str, Any]
 """Word to the trie of what may follow it; `END` to the meaning of the phrase that ends here."""
 
@@ -62,11 +43,16 @@ class Ontology:
     Attributes:
         findings: the findings by canonical name.
         no_finding: the names of a healthy film.
-        phrases: a trie from word to word. Under `END` a node holds (kind, payload): ("finding", name), ("part", name),
-            ("state", name) or (kind of cue, ""). A first word has an entry for each of its plurals and spellings.
+        phrases: a trie from word to word. Under `END` a node holds (kind, payload, attributes): ("finding", name),
+            ("part", name), ("state", name) or (kind of cue, ""), and the attributes that the phrase gives to its
+            finding, as ("side", "left"). Each word has an entry for each of its plurals and spellings too.
         base_words: plural or other spelling to the word that phrases use.
         pairs: (part of the body, state) to the finding that they make up.
         of_part: part of the body to all its findings.
+        words: every word of a phrase, in all its spellings.
+        topic_words: the first words of findings, parts of the body and headings: a sentence without any says nothing.
+        core_words: the words of the names of the main findings, in all their spellings: those whose typing errors are
+            mended.
     """
 
     findings: dict[str, Finding]
@@ -75,6 +61,9 @@ class Ontology:
     base_words: dict[str, str]
     pairs: dict[tuple[str, str], str]
     of_part: dict[str, tuple[str, ...]]
+    words: frozenset[str]
+    topic_words: frozenset[str]
+    core_words: frozenset[str]
 
 
 @cache
@@ -89,41 +78,76 @@ def load_ontology() -> Ontology:
     rows = {row["name"]: row for row in data["finding"]}
     trie: Trie = {}
     base_words = dict(data["spelling"])
+    attributes = _attributes(cues["attributes"])
+    topic_words: set[str] = set()
 
     def add(phrases: Iterable[str], kind: str, payload: str = "") -> None:
         for phrase in phrases:
             for tokens in expand(phrase, words):
-                _insert(trie, tokens, (kind, payload))
+                given: tuple[Attribute, ...] = ()
+                if kind in ("finding", "state") or payload in _SIDED_PARTS:
+                    given = tuple(found for word in tokens for found in attributes.get((word,), ()))
+                _insert(trie, tokens, (kind, payload, given))
+                if kind in _TOPICS:
+                    topic_words.add(tokens[0])
                 for word in tokens:
                     for plural in _plurals(word):
                         base_words.setdefault(plural, word)
 
-    for kind in _CUE_KINDS:
-        add(cues[kind], kind)
-    add(data["ignored"], "ignored")
     for name, phrases in data["parts"].items():
         add(phrases, "part", name)
     for name, phrases in data["states"].items():
         add(phrases, "state", name)
+    for tokens, given in attributes.items():
+        _insert(trie, tokens, ("attribute", "", given), is_default=True)
+    for kind, phrases in cues.items():
+        if kind not in _NO_CUES:
+            add(phrases, kind)
+    add(data["ignored"], "ignored")
     for name, row in rows.items():
         add([name.lower(), *row.get("synonyms", ()), *row.get("phrases", ())], "finding", name)
 
     own_words = set(_words_of(trie))
     base_words = {written: word for written, word in base_words.items() if written not in own_words}
+    _add_spellings(trie, base_words)
     pairs = _pairs(rows, data["parts"], data["states"])
     healthy = [" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words)]
     return Ontology(
         findings={name: _finding(name, rows) for name in rows},
         no_finding=tuple(healthy),
-        phrases=trie | {written: trie[word] for written, word in base_words.items() if word in trie},
+        phrases=trie,
         base_words=base_words,
         pairs=pairs,
+        words=frozenset(own_words | base_words.keys()),
+        topic_words=frozenset(topic_words | {written for written, word in base_words.items() if word in topic_words}),
+        core_words=_core_words(data, rows.values(), base_words),
         of_part={part: _findings_of(part, pairs) for part in data["parts"]},
     )
 
 
 def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
+
+
+def _core_words(
+    data: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], base_words: Mapping[str, str]
+) -> frozenset[str]:
+    core = set(data["mended"])
+    for row in rows:
+        if row.get("nih"):
+            core.update(word for name in (row["name"], *row.get("synonyms", ())) for word in name.lower().split())
+    return frozenset(core | {written for written, word in base_words.items() if word in core and len(written) > 6})
+
+
+def _attributes(tables: Mapping[str, Mapping[str, list[str]]]) -> dict[tuple[str, ...], tuple[Attribute, ...]]:
+    """Each phrase of the tables of attributes to all that it says: "rll" is right and lower."""
+    attributes: dict[tuple[str, ...], tuple[Attribute, ...]] = {}
+    for attribute, values in tables.items():
+        for value, phrases in values.items():
+            for phrase in phrases:
+                tokens = tuple(phrase.split())
+                attributes[tokens] = (*attributes.get(tokens, ()), (attribute, value))
+    return attributes
 
 
 def _finding(name: str, rows: Mapping[str, dict[str, Any]]) -> Finding:
@@ -183,12 +207,27 @@ def expand(phrase: str, words: dict[str, list[str]]) -> Iterator[tuple[str, ...]
         yield tuple(" ".join(choice).replace("-", " ").split())
 
 
-def _insert(trie: Trie, tokens: tuple[str, ...], meaning: tuple[str, str]) -> None:
+def _insert(trie: Trie, tokens: tuple[str, ...], meaning: Meaning, is_default: bool = False) -> None:
+    """Adds a phrase. A default gives way to what the phrase means already."""
     node = trie
     for token in tokens:
         node = node.setdefault(token, {})
-    if node.setdefault(END, meaning) != meaning:
+    if node.setdefault(END, meaning) != meaning and not is_default:
         raise ValueError(f"phrase {' '.join(tokens)!r} means {node[END]} and {meaning}")
+
+
+def _add_spellings(trie: Trie, base_words: Mapping[str, str]) -> None:
+    """Lets every spelling of a word lead to where the word leads."""
+    spellings: dict[str, list[str]] = {}
+    for written, word in base_words.items():
+        spellings.setdefault(word, []).append(written)
+    nodes = [trie]
+    while nodes:
+        node = nodes.pop()
+        for word in [word for word in node if word != END]:
+            nodes.append(node[word])
+            for written in spellings.get(word, ()):
+                node.setdefault(written, node[word])
 
 
 def _plurals(word: str) -> tuple[str, ...]:

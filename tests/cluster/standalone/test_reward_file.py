@@ -27,6 +27,20 @@ def test_a_line_of_findings_for_each_text(tmp_path, monkeypatch, capsys):
     assert others == [{"present": [], "absent": [], "uncertain": []}] * 2
 
 
+def test_the_reason_for_each_finding(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "No large mass."}\n{"text": ""}\n')
+    assert run(monkeypatch, "extract", "--explain", path) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: line 1",
+        '  absent: Mass (severe), from "mass"',
+        '      cue: "No" (negation)',
+        '      scope: "No large mass"',
+        "      reason: the cue denies what follows it in its statement",
+        f"{path}: line 2",
+    ]
+
+
 @pytest.mark.parametrize(
     "line, words",
     [

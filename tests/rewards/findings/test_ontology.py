@@ -21,7 +21,7 @@ def test_the_trie_leads_from_word_to_word_to_a_meaning():
     node = ontology.phrases
     for word in ["pleural", "effusion"]:
         node = node[word]
-    assert node[END] == ("finding", "Effusion")
+    assert node[END] == ("finding", "Effusion", ())
     assert ontology.phrases["effusions"] is ontology.phrases["effusion"]  # a first word is found in any spelling
     assert ontology.base_words["oedema"] == "edema" and "edema" not in ontology.base_words
 
