@@ -9,6 +9,7 @@ from typing import NamedTuple
 from curriculum.task import NO_FINDING, Task
 from rewards.config import RewardConfig
 from rewards.reading.parser import Pair
+from rewards.reading.reading import Reading
 from rewards.verdict import StepVerdict, Verdict
 
 
@@ -23,6 +24,7 @@ class JudgedAnswer(NamedTuple):
         reason: how well the think blocks agree with the known facts.
         why: the reasons for the outcome, in words.
         is_right: whether the outcome gate lets process and reason through even if the outcome is below 1.
+        unread: why the final answer cannot be read, a `reading.Unread`; "" if it was read.
     """
 
     answer: tuple[str, ...] | None
@@ -32,6 +34,7 @@ class JudgedAnswer(NamedTuple):
     reason: float = 0.0
     why: tuple[str, ...] = ()
     is_right: bool = False
+    unread: str = ""
 
 
 NO_ANSWER = JudgedAnswer(None, 0.0, (), why=("no answer",))
@@ -92,6 +95,13 @@ def in_words(names: Sequence[str] | None) -> str:
     if names is None:
         return "unreadable"
     return ", ".join(names) or NO_FINDING
+
+
+def final_in_words(reading: Reading) -> str:
+    """A final answer for a reason: its names, or "unreadable" and why."""
+    if reading.value is None:
+        return f"unreadable ({reading.why_unread})"
+    return in_words(reading.value)
 
 
 def is_yes_or_no(text: str) -> bool:

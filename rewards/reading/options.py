@@ -1,0 +1,89 @@
+"""Reads the final answer to a closed question: which options it names. What cannot be read with certainty is not guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from rewards.reading.marks import MARKS, MAX_CHARACTERS
+from rewards.reading.option_list import read_list, skip_frame
+from rewards.reading.option_set import OptionSet, option_set, tokens_of
+from rewards.reading.plain import plain
+from rewards.reading.reading import Reading, unread
+from rewards.reading.sentence import read_sentence
+from rewards.reading.statements import read_with_explanation
+from rewards.reading.verdict_list import read_marked, read_verdicts
+from rewards.reading.yes_no import read_yes_no
+
+_PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
+_AFTER_LETTER = frozenset(")]}:.-=")
+MARKS_TWICE = re.compile(f"[{MARKS}][^{MARKS}]*+[{MARKS}]")
+_AFTER_WORD = frozenset(",.;:!-")
+_STRANGE_LETTER = re.compile(r"[(\[]?([A-Z])[)\].:]*")
+
+
+def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> Reading:
+    """The option letters that an answer names. Never raises, whatever the text.
+
+    Args:
+        question: what was asked. A sentence answers yes or no only to a known question.
+    """
+    if len(answer) > MAX_CHARACTERS:
+        return unread("too long", f"{len(answer)} characters")
+    match = _PLAIN.fullmatch(answer)
+    if match:  # as nearly all answers are: a letter, with its text or alone
+        letter, rest = match[1].upper(), match[2]
+        if letter in options and (rest is None or rest.casefold() == options[letter].casefold()):
+            return Reading((letter,), "an option")
+    text = plain(answer)
+    if not text:
+        return unread("empty")
+    prepared = option_set(options, question)
+    if not text.isascii() and MARKS_TWICE.search(text):
+        return read_marked(text, prepared) or unread("contradicts itself", "its marks")
+    return _read(text, prepared)
+
+
+def _read(text: str, options: OptionSet) -> Reading:
+    found = read_verdicts(text, options)
+    if found:
+        return found
+    listed = read_list(text, options)
+    if listed and options.yes_no and len(listed.letters) > 1:
+        return unread("contradicts itself", text)
+    if listed:
+        return Reading(tuple(sorted(listed.letters)), "an option" if len(listed.letters) == 1 else "a list of options")
+    found = read_with_explanation(text, options)
+    if found:
+        return found
+    if options.yes_no:
+        return _answer_to_yes_no(text, options)
+    found = read_sentence(text, options)
+    strange = _STRANGE_LETTER.fullmatch(text)
+    if found.value is None and strange and strange[1] not in options.texts:
+        return unread("names a letter that is no option", strange[1])
+    return found
+
+
+def _answer_to_yes_no(text: str, options: OptionSet) -> Reading:
+    """Yes or no after words that lead up to it ("The answer is no, there is none"), or after its letter."""
+    tokens = tokens_of(text)
+    words = [match[0] for match in tokens]
+    position, is_explicit = skip_frame(words, options)
+    following = words[position + 1] if position + 1 < len(words) else ""
+    if position < len(words) and words[position] in options.texts and following in _AFTER_LETTER:
+        return _lettered(words[position], text[tokens[position + 1].end() :].strip(" )]}:.-"), options)
+    if position < len(words) and (is_explicit or following in _AFTER_WORD):
+        return read_yes_no(text[tokens[position].start() :], options)
+    return read_yes_no(text, options)
+
+
+def _lettered(letter: str, rest: str, options: OptionSet) -> Reading:
+    """ "A) Yes, on the left", "B. There is no effusion": the rest must give the same answer."""
+    said = read_yes_no(rest, options)
+    if said.value is None and said.unread == "says nothing of what was asked":
+        word = options.texts[letter].strip()
+        said = read_yes_no(f"{word}, {rest}", options)
+    if said.value and said.value != (letter,):
+        return unread("contradicts itself", f"{letter} and {rest}")
+    return said
