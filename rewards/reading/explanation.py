@@ -14,6 +14,7 @@ from rewards.reading.words import tables
 
 _CLAUSE_END = re.compile(r"[.;!\n]+|,\s*(?=(?:but|so|and|while|whereas|although)\b)")
 _LETTER = re.compile(r"(?<![\w'])([A-G])(?![\w'])")
+_GUESSES = frozenset({"maybe", "perhaps", "possibly", "guess", "guessing", "either"})
 _NAMED_LETTER = re.compile(r"\b(?:option|answer|choice|or|and|is|be|either)\s+\(?$", re.IGNORECASE)
 
 
@@ -41,6 +42,8 @@ def _objection_in(clause: str, letters: frozenset[str], options: OptionSet) -> R
             return unread("contradicts itself", clause.strip())
         if match[1] not in letters and not is_rejecting:
             return unread("contradicts itself", clause.strip())
+    if _GUESSES & words:
+        return unread("hedges", clause.strip())
     if table.not_sure & words and not extract(clause).mentions and (is_rejecting or words & {"unsure", "uncertain", "unclear", "doubt"}):
         return unread("hedges", clause.strip())
     if _names_own(clause, letters, options) and contradicts(words_of(clause), letters, options):

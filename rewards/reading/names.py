@@ -171,7 +171,7 @@ class _Found:
         return rest
 
     def _add_names(self, sentence: str) -> bool:
-        for part in _names_of(sentence):
+        for part in _reunited(_names_of(sentence)):
             for piece in split_at_marks(part):
                 name, marks = read_marks(piece)
                 name = name.strip(_EDGES)
@@ -232,6 +232,18 @@ def _names_of(sentence: str) -> list[str]:
     text = re.sub(r"\([^()]*\)", lambda match: match[0].replace(",", " "), sentence)
     parts = [_BULLET.sub("", part.strip(), count=1) for part in _BETWEEN_NAMES.split(text)]
     return [part for part in parts if part.strip(_EDGES)]
+
+
+def _reunited(parts: list[str]) -> list[str]:
+    """The names, those of two parts put together: "Thickening, pleural"."""
+    known = load_ontology().findings
+    names: list[str] = []
+    for part in parts:
+        if names and canonical(names[-1]) not in known and canonical(f"{part} {names[-1]}") in known:
+            names[-1] = f"{part} {names[-1]}"
+        else:
+            names.append(part)
+    return names
 
 
 def _is_no_name(name: str, asserted: Iterable[str], sentence: str) -> bool:

@@ -21,7 +21,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!])\s+|[;\n]+|,\s*(?=no\b)", re.IGNORECASE)
 _ODD_MARK = re.compile(r"[^\w\s.,;:()\[\]'/-]")
 _EDGES = " \t\n.,:;!()[]{}-"
 _MAX_CHARACTERS = 200
-_NOT_WHOLE = frozenset({"acute", "active", "other", "additional", "further", "new", "major", "concerning"})
+_NOT_WHOLE = frozenset({"acute", "active", "other", "additional", "further", "new", "major", "concerning", "otherwise"})
 
 
 @lru_cache(maxsize=4096)
@@ -52,7 +52,8 @@ def normality(statement: str) -> Normality:
     if not table.states.intersection(words) or not all(_describes_health(word) for word in words):
         return ""
     parts = table.parts.intersection(words)
-    return "film" if not parts or table.whole.intersection(words) else "part"
+    is_whole = not _NOT_WHOLE.intersection(words) and (not parts or table.whole.intersection(words))
+    return "film" if is_whole else "part"
 
 
 def is_normal(text: str) -> bool:

@@ -15,10 +15,10 @@ from rewards.reading.words import tables
 
 _OPENS = frozenset("([{")
 _CLOSES = frozenset(")]}")
-_AFTER_LETTER = frozenset(")]}.:=-")
+_AFTER_LETTER = frozenset(")]}.:=->→")
 _SEPARATES = frozenset(",;/&+|\n•·")
-_DECORATES = frozenset(":=#-*>.,;([{\n•!")
-_ENDS = frozenset(".!)]},;\n")
+_DECORATES = frozenset(":=#-*<>.,;([{\n•!→⇒")
+_ENDS = frozenset(".!)]}>,;\n")
 _VERBS = frozenset({"is", "are", "shows", "there", "has", "appears", "demonstrates"})
 _ABBREVIATIONS = frozenset({"AF", "ABD", "ABG", "CF", "AFB"})
 """Words of medicine that look like a run of letters."""
@@ -79,6 +79,8 @@ def skip_frame(words: list[str], options: OptionSet) -> tuple[int, bool]:
         if _starts_text(words, position, options):
             break
         if len(word) == 1 and options.is_letter(word) and not _is_article(word, following):
+            break
+        if options.yes_no and lowered in ("likely", "probable"):
             break
         if len(word) > 1 and _letter_run([word], options):
             break

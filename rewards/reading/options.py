@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
+from typing import Literal
 
+from rewards.reading.explanation import objection
 from rewards.reading.marks import MARKS, MAX_CHARACTERS
 from rewards.reading.option_list import read_list, skip_frame
 from rewards.reading.option_set import OptionSet, option_set, tokens_of
 from rewards.reading.plain import plain
 from rewards.reading.reading import Reading, unread
 from rewards.reading.sentence import read_sentence
-from rewards.reading.statements import read_with_explanation
+from rewards.reading.statements import read_letter_with_reason, read_with_explanation
 from rewards.reading.verdict_list import read_marked, read_verdicts
-from rewards.reading.yes_no import read_yes_no
+from rewards.reading.yes_no import asked, read_yes_no
+from rewards.reading.yes_no import objection as yes_no_objection
 
 _PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
 _AFTER_LETTER = frozenset(")]}:.-=")
@@ -45,7 +49,7 @@ def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> 
 
 
 def _read(text: str, options: OptionSet) -> Reading:
-    found = read_verdicts(text, options)
+    found = None if options.yes_no else read_verdicts(text, options)
     if found:
         return found
     listed = read_list(text, options)
@@ -53,11 +57,12 @@ def _read(text: str, options: OptionSet) -> Reading:
         return unread("contradicts itself", text)
     if listed:
         return Reading(tuple(sorted(listed.letters)), "an option" if len(listed.letters) == 1 else "a list of options")
-    found = read_with_explanation(text, options)
-    if found:
-        return found
     if options.yes_no:
         return _answer_to_yes_no(text, options)
+    objects = partial(objection, options=options)
+    found = read_with_explanation(text, options, objects) or read_letter_with_reason(text, options, objects)
+    if found:
+        return found
     found = read_sentence(text, options)
     strange = _STRANGE_LETTER.fullmatch(text)
     if found.value is None and strange and strange[1] not in options.texts:
@@ -75,7 +80,16 @@ def _answer_to_yes_no(text: str, options: OptionSet) -> Reading:
         return _lettered(words[position], text[tokens[position + 1].end() :].strip(" )]}:.-"), options)
     if position < len(words) and (is_explicit or following in _AFTER_WORD):
         return read_yes_no(text[tokens[position].start() :], options)
-    return read_yes_no(text, options)
+    found = read_yes_no(text, options)
+    if found.value is None and found.unread == "says nothing of what was asked":
+        return read_with_explanation(text, options, partial(_objection, options=options)) or found
+    return found
+
+
+def _objection(text: str, letters: frozenset[str], options: OptionSet) -> Reading | None:
+    """Why an explanation does not go with yes or no."""
+    word: Literal["yes", "no"] = "yes" if options.yes_no and options.yes_no["yes"] in letters else "no"
+    return unread("asks a question", text) if "?" in text else yes_no_objection(text, word, asked(options.question))
 
 
 def _lettered(letter: str, rest: str, options: OptionSet) -> Reading:

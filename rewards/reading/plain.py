@@ -13,7 +13,7 @@ _BLANK = re.compile(rf"[\s{INVISIBLE}]*+")
 _BLANK_END = re.compile(rf"(?:[\s{INVISIBLE}]|{_END_TOKENS})*+")
 _TOKEN = re.compile(_END_TOKENS)
 _LINE_TAG = re.compile(r"<(?:br|/?p|/?li|/?div|/?[uo]l|/?h[1-6])\s?/?>", re.IGNORECASE)
-_TAG = re.compile(r"</?(?:b|strong|i|em|u|span|code|pre|mark|center|answer|box)>", re.IGNORECASE)
+_TAG = re.compile(r"</?(?:b|strong|i|em|u|span|code|pre|mark|center|answer|box)>")  # not "<B>"
 _LATEX = re.compile(
     r"\\(?:text|math|emph|underline|bold)[a-z]{0,9}(?=\{)|\\(?:fbox|boxed|framebox)\b|\\[()\[\].,:; ]|[$`{}]"
 )

@@ -15,7 +15,7 @@ from rewards.reading.words import tables
 MAX_CHARACTERS = 300  # of a sentence that states an answer
 _SAYS = re.compile(
     r"\b(?:is|are|has|have|shows?|showing|demonstrates?|reveals?|there|seen|see|noted|present|consistent|suggests?|"
-    r"indicates?|appears?|exhibits?|displays?|depicts?)\b",
+    r"indicates?|appears?|exhibits?|displays?|depicts?|with)\b",
     re.IGNORECASE,
 )
 _LEADS = re.compile(

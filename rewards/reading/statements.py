@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from rewards.reading.explanation import objection
 from rewards.reading.option_list import Listed, read_list
-from rewards.reading.option_set import OptionSet
+from rewards.reading.option_set import OptionSet, words_of
 from rewards.reading.reading import Reading, unread
+from rewards.reading.words import tables
 
 _PIECE_END = re.compile(
     r"\n+|(?<=[.!])\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)|[,;]\s*(?=(?:so|therefore|thus|hence)\b)",
     re.IGNORECASE,
 )
+_LETTER_AND_REASON = re.compile(r"[(\[]?([A-G])[)\].]?\s*[-:]\s+(\S.*)", re.DOTALL)
 _CONCLUDES = re.compile(r"(?:so|therefore|thus|hence)\b", re.IGNORECASE)
 _LABEL = re.compile(r"\s*(?:explanation|reasoning|rationale|reason|justification|note|analysis)\s*:", re.IGNORECASE)
 _MAX_PIECES = 40
 
 
-def read_with_explanation(text: str, options: OptionSet) -> Reading | None:
+Objection = Callable[[str, frozenset[str]], Reading | None]
+"""Takes an explanation and the letters of the answer; returns why they don't go together, None if they do."""
+
+
+def read_with_explanation(text: str, options: OptionSet, objects: Objection) -> Reading | None:
     """The options of the one piece of a text that is an answer; None if there is no such piece, or no other piece.
 
     The first piece may be an answer as it is; a later one must say that it is one ("Answer: B", "so B").
@@ -42,8 +48,20 @@ def read_with_explanation(text: str, options: OptionSet) -> Reading | None:
     letters = answers[0].letters
     if any(other.letters != letters for other in answers[1:]):
         return unread("contradicts itself", "two answers")
-    found = objection("\n".join(explanations), letters, options) if explanations else None
+    found = objects("\n".join(explanations), letters) if explanations else None
     return found or Reading(tuple(sorted(letters)), "an answer with an explanation")
+
+
+def read_letter_with_reason(text: str, options: OptionSet, objects: Objection) -> Reading | None:
+    """ "B - the angle is blunted": a letter, a dash or colon, and at least three words that bear it out."""
+    match = _LETTER_AND_REASON.fullmatch(text)
+    if match is None or match[1] not in options.texts:
+        return None
+    words = words_of(match[2])
+    table = tables()
+    if len(words) < 3 or table.hedges.intersection(words) or (table.yes | table.no).intersection(words):
+        return None
+    return objects(match[2], frozenset(match[1])) or Reading((match[1],), "a letter with its reason")
 
 
 def _is_bare(pieces: list[str]) -> bool:

@@ -24,9 +24,10 @@ _CLAUSE_END = re.compile(
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SAYS = re.compile(
     r"\b(?:is|are|was|has|have|had|shows?|showing|demonstrates?|reveals?|seen|noted|present|consistent|absent|suggests?|"
-    r"identified|visible|evident|indicates?|there)\b",
+    r"identified|visible|evident|indicates?|there|yes|true|positive)\b",
     re.IGNORECASE,
 )
+_DOUBTS = frozenset({"may", "might", "could", "maybe", "perhaps", "possibly", "possible", "questionable", "equivocal"})
 _ASKS_HEALTHY = re.compile(r"\b(?:normal|healthy|unremarkable)\b", re.IGNORECASE)
 _ASKS_SICK = re.compile(r"\b(?:abnormal(?:ity|ities)?|patholog(?:y|ies|ical)|disease)\b", re.IGNORECASE)
 
@@ -62,7 +63,7 @@ def read_yes_no(text: str, options: OptionSet) -> Reading:
     is_apart = word is not None and (not rest or not rest[0].isspace() or re.match(r"\s*[-,.;:(]|\s*\n", rest) is not None)
     if word is None or (word == "no" and not is_apart):
         return _from_sentence(text, about, letters, word)
-    found = _objection(rest, word, about)
+    found = objection(rest, word, about)
     if found is None and len(text) > MAX_CHARACTERS:
         found = unread("too long", "")
     return found or Reading((letters[word],), "yes or no" + (" with a sentence" if rest.strip(" .,;:!-)") else ""))
@@ -85,7 +86,7 @@ def _first_word(text: str) -> tuple[Answer | None, str]:
     return ("no", rest) if first in table.no else (None, text)
 
 
-def _objection(rest: str, word: Answer, about: str | None) -> Reading | None:
+def objection(rest: str, word: Answer, about: str | None) -> Reading | None:
     """Why what follows the word makes it unreadable: doubt, or the opposite."""
     if not rest.strip(" .,;:!-)\n"):
         return None
@@ -109,7 +110,8 @@ def _objection_in(clause: str, words: frozenset[str], word: Answer, about: str |
         return unread("takes it back", clause.strip())
     mentions = extract(clause).mentions
     if mentions:
-        return None
+        is_doubted = _DOUBTS & words and _says(mentions, about, clause) in ("yes", "doubt")
+        return unread("hedges", clause.strip()) if is_doubted else None
     if table.hedges & words or "unlikely" in words or {"probably", "sure", "certain", "doubt", "determined"} & words:
         return unread("hedges", clause.strip())
     if normality(clause.strip()):
@@ -137,7 +139,7 @@ def _from_sentence(text: str, about: str | None, letters: dict[str, str], word: 
     if not said and is_normal(text):
         is_film = all(normality(part.strip()) == "film" for part in text.strip(" .").split(". ")) or about in (NO_FINDING, "abnormal")
         said = _of_healthy(about) if is_film or word == "no" else ""
-    if said == "doubt" or (tables().hedges & words and not said):
+    if said == "doubt" or (said == "yes" and _DOUBTS & words) or (tables().hedges & words and not said):
         return unread("hedges", text)
     if said not in ("yes", "no"):
         return unread("says nothing of what was asked", text)
