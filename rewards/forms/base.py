@@ -77,12 +77,14 @@ class AnswerForm:
         has_number_lists: whether a file may write a gold as a list of numbers instead of a string.
         score_as_published: the verdict of the preset `paper`; None if the published code doesn't know the form, so
             that the preset judges it by our rules.
+        read: how the final answer is read, as `judge` does; None if it is taken as it is.
     """
 
     judge: Callable[[Task, Sequence[Pair], RewardConfig], JudgedAnswer]
     read_gold: Callable[[WrittenGold], ReadGold] = gold_as_written
     has_number_lists: bool = False
     score_as_published: Callable[[Task, str], Verdict] | None = None
+    read: Callable[[Task, str], Reading] | None = None
 
 
 def final_verdict(pair: Pair, outcome: float, why: str) -> StepVerdict:

@@ -33,7 +33,7 @@ from rewards.steps import Candidates, judge_steps
 def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnswer:
     """Each pair before the last judges one option; the last names the right ones."""
     last, key = pairs[-1], key_of(task)
-    reading = read_final(last.answer, task)
+    reading = read_final(task, last.answer)
     final = reading.value
     outcome = float(final is not None and key.gold == set(final))
 
@@ -47,7 +47,7 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
     return JudgedAnswer(final, outcome, steps, judged.process, judged.reason, (why,), unread=reading.unread or "")
 
 
-def read_final(answer: str, task: Task) -> Reading:
+def read_final(task: Task, answer: str) -> Reading:
     """The options that a final answer names. One mark accepts all that it names, or rejects the answer."""
     text, marks = read_marks(answer)
     if len(marks) > 1:
@@ -123,4 +123,4 @@ def _first_letter(text: str) -> str:
     return match[0] if match else ""
 
 
-FORM = AnswerForm(judge, read_gold, score_as_published=score_letters)
+FORM = AnswerForm(judge, read_gold, score_as_published=score_letters, read=read_final)

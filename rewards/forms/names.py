@@ -23,6 +23,7 @@ from rewards.reading.answers import (
     statuses_in,
 )
 from rewards.reading.parser import Pair
+from rewards.reading.reading import Reading
 from rewards.steps import Candidates, judge_steps
 from rewards.verdict import Judgement, StepVerdict
 
@@ -35,7 +36,7 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
     key = key_of(task)
     max_names = max(config.max_candidates, len(key.gold) + 1)
     last = pairs[-1]
-    reading = read_list_of_findings(last.answer)
+    reading = read_final(task, last.answer)
     final = None if reading.value is None else as_gold_names(reading.value, key)
     outcome, is_guess = _outcome(final, key, max_names, config)
     gold = ", ".join(task.gold) or NO_FINDING
@@ -44,7 +45,9 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
         why += "; a list that guesses"
     summary = final_verdict(last, outcome, why)
     if len(pairs) < 3:
-        return JudgedAnswer(final, outcome, (summary,), why=(why, "no candidate was weighed"), unread=reading.unread or "")
+        return JudgedAnswer(
+            final, outcome, (summary,), why=(why, "no candidate was weighed"), unread=reading.unread or ""
+        )
 
     opening = _judge_list(pairs[0], key, max(max_names, len(key.candidates)))
     candidates = Candidates(read_finding, opening.candidates, opening.candidates | key.gold)
@@ -59,6 +62,11 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
         why=(why,),
         unread=reading.unread or "",
     )
+
+
+def read_final(task: Task, answer: str) -> Reading:
+    """The findings that a final answer lists, before they are compared with the gold."""
+    return read_list_of_findings(answer)
 
 
 def as_gold_names(names: Sequence[str], key: AnswerKey) -> tuple[str, ...]:
@@ -150,4 +158,4 @@ def read_gold(written: WrittenGold) -> ReadGold:
     return ReadGold([] if any(is_healthy) else names, written.options, published=tuple(names))
 
 
-FORM = AnswerForm(judge, read_gold, score_as_published=score_names)
+FORM = AnswerForm(judge, read_gold, score_as_published=score_names, read=read_final)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rewards.reading.choices.choice import read_choice
+from rewards.reading.choices.option_set import option_set
 from rewards.reading.marks import MAX_CHARACTERS, read_marks
 from rewards.reading.names import read_finding, read_list_of_findings, split_names, statuses_in
-from rewards.reading.option_set import option_set
-from rewards.reading.options import read_choice
 
 __all__ = [
     "MAX_CHARACTERS",
@@ -31,7 +31,7 @@ def read_option(answer: str, options: Mapping[str, str], question: str = "") -> 
 
 
 def read_options(answer: str, options: Mapping[str, str], question: str = "") -> tuple[str, ...] | None:
-    """The option letters that an answer names, sorted, each once; None if it cannot be read (`read_choice` says why)."""
+    """The option letters that an answer names, sorted; None if it cannot be read (`read_choice` says why)."""
     return read_choice(answer, options, question).value
 
 

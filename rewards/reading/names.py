@@ -69,9 +69,9 @@ def _without_label(text: str) -> str:
 def read_list_of_findings(answer: str) -> Reading:
     """The findings that a list asserts, by canonical name; an empty value for a healthy film. Never raises.
 
-    A name with ❌ is not asserted, nor is one that its own words or its sentence deny ("no effusion or edema"). One that
-    they leave open ("possible pneumonia") counts as not written. Words that only qualify ("left", "small", "etc.") are
-    no names. An unknown name stands for itself.
+    A name with ❌ is not asserted, nor is one that its own words or its sentence deny ("no effusion or edema"). One
+    that they leave open ("possible pneumonia") counts as not written. Words that only qualify ("left", "small", "etc.")
+    are no names. An unknown name stands for itself.
     """
     if len(answer) > MAX_CHARACTERS:
         return unread("too long", f"{len(answer)} characters")
@@ -143,7 +143,13 @@ class _Found:
             place = sentence.find(part, place)
             is_denied = denial is not None and place + len(part) > denial.start()
             name = part.strip(_EDGES)
-            if name and not is_denied and not extract(name).mentions and not _is_no_name(name, self.asserted, "") and not _CUE.search(name):
+            if (
+                name
+                and not is_denied
+                and not extract(name).mentions
+                and not _is_no_name(name, self.asserted, "")
+                and not _CUE.search(name)
+            ):
                 self._add_name(name)
             elif normality(name) == "film":
                 self.is_healthy = True

@@ -1,7 +1,7 @@
 """Statements of a healthy film: "No acute cardiopulmonary process", "Normal heart and lungs", "The lungs are clear".
 
-A statement is one if all its words are in the tables, and either a denial comes before a noun ("no … abnormality"), or a
-word for a normal state stands with a part of the chest or alone, without such a noun.
+A statement is one if all its words are in the tables, and either a denial comes before a noun ("no … abnormality"), or
+a word for a normal state stands with a part of the chest or alone, without such a noun.
 """
 
 from __future__ import annotations

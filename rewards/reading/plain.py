@@ -19,24 +19,31 @@ _LATEX = re.compile(
 )
 _MARKDOWN = re.compile(r"^[ \t]*+#{1,6}|^[ \t]*+>|\*+(?=\S)|(?<=\S)\*+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)", re.MULTILINE)
 _QUOTES = re.compile(r"[\"“”„«»「」『』\ufe0f]|(?<!\w)['‘’]|['‘’](?!\w)")
-_CJK_BORDER = re.compile(r"(?<=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])(?=[A-Za-z])|(?<=[A-Za-z])(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])")
+_CJK_BORDER = re.compile(
+    r"(?<=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])(?=[A-Za-z])|(?<=[A-Za-z])(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
+)
 _DARK_CIRCLES = {0x1F150 + n: letter for n, letter in enumerate(string.ascii_uppercase)}  # 🅐 …
 _DARK_SQUARES = {0x1F170 + n: letter for n, letter in enumerate(string.ascii_uppercase)}  # 🅰 …
-_FOLDED = _DARK_CIRCLES | _DARK_SQUARES | dict.fromkeys(map(ord, INVISIBLE), "") | {
-    ord("。"): ".",
-    ord("、"): ",",
-    ord("【"): "[",
-    ord("】"): "]",
-    ord("’"): "'",
-    ord("—"): "-",
-    ord("–"): "-",
-}
+_FOLDED = (
+    _DARK_CIRCLES
+    | _DARK_SQUARES
+    | dict.fromkeys(map(ord, INVISIBLE), "")
+    | {
+        ord("。"): ".",
+        ord("、"): ",",
+        ord("【"): "[",
+        ord("】"): "]",
+        ord("’"): "'",
+        ord("—"): "-",
+        ord("–"): "-",
+    }
+)
 """What NFKC leaves as it is."""
 _PLAIN_ANSWER = re.compile(r"[A-Za-z0-9 ,.;()-]*+")  # nothing in it decorates
 
 
 def skip_blank(text: str, at_end: bool) -> int:
-    """How many characters of white space, invisible ones and, at the end of a response, end-of-turn tokens it begins with."""
+    """The number of blank and invisible characters that a text begins with; `at_end` counts end-of-turn tokens too."""
     match = (_BLANK_END if at_end else _BLANK).match(text)
     return match.end() if match else 0
 
@@ -64,7 +71,7 @@ def plain(answer: str) -> str:
 
 
 def _kept_mark(match: re.Match[str]) -> str:
-    """Of an escaped mark the mark stays ("B\\." is "B."); braces, brackets of mathematics and fonts go; a box says "answer"."""
+    """An escaped mark stays ("B\\." is "B."), a box becomes "answer:"; braces, mathematics and fonts go."""
     found = match[0]
     if found.endswith("box") or found == "\\boxed":
         return "answer: "

@@ -12,6 +12,22 @@ from typing import Any
 
 Words = frozenset[str]
 
+_LISTS = (
+    "frame",
+    "answer_nouns",
+    "tail",
+    "between",
+    "because",
+    "so",
+    "hedges",
+    "corrections",
+    "rejections",
+    "not_sure",
+    "qualifiers",
+    "fillers",
+    "headings",
+)
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -69,12 +85,9 @@ def tables() -> Tables:
     """The tables of this package."""
     data: dict[str, Any] = tomllib.loads(resources.files(__package__).joinpath("words.toml").read_text("utf-8"))
     yes_no, normal = data["yes_no"], data["normal"]
-    lists = (
-        "frame answer_nouns tail between because so hedges corrections rejections not_sure qualifiers fillers headings"
-    ).split()
     cjk = sorted(data["frame_cjk"].split(), key=len, reverse=True)
     return Tables(
-        **{name: _words(data[name]) for name in lists},
+        **{name: _words(data[name]) for name in _LISTS},
         frame_cjk=re.compile(f"(?:{'|'.join(map(re.escape, cjk))})++"),
         et_cetera=frozenset(data["et_cetera"]),
         aliases={finding: frozenset(names) for finding, names in data["aliases"].items()},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rewards.reading.choices.choice import read_choice
 from rewards.reading.names import read_list_of_findings
-from rewards.reading.options import read_choice
 
 DATA = tomllib.loads(Path(__file__).with_name("answer_cases.toml").read_text(encoding="utf-8"))
 QUESTIONS = DATA["questions"]

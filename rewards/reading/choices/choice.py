@@ -1,4 +1,4 @@
-"""Reads the final answer to a closed question: which options it names. What cannot be read with certainty is not guessed."""
+"""Reads the final answer to a closed question. What cannot be read with certainty is not guessed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
-from rewards.reading.explanation import objection
+from rewards.reading.choices.explanation import objection
+from rewards.reading.choices.option_list import read_list, skip_frame
+from rewards.reading.choices.option_set import OptionSet, option_set, tokens_of
+from rewards.reading.choices.sentence import read_sentence
+from rewards.reading.choices.statements import read_letter_with_reason, read_with_explanation
+from rewards.reading.choices.verdict_list import read_marked, read_verdicts
+from rewards.reading.choices.yes_no import asked, read_yes_no
+from rewards.reading.choices.yes_no import objection as yes_no_objection
 from rewards.reading.marks import MARKS, MAX_CHARACTERS
-from rewards.reading.option_list import read_list, skip_frame
-from rewards.reading.option_set import OptionSet, option_set, tokens_of
 from rewards.reading.plain import plain
 from rewards.reading.reading import Reading, unread
-from rewards.reading.sentence import read_sentence
-from rewards.reading.statements import read_letter_with_reason, read_with_explanation
-from rewards.reading.verdict_list import read_marked, read_verdicts
-from rewards.reading.yes_no import asked, read_yes_no
-from rewards.reading.yes_no import objection as yes_no_objection
 
 _PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
 _AFTER_LETTER = frozenset(")]}:.-=")

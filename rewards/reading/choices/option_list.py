@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from rewards.reading.option_set import OptionSet, tokens_of
-from rewards.reading.phrases import QUALIFIES, agrees, named_by
+from rewards.reading.choices.option_set import OptionSet, tokens_of
+from rewards.reading.choices.phrases import QUALIFIES, agrees, named_by
 from rewards.reading.words import tables
 
 _OPENS = frozenset("([{")
@@ -56,7 +56,9 @@ def read_list(text: str, options: OptionSet) -> Listed | None:
         )
         if item is None:
             return None
-        if not item.letters and not agrees(text[tokens[position].start() : tokens[item.end - 1].end()], letters, options):
+        if not item.letters and not agrees(
+            text[tokens[position].start() : tokens[item.end - 1].end()], letters, options
+        ):
             return None
         letters |= item.letters
         if _is_tail(words[item.end :]):
@@ -121,9 +123,7 @@ def _matches(words: list[str], position: int, text: tuple[str, ...]) -> int | No
         parts = [part for part in re.split(r"[-'_]", words[position].casefold()) if part]
         if parts and parts == list(text[place : place + len(parts)]):
             place += len(parts)
-        elif parts and parts[0].isalnum():
-            return None
-        elif not place or words[position] in _SEPARATES:
+        elif (parts and parts[0].isalnum()) or not place or words[position] in _SEPARATES:
             return None
         position += 1
     return position if place == len(text) else None
@@ -171,9 +171,7 @@ def _parts(text: str) -> list[str]:
     return [part for part in re.split(r"[,;/]|\band\b", text) if part.strip()]
 
 
-def _item(
-    text: str, tokens: list[re.Match[str]], position: int, is_later: bool, options: OptionSet
-) -> _Item | None:
+def _item(text: str, tokens: list[re.Match[str]], position: int, is_later: bool, options: OptionSet) -> _Item | None:
     """The item that begins at a word. A later item is no sentence: that would be an explanation."""
     words = [match[0] for match in tokens]
     while position < len(words) and (words[position] in _OPENS or words[position].casefold() in ("option", "choice")):
@@ -272,7 +270,12 @@ def _phrase_end(words: list[str], position: int, options: OptionSet) -> int:
 def _parts_phrases(words: list[str], position: int, options: OptionSet) -> bool:
     word = words[position]
     is_stop = word == "." and position + 1 < len(words)
-    return is_stop or word in _SEPARATES or word.casefold() in tables().between or _is_marked_letter(words, position, options)
+    return (
+        is_stop
+        or word in _SEPARATES
+        or word.casefold() in tables().between
+        or _is_marked_letter(words, position, options)
+    )
 
 
 def _is_marked_letter(words: list[str], position: int, options: OptionSet) -> bool:
@@ -301,10 +304,19 @@ def _after_separator(words: list[str], position: int, options: OptionSet) -> int
             position += 1
         elif is_number and position > start:
             position += 2
-        elif position > start and word.casefold() in ("answer", "final", "the", "is", ":") and not _starts_text(words, position, options):
+        elif (
+            position > start
+            and word.casefold() in ("answer", "final", "the", "is", ":")
+            and not _starts_text(words, position, options)
+        ):
             position += 1
         else:
             break
-    if position == len(words) or position > start or _is_marked_letter(words, position, options) or words[position] in _OPENS:
+    if (
+        position == len(words)
+        or position > start
+        or _is_marked_letter(words, position, options)
+        or words[position] in _OPENS
+    ):
         return position
     return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from rewards.reading.choices.option_list import read_list
+from rewards.reading.choices.option_set import OptionSet
 from rewards.reading.marks import MARKS, read_marks, split_at_marks
-from rewards.reading.option_list import read_list
-from rewards.reading.option_set import OptionSet
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
@@ -66,5 +66,3 @@ def _accepted(verdicts: Iterable[tuple[str, bool]], options: OptionSet, how: str
     if len(letters) == len(options.texts) and how.startswith("a verdict"):
         return unread("contradicts itself", "every option is accepted")
     return Reading(letters, how)
-
-

@@ -8,8 +8,8 @@ from curriculum.task import NO_FINDING
 from rewards.findings.canonical import canonical
 from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
+from rewards.reading.choices.option_set import OptionSet, words_of
 from rewards.reading.normal import is_normal
-from rewards.reading.option_set import OptionSet, words_of
 from rewards.reading.words import tables
 
 _ODD_MARK = re.compile(r"[^\w\s.,;:()\[\]{}'/&+<>=%*!-]")

@@ -7,8 +7,8 @@ import re
 from curriculum.task import NO_FINDING
 from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
-from rewards.reading.option_set import OptionSet, words_of
-from rewards.reading.phrases import contradicts, letters_of_finding
+from rewards.reading.choices.option_set import OptionSet, words_of
+from rewards.reading.choices.phrases import contradicts, letters_of_finding
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
@@ -44,7 +44,11 @@ def _objection_in(clause: str, letters: frozenset[str], options: OptionSet) -> R
             return unread("contradicts itself", clause.strip())
     if _GUESSES & words:
         return unread("hedges", clause.strip())
-    if table.not_sure & words and not extract(clause).mentions and (is_rejecting or words & {"unsure", "uncertain", "unclear", "doubt"}):
+    if (
+        table.not_sure & words
+        and not extract(clause).mentions
+        and (is_rejecting or words & {"unsure", "uncertain", "unclear", "doubt"})
+    ):
         return unread("hedges", clause.strip())
     if _names_own(clause, letters, options) and contradicts(words_of(clause), letters, options):
         return unread("contradicts itself", clause.strip())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from rewards.reading.option_list import Listed, read_list
-from rewards.reading.option_set import OptionSet, words_of
+from rewards.reading.choices.option_list import Listed, read_list
+from rewards.reading.choices.option_set import OptionSet, words_of
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
 _PIECE_END = re.compile(
-    r"\n+|(?<=[.!])\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)|[,;]\s*(?=(?:so|therefore|thus|hence)\b)",
+    r"\n+|(?<=[.!])\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)"
+    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)",
     re.IGNORECASE,
 )
 _LETTER_AND_REASON = re.compile(r"[(\[]?([A-G])[)\].]?\s*[-:]\s+(\S.*)", re.DOTALL)

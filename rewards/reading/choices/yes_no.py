@@ -1,4 +1,4 @@
-"""Reads yes or no: a word for it, a word with a sentence that bears it out, or a sentence that asserts or denies what was asked."""
+"""Reads yes or no: a word for it, alone or with a sentence that bears it out, or a sentence that answers the question."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from curriculum.task import NO_FINDING
 from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
 from rewards.findings.sentence_reader import Mention
+from rewards.reading.choices.option_set import OptionSet, words_of
 from rewards.reading.normal import is_normal, normality
-from rewards.reading.option_set import OptionSet, words_of
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
@@ -50,8 +50,6 @@ def asked(question: str) -> str | None:
     return NO_FINDING if _ASKS_HEALTHY.search(question) else None
 
 
-
-
 def read_yes_no(text: str, options: OptionSet) -> Reading:
     """The answer that a text gives to a yes-or-no question; "Yes" and "No" are the only options."""
     letters = options.yes_no
@@ -60,7 +58,9 @@ def read_yes_no(text: str, options: OptionSet) -> Reading:
         return unread("asks a question", text)
     word, rest = _first_word(text)
     about = asked(options.question)
-    is_apart = word is not None and (not rest or not rest[0].isspace() or re.match(r"\s*[-,.;:(]|\s*\n", rest) is not None)
+    is_apart = word is not None and (
+        not rest or not rest[0].isspace() or re.match(r"\s*[-,.;:(]|\s*\n", rest) is not None
+    )
     if word is None or (word == "no" and not is_apart):
         return _from_sentence(text, about, letters, word)
     found = objection(rest, word, about)
@@ -126,7 +126,7 @@ def _objection_in(clause: str, words: frozenset[str], word: Answer, about: str |
 
 
 def _from_sentence(text: str, about: str | None, letters: dict[str, str], word: Answer | None) -> Reading:
-    """ "Pleural effusion is present.", "There is no effusion.", "No effusion.": what the sentence says of what was asked."""
+    """ "There is an effusion.", "No effusion.": what the sentence says of what was asked."""
     words = frozenset(words_of(text))
     if len(text) > MAX_CHARACTERS:
         return unread("too long", "")
@@ -137,7 +137,10 @@ def _from_sentence(text: str, about: str | None, letters: dict[str, str], word: 
         return _without_question(text, mentions, letters, word)
     said = _says(mentions, about, text)
     if not said and is_normal(text):
-        is_film = all(normality(part.strip()) == "film" for part in text.strip(" .").split(". ")) or about in (NO_FINDING, "abnormal")
+        is_film = all(normality(part.strip()) == "film" for part in text.strip(" .").split(". ")) or about in (
+            NO_FINDING,
+            "abnormal",
+        )
         said = _of_healthy(about) if is_film or word == "no" else ""
     if said == "doubt" or (said == "yes" and _DOUBTS & words) or (tables().hedges & words and not said):
         return unread("hedges", text)
@@ -168,10 +171,10 @@ def _says(mentions: Sequence[Mention], about: str | None, text: str) -> Literal[
         return _says_alone(mentions)
     if about in (NO_FINDING, "abnormal"):
         present = any(mention.status == "present" for mention in mentions)
-        is_sick = present or re.search(r"\babnormal(?:ity|ities)?\b", text, re.IGNORECASE) and not is_normal(text)
+        is_sick = present or (re.search(r"\babnormal(?:ity|ities)?\b", text, re.IGNORECASE) and not is_normal(text))
         if is_sick:
             return "no" if about == NO_FINDING else "yes"
-        if mentions and all(mention.status == "absent" for mention in mentions) or is_normal(text.strip(" ,.")):
+        if (mentions and all(mention.status == "absent" for mention in mentions)) or is_normal(text.strip(" ,.")):
             return _of_healthy(about)
         return ""
     findings = load_ontology().findings

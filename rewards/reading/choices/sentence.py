@@ -6,9 +6,9 @@ import re
 
 from curriculum.task import NO_FINDING
 from rewards.findings.extract import extract
+from rewards.reading.choices.option_set import OptionSet, words_of
+from rewards.reading.choices.phrases import letters_of_finding, named_by
 from rewards.reading.normal import is_normal
-from rewards.reading.option_set import OptionSet, words_of
-from rewards.reading.phrases import letters_of_finding, named_by
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
@@ -30,11 +30,11 @@ def read_sentence(text: str, options: OptionSet) -> Reading:
     words = frozenset(words_of(text))
     if "?" in text:
         return unread("asks a question", text)
-    if text[:2] == "A " and "A" in options.texts:
-        return unread("has words that fit no option", text)  # a letter or an article
     hedges = tables().hedges & words
     if (hedges and not _is_denied_list(text, words)) or tables().corrections & words:
         return unread("hedges", ", ".join(sorted(hedges or tables().corrections & words)))
+    if text[:2] == "A " and "A" in options.texts:
+        return unread("has words that fit no option", text)  # a letter or an article
     if len(text) > MAX_CHARACTERS:
         return unread("has words that fit no option", text)
     if options.healthy_letter and is_normal(text):
@@ -46,8 +46,10 @@ def read_sentence(text: str, options: OptionSet) -> Reading:
 def _is_denied_list(text: str, words: frozenset[str]) -> bool:
     """Whether the only hedge is the "or" of a denied list ("no mass or edema")."""
     mentions = extract(text).mentions
-    return tables().hedges & words == {"or"} and any(m.status == "absent" for m in mentions) and not any(
-        m.status == "uncertain" for m in mentions
+    return (
+        tables().hedges & words == {"or"}
+        and any(m.status == "absent" for m in mentions)
+        and not any(m.status == "uncertain" for m in mentions)
     )
 
 
