@@ -13,8 +13,9 @@ from rewards.verdict import NOT_SCORED
 def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, float]:
     """Means over all responses of a step.
 
-    `unread` is the share of answers that could not be read, and `flat_groups` the share of groups whose rewards are all
-    equal. `staleness` is the mean age of the tokens, and `staleness_max` the age of the oldest, in updates between the version that wrote a token and the one being trained.
+    `unread` is the share of answers that could not be read, `flat_groups` that of groups whose rewards are all equal.
+    `staleness` is the mean age of the tokens, and `staleness_max` the age of the oldest, in updates between the version
+    that wrote a token and the one being trained.
 
     Args:
         version: the version being trained.

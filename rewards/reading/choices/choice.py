@@ -9,7 +9,8 @@ from typing import Literal
 
 from rewards.reading.choices.explanation import objection
 from rewards.reading.choices.option_list import read_list, skip_frame
-from rewards.reading.choices.option_set import OptionSet, option_set, tokens_of
+from rewards.reading.choices.option_set import OptionSet, option_set
+from rewards.reading.choices.option_tokens import OptionTokens
 from rewards.reading.choices.sentence import read_sentence
 from rewards.reading.choices.statements import read_letter_with_reason, read_with_explanation
 from rewards.reading.choices.verdict_list import read_marked, read_verdicts
@@ -72,14 +73,14 @@ def _read(text: str, options: OptionSet) -> Reading:
 
 def _answer_to_yes_no(text: str, options: OptionSet) -> Reading:
     """Yes or no after words that lead up to it ("The answer is no, there is none"), or after its letter."""
-    tokens = tokens_of(text)
-    words = [match[0] for match in tokens]
-    position, is_explicit = skip_frame(words, options)
-    following = words[position + 1] if position + 1 < len(words) else ""
-    if position < len(words) and words[position] in options.texts and following in _AFTER_LETTER:
-        return _lettered(words[position], text[tokens[position + 1].end() :].strip(" )]}:.-"), options)
-    if position < len(words) and (is_explicit or following in _AFTER_WORD):
-        return read_yes_no(text[tokens[position].start() :], options)
+    tokens = OptionTokens(text, options)
+    position, is_explicit = skip_frame(tokens)
+    following = tokens.lowered(position + 1)
+    if position < tokens.count and tokens.words[position] in options.texts and following in _AFTER_LETTER:
+        rest = tokens.between(position + 2, tokens.count)
+        return _lettered(tokens.words[position], rest.strip(" )]}:.-"), options)
+    if position < tokens.count and (is_explicit or following in _AFTER_WORD):
+        return read_yes_no(tokens.between(position, tokens.count), options)
     found = read_yes_no(text, options)
     if found.value is None and found.unread == "says nothing of what was asked":
         return read_with_explanation(text, options, partial(_objection, options=options)) or found

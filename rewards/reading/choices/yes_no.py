@@ -1,4 +1,4 @@
-"""Reads yes or no: a word for it, alone or with a sentence that bears it out, or a sentence that answers the question."""
+"""Reads yes or no: a word for it, with or without a sentence, or a sentence that answers the question."""
 
 from __future__ import annotations
 
