@@ -26,7 +26,7 @@ from rewards.forms.base import (
 from rewards.paper import score_letters
 from rewards.reading.answers import are_yes_no, read_choice, read_marks, read_option, read_options
 from rewards.reading.parser import Pair
-from rewards.reading.reading import Reading, unread
+from rewards.reading.reading import Reading
 from rewards.steps import Candidates, judge_steps
 
 
@@ -48,13 +48,8 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
 
 
 def read_final(task: Task, answer: str) -> Reading:
-    """The options that a final answer names. One mark accepts all that it names, or rejects the answer."""
-    text, marks = read_marks(answer)
-    if len(marks) > 1:
-        return read_choice(answer, task.options, task.question)
-    if marks == [False]:
-        return unread("its mark rejects it", answer.strip())
-    return read_choice(text, task.options, task.question)
+    """The options that a final answer names."""
+    return read_choice(answer, task.options, task.question)
 
 
 def key_of(task: Task) -> AnswerKey:

@@ -16,7 +16,7 @@ from rewards.reading.choices.statements import read_letter_with_reason, read_wit
 from rewards.reading.choices.verdict_list import read_marked, read_verdicts
 from rewards.reading.choices.yes_no import asked, read_yes_no
 from rewards.reading.choices.yes_no import objection as yes_no_objection
-from rewards.reading.marks import MARKS, MAX_CHARACTERS
+from rewards.reading.marks import MARKS, MAX_CHARACTERS, read_marks
 from rewards.reading.plain import plain
 from rewards.reading.reading import Reading, unread
 
@@ -28,7 +28,7 @@ _STRANGE_LETTER = re.compile(r"[(\[]?([A-Z])[)\].:]*")
 
 
 def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> Reading:
-    """The option letters that an answer names. Never raises, whatever the text.
+    """The option letters that an answer names. One mark accepts all that it names, or rejects it. Never raises.
 
     Args:
         question: what was asked. A sentence answers yes or no only to a known question.
@@ -46,7 +46,8 @@ def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> 
     prepared = option_set(options, question)
     if not text.isascii() and MARKS_TWICE.search(text):
         return read_marked(text, prepared) or unread("contradicts itself", "its marks")
-    return _read(text, prepared)
+    text, marks = read_marks(text)
+    return _read(text, prepared) if all(marks) else unread("its mark rejects it", answer.strip())
 
 
 def _read(text: str, options: OptionSet) -> Reading:

@@ -165,7 +165,8 @@ def _item(tokens: OptionTokens, position: int, is_first: bool) -> _Item | None:
     if len(tokens.words[position]) == 1 and tokens.options.is_letter(tokens.words[position]):
         return _lettered_item(tokens, position)
     end = tokens.phrase_end(position)
-    if not is_first and _VERBS.intersection(map(str.casefold, tokens.words[position:end])):
+    said = frozenset(map(str.casefold, tokens.words[position:end]))
+    if not is_first and said & (_VERBS | tables().answer_nouns):
         return None
     named = named_by(tokens.between(position, end), tokens.options) if end > position else None
     if named is None or len(named) > 1:

@@ -13,7 +13,6 @@ CLOSES = frozenset(")]}")
 SEPARATES = frozenset(",;/&+|\n•·")
 ENDS = frozenset(".!)]}>,;\n")
 MAX_PHRASE = 60  # words and marks of a phrase, and of what stands in brackets
-_BETWEEN_FRAMES = frozenset({"answer", "final", "the", "is", ":"})
 
 
 class OptionTokens:
@@ -122,8 +121,6 @@ class OptionTokens:
                 position += 1
             elif position > start and self._is_number(position):
                 position += 2
-            elif position > start and self.lowered(position) in _BETWEEN_FRAMES and not self.own_text(position):
-                position += 1
             else:
                 break
         if position == self.count or position > start:

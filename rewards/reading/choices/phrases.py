@@ -27,7 +27,7 @@ def named_by(phrase: str, options: OptionSet) -> frozenset[str] | None:
     words = words_of(phrase)
     if options.yes_no:
         return None
-    if tables().hedges.intersection(words) or _ODD_MARK.search(phrase) or _has_letter(phrase, options):
+    if _is_unsure(phrase, words) or has_letter(phrase, options):
         return None
     telling = options.telling_words
     useful = tuple(word for word in words if word in telling or not _adds_nothing(word))
@@ -44,15 +44,22 @@ def named_by(phrase: str, options: OptionSet) -> frozenset[str] | None:
 def agrees(phrase: str, letters: frozenset[str], options: OptionSet) -> bool:
     """Whether a phrase beside one or more options says the same as they do, or only qualifies them."""
     words = words_of(phrase)
+    if _is_unsure(phrase, words):
+        return False
     named = named_by(phrase, options)
     if named is None or (named and not named & letters and not _is_part(words, letters, options)):
         return named is None and _is_part(words, letters, options)
-    if len(letters) > 1 and named and not named <= letters:
+    if not named - letters <= _alike(letters, options):
         return False
     return not contradicts(words, letters, options)
 
 
-def _has_letter(phrase: str, options: OptionSet) -> bool:
+def _is_unsure(phrase: str, words: tuple[str, ...]) -> bool:
+    """Whether a phrase hedges, asks, or holds a mark that no phrase needs."""
+    return not tables().hedges.isdisjoint(words) or _ODD_MARK.search(phrase) is not None
+
+
+def has_letter(phrase: str, options: OptionSet) -> bool:
     """Whether an option's letter stands in a phrase; "A" before a word in lower case is an article."""
     for match in _LETTER.finditer(phrase):
         is_article = match[0] == "A" and phrase[match.end() : match.end() + 2].strip().islower()

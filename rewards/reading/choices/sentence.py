@@ -7,7 +7,7 @@ import re
 from curriculum.task import NO_FINDING
 from rewards.findings.extract import extract
 from rewards.reading.choices.option_set import OptionSet, words_of
-from rewards.reading.choices.phrases import letters_of_finding, named_by
+from rewards.reading.choices.phrases import has_letter, letters_of_finding, named_by
 from rewards.reading.normal import is_normal
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
@@ -33,7 +33,7 @@ def read_sentence(text: str, options: OptionSet) -> Reading:
     hedges = tables().hedges & words
     if (hedges and not _is_denied_list(text, words)) or tables().corrections & words:
         return unread("hedges", ", ".join(sorted(hedges or tables().corrections & words)))
-    if text[:2] == "A " and "A" in options.texts:
+    if has_letter(text, options) or (text[:2] == "A " and "A" in options.texts):
         return unread("has words that fit no option", text)  # a letter or an article
     if len(text) > MAX_CHARACTERS:
         return unread("has words that fit no option", text)

@@ -12,7 +12,7 @@ from rewards.reading.words import tables
 
 _PIECE_END = re.compile(
     r"\n+|(?<=[.!])\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)"
-    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)",
+    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)|;\s*(?=the (?:\w+ )?(?:answer|option|choice) is\b)",
     re.IGNORECASE,
 )
 _LETTER_AND_REASON = re.compile(r"[(\[]?([A-G])[)\].]?\s*[-:]\s+(\S.*)", re.DOTALL)
