@@ -54,6 +54,7 @@ def score(task: Task, response: str, config: RewardConfig, truncated: bool = Fal
         steps=steps,
         faults=faults,
         why=why,
+        unread=answer.unread,
     )
     return _with_own_rules(verdict, task, response, config) if config.own else verdict
 

@@ -36,7 +36,8 @@ class Verdict(NamedTuple):
 
     `format`, `outcome`, `process`, `reason` and each of `more` (the recipe's own rules, by name) are in [0, 1]; `total`
     is their weighted sum after gates. `base` is the total without process and reason: step credit adds to it. With the
-    preset `paper`, process and reason are the amounts that are added.
+    preset `paper`, process and reason are the amounts that are added. `unread` is why the final answer cannot be read
+    (`rewards.reading.reading.Unread`), "" if it was read or there is none.
     """
 
     total: float
@@ -50,6 +51,7 @@ class Verdict(NamedTuple):
     faults: tuple[FormatFault, ...] = ()
     why: tuple[str, ...] = ()
     more: tuple[tuple[str, float], ...] = ()
+    unread: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts and tuples, for JSON."""

@@ -45,6 +45,14 @@ def reward_score(file: _Responses, preset: _Preset = None, recipe: _Rules = None
         print(line)
 
 
+@reward.command("read")
+def reward_read(file: _Responses) -> None:
+    """Print how the final answer of each response is read, and if it is not, why not, as JSON lines."""
+    from cluster.standalone.reward_read import print_readings
+
+    print_readings(file)
+
+
 @reward.command("explain")
 def reward_explain(
     file: _Responses,

@@ -16,6 +16,7 @@ from cluster.record.run_reader import TASK_SET_FAULTS, Estimate, RunRecord, dura
 from cluster.reporting.examples import RULE, choose
 from cluster.reporting.pages import render, thumbnail, write_page
 from cluster.reporting.report_figures import learnt_figures, time_figures, training_figures
+from cluster.reporting.unread import unread_answers
 from curriculum.images import ImageError
 from curriculum.task import Task
 
@@ -28,6 +29,7 @@ _WORST = (  # column of metrics.parquet, its worst end, words, what would be goo
     ("format", min, "lowest format rate of a step", "near 1"),
     ("truncated", max, "largest share of truncated responses", "near 0; else raise rollout.max_response_tokens"),
     ("unscored", max, "largest share of responses that no rule could judge", "0: else a rule crashes or hangs"),
+    ("unread", max, "largest share of final answers that could not be read", "near 0; the table below says why"),
     ("flat_groups", max, "largest share of flat groups", "well below 1: a flat group teaches nothing about the answer"),
     ("entropy", min, "lowest entropy (nats per token)", "above 0: at 0 the model no longer explores"),
     ("kl", max, "largest KL to the reference", "small and steady; 0 if the recipe has no KL term"),
@@ -83,6 +85,7 @@ def _contents(record: RunRecord, film: Film | None) -> dict[str, Any]:
         "training": training_figures(record),
         "times": time_figures(record),
         "worst": _worst(record),
+        "unread": unread_answers(record.path),
         "examples": choose(answers_before, answers_after, tasks, words),
         "rule": RULE,
         "words": words,

@@ -34,6 +34,7 @@ class StepRow(TypedDict, total=False):
     process: float
     reason: float
     unscored: float
+    unread: float
     response_tokens: float
     truncated: float
     flat_groups: float

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from curriculum.task import NO_FINDING, Task
 from rewards.config import RewardConfig
 from rewards.reading.parser import Pair
+from rewards.reading.reading import Reading
 from rewards.verdict import StepVerdict, Verdict
 
 
@@ -23,6 +24,7 @@ class JudgedAnswer(NamedTuple):
         reason: how well the think blocks agree with the known facts.
         why: the reasons for the outcome, in words.
         is_right: whether the outcome gate lets process and reason through even if the outcome is below 1.
+        unread: why the final answer cannot be read, a `reading.Unread`; "" if it was read.
     """
 
     answer: tuple[str, ...] | None
@@ -32,6 +34,7 @@ class JudgedAnswer(NamedTuple):
     reason: float = 0.0
     why: tuple[str, ...] = ()
     is_right: bool = False
+    unread: str = ""
 
 
 NO_ANSWER = JudgedAnswer(None, 0.0, (), why=("no answer",))
@@ -74,12 +77,14 @@ class AnswerForm:
         has_number_lists: whether a file may write a gold as a list of numbers instead of a string.
         score_as_published: the verdict of the preset `paper`; None if the published code doesn't know the form, so
             that the preset judges it by our rules.
+        read: how the final answer is read, as `judge` does; None if it is taken as it is.
     """
 
     judge: Callable[[Task, Sequence[Pair], RewardConfig], JudgedAnswer]
     read_gold: Callable[[WrittenGold], ReadGold] = gold_as_written
     has_number_lists: bool = False
     score_as_published: Callable[[Task, str], Verdict] | None = None
+    read: Callable[[Task, str], Reading] | None = None
 
 
 def final_verdict(pair: Pair, outcome: float, why: str) -> StepVerdict:
@@ -92,6 +97,13 @@ def in_words(names: Sequence[str] | None) -> str:
     if names is None:
         return "unreadable"
     return ", ".join(names) or NO_FINDING
+
+
+def final_in_words(reading: Reading) -> str:
+    """A final answer for a reason: its names, or "unreadable" and why."""
+    if reading.value is None:
+        return f"unreadable ({reading.why_unread})"
+    return in_words(reading.value)
 
 
 def is_yes_or_no(text: str) -> bool:

@@ -18,29 +18,38 @@ from rewards.forms.base import (
     JudgedAnswer,
     ReadGold,
     WrittenGold,
+    final_in_words,
     final_verdict,
     in_words,
     is_yes_or_no,
 )
 from rewards.paper import score_letters
-from rewards.reading.answers import are_yes_no, read_marks, read_option, read_options
+from rewards.reading.answers import are_yes_no, read_choice, read_marks, read_option, read_options
 from rewards.reading.parser import Pair
+from rewards.reading.reading import Reading
 from rewards.steps import Candidates, judge_steps
 
 
 def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnswer:
     """Each pair before the last judges one option; the last names the right ones."""
     last, key = pairs[-1], key_of(task)
-    text, marks = read_marks(last.answer)
-    final = read_options(text, task.options) if all(marks) else None  # "B ❌" is no answer
+    reading = read_final(task, last.answer)
+    final = reading.value
     outcome = float(final is not None and key.gold == set(final))
 
-    accepted = final[0] if final and len(final) == len(marks) == 1 else None
-    candidates = Candidates(partial(read_option, options=task.options), key.candidates, key.required)
+    is_marked = read_marks(last.answer)[1] == [True]
+    accepted = final[0] if final and len(final) == 1 and is_marked else None
+    read = partial(read_option, options=task.options, question=task.question)
+    candidates = Candidates(read, key.candidates, key.required)
     judged = judge_steps(pairs, candidates, key, final, config, accepted)
-    why = f"final answer {in_words(final)}, gold {in_words(task.gold)}"
+    why = f"final answer {final_in_words(reading)}, gold {in_words(task.gold)}"
     steps = (*judged.steps, final_verdict(last, outcome, why))
-    return JudgedAnswer(final, outcome, steps, judged.process, judged.reason, (why,))
+    return JudgedAnswer(final, outcome, steps, judged.process, judged.reason, (why,), unread=reading.unread or "")
+
+
+def read_final(task: Task, answer: str) -> Reading:
+    """The options that a final answer names."""
+    return read_choice(answer, task.options, task.question)
 
 
 def key_of(task: Task) -> AnswerKey:
@@ -109,4 +118,4 @@ def _first_letter(text: str) -> str:
     return match[0] if match else ""
 
 
-FORM = AnswerForm(judge, read_gold, score_as_published=score_letters)
+FORM = AnswerForm(judge, read_gold, score_as_published=score_letters, read=read_final)

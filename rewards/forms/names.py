@@ -12,10 +12,18 @@ from rewards.config import RewardConfig
 from rewards.findings.canonical import canonical
 from rewards.findings.ontology import load_ontology
 from rewards.findings.overlap import f1
-from rewards.forms.base import AnswerForm, JudgedAnswer, ReadGold, WrittenGold, final_verdict, in_words
+from rewards.forms.base import AnswerForm, JudgedAnswer, ReadGold, WrittenGold, final_in_words, final_verdict
 from rewards.paper import score_names
-from rewards.reading.answers import MAX_CHARACTERS, read_finding, read_findings, read_marks, split_names, statuses_in
+from rewards.reading.answers import (
+    MAX_CHARACTERS,
+    read_finding,
+    read_list_of_findings,
+    read_marks,
+    split_names,
+    statuses_in,
+)
 from rewards.reading.parser import Pair
+from rewards.reading.reading import Reading
 from rewards.steps import Candidates, judge_steps
 from rewards.verdict import Judgement, StepVerdict
 
@@ -28,15 +36,18 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
     key = key_of(task)
     max_names = max(config.max_candidates, len(key.gold) + 1)
     last = pairs[-1]
-    final = read_findings(last.answer) if len(last.answer) <= MAX_CHARACTERS else None
+    reading = read_final(task, last.answer)
+    final = None if reading.value is None else as_gold_names(reading.value, key)
     outcome, is_guess = _outcome(final, key, max_names, config)
-    gold = in_words(task.gold) if task.gold else NO_FINDING
-    why = f"final answer {in_words(final)}, gold {gold}: F1 {outcome:.2f}"
+    gold = ", ".join(task.gold) or NO_FINDING
+    why = f"final answer {final_in_words(reading)}, gold {gold}: F1 {outcome:.2f}"
     if is_guess:
         why += "; a list that guesses"
     summary = final_verdict(last, outcome, why)
     if len(pairs) < 3:
-        return JudgedAnswer(final, outcome, (summary,), why=(why, "no candidate was weighed"))
+        return JudgedAnswer(
+            final, outcome, (summary,), why=(why, "no candidate was weighed"), unread=reading.unread or ""
+        )
 
     opening = _judge_list(pairs[0], key, max(max_names, len(key.candidates)))
     candidates = Candidates(read_finding, opening.candidates, opening.candidates | key.gold)
@@ -49,7 +60,25 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
         process=judged.process * is_sound,
         reason=judged.reason * is_sound,
         why=(why,),
+        unread=reading.unread or "",
     )
+
+
+def read_final(task: Task, answer: str) -> Reading:
+    """The findings that a final answer lists, before they are compared with the gold."""
+    return read_list_of_findings(answer)
+
+
+def as_gold_names(names: Sequence[str], key: AnswerKey) -> tuple[str, ...]:
+    """The names, each that is the gold's with a place before it as the gold has it: "Rib Fracture" for "Fracture"."""
+    return tuple(sorted({_as_gold_name(name, key) for name in names}))
+
+
+def _as_gold_name(name: str, key: AnswerKey) -> str:
+    if name in key.gold or name not in load_ontology().findings:
+        return name
+    kinds = load_ontology().findings[name].ancestors
+    return next((kind for kind in kinds if kind in key.gold and name.endswith(f" {kind}")), name)
 
 
 def _outcome(final: tuple[str, ...] | None, key: AnswerKey, max_names: int, config: RewardConfig) -> tuple[float, bool]:
@@ -129,4 +158,4 @@ def read_gold(written: WrittenGold) -> ReadGold:
     return ReadGold([] if any(is_healthy) else names, written.options, published=tuple(names))
 
 
-FORM = AnswerForm(judge, read_gold, score_as_published=score_names)
+FORM = AnswerForm(judge, read_gold, score_as_published=score_names, read=read_final)

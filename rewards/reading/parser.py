@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
+from rewards.reading.plain import is_blank, skip_blank
+
 TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE | re.ASCII)
 _OPEN = re.compile("<think>", re.IGNORECASE | re.ASCII)
 _PAIR = re.compile(r"\s*+(<think>)([^<]*)</think>\s*+<answer>([^<]*)</answer>\s*+", re.ASCII)
@@ -67,8 +69,9 @@ _EXPECTED_TAG = dict(_NEXT.keys())
 def parse(response: str) -> Parsed:
     """The pairs and faults of a response. Never raises; takes time linear in its length.
 
-    White space is allowed around pairs and between a think and its answer; other text there is a fault. Tags may be
-    written in any case. After a fault, reading goes on at the next `<think>`.
+    White space and invisible characters are allowed around pairs and between a think and its answer, end-of-turn tokens
+    after the last pair; other text there is a fault. Tags may be written in any case. After a fault, reading goes on at
+    the next `<think>`.
     """
     return _parse_sound(response) or _parse_any(response)
 
@@ -81,7 +84,7 @@ def _parse_sound(response: str) -> Parsed | None:
         think, answer = match[2], match[3]
         pairs.append(Pair(match.start(1), match.end(3) + len("</answer>"), think, answer))
         position = match.end()
-        if not think.strip() or not answer.strip() or len(pairs) > MAX_PAIRS:
+        if is_blank(think) or is_blank(answer) or len(pairs) > MAX_PAIRS:
             return None
     return Parsed(tuple(pairs), ()) if pairs and position == len(response) else None
 
@@ -92,6 +95,7 @@ def _parse_any(response: str) -> Parsed:
     state = _State.OUTSIDE
     start = body = 0  # of the open pair, and of the text after its last tag
     think = ""
+    surplus = False  # whether a second </answer> closes a second <answer>
     done = 0  # everything before this character has been read
 
     def fault(words: str, position: int) -> None:
@@ -104,9 +108,17 @@ def _parse_any(response: str) -> Parsed:
         if match is None:
             break
         tag, position = match.group().lower(), match.start()
-        state = _read_gap(state, response[done:position], done, fault)
+        state = _read_gap(state, response[done:position], done, False, fault)
         done = match.end()
         following = _NEXT.get((state, tag))
+        if (state, tag) == (_State.ANSWER, "<answer>") and is_blank(response[body:position]):
+            fault(_misplaced(state, tag), position)
+            surplus, body = True, done  # "<answer><answer>B</answer></answer>": one answer, written twice over
+            continue
+        if (state, tag) == (_State.OUTSIDE, "</answer>") and surplus:
+            surplus, body = False, done
+            continue
+        surplus = surplus and following is _State.OUTSIDE
         if following is None:
             if state is not _State.LOST:
                 fault(_misplaced(state, tag), position)
@@ -116,21 +128,21 @@ def _parse_any(response: str) -> Parsed:
             start = position
         elif following is _State.BETWEEN:
             think = response[body:position]
-            if not think.strip():
+            if is_blank(think):
                 fault("empty think", body)
         elif following is _State.OUTSIDE:
             answer = response[body:position]
-            if not answer.strip():
+            if is_blank(answer):
                 fault("empty answer", body)
             pairs.append(Pair(start, done, think, answer))
             if len(pairs) == MAX_PAIRS:
-                if response[done:].strip():
+                if skip_blank(response[done:], at_end=True) < len(response) - done:
                     fault(f"more than {MAX_PAIRS} pairs", done)
                 return Parsed(tuple(pairs), tuple(faults))
         body = done
         state = following
 
-    state = _read_gap(state, response[done:], done, fault)
+    state = _read_gap(state, response[done:], done, bool(pairs), fault)
     if state in _EXPECTED_TAG and state is not _State.OUTSIDE:
         fault(f"unclosed pair: {_EXPECTED_TAG[state]} is missing", len(response))
     if not pairs:
@@ -138,11 +150,14 @@ def _parse_any(response: str) -> Parsed:
     return Parsed(tuple(pairs), tuple(faults[:MAX_FAULTS]))
 
 
-def _read_gap(state: _State, text: str, offset: int, fault: Callable[[str, int], None]) -> _State:
-    """The state after the text between two tags. Words outside the blocks are a fault."""
-    if state not in (_State.OUTSIDE, _State.BETWEEN) or not text.strip():
+def _read_gap(state: _State, text: str, offset: int, at_end: bool, fault: Callable[[str, int], None]) -> _State:
+    """The state after the text between two tags, or after the last one. Words outside the blocks are a fault."""
+    if state not in (_State.OUTSIDE, _State.BETWEEN):
         return state
-    position = offset + len(text) - len(text.lstrip())
+    blank = skip_blank(text, at_end)
+    if blank == len(text):
+        return state
+    position = offset + blank
     if state is _State.OUTSIDE:
         fault("text outside pairs", position)
         return state

@@ -55,7 +55,7 @@ def test_the_reference_does_not_get_the_most():
         ("Final answer: (D)", "F", "D"),
         ("enlarged heart", "E", "A"),
         ("Label: B", "A", None),
-        ("I see a mass", "E", None),
+        ("I see a mass", "E", "C"),
         ("Because of the haze", "B", None),
         ("Unclear", "C", None),
         ("**Answer:** B", "A", "B"),

@@ -31,6 +31,7 @@ STEP_NUMBERS = {
     "process": "Mean process score, 0 to 1.",
     "reason": "Mean grounding of the think blocks, 0 to 1.",
     "unscored": "Share of responses that no reward worker could score.",
+    "unread": "Share of final answers that could not be read.",
     "batch_gate": "1 where the batch gate lets process rewards through, else 0.",
     "response_tokens": "Mean length of a response.",
     "truncated": "Share of responses that were cut off.",
