@@ -11,6 +11,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias
 
+from rewards.findings.signs import load_signs
+
 _CUE_KINDS = (
     "negation",
     "negation_after",
@@ -57,7 +59,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """The findings, and the phrases by which a text mentions them.
+    """The findings, and the phrases by which a text mentions them or their signs.
 
     Attributes:
         findings: the findings by canonical name.
@@ -65,8 +67,8 @@ class Ontology:
         phrases: a trie from word to word. Under `END` a node holds (kind, payload): ("finding", name), ("part", name),
             ("state", name) or (kind of cue, ""). A first word has an entry for each of its plurals and spellings.
         base_words: plural or other spelling to the word that phrases use.
-        pairs: (part of the body, state) to the finding that they make up.
-        of_part: part of the body to all its findings.
+        pairs: (part of the body, state) to the finding or sign that they make up.
+        of_part: part of the body to all its findings, without signs.
     """
 
     findings: dict[str, Finding]
@@ -84,8 +86,8 @@ def load_ontology() -> Ontology:
     Raises:
         ValueError: a data file uses an unknown word class, part, state or parent, or one phrase in two meanings.
     """
-    data, cues = _read("ontology.toml"), _read("cues.toml")
-    words = data["words"] | cues["words"]
+    data, cues, table = _read("ontology.toml"), _read("cues.toml"), load_signs()
+    words = data["words"] | cues["words"] | table.words
     rows = {row["name"]: row for row in data["finding"]}
     trie: Trie = {}
     base_words = dict(data["spelling"])
@@ -101,24 +103,34 @@ def load_ontology() -> Ontology:
     for kind in _CUE_KINDS:
         add(cues[kind], kind)
     add(data["ignored"], "ignored")
-    for name, phrases in data["parts"].items():
+    parts, states = data["parts"] | table.parts, data["states"] | table.states
+    for name, phrases in parts.items():
         add(phrases, "part", name)
-    for name, phrases in data["states"].items():
+    for name, phrases in states.items():
         add(phrases, "state", name)
     for name, row in rows.items():
         add([name.lower(), *row.get("synonyms", ()), *row.get("phrases", ())], "finding", name)
 
+    for name, sign in table.signs.items():
+        add(sign.phrases, "finding", name)
+
     own_words = set(_words_of(trie))
     base_words = {written: word for written, word in base_words.items() if written not in own_words}
-    pairs = _pairs(rows, data["parts"], data["states"])
+    pairs = _pairs(rows, parts, states)
+    for name, sign in table.signs.items():
+        if unknown := set(sign.findings) - rows.keys():
+            raise ValueError(f"{name} is about {', '.join(sorted(unknown))}, which is no finding")
+        if not (sign.phrases or sign.pairs or name in rows):
+            raise ValueError(f"{name} has no phrases and is no finding")
+    sign_rows = {name: {"pairs": sign.pairs} for name, sign in table.signs.items()}
     healthy = [" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words)]
     return Ontology(
         findings={name: _finding(name, rows) for name in rows},
         no_finding=tuple(healthy),
         phrases=trie | {written: trie[word] for written, word in base_words.items() if word in trie},
         base_words=base_words,
-        pairs=pairs,
-        of_part={part: _findings_of(part, pairs) for part in data["parts"]},
+        pairs=pairs | _pairs(sign_rows, parts, states),
+        of_part={part: _findings_of(part, pairs) for part in parts},
     )
 
 

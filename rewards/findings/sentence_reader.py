@@ -34,6 +34,7 @@ from rewards.findings.ontology import load_ontology
 
 Status = Literal["present", "absent", "uncertain"]
 Side = Literal["", "left", "right", "bilateral"]
+Severity = Literal["", "mild", "moderate", "severe"]
 Event = tuple[str, str, int, int]
 """Kind of phrase, payload, first word, word after the last. A sentence ends with the kind "stop"."""
 _NEAR = 10  # words between a part of the body and its state, or between a finding and its side
@@ -45,6 +46,8 @@ class Mention(NamedTuple):
     finding: str
     status: Status
     side: Side = ""
+    severity: Severity = ""
+    place: str = ""
 
 
 @dataclass(slots=True)
