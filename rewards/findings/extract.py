@@ -83,7 +83,8 @@ class Mentions:
 def extract(text: str) -> Mentions:
     """The findings that a text mentions. Never raises, whatever the text; takes time linear in its length.
 
-    Signs that are no findings (signs.toml) are left out: they count in the grounding of think blocks alone. Sections such as "Indication:" and "Comparison:" are skipped, up to a blank line or a heading such as "Findings:".
+    Signs that are no findings (signs.toml) are left out: they count in the grounding of think blocks alone.
+    Sections such as "Indication:" and "Comparison:" are skipped, up to a blank line or a heading such as "Findings:".
     """
     return Mentions(tuple(mention for mention in mentions_of(text) if not is_sign(mention.finding)))
 

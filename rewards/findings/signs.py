@@ -146,7 +146,7 @@ def _weight(statement: SeenSign) -> float:
 def _other_side(statement: SeenSign, finding: str, seen: Iterable[SeenSign]) -> bool:
     """Whether all that speaks against the finding is about the other side than a sign that speaks for it."""
     sides = {other.side for other in seen if not _is_for(other) and finding in other.sign.findings}
-    return sides == {"right"} and statement.side == "left" or sides == {"left"} and statement.side == "right"
+    return (statement.side, *sides) in (("left", "right"), ("right", "left"))
 
 
 _RATIO = re.compile(
