@@ -154,7 +154,8 @@ def _with_trace(
     lenient_truth = {}
     misplaced: set[str] = set()
     for name, step in step_of.items():
-        misplaced |= contradicted(attributes_of_names([read_marks(step.answer)[0]]), key.attributes)
+        if key.attributes:
+            misplaced |= contradicted(attributes_of_names([read_marks(step.answer)[0]]), key.attributes)
         facts = NO_FACTS if repeats(step, summary) else known_facts(step.think)
         expected[name] = _without_errors(facts, truth)
         errors = _errors(facts, truth)

@@ -14,7 +14,7 @@ from rewards.findings.sentence_reader import Mention
 Attribute = Literal["side", "severity", "place"]
 
 UNSAID = 0.5
-"""What an attribute counts that is known and that a text leaves out, or gives by a neighbouring word."""
+"""What an attribute counts that is known and that a text leaves out, gets partly right, or gives by a near word."""
 
 _NEIGHBOURS = {
     frozenset(pair)
@@ -84,6 +84,8 @@ def attributes_of_names(names: Sequence[str]) -> dict[str, Attributes]:
     """
     found: dict[str, Attributes] = {}
     for name in _whole_names(names):
+        if canonical(name) in load_ontology().findings:
+            continue  # a bare name
         mentions = [mention for mention in extract(name).mentions if mention.status == "present"]
         said = attributes_of(mentions)
         if len({mention.finding for mention in mentions}) == 1:
@@ -114,8 +116,8 @@ def _names_something(name: str) -> bool:
 def likeness(said: Attributes, known: Attributes, which: Sequence[Attribute]) -> float:
     """How well what is said of a finding fits what is known: the least of its attributes, in [0, 1].
 
-    An attribute that is not known counts 1. One that is known and left out counts `UNSAID`; so that guessing pays no
-    more, one that is half right (both sides for one) counts no more than that either.
+    An attribute that is not known counts 1. One that is known and left out counts `UNSAID`, and so does one that is
+    partly right, such as both sides for one: to name them all pays no more than to name none.
     """
     return min((_share(getattr(said, name), getattr(known, name)) for name in which), default=1.0)
 
@@ -123,9 +125,7 @@ def likeness(said: Attributes, known: Attributes, which: Sequence[Attribute]) ->
 def _share(said: frozenset[str], known: frozenset[str]) -> float:
     if not known or said == known:
         return 1.0
-    if not said or said | known in _NEIGHBOURS:
-        return UNSAID
-    return len(said & known) / len(said | known)
+    return UNSAID if not said or said & known or said | known in _NEIGHBOURS else 0.0
 
 
 ALL: tuple[Attribute, ...] = ("side", "severity", "place")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,7 +13,6 @@ from rewards.findings.sentence_reader import Mention
 from rewards.findings.signs import Hint, SeenSign, hints_of, is_sign, load_signs, with_ratios
 
 MAX_CHARACTERS = 20_000  # characters; ten times a long report
-_NO_DETAILS = ("", "", "")
 
 
 class Facts(NamedTuple):
@@ -88,12 +86,13 @@ def facts_from(mentions: Iterable[Mention]) -> Facts:
         if is_sign(finding):
             continue
         named.append(mention)
-        is_detailed = is_detailed or mention[2:] != _NO_DETAILS
+        is_detailed = is_detailed or bool(mention.side or mention.severity or mention.place)
         (present if status == "present" else absent).add(finding)
     facts = Facts.of(frozenset(present), frozenset(absent))
-    if is_detailed:
-        facts = facts._replace(mentions=tuple(named))
-    return facts._replace(hints=tuple(_not_named(hints_of(seen), facts))) if seen else facts
+    if not seen and not is_detailed:
+        return facts
+    hints = tuple(_not_named(hints_of(seen), facts)) if seen else ()
+    return Facts(facts.present, facts.absent, facts.kinds, hints, tuple(named) if is_detailed else ())
 
 
 def _not_named(hints: Sequence[Hint], facts: Facts) -> Iterator[Hint]:
@@ -149,29 +148,29 @@ def agreement(
     if attributes:
         stated, expected = _without_other_sides(stated, attributes), _without_other_sides(expected, attributes)
         likeness_of = _likenesses(stated, expected, known or {}, attributes)
-    agree, missing, contradict = [], [], []  # exact sums don't depend on the order of a set
+    agree = missing = contradict = 0.0  # of halves and quarters, so the sums are exact in any order
     for finding, is_present in _named(expected):
         held = stated.hinted(finding, is_present) if stated.hints else 0.0
         if stated.says(finding) is is_present:
             held = likeness_of.get(finding, 1.0) if is_present else 1.0
-        agree.append(held)
-        missing.append(1 - held)
+        agree += held
+        missing += 1 - held
     for hint in expected.hints:
         for finding in hint.findings:
             held = min(hint.weight, stated.hinted(finding, hint.is_present))
             if stated.says(finding) is hint.is_present:
                 held = hint.weight
-            agree.append(held)
-            missing.append(hint.weight - held)
+            agree += held
+            missing += hint.weight - held
     for finding in stated.present | stated.absent:
         truly = _known(finding, expected, truth)
         if truly is not None and stated.says(finding) is (not truly):
-            contradict.append(1.0)
-    contradict += [1.0 for value in likeness_of.values() if value == 0]
+            contradict += 1
+    contradict += sum(value == 0 for value in likeness_of.values())
     for hint in stated.hints:
         if all(_known(finding, expected, truth) is (not hint.is_present) for finding in hint.findings):
-            contradict.append(hint.weight)
-    return Agreement(math.fsum(agree), math.fsum(contradict), math.fsum(missing))
+            contradict += hint.weight
+    return Agreement(agree, contradict, missing)
 
 
 def _without_other_sides(facts: Facts, attributes: Sequence[Attribute]) -> Facts:

@@ -195,7 +195,7 @@ def test_all_signs_together_are_worth_no_more_than_the_right_ones(film, data):
     right = []
     for name in names:
         sign = SIGNS[name]
-        values = {truth.get(finding) for finding in sign.findings}
+        values = {expected.says(finding) or truth.get(finding) for finding in sign.findings}
         if True in values:
             right.append(OWN_WORDS[name][not sign.speaks_for])
         elif False in values:
