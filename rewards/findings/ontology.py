@@ -68,7 +68,8 @@ class Ontology:
             ("state", name) or (kind of cue, ""). A first word has an entry for each of its plurals and spellings.
         base_words: plural or other spelling to the word that phrases use.
         pairs: (part of the body, state) to the finding or sign that they make up.
-        of_part: part of the body to all its findings, without signs.
+        of_part: part of the body to all its findings, which it doesn't have if it is normal. Only the parts of
+            signs.toml have signs there.
     """
 
     findings: dict[str, Finding]
@@ -122,15 +123,16 @@ def load_ontology() -> Ontology:
             raise ValueError(f"{name} is about {', '.join(sorted(unknown))}, which is no finding")
         if not (sign.phrases or sign.pairs or name in rows):
             raise ValueError(f"{name} has no phrases and is no finding")
-    sign_rows = {name: {"pairs": sign.pairs} for name, sign in table.signs.items()}
+    sign_pairs = _pairs({name: {"pairs": sign.pairs} for name, sign in table.signs.items()}, parts, states)
     healthy = [" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words)]
     return Ontology(
         findings={name: _finding(name, rows) for name in rows},
         no_finding=tuple(healthy),
         phrases=trie | {written: trie[word] for written, word in base_words.items() if word in trie},
         base_words=base_words,
-        pairs=pairs | _pairs(sign_rows, parts, states),
-        of_part={part: _findings_of(part, pairs) for part in parts},
+        pairs=pairs | sign_pairs,
+        of_part={part: _findings_of(part, pairs) for part in data["parts"]}
+        | {part: _findings_of(part, sign_pairs) for part in table.parts},
     )
 
 

@@ -45,7 +45,6 @@ OWN_WORDS = {  # each sign as a think block has it, and denied
     "Vascular Congestion": ("There is pulmonary vascular congestion.", "No pulmonary vascular congestion."),
     "Airway Wall Thickening": ("Peribronchial cuffing is present.", "There is no peribronchial cuffing."),
     "sign: indistinct vessels": ("The vessels are indistinct.", "The vessels are not indistinct."),
-    "sign: normal vessels": ("The pulmonary vasculature is normal.", "There is no normal pulmonary vasculature."),
     "sign: heart over half the chest": ("The cardiothoracic ratio is about 0.58.", "The CTR does not exceed 0.5."),
     "sign: heart under half the chest": ("The cardiothoracic ratio is 45%.", "The CTR is not below half."),
     "sign: double density": ("A double density is seen behind the heart.", "There is no double density."),
