@@ -154,9 +154,10 @@ _RATIO = re.compile(
     r"|(?:heart|cardiac)(?: (?:silhouette|shadow|width|diameter|size))?)\b"
     r"(?P<gap>[^.;,\d]{0,60}?)"
     r"(?P<number>(?:0?\.\d{1,2}|[3-8]\d(?:\.\d)?)(?!\.?\d)|\bhalf\b|\bone[- ]half\b|\bfifty\b|1/2)"
-    r"\s?(?P<percent>%|per ?cent\b)?",
+    r"\s?(?P<percent>%|per ?cent\b)?(?P<whole> of the (?:\w+ ){0,2}(?:chest|thora))?",
     re.IGNORECASE,
 )
+_MAY_HAVE_RATIO = re.compile(r"%|50|[Cc][Tt][Rr]|1/2|[Hh]alf|[Rr][Aa][Tt][Ii][Oo]\b|per ?cent").search
 _IS_RATIO = re.compile(r".{0,20}(?:ratio|index)|ct", re.IGNORECASE | re.DOTALL)
 _ABOVE = re.compile(r">|≥|exceed|above|over\b|greater|more than|larger|wider|higher")
 _BELOW = re.compile(r"<|≤|below|under\b|less|smaller|within|at most|up to|lower")
@@ -167,15 +168,16 @@ def with_ratios(text: str) -> str:
 
     The table of signs has these words as phrases, so that "not" and "no longer" before a ratio apply to them.
     """
-    if not ("ratio" in text or "CTR" in text or "half" in text or "50" in text or "ctr" in text or "RATIO" in text):
+    if not _MAY_HAVE_RATIO(text):
         return text
     pieces: list[str] = []
     position = 0
     for match in _RATIO.finditer(text):
         word = _half_word(match)
         if word:
-            pieces += [text[position : match.end()], f" {word} "]
-            position = match.end()
+            end = match.end() if match["whole"] is None else match.start("whole")
+            pieces += [text[position:end], f" {word} "]
+            position = end
     return "".join([*pieces, text[position:]])
 
 
@@ -183,13 +185,13 @@ def _half_word(match: re.Match[str]) -> str:
     """The word for a ratio, "" if it is none: a heart's "50 mm" is not."""
     gap, number = match["gap"].lower(), match["number"]
     is_ratio = _IS_RATIO.match(match[0]) is not None
-    if not is_ratio and not (_ABOVE.search(gap) or _BELOW.search(gap)):
+    if not is_ratio and not match["whole"] and not (_ABOVE.search(gap) or _BELOW.search(gap)):
         return ""
     value = 0.5
     if number[0].isdigit() or number[0] == ".":
         value = 0.5 if number == "1/2" else float(number)
         value = value / 100 if value >= 1 else value
-        if not is_ratio and not match["percent"]:
+        if not is_ratio and not match["percent"] and number != "1/2":
             return ""
     if value == 0.5:
         if _ABOVE.search(gap):

@@ -9,66 +9,10 @@ from rewards.findings.extract import extract, mentions_of
 from rewards.findings.facts import Facts, agreement, facts_of
 from rewards.findings.ontology import expand, load_ontology
 from rewards.findings.signs import SUGGESTIVE, SURE, Hint, is_sign, load_signs, with_ratios
+from tests.support.rewards.sign_words import OWN_WORDS
 from tests.support.rewards.transcripts import MANY
 
 SIGNS = load_signs().signs
-OWN_WORDS = {  # each sign as a think block has it, and denied
-    "sign: meniscus": ("The upper edge of the shadow forms a meniscus.", "The shadow forms no meniscus."),
-    "Blunted Costophrenic Angle": ("The left costophrenic angle is blunted.", "The costophrenic angle is not blunted."),
-    "sign: sharp costophrenic angle": ("Both costophrenic angles are sharp.", "The costophrenic angle is not sharp."),
-    "sign: layering": ("Density is layering along the back.", "Nothing is seen, without layering."),
-    "sign: obscured diaphragm": ("The left hemidiaphragm is obscured.", "The hemidiaphragm is not obscured."),
-    "sign: sharp diaphragm": ("The hemidiaphragms are well defined.", "The hemidiaphragm is not well defined."),
-    "sign: white lung": ("There is a white-out of the left side.", "There is no white-out."),
-    "sign: pleural rind": ("A pleural rind surrounds the lung.", "No pleural rind is seen."),
-    "sign: pleural line": ("A thin visceral pleural line is visible.", "No visceral pleural line is visible."),
-    "sign: absent lung markings": ("Lung markings are absent beyond it.", "There is no absence of lung markings."),
-    "sign: markings to the chest wall": (
-        "Lung markings extend all the way to the chest wall.",
-        "Lung markings do not extend to the chest wall.",
-    ),
-    "sign: deep sulcus": ("There is a deep sulcus sign on the left.", "No deep sulcus sign."),
-    "sign: shift away": ("The trachea is deviated to the left away from it.", "The trachea is not shifted away."),
-    "sign: shift toward": ("The mediastinum is shifted toward that side.", "The trachea is not pulled toward it."),
-    "sign: volume loss": ("There is volume loss in the right upper zone.", "There is no loss of volume."),
-    "Elevated Diaphragm": ("The right hemidiaphragm is elevated.", "The hemidiaphragm is not elevated."),
-    "sign: displaced fissure": ("The minor fissure is displaced upward.", "The minor fissure is not displaced."),
-    "sign: crowded vessels": ("The vessels show crowding.", "There is no crowding of vessels."),
-    "sign: plate-like band": ("There is a plate-like shadow at the base.", "No plate-like shadow."),
-    "sign: air bronchogram": ("Air bronchograms run through the shadow.", "There are no air bronchograms."),
-    "sign: silhouette sign": ("There is loss of the right heart border.", "There is no silhouette sign."),
-    "sign: spine sign": ("The lateral view has a spine sign.", "There is no spine sign."),
-    "sign: clear lungs": ("Both lungs are clear.", "The lungs are not clear."),
-    "sign: Kerley lines": ("Kerley B lines are present at the bases.", "No Kerley lines."),
-    "sign: bat wings": ("The shadows have a bat-wing pattern.", "There is no bat-wing pattern."),
-    "sign: upper lobe diversion": ("There is upper lobe blood diversion.", "There is no vascular redistribution."),
-    "Vascular Congestion": ("There is pulmonary vascular congestion.", "No pulmonary vascular congestion."),
-    "Airway Wall Thickening": ("Peribronchial cuffing is present.", "There is no peribronchial cuffing."),
-    "sign: indistinct vessels": ("The vessels are indistinct.", "The vessels are not indistinct."),
-    "sign: heart over half the chest": ("The cardiothoracic ratio is about 0.58.", "The CTR does not exceed 0.5."),
-    "sign: heart under half the chest": ("The cardiothoracic ratio is 45%.", "The CTR is not below half."),
-    "sign: double density": ("A double density is seen behind the heart.", "There is no double density."),
-    "sign: water bottle heart": ("The heart has a water-bottle shape.", "There is no water-bottle shape."),
-    "sign: lost aortic knob": ("The aortic knob is obscured.", "The aortic knob is not obscured."),
-    "sign: gas behind the heart": ("There is a retrocardiac gas bubble.", "There is no retrocardiac gas bubble."),
-    "sign: air-fluid level": ("There is an air-fluid level.", "No air-fluid level."),
-    "sign: continuous diaphragm": ("There is a continuous diaphragm sign.", "There is no continuous diaphragm sign."),
-    "sign: hyperlucency": ("The left side is hyperlucent.", "The left side is not hyperlucent."),
-    "Hyperinflation": ("The diaphragms are flattened.", "The diaphragms are not flattened."),
-    "Bulla": ("Bullae fill the apex.", "There are no bullae."),
-    "sign: deep retrosternal space": ("The retrosternal space is widened.", "The retrosternal space is not widened."),
-    "sign: thin vessels": ("There is paucity of vascular markings.", "There is no pruning of vessels."),
-    "sign: honeycomb": ("A honeycomb pattern is seen at the bases.", "There is no honeycomb pattern."),
-    "sign: distorted architecture": ("There is architectural distortion.", "There is no architectural distortion."),
-    "sign: tram tracks": ("Tram tracks are seen at the right base.", "There are no tram tracks."),
-    "sign: round shadow": ("There is a round shadow in the right lung.", "There is no round shadow."),
-    "sign: spiculation": ("Its edge is spiculated.", "Its edge is not spiculated."),
-    "sign: cortical break": ("There is a cortical break in the fifth rib.", "There is no cortical break."),
-    "sign: intact bones": ("The bony thorax is intact.", "The bony thorax is not intact."),
-    "sign: air under the diaphragm": ("A lucent crescent under the diaphragm.", "There is no subdiaphragmatic gas."),
-    "sign: gas in the soft tissues": ("Gas in the soft tissues of the neck.", "No gas in the soft tissues."),
-    "sign: Hampton hump": ("There is a Hampton hump.", "There is no Hampton hump."),
-}
 CASES = [(name, finding) for name, sign in SIGNS.items() for finding in sign.findings]
 
 
@@ -215,6 +159,7 @@ def test_all_signs_together_are_worth_no_more_than_the_right_ones(film, data):
         ("The cardiothoracic ratio exceeds one-half", "above"),
         ("The heart occupies more than half of the chest", "above"),
         ("the cardiac width is greater than 50% of the thoracic diameter", "above"),
+        ("the cardiac diameter is some 60% of the internal thoracic diameter", "above"),
         ("CTR 0.45", "below"),
         ("CTR ≤ 0.5", "below"),
         ("the cardiothoracic ratio is less than 0.5", "below"),
