@@ -36,12 +36,14 @@ not expected on A; and since the reference got it wrong, a response that says it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from curriculum.task import NO_FINDING
+from rewards.findings.attributes import Attributes, attributes_of, attributes_of_names, contradicted
 from rewards.findings.facts import Facts, known_facts
 from rewards.findings.ontology import load_ontology
+from rewards.findings.signs import Hint
 from rewards.reading.answers import read_marks
 from rewards.reading.parser import Pair, parse
 
@@ -62,6 +64,8 @@ class AnswerKey:
         lenient_truth: candidate to `truth` without what the reference's think block on it gets wrong. Only the
             candidates with such an error are in it.
         reference_thinks: candidate to the reference's think block on it.
+        attributes: finding to the side, severity and place that gold or report give it. A name that the reference
+            itself gives another one is not in it.
         asks_for_steps: False if the reference is a trace that judges no candidate.
         asks_for_facts: False if the reference is a trace whose think blocks state no expected fact.
     """
@@ -74,6 +78,7 @@ class AnswerKey:
     undecided: frozenset[str] = frozenset()
     lenient_truth: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     reference_thinks: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, Attributes] = field(default_factory=dict)
     asks_for_steps: bool = True
     asks_for_facts: bool = True
 
@@ -134,7 +139,8 @@ def _with_report(key: AnswerKey, report: str) -> AnswerKey:
     """A report says more about the film than the gold does; where they differ, the gold counts."""
     facts = known_facts(report)
     reported = dict.fromkeys(facts.kinds, True) | dict.fromkeys(facts.absent, False)
-    return replace(key, truth=reported | dict(key.truth))
+    attributes = attributes_of(facts.mentions) | dict(key.attributes)
+    return replace(key, truth=reported | dict(key.truth), attributes=attributes)
 
 
 def _with_trace(
@@ -146,7 +152,10 @@ def _with_trace(
     truth = {name: key.is_right(name) for name in step_of if name not in key.candidates} | dict(key.truth)
     expected = {name: NO_FACTS for name in key.candidates if name not in step_of}
     lenient_truth = {}
+    misplaced: set[str] = set()
     for name, step in step_of.items():
+        if key.attributes:
+            misplaced |= contradicted(attributes_of_names([read_marks(step.answer)[0]]), key.attributes)
         facts = NO_FACTS if repeats(step, summary) else known_facts(step.think)
         expected[name] = _without_errors(facts, truth)
         errors = _errors(facts, truth)
@@ -159,6 +168,7 @@ def _with_trace(
         required=frozenset(step_of),
         expected=expected,
         lenient_truth=lenient_truth,
+        attributes={name: value for name, value in key.attributes.items() if name not in misplaced},
         reference_thinks={name: step.think for name, step in step_of.items()},
         asks_for_steps=bool(step_of),
         asks_for_facts=any(expected.values()),
@@ -179,11 +189,30 @@ def _steps_by_candidate(steps: tuple[Pair, ...], read_candidate: Callable[[str],
 def _errors(facts: Facts, truth: Mapping[str, bool]) -> set[str]:
     """The findings on which the facts say the opposite of the truth."""
     stated = truth.keys() & (facts.present | facts.absent)
-    return {finding for finding in stated if facts.says(finding) is (not truth[finding])}
+    errors = {finding for finding in stated if facts.says(finding) is (not truth[finding])}
+    for hint in facts.hints:
+        if all(truth.get(finding) is (not hint.is_present) for finding in hint.findings):
+            errors.update(hint.findings)
+    return errors
 
 
 def _without_errors(facts: Facts, truth: Mapping[str, bool]) -> Facts:
-    """What is stated clearly and doesn't contradict the truth: the gold outranks the reference."""
+    """What is stated clearly and doesn't contradict the truth: the gold outranks the reference.
+
+    What signs say is weaker, so it is expected only of findings of which the truth says the same.
+    """
     present = (name for name in facts.present if facts.says(name) and truth.get(name) is not False)
     absent = (name for name in facts.absent if facts.says(name) is False and truth.get(name) is not True)
-    return Facts.of(frozenset(present), frozenset(absent))
+    expected = Facts.of(frozenset(present), frozenset(absent))
+    return expected._replace(hints=_confirmed(facts.hints, truth), mentions=facts.mentions)
+
+
+def _confirmed(hints: Sequence[Hint], truth: Mapping[str, bool]) -> tuple[Hint, ...]:
+    """One hint for each finding that signs agree on with the truth, by the surest sign."""
+    weights: dict[tuple[str, bool], float] = {}
+    for hint in hints:
+        for finding in hint.findings:
+            if truth.get(finding) is hint.is_present:
+                said = finding, hint.is_present
+                weights[said] = max(weights.get(said, 0.0), hint.weight)
+    return tuple(Hint((finding,), is_present, weight) for (finding, is_present), weight in weights.items())

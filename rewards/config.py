@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from curriculum.strict import Strict
+from rewards.findings.attributes import Attribute
 
 Gate = Literal["format", "outcome", "batch"]
 
@@ -55,6 +56,9 @@ class RewardConfig(Strict):
     )
     finding_weights: dict[str, float] = Field(
         {}, description="weights of findings; `rarity` sets them from the train tasks"
+    )
+    attributes: tuple[Attribute, ...] = Field(
+        (), description="what else of a finding must fit if the gold or the reference gives it: side, severity, place"
     )
     own: dict[str, OwnRule] = Field({})
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from curriculum.task import NO_FINDING
 from rewards.answer_key import AnswerKey, repeats
 from rewards.config import RewardConfig
+from rewards.findings.attributes import attributes_of_names, differences, likenesses
 from rewards.findings.facts import agreement, facts_of
 from rewards.findings.overlap import order_kept
 from rewards.reading.answers import MAX_CHARACTERS, read_marks
@@ -173,7 +174,7 @@ def _judge_each(
         if fault:
             judged.append(_Judged("fault", fault))
         else:
-            judged.append(_judge(pair, name, marks[0], key, config.reason > 0, is_summary))
+            judged.append(_judge(pair, name, marks[0], key, config, is_summary))
     return judged
 
 
@@ -202,19 +203,27 @@ def _fault(pair: Pair, name: str, marks: tuple[bool, ...], final: Sequence[str] 
     return ""
 
 
-def _judge(pair: Pair, name: str, mark: bool, key: AnswerKey, with_grounding: bool, is_summary: bool) -> _Judged:
-    """The judgement of a sound step. A step that repeats the summary gets grounding 0."""
+def _judge(pair: Pair, name: str, mark: bool, key: AnswerKey, config: RewardConfig, is_summary: bool) -> _Judged:
+    """The judgement of a sound step. A step that repeats the summary gets grounding 0.
+
+    A step that accepts a gold finding with another side than the gold's is wrong, if the recipe compares sides.
+    """
     if not key.is_verifiable(name):
         return _Judged("unverifiable", f"the gold does not decide whether {name} is present")
     is_right = key.is_right(name)
     judgement: Judgement = "right" if mark == is_right else "wrong"
     why = f"{name} is {'' if is_right else 'not '}in the gold"
-    expected = key.expected_of(name) if with_grounding else None
+    if config.attributes and mark and is_right and name in key.attributes:
+        said = attributes_of_names([read_marks(pair.answer)[0]])
+        if likenesses(said, key.attributes, [name], config.attributes).get(name) == 0:
+            return _Judged("wrong", differences(said, key.attributes, [name], config.attributes))
+    expected = key.expected_of(name) if config.reason > 0 else None
     if not expected:
         return _Judged(judgement, why)
     grounding = 0.0
     if not is_summary:
-        grounding = agreement(facts_of(pair.think), expected, key.truth_for(name)).f1
+        stated = facts_of(pair.think)
+        grounding = agreement(stated, expected, key.truth_for(name), config.attributes, key.attributes).f1
     if grounding:
         grounding *= order_kept(pair.think, key.reference_thinks.get(name, ""))
     return _Judged(judgement, f"{why}; facts of its think block {grounding:.2f}", grounding)

@@ -16,6 +16,7 @@ from rewards.findings.mention import Mention
 from rewards.findings.ontology import load_ontology
 from rewards.findings.phrases import Event, PlainEvent, plain_phrases, words_of
 from rewards.findings.sentence_reader import SentenceReader
+from rewards.findings.signs import is_sign
 
 Labels = Literal["nih", "chexpert", "cxr_lt", "all"]
 
@@ -73,13 +74,14 @@ class Mentions:
 def extract(text: str) -> Mentions:
     """The findings that a text mentions. Never raises, whatever the text; takes time linear in its length.
 
+    Signs that are no findings (signs.toml) are left out: they count in the grounding of think blocks alone.
     Sections such as "Indication:" and "Comparison:" are skipped, up to a blank line or a heading such as "Findings:".
     """
-    return Mentions(tuple(mentions_of(text)))
+    return Mentions(tuple(mention for mention in mentions_of(text) if not is_sign(mention.finding)))
 
 
 def mentions_of(text: str) -> list[Mention]:
-    """The mentions of `extract`, as a plain list in the order of the text."""
+    """The mentions of `extract` and those of signs, as a plain list in the order of the text."""
     if not text.isascii():
         text = text.replace("’", "'")
     mentions: list[Mention] = []

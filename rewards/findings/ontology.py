@@ -11,6 +11,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias
 
+from rewards.findings.signs import load_signs
+
 _NO_CUES = {"words", "attributes"}  # the tables of cues.toml that are not lists of phrases
 _TOPICS = {"finding", "part", "skipped_sections", "read_sections"}
 _SIDED_PARTS = {"lung", "pleura", "diaphragm", "hilum", "angle", "fissure"}  # whose side is that of a finding in them
@@ -38,7 +40,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Ontology:
-    """The findings, and the phrases by which a text mentions them.
+    """The findings, and the phrases by which a text mentions them or their signs.
 
     Attributes:
         findings: the findings by canonical name.
@@ -47,8 +49,9 @@ class Ontology:
             ("part", name), ("state", name) or (kind of cue, ""), and the attributes that the phrase gives to its
             finding, as ("side", "left"). Each word has an entry for each of its plurals and spellings too.
         base_words: plural or other spelling to the word that phrases use.
-        pairs: (part of the body, state) to the finding that they make up.
-        of_part: part of the body to all its findings.
+        pairs: (part of the body, state) to the finding or sign that they make up.
+        of_part: part of the body to all its findings, which it doesn't have if it is normal. Only the parts of
+            signs.toml have signs there.
         words: every word of a phrase, in all its spellings.
         topic_words: the first words of findings, parts of the body and headings: a sentence without any says nothing.
         core_words: the words of the names of the main findings, in all their spellings: those whose typing errors are
@@ -73,8 +76,8 @@ def load_ontology() -> Ontology:
     Raises:
         ValueError: a data file uses an unknown word class, part, state or parent, or one phrase in two meanings.
     """
-    data, cues = _read("ontology.toml"), _read("cues.toml")
-    words = data["words"] | cues["words"]
+    data, cues, table = _read("ontology.toml"), _read("cues.toml"), load_signs()
+    words = data["words"] | cues["words"] | table.words
     rows = {row["name"]: row for row in data["finding"]}
     trie: Trie = {}
     base_words = dict(data["spelling"])
@@ -94,9 +97,10 @@ def load_ontology() -> Ontology:
                     for plural in _plurals(word):
                         base_words.setdefault(plural, word)
 
-    for name, phrases in data["parts"].items():
+    parts, states = data["parts"] | table.parts, data["states"] | table.states
+    for name, phrases in parts.items():
         add(phrases, "part", name)
-    for name, phrases in data["states"].items():
+    for name, phrases in states.items():
         add(phrases, "state", name)
     for tokens, given in attributes.items():
         _insert(trie, tokens, ("attribute", "", given), is_default=True)
@@ -107,21 +111,31 @@ def load_ontology() -> Ontology:
     for name, row in rows.items():
         add([name.lower(), *row.get("synonyms", ()), *row.get("phrases", ())], "finding", name)
 
+    for name, sign in table.signs.items():
+        add(sign.phrases, "finding", name)
+
     own_words = set(_words_of(trie))
     base_words = {written: word for written, word in base_words.items() if written not in own_words}
     _add_spellings(trie, base_words)
-    pairs = _pairs(rows, data["parts"], data["states"])
+    pairs = _pairs(rows, parts, states)
+    for name, sign in table.signs.items():
+        if unknown := set(sign.findings) - rows.keys():
+            raise ValueError(f"{name} is about {', '.join(sorted(unknown))}, which is no finding")
+        if not (sign.phrases or sign.pairs or name in rows):
+            raise ValueError(f"{name} has no phrases and is no finding")
+    sign_pairs = _pairs({name: {"pairs": sign.pairs} for name, sign in table.signs.items()}, parts, states)
     healthy = [" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words)]
     return Ontology(
         findings={name: _finding(name, rows) for name in rows},
         no_finding=tuple(healthy),
         phrases=trie,
         base_words=base_words,
-        pairs=pairs,
+        pairs=pairs | sign_pairs,
         words=frozenset(own_words | base_words.keys()),
         topic_words=frozenset(topic_words | {written for written, word in base_words.items() if word in topic_words}),
         core_words=_core_words(data, rows.values(), base_words),
-        of_part={part: _findings_of(part, pairs) for part in data["parts"]},
+        of_part={part: _findings_of(part, pairs) for part in data["parts"]}
+        | {part: _findings_of(part, sign_pairs) for part in table.parts},
     )
 
 

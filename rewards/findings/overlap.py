@@ -13,17 +13,28 @@ _WORD = re.compile(r"[a-z0-9]+")
 _BETWEEN_WORDS = bytes(byte for byte in range(256) if not _WORD.match(chr(byte)))
 
 
-def f1(found: Set[str], gold: Set[str], weights: Mapping[str, float] | None = None) -> float:
-    """F1 of two sets: 1 if both are empty, 0 if only one is. A member counts by its weight, by default 1."""
+def f1(
+    found: Set[str],
+    gold: Set[str],
+    weights: Mapping[str, float] | None = None,
+    likenesses: Mapping[str, float] | None = None,
+) -> float:
+    """F1 of two sets: 1 if both are empty, 0 if only one is. A member counts by its weight, by default 1.
+
+    Args:
+        likenesses: how much of a hit a common member is, in [0, 1]; by default 1.
+    """
     if not found and not gold:
         return 1.0
-    if not weights:
+    if not weights and not likenesses:
         return 2 * len(found & gold) / (len(found) + len(gold))
+    weight_of, likeness_of = weights or {}, likenesses or {}
 
     def weight(names: Set[str]) -> float:
-        return math.fsum(weights.get(name, 1.0) for name in names)  # exact, so that it doesn't depend on a set's order
+        return math.fsum(weight_of.get(name, 1.0) for name in names)  # exact, so that a set's order doesn't matter
 
-    return 2 * weight(found & gold) / (weight(found) + weight(gold))
+    hits = math.fsum(weight_of.get(name, 1.0) * likeness_of.get(name, 1.0) for name in found & gold)
+    return 2 * hits / (weight(found) + weight(gold))
 
 
 def rouge_l(text: str, reference: str) -> float:

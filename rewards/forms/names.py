@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from curriculum.task import NO_FINDING, Task
 from rewards.answer_key import AnswerKey, with_reference
 from rewards.config import RewardConfig
+from rewards.findings.attributes import Attributes, attributes_of_names, differences, likenesses
 from rewards.findings.canonical import canonical
 from rewards.findings.ontology import load_ontology
 from rewards.findings.overlap import f1
@@ -38,9 +39,13 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
     last = pairs[-1]
     reading = read_final(task, last.answer)
     final = None if reading.value is None else as_gold_names(reading.value, key)
-    outcome, is_guess = _outcome(final, key, max_names, config)
+    said = attributes_of_names(split_names(last.answer)) if final and config.attributes and key.attributes else {}
+    outcome, is_guess = _outcome(final, said, key, max_names, config)
     gold = ", ".join(task.gold) or NO_FINDING
     why = f"final answer {final_in_words(reading)}, gold {gold}: F1 {outcome:.2f}"
+    told = differences(said, key.attributes, key.gold.intersection(final or ()), config.attributes)
+    if told:
+        why += f"; {told}"
     if is_guess:
         why += "; a list that guesses"
     summary = final_verdict(last, outcome, why)
@@ -81,14 +86,22 @@ def _as_gold_name(name: str, key: AnswerKey) -> str:
     return next((kind for kind in kinds if kind in key.gold and name.endswith(f" {kind}")), name)
 
 
-def _outcome(final: tuple[str, ...] | None, key: AnswerKey, max_names: int, config: RewardConfig) -> tuple[float, bool]:
-    """F1 of the names, and whether the list guesses: then it is 0."""
+def _outcome(
+    final: tuple[str, ...] | None,
+    said: Mapping[str, Attributes],
+    key: AnswerKey,
+    max_names: int,
+    config: RewardConfig,
+) -> tuple[float, bool]:
+    """F1 of the names, and whether the list guesses: then it is 0. `said` are the attributes that the answer gives."""
     if final is None:
         return 0.0, False
     hits = len(key.gold.intersection(final))
     if len(final) > max_names or len(final) - hits > MAX_WRONG_PER_HIT * max(1, hits):
         return 0.0, True
-    return f1(set(final), key.gold, config.finding_weights), False
+    hit = key.gold.intersection(final)
+    likeness_of = likenesses(said, key.attributes, hit, config.attributes)
+    return f1(set(final), key.gold, config.finding_weights, likeness_of), False
 
 
 class _Opening(NamedTuple):
@@ -137,6 +150,7 @@ def _key(gold: tuple[str, ...], reference: str | None) -> AnswerKey:
         candidates=NONE,
         required=NONE,
         undecided=(descendants | ancestors) - names,
+        attributes=attributes_of_names(gold),
     )
     return with_reference(key, reference, read_finding)
 

@@ -18,6 +18,8 @@ def test_weights_that_open_a_hole_are_refused(values):
         ({"process": 0.6, "reason": 0.4}, "must weigh less than outcome"),
         ({"preset": "paper", "reason": 0}, "takes no other setting, found reason"),
         ({"length": (1.5, 2)}, "a low end of at most 1"),
+        ({"attributes": ["colour"]}, "'side', 'severity' or 'place'"),
+        ({"preset": "paper", "attributes": ["side"]}, "takes no other setting, found attributes"),
         ({"own": {"mine": {"rule": "no colon", "weight": 1}}}, "should match pattern"),
     ],
 )

@@ -80,3 +80,39 @@ def test_a_written_gold(texts, is_one_string, gold, published):
 def test_a_gold_that_names_a_finding_and_none_is_refused():
     with pytest.raises(ValueError, match="names a finding and No finding"):
         read_gold(WrittenGold(["Edema, No finding"], True, {}))
+
+
+SIDED = OPEN.model_copy(update={"gold": ("Left pleural effusion", "Mass")})
+BY_SIDE = RewardConfig(attributes=("side",))
+
+
+@pytest.mark.parametrize(
+    "answer, hits, told",
+    [
+        ("Left pleural effusion, mass", 2, None),
+        ("Pleural effusion on the left; right mass", 2, None),  # the gold knows no side of the mass
+        ("Right pleural effusion, mass", 1, "Effusion: right, gold left"),
+        ("Pleural effusion, mass", 1.5, "Effusion: no side, gold left"),
+        ("Bilateral pleural effusions, mass", 1.5, "Effusion: bilateral, gold left"),
+        ("Left pleural effusion, right pleural effusion, mass", 1.5, "Effusion: bilateral, gold left"),
+        ("left right effusion, mass", 1.5, "Effusion: bilateral, gold left"),
+        ("Mass", None, None),
+    ],
+)
+def test_a_side_must_fit_if_the_recipe_compares_sides(answer, hits, told):
+    verdict = score(SIDED, pairs(answer), BY_SIDE)
+    found = len(verdict.answer)
+    assert verdict.outcome == pytest.approx(2 * (1 if hits is None else hits) / (found + 2))
+    assert ("gold left" in verdict.why[0]) == (told is not None) and (told or "F1") in verdict.why[0]
+    assert score(SIDED, pairs(answer), CONFIG).outcome == pytest.approx(2 * found / (found + 2))
+
+
+def test_a_step_that_accepts_the_wrong_side_is_wrong():
+    responses = [
+        pairs("Effusion, Mass", f"{name} {RIGHT}", f"Mass {RIGHT}", "Left effusion, mass")
+        for name in ("Effusion", "Left effusion", "Right effusion")
+    ]
+    steps = [score(SIDED, response, BY_SIDE).steps[1] for response in responses]
+    assert [step.judgement for step in steps] == ["right", "right", "wrong"]
+    assert steps[2].why == "Effusion: right, gold left"
+    assert score(SIDED, responses[2], CONFIG).steps[1].judgement == "right"

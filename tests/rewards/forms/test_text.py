@@ -74,3 +74,30 @@ def test_a_text_far_from_the_length_of_the_gold_is_worth_less(words, share):
     rouge = 2 * precision * recall / (precision + recall)
     outcome = judged(gold, " ".join(f"w{n}" for n in range(words))).outcome
     assert outcome == pytest.approx((1 + rouge) / 2 * share)
+
+
+def test_a_step_may_describe_a_sign_of_a_finding_and_is_worth_no_more_than_one_that_names_it():
+    def process(*thinks):
+        pairs = [(think, "noted") for think in thinks]
+        return score(TEXT, written(*pairs, ("So.", TEXT.gold[0])), CONFIG)
+
+    named = process("There is edema.", "There is no effusion.")
+    described = process("There are Kerley lines.", "Both costophrenic angles are sharp.")
+    negated = process("There are no Kerley lines.", "There is a meniscus.")
+    assert named.process >= described.process > negated.process == 0
+    assert [step.judgement for step in described.steps] == ["right"] * 3
+    assert [step.judgement for step in negated.steps] == ["wrong", "wrong", "right"]
+
+
+def test_a_side_must_fit_if_the_recipe_compares_sides():
+    task = TEXT.model_copy(update={"gold": ("There is a left pleural effusion.",)})
+    by_side = RewardConfig(attributes=("side",))
+    right, none, wrong = (
+        score(task, pairs(f"There is a {side}pleural effusion."), by_side) for side in ("left ", "", "right ")
+    )
+    assert (right.outcome, "Effusion" in right.why[0].split("ROUGE-L")[1]) == (1, False)
+    assert right.outcome > none.outcome > wrong.outcome
+    assert "F1 0.50" in none.why[0] and "Effusion: no side, gold left" in none.why[0]
+    assert "F1 0.00" in wrong.why[0] and "Effusion: right, gold left" in wrong.why[0]
+    ignored = score(task, pairs("There is a right pleural effusion."), CONFIG)
+    assert "F1 1.00" in ignored.why[0] and "gold left" not in ignored.why[0]
