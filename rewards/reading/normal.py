@@ -49,6 +49,8 @@ def normality(statement: str) -> Normality:
         return "part" if _NOT_WHOLE.intersection(words) else "film"
     if words in (["nothing", "abnormal"], ["nothing", "acute"]):
         return "film"
+    if words[:1] in (["none"], ["nothing"]) and all(word in table.fillers for word in words[1:]):
+        return "film"
     if not table.states.intersection(words) or not all(_describes_health(word) for word in words):
         return ""
     parts = table.parts.intersection(words)

@@ -24,7 +24,7 @@ from rewards.reading.choices.phrases import QUALIFIES, agrees, named_by
 from rewards.reading.words import tables
 
 _AFTER_LETTER = frozenset(")]}.:=->→")
-_DECORATES = frozenset(":=#-*<>.,;([{\n•!→⇒")
+_DECORATES = frozenset(":=#-*<>.,;([{)]}\n•!→⇒")
 _VERBS = frozenset({"is", "are", "shows", "there", "has", "appears", "demonstrates"})
 _ABBREVIATIONS = frozenset({"AF", "ABD", "ABG", "CF", "AFB"})
 """Words of medicine that look like a run of letters."""
