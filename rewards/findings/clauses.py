@@ -69,13 +69,15 @@ class _Piece:
         self.start = start
         self.end = start  # the word after its last
         self.separators = list(separators)
-        self.has_comma = any(event.kind == "comma" for event in separators)
+        self.has_comma = "comma" in [event.kind for event in separators]
         self.events: list[Event] = []
         self.is_question = False
+        self.has_finding = False
 
-    @cached_property
-    def has_finding(self) -> bool:
-        return any(event.kind in _ABOUT for event in self.events)
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+        if event.kind in _ABOUT:
+            self.has_finding = True
 
     @cached_property
     def mood(self) -> str:
@@ -89,7 +91,7 @@ class _Piece:
                 return "absent"  # "resolved effusion"
         return ""
 
-    @cached_property
+    @property
     def last_mood(self) -> str:
         """The mood after its last cue, or ""."""
         for event in reversed(self.events):
@@ -119,11 +121,11 @@ class _Piece:
     def has_own_predicate(self) -> bool:
         return self.predicate not in ("", "shown")
 
-    @cached_property
+    @property
     def has_verb(self) -> bool:
         return self.predicate != "" or any(event.kind == "verb" for event in self.events)
 
-    @cached_property
+    @property
     def begins_as_statement(self) -> bool:
         """Whether it begins with a word such as "the", "stable", "small" or "left"."""
         if not self.events or self.events[0].start != self.start:
@@ -132,7 +134,7 @@ class _Piece:
             return self.events[1].kind == "attribute"  # "large left effusion"
         return self.events[0].kind in _STARTS
 
-    @cached_property
+    @property
     def is_row(self) -> bool:
         """Whether it begins with a finding and a colon, as a row of a table does."""
         for event, following in zip(self.events, self.events[1:], strict=False):
@@ -144,6 +146,8 @@ class _Piece:
 def statements_of(events: Sequence[Event]) -> list[Statement]:
     """The statements of a sentence, in order."""
     pieces = _pieces(events)
+    if len(pieces) == 1:
+        return [_joined(pieces)]
     statements: list[list[_Piece]] = []
     mood, seen = "", False  # of the statement at hand: its last cue's mood, and whether a finding followed that cue
     for index, piece in enumerate(pieces):
@@ -151,8 +155,9 @@ def statements_of(events: Sequence[Event]) -> list[Statement]:
             statements.append([])
             mood, seen = ("differential" if mood == "differential" else ""), False
         statements[-1].append(piece)
-        if piece.last_mood:
-            mood, seen = piece.last_mood, False
+        last_mood = piece.last_mood
+        if last_mood:
+            mood, seen = last_mood, False
         seen = seen or piece.has_finding
     return [_joined(statement) for statement in statements]
 
@@ -171,13 +176,18 @@ def _pieces(events: Sequence[Event]) -> list[_Piece]:
             continue
         if separators:
             if event.kind != "stop":
-                strongest = max((_LINKS[separator.kind] for separator in separators), key=_STRENGTH.__getitem__)
-                pieces.append(_Piece(strongest, separators[-1].end, separators))
+                pieces.append(_Piece(_strongest(separators), separators[-1].end, separators))
             separators = []
         if event.kind != "stop":
-            pieces[-1].events.append(event)
+            pieces[-1].add(event)
         pieces[-1].end = event.end
     return pieces
+
+
+def _strongest(separators: Sequence[Event]) -> Link:
+    if len(separators) == 1:
+        return _LINKS[separators[0].kind]
+    return max((_LINKS[separator.kind] for separator in separators), key=_STRENGTH.__getitem__)
 
 
 def _joined(pieces: list[_Piece]) -> Statement:
