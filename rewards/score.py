@@ -53,25 +53,25 @@ def begin_scores(
     answers: Sequence[Answer],
     config: RewardConfig,
     rules: OwnRules,
-    progress: Callable[[int], None] = lambda number: None,
+    progress: Callable[[], None] = lambda: None,
 ) -> Callable[[], list[Verdict]]:
     """Does what need not wait, and begins the calls of own rules that wait.
 
     Args:
         rules: the own rules of `config`.
-        progress: is told the number of the response that is about to be scored.
+        progress: is called before anything is done for one more response.
 
     Returns:
         A function that waits for the verdicts: one for each response, in order.
     """
     items = []
     right = []
-    for number, (task, text, truncated) in enumerate(answers):
-        progress(number)
+    for task, text, truncated in answers:
+        progress()
         verdict, is_right = _by_built_in_rules(task, text, config, truncated)
         items.append(RuleInput(task, text, verdict))
         right.append(is_right)
-    finish = rules.begin(items, right)
+    finish = rules.begin(items, right, progress)
 
     def verdicts() -> list[Verdict]:
         rows = finish()

@@ -115,7 +115,7 @@ class RewardWorker:
                 self._busy_since = None
         return finish()
 
-    def _note_progress(self, _: int) -> None:
+    def _note_progress(self) -> None:
         self._busy_since = time.monotonic()
 
 
@@ -126,4 +126,4 @@ def _randomised(verdict: Verdict, key: str) -> Verdict:
         return int.from_bytes(hashlib.sha256(f"{key}/{name}".encode()).digest()[:6], "big") / 2**48
 
     steps = tuple(step._replace(score=float(number(i) < 0.5)) for i, step in enumerate(verdict.steps))
-    return verdict._replace(base=number("base"), total=number("total"), steps=steps, why=("random control",))
+    return verdict._replace(base=number("base"), total=number("base"), steps=steps, why=("random control",))

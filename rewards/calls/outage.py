@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rewards.calls.clock import Clock
 
-FAILURES = 10  # in a row, before the endpoint counts as down
+FAILURES = 10  # responses in a row whose first try failed, before the endpoint counts as down
 PATIENCE_S = 60.0  # how long calls wait for it in one outage; later ones fail at once
 FIRST_PROBE_S = 1.0  # until it is tried again; doubles
 LAST_PROBE_S = 15.0
@@ -56,16 +56,22 @@ class Outage:
             self._since = None
             self._probing = False
 
-    def failed(self, why: str, probe: bool) -> None:
-        """A try found no endpoint, or no answer in time; `probe` is what `wait` returned for it."""
-        self._failures += 1
+    def failed(self, why: str, probe: bool, first: bool) -> None:
+        """A try found no endpoint, or no answer in time.
+
+        Args:
+            probe: what `wait` returned for it.
+            first: whether it was the first try of its call. Others do not count: calls that fail again and again are
+                what is left at the end, when all others have been answered.
+        """
+        self._failures += first
         self._why = why
         if self._since is None and self._failures >= FAILURES:
             self._since = self.clock.now()
             self._probe_pause_s = FIRST_PROBE_S
             self._probe_at = self._since + FIRST_PROBE_S
             self.notes.append(
-                f"{self.name}: does not answer, {FAILURES} failures in a row ({why}); its calls wait up to "
+                f"{self.name}: does not answer, {FAILURES} calls in a row failed ({why}); its calls wait up to "
                 f"{PATIENCE_S:g} s, later ones count as 0 until it answers"
             )
         elif probe:

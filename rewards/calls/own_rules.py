@@ -72,23 +72,31 @@ class OwnRules:
         for runner in self.runners:
             _in_loop(runner.target.start()).result()
 
-    def begin(self, items: Sequence[RuleInput], right: Sequence[bool]) -> Callable[[], list[list[RuleValue]]]:
+    def begin(
+        self, items: Sequence[RuleInput], right: Sequence[bool], progress: Callable[[], None] = lambda: None
+    ) -> Callable[[], list[list[RuleValue]]]:
         """Calls plain functions, and begins the calls of the rules that wait.
 
         Args:
             right: whether each response is right, so that what is paid to right answers only is asked of them only.
+            progress: is called before each call of a plain function.
 
         Returns:
             A function that waits for the values: for each item, one for each rule, in order.
         """
         begun = [self._waiting(entry, items, right) for entry in self.entries]
-        called = [self._functions(entry, items, right) for entry in self.entries]
+        called = [self._functions(entry, items, right, progress) for entry in self.entries]
 
         def finish() -> list[list[RuleValue]]:
             columns = [future.result() if future else values for future, values in zip(begun, called, strict=True)]
-            return [list(row) for row in zip(*columns, strict=True)]
+            return [[column[number] for column in columns] for number in range(len(items))]
 
         return finish
+
+    def ask(self, name: str, item: RuleInput) -> RuleValue:
+        """The value of one rule that waits for one response, whatever its verdict."""
+        runner = next(entry.runner for entry in self.entries if entry.name == name and entry.runner)
+        return _in_loop(runner.value(item)).result()
 
     def share_with(self, workers: int) -> None:
         """Takes its part of the limits among so many reward workers from now on."""
@@ -112,11 +120,14 @@ class OwnRules:
         return True
 
     @staticmethod
-    def _functions(entry: Entry, items: Sequence[RuleInput], right: Sequence[bool]) -> list[RuleValue]:
+    def _functions(
+        entry: Entry, items: Sequence[RuleInput], right: Sequence[bool], progress: Callable[[], None]
+    ) -> list[RuleValue]:
         if entry.runner:
             return []
         values = []
         for item, is_right in zip(items, right, strict=True):
+            progress()
             called = not entry.not_asked(item, is_right)
             values.append(RuleValue(*call_rule(entry.own, *item)) if called else NOT_ASKED)
         return values

@@ -150,7 +150,7 @@ class RuleRunner:
                 if not is_worth_retrying(error):
                     self.outage.answered()
                     return why
-                self.outage.failed(why, probe)
+                self.outage.failed(why, probe, first=tries == 1)
                 if tries <= self.own.max_retries:
                     await self.clock.sleep(pause_s(tries, key, error))
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -101,9 +102,13 @@ async def in_thread(work: Callable[[], Result]) -> Result:
         try:
             result = work()
         except BaseException as error:  # noqa: BLE001 (it is raised where the result is awaited)
-            loop.call_soon_threadsafe(fail, as_exception(error))
+            tell(fail, as_exception(error))
         else:
-            loop.call_soon_threadsafe(succeed, result)
+            tell(succeed, result)
+
+    def tell(what: Callable[[Any], None], of: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(what, of)
 
     threading.Thread(target=run, daemon=True, name="own-rule").start()
     return await done

@@ -56,7 +56,8 @@ class ValueCache:
             return
         try:
             with self._file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "value": value}) + "\n")
+                # The line break comes first: a line that a killed process left unfinished spoils no other.
+                file.write("\n" + json.dumps({"key": key, "value": value}))
         except OSError as error:
             self.notes.append(f"{self._file}: cannot be written ({error.strerror}); values are kept in memory only")
             self._file = None
