@@ -57,6 +57,15 @@ class OwnRule(Strict):
         return self.workers or int(any(setting is not None for setting in asked))
 
     @property
+    def worker_cpus(self) -> float:
+        """What Ray reserves for each of its own workers."""
+        return 1.0 if self.cpus is None else self.cpus
+
+    @property
+    def worker_gpus(self) -> float:
+        return self.gpus or 0.0
+
+    @property
     def try_limit_s(self) -> float:
         """Seconds for one try."""
         return TIMEOUT_S if self.timeout_s is None else self.timeout_s
@@ -64,11 +73,6 @@ class OwnRule(Strict):
     @property
     def max_retries(self) -> int:
         return RETRIES if self.retries is None else self.retries
-
-    @property
-    def call_limit_s(self) -> float:
-        """The longest that a call can take once it has begun: all tries, and the pauses between them."""
-        return (1 + self.max_retries) * (self.try_limit_s + MAX_PAUSE_S)
 
 
 class RewardConfig(Strict):

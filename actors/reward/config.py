@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from curriculum.strict import Strict
-from rewards.config import RewardConfig
+from rewards.config import OwnRule, RewardConfig
 
 
 class RewardWorkersConfig(Strict):
@@ -28,3 +28,8 @@ class RewardWorkersConfig(Strict):
         "none",
         description="random: a control experiment, in which training gets random rewards and evaluation true ones",
     )
+
+    @property
+    def rules_with_workers(self) -> dict[str, OwnRule]:
+        """The own rules that have workers of their own, by name."""
+        return {name: own for name, own in self.rules.own.items() if own.own_workers}

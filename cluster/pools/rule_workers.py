@@ -10,8 +10,6 @@ import ray
 from actors.reward.rule_worker import AT_ONCE, RuleWorker
 from rewards.config import OwnRule
 
-CPUS = 1.0
-
 
 def start_rule_workers(run: str, rules: Mapping[str, OwnRule], folder: str) -> dict[str, list[Any]]:
     """The actors of each rule that has workers of its own. Ray starts one again if it dies.
@@ -24,8 +22,8 @@ def start_rule_workers(run: str, rules: Mapping[str, OwnRule], folder: str) -> d
         for rank in range(own.own_workers):
             options = {
                 "name": f"{run}/rule-{name}-{rank}",
-                "num_cpus": CPUS if own.cpus is None else own.cpus,
-                "num_gpus": own.gpus or 0,
+                "num_cpus": own.worker_cpus,
+                "num_gpus": own.worker_gpus,
                 "max_restarts": -1,
                 "max_concurrency": AT_ONCE,
             }
