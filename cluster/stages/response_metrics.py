@@ -13,8 +13,9 @@ from rewards.verdict import NOT_SCORED
 def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, float]:
     """Means over all responses of a step.
 
-    `flat_groups` is the share of groups whose rewards are all equal. `staleness` is the mean age of the tokens, and
-    `staleness_max` the age of the oldest, in updates between the version that wrote a token and the one being trained.
+    `own_NAME_failed` is the share of responses for which an own rule has no value. `flat_groups` is the share of groups
+    whose rewards are all equal. `staleness` is the mean age of the tokens, and `staleness_max` the age of the oldest, in
+    updates between the version that wrote a token and the one being trained.
 
     Args:
         version: the version being trained.
@@ -35,6 +36,7 @@ def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, f
         "reason": mean([v.reason for v in verdicts]),
         "unscored": mean([NOT_SCORED in v.faults for v in verdicts]),
         **{f"own_{name}": mean([dict(v.more).get(name, 0.0) for v in verdicts]) for name in own},
+        **{f"own_{name}_failed": mean([name in v.failed for v in verdicts]) for name in own},
         "response_tokens": mean([len(t.ids) for t in trajectories]),
         "truncated": mean([t.truncated for t in trajectories]),
         "flat_groups": mean([len({v.total for v in group.verdicts}) == 1 for group in scored]),

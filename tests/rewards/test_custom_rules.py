@@ -157,3 +157,13 @@ def test_a_rule_that_only_its_own_environment_can_load_is_checked_there():
     rule = OwnRule(rule="no.such.package:Metric", weight=1, runtime_env={"pip": ["some"]})
     check_rule(rule)
     assert waits(rule) and is_opinion(rule)
+
+
+def test_the_forms_of_the_documentation(tmp_path, monkeypatch):
+    docs = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
+    source = re.search(r"```python\n(# slow_rules\.py\n.*?)```", docs, re.DOTALL)[1]
+    (tmp_path / "slow_rules.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    forms = [form_of(load_rule(f"slow_rules:{name}")) for name in ("asked", "Asked", "Computed")]
+    assert forms == ["async function", "async class", "batch class"]
+    check_own({"asked": own("slow_rules:Asked", url="http://judge:8000")})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.planning.nodes import Node
+from cluster.planning.nodes import Node, parse_nodes
 from cluster.planning.plan import make_plan
 from cluster.planning.worker_memory import GIB
 from tests.support.plans import RECIPES, quickstart
