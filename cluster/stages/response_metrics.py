@@ -14,8 +14,8 @@ def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, f
     """Means over all responses of a step.
 
     `own_NAME_failed` is the share of responses for which an own rule has no value. `flat_groups` is the share of groups
-    whose rewards are all equal. `staleness` is the mean age of the tokens, and `staleness_max` the age of the oldest, in
-    updates between the version that wrote a token and the one being trained.
+    whose rewards are all equal. `staleness` is the mean age of the tokens, and `staleness_max` the age of the oldest,
+    in updates between the version that wrote a token and the one being trained.
 
     Args:
         version: the version being trained.

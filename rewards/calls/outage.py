@@ -32,6 +32,11 @@ class Outage:
         self._probe_pause_s = FIRST_PROBE_S
         self._probing = False
 
+    @property
+    def is_long(self) -> bool:
+        """Whether the endpoint has been down for longer than calls wait."""
+        return self._since is not None and self.clock.now() - self._since > PATIENCE_S
+
     async def wait(self) -> bool:
         """Waits until a try makes sense. Returns whether this try is the one that finds out if the endpoint is back.
 
@@ -43,7 +48,7 @@ class Outage:
             if not self._probing and now >= self._probe_at:
                 self._probing = True
                 return True
-            if now - self._since > PATIENCE_S:
+            if self.is_long:
                 raise EndpointDown(f"no answer for {now - self._since:.0f} s ({self._why})")
             await self.clock.sleep(LOOK_S)
         return False

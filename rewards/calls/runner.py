@@ -132,8 +132,8 @@ class RuleRunner:
 
     async def _try(self, items: Sequence[RuleInput], key: str) -> Sequence[object] | str:
         """What the rule returned for the inputs, after as many tries as it has; or why it failed in the last."""
-        why = ""
-        for tries in range(1, self.own.max_retries + 2):
+        tries = 0
+        while True:
             try:
                 await self.target.start()
                 probe = await self.outage.wait()
@@ -150,13 +150,15 @@ class RuleRunner:
                 if not is_worth_retrying(error):
                     self.outage.answered()
                     return why
-                self.outage.failed(why, probe, first=tries == 1)
-                if tries <= self.own.max_retries:
-                    await self.clock.sleep(pause_s(tries, key, error))
+                self.outage.failed(why, probe, first=tries == 0)
+                if not probe or self.outage.is_long:  # who only finds out that it is still down loses no try
+                    tries += 1
+                if tries > self.own.max_retries or (probe and self.outage.is_long):
+                    return why
+                await self.clock.sleep(pause_s(max(1, tries), key, error))
             else:
                 self.outage.answered()
                 return found
-        return why
 
     async def _within_limit(self, items: Sequence[RuleInput]) -> Sequence[object]:
         """One try. A rule that does not heed its cancellation is left behind, not waited for."""

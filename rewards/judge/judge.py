@@ -65,7 +65,7 @@ class Judge:
         self.max_tokens, self.temperature = max_tokens, temperature
         self.extra = dict(extra or {})
         self.template = PromptTemplate(prompt)
-        self.format = _score_format(score_regex, score_key, score_range)
+        self.format = score_format(score_regex, score_key, score_range)
         self._client = self._connect(base_url, _key(api_key_env))
 
     @staticmethod
@@ -74,7 +74,7 @@ class Judge:
         base_url = options.get("base_url")
         if not (isinstance(base_url, str) and re.match(r"https?://[^/\s]", base_url)):
             raise ValueError(f"base_url: it must be http://… or https://…, found {base_url!r:.80}")
-        _check_common(options)
+        check_shared_options(options)
         _key(options.get("api_key_env"))
 
     async def __call__(self, task: Task, response: str, verdict: Verdict) -> float:
@@ -139,16 +139,16 @@ class Judge:
         return openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=CLIENT_S)
 
 
-def _check_common(options: Mapping[str, Any]) -> None:
+def check_shared_options(options: Mapping[str, Any]) -> None:
     """Raises ValueError if an option that every judge has cannot be used."""
     PromptTemplate(options.get("prompt", PROMPT))
-    _score_format(options.get("score_regex", SCORE), options.get("score_key", ""), options.get("score_range", (0, 10)))
+    score_format(options.get("score_regex", SCORE), options.get("score_key", ""), options.get("score_range", (0, 10)))
     max_tokens = options.get("max_tokens", 1)
     if not isinstance(max_tokens, int) or max_tokens < 1:
         raise ValueError(f"max_tokens: it must be a whole number above 0, found {max_tokens!r:.80}")
 
 
-def _score_format(regex: str, key: str, score_range: Sequence[float]) -> ScoreFormat:
+def score_format(regex: str, key: str, score_range: Sequence[float]) -> ScoreFormat:
     try:
         groups = re.compile(regex).groups
     except re.error as error:

@@ -191,3 +191,24 @@ def test_a_dead_endpoint_is_told_once_and_every_response_ends():
     assert run.calls < 60  # most of them asked nobody
     notes = run.take_notes()
     assert len(notes) == 1 and "does not answer" in notes[0] and run.take_notes() == []
+
+
+def test_who_finds_out_that_an_endpoint_is_still_down_loses_no_try():
+    fake = FakeClock()
+
+    async def dead_for_40_s(task, response, verdict):
+        if fake.now < 40:
+            raise ConnectionRefusedError("nobody there")
+        return worth(response)
+
+    own = OwnRule(rule=f"{RULES}:asks", weight=1, retries=1, concurrency=30)
+    target = LocalTarget(own)
+    target._rule = dead_for_40_s
+    run = RuleRunner("asks", own, target, Place(), fake.clock)
+    words = [f"film {number}" for number in range(30)]
+    found = values(run, *words, fake=fake)
+    assert [value.value for value in found] == [expected(each) for each in words]
+    assert [note.split(",")[0] for note in run.take_notes()] == [
+        "asks: does not answer",
+        f"asks: answers again after {fake.now:.0f} s",
+    ]
