@@ -15,13 +15,14 @@ from actors.reward import Response, RewardWorker, RewardWorkersConfig
 from actors.runtime.remote import RemoteFailure, wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group
+from cluster.errors import UserError
 from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.rule_faults import fault_lines
 from cluster.pools.rule_workers import start_rule_workers
 from cluster.pools.shares import Failed
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
-from rewards.custom_rules import waits
+from rewards.custom_rules import RuleError, waits
 from rewards.verdict import Verdict, unscored
 
 LIMITS = Limits(start_s=120)
@@ -39,6 +40,9 @@ class RewardPool:
         meanwhile: is called again and again during the wait for verdicts.
         cache: the folder for values of own rules that are kept on disk; the workers must reach it.
 
+    Raises:
+        UserError: an own rule cannot be loaded.
+
     Attributes:
         waits: whether an own rule waits. Then a worker has several shares at once and shows by beats that it is alive:
             how long a share takes says nothing.
@@ -53,7 +57,7 @@ class RewardPool:
     ) -> None:
         self.config = config
         self.meanwhile = meanwhile
-        self.waits = any(waits(own) for own in config.rules.own.values())
+        self.waits = _some_rule_waits(config)
         folder = os.getcwd()
         self.rule_workers = start_rule_workers(run, config.rules.own, folder)
         actor = ray.remote(RewardWorker)
@@ -118,3 +122,10 @@ class RewardPool:
         for actors in self.rule_workers.values():
             for actor in actors:
                 ray.kill(actor)
+
+
+def _some_rule_waits(config: RewardWorkersConfig) -> bool:
+    try:
+        return any(waits(own) for own in config.rules.own.values())
+    except RuleError as error:
+        raise UserError(str(error)) from error
