@@ -98,7 +98,7 @@ class Host:
             for r in requests
         ]
 
-    async def score(self, rank: int, responses: Sequence[Response], evaluation: bool) -> list[Verdict]:
+    async def score(self, rank: int, responses: Sequence[Response], evaluation: bool, workers: int) -> list[Verdict]:
         edges = np.linspace(0, len(TEXT), STEPS + 1).astype(int).tolist()
         return [self._verdict(edges, hash((r.task.id, r.index)) % 8) for r in responses]
 
@@ -146,6 +146,7 @@ class SimulatedRollouts(RolloutPool):
 class SimulatedRewards(RewardPool):
     def __init__(self, config: Any, hosts: Sequence[Any], meanwhile: Callable[[], None]) -> None:
         self.config, self.meanwhile = config, meanwhile
+        self.waits, self.rule_workers = False, {}
 
         def start(rank: int, name: str) -> Handle:
             return Handle(hosts[rank % len(hosts)], rank)

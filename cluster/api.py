@@ -145,12 +145,11 @@ def score_file(path: str | Path, rules: RewardConfig | None = None) -> Iterator[
     Raises:
         UserError: the file cannot be read, or a line is no task with a response.
     """
-    from cluster.standalone.reward_file import read_rows
+    from cluster.standalone.reward_file import read_rows, score_rows
     from rewards.config import RewardConfig
 
     config = rules or RewardConfig()
-    for row in read_rows(Path(path), config):
-        yield row.score(config)
+    yield from score_rows(read_rows(Path(path), config), config)
 
 
 def _quiet() -> None:

@@ -5,23 +5,75 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from curriculum.strict import Strict
 from rewards.findings.attributes import Attribute
 
 Gate = Literal["format", "outcome", "batch"]
+TIMEOUT_S = 60.0
+RETRIES = 2
+MAX_PAUSE_S = 8.0  # between two tries
 
 
 class OwnRule(Strict):
-    """A rule of the recipe's own: `def rule(task: Task, response: str, verdict: Verdict, **options) -> float`.
+    """A rule of the recipe's own, and how it is called. docs/rewards.md describes the forms that a rule may have.
 
-    It returns a number in [0, 1].
+    What is None takes its default. A rule that is a plain function takes none of the settings from `concurrency` to
+    `cache`, unless it runs in workers of its own.
     """
 
-    rule: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function")
+    rule: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:name")
     weight: float = Field(gt=0)
-    options: dict[str, Any] = Field({}, description="passed to the function by name")
+    options: dict[str, Any] = Field({}, description="passed to the function, or to the constructor of a class, by name")
+    right_only: bool | None = Field(
+        None,
+        description="paid to right answers only; by default so if the value is a model's opinion. false lifts it",
+    )
+    concurrency: PositiveInt | None = Field(
+        None, description="calls at once in each reward worker; 32, or 1 if the rule takes batches"
+    )
+    requests_per_minute: PositiveFloat | None = Field(
+        None, description="limit of calls, retries included; the reward workers share it"
+    )
+    tokens_per_minute: PositiveFloat | None = Field(
+        None, description="limit of tokens, for rules that can estimate theirs; the reward workers share it"
+    )
+    timeout_s: PositiveFloat | None = Field(None, description="for one try; 60")
+    retries: NonNegativeInt | None = Field(None, description="further tries after one that failed or timed out; 2")
+    cache: Literal["none", "memory", "disk"] | None = Field(
+        None, description="where values are kept by content; memory. disk: also in the run folder, for a resumed run"
+    )
+    workers: PositiveInt | None = Field(
+        None, description="workers that run this rule alone; 1 if one of the next three is given, otherwise none"
+    )
+    cpus: NonNegativeFloat | None = Field(None, description="what Ray reserves for one of these workers; 1")
+    gpus: NonNegativeFloat | None = Field(None, description="the same for GPUs; 0")
+    runtime_env: dict[str, Any] | None = Field(None, description="Ray's runtime environment of these workers")
+
+    @property
+    def own_workers(self) -> int:
+        """How many workers run this rule alone; 0 if the reward workers run it."""
+        asked = (self.cpus, self.gpus, self.runtime_env)
+        return self.workers or int(any(setting is not None for setting in asked))
+
+    @property
+    def worker_cpus(self) -> float:
+        """What Ray reserves for each of its own workers."""
+        return 1.0 if self.cpus is None else self.cpus
+
+    @property
+    def worker_gpus(self) -> float:
+        return self.gpus or 0.0
+
+    @property
+    def try_limit_s(self) -> float:
+        """Seconds for one try."""
+        return TIMEOUT_S if self.timeout_s is None else self.timeout_s
+
+    @property
+    def max_retries(self) -> int:
+        return RETRIES if self.retries is None else self.retries
 
 
 class RewardConfig(Strict):

@@ -36,7 +36,8 @@ class Verdict(NamedTuple):
 
     `format`, `outcome`, `process`, `reason` and each of `more` (the recipe's own rules, by name) are in [0, 1]; `total`
     is their weighted sum after gates. `base` is the total without process and reason: step credit adds to it. With the
-    preset `paper`, process and reason are the amounts that are added. `unread` is why the final answer cannot be read
+    preset `paper`, process and reason are the amounts that are added. `failed` names the own rules that have no value
+    for this response, so that theirs is 0; `why` says why. `unread` is why the final answer cannot be read
     (`rewards.reading.reading.Unread`), "" if it was read or there is none.
     """
 
@@ -51,6 +52,7 @@ class Verdict(NamedTuple):
     faults: tuple[FormatFault, ...] = ()
     why: tuple[str, ...] = ()
     more: tuple[tuple[str, float], ...] = ()
+    failed: tuple[str, ...] = ()
     unread: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class Verdict(NamedTuple):
                 "steps": tuple(StepVerdict(**step) for step in values["steps"]),
                 "faults": tuple(FormatFault(**fault) for fault in values["faults"]),
                 "more": tuple(values["more"].items()),
+                "failed": tuple(values.get("failed", ())),
             }
         )
 

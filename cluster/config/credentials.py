@@ -13,6 +13,7 @@ _VALUES = (
     (re.compile(r"\b(hf_|gh[pousr]_|github_pat_|glpat-|sk-|xox[abprs]-|AIza)[A-Za-z0-9_-]{20,}"), "an API key"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
 )
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # the name of an environment variable that holds a key
 _NAME = re.compile(
     r"passw(or)?d|secret|(api|access|private|account)_?key|(auth|access|session|bearer|api)_?token|credential", re.I
 )
@@ -48,4 +49,6 @@ def _kind_of(path: tuple[str, ...], text: str) -> str | None:
     for pattern, kind in _VALUES:
         if pattern.search(text):
             return kind
-    return "a password or key" if path and _NAME.search(path[-1]) else None
+    if not path or not _NAME.search(path[-1]):
+        return None
+    return None if path[-1].endswith("_env") and _VARIABLE.fullmatch(text) else "a password or key"

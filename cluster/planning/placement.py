@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from actors.reward import RewardWorkersConfig
 from cluster.config.recipe import Role
 from cluster.planning.nodes import Node
 
@@ -38,6 +39,8 @@ class WorkerRequest:
 def worker_requests(roles: Mapping[str, Role], learner: bool) -> list[WorkerRequest]:
     """The workers that hold resources, at the smallest number that a run can continue with; see `workers.Workers`.
 
+    Workers of an own rule have its path in the recipe as their kind.
+
     Args:
         learner: whether some node offers the custom resource `learner`; then each rank needs one.
     """
@@ -46,6 +49,10 @@ def worker_requests(roles: Mapping[str, Role], learner: bool) -> list[WorkerRequ
         workers = getattr(role, "fewest", role.workers)
         gpus = getattr(role, "gpus", 0)
         requests.append(WorkerRequest(kind, workers, role.cpus, gpus, float(learner and kind == "learner")))
+        if isinstance(role, RewardWorkersConfig):
+            for name, own in role.rules_with_workers.items():
+                path = f"{kind}.rules.own.{name}"
+                requests.append(WorkerRequest(path, own.own_workers, own.worker_cpus, own.worker_gpus))
     return requests
 
 

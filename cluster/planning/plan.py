@@ -87,6 +87,8 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
         "learner": learner_memory(recipe, shape),
         "reward": reward_memory(),
     }
+    of_rules = [request.kind for request in requests if request.kind not in memory]
+    memory |= {kind: reward_memory() for kind in of_rules}
     placement = place(requests, nodes)
     services = services_ram(recipe, shape.parameters)
     faults = [
@@ -104,6 +106,7 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
     if recipe.rollout.max and recipe.rollout.max > recipe.rollout.workers:
         notes.append(f"rollout workers may grow to {recipe.rollout.max}; this is for {recipe.rollout.workers}")
     notes += _slow_adapters(recipe)
+    notes += [f"{kind}: the memory that its model takes is not known, and not counted" for kind in of_rules]
     if recipe.learner.fewest < recipe.learner.workers:
         notes.append(f"learner workers may be up to {recipe.learner.workers}; this is for {recipe.learner.fewest}")
     cache = memory["rollout"].parts["KV cache"]

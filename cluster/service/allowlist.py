@@ -35,6 +35,11 @@ def check_recipe(recipe: Recipe, allowed: Sequence[str]) -> None:
                 f"recipe: reward.rules.own.{name}: this service may not use rules of {module}, only of "
                 f"{', '.join(modules)}; start it with --allow {RULES}MODULE to allow others"
             )
+        if own.runtime_env:
+            raise UserError(
+                f"recipe: reward.rules.own.{name}.runtime_env: this service starts no runtime environments: they "
+                "install packages and run code of any kind"
+            )
     if recipe.data.tasks is not None:
         _check_images(recipe.data.tasks, allowed)
 

@@ -30,7 +30,10 @@ def holding(recipe: Recipe, driver_cpus: float, counts: Mapping[str, int | None]
     workers |= {kind: count for kind, count in counts.items() if count}
     workers["rollout"] = max(workers["rollout"], recipe.rollout.max or 0)
     cpus = sum(workers[kind] * role.cpus for kind, role in recipe.roles.items())
-    gpus = sum(workers[kind] * getattr(role, "gpus", 0) for kind, role in recipe.roles.items())
+    gpus: float = sum(workers[kind] * getattr(role, "gpus", 0) for kind, role in recipe.roles.items())
+    for own in recipe.reward.rules_with_workers.values():
+        cpus += own.own_workers * own.worker_cpus
+        gpus += own.own_workers * own.worker_gpus
     return Holding(driver_cpus + cpus, gpus)
 
 

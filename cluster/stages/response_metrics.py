@@ -13,9 +13,10 @@ from rewards.verdict import NOT_SCORED
 def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, float]:
     """Means over all responses of a step.
 
-    `unread` is the share of answers that could not be read, `flat_groups` that of groups whose rewards are all equal.
-    `staleness` is the mean age of the tokens, and `staleness_max` the age of the oldest, in updates between the version
-    that wrote a token and the one being trained.
+    `unread` is the share of answers that could not be read, `own_NAME_failed` that of responses for which an own rule
+    has no value, and `flat_groups` that of groups whose rewards are all equal. `staleness` is the mean age of the
+    tokens, and `staleness_max` the age of the oldest, in updates between the version that wrote a token and the one
+    being trained.
 
     Args:
         version: the version being trained.
@@ -37,6 +38,7 @@ def response_numbers(scored: Sequence[ScoredGroup], version: int) -> dict[str, f
         "unscored": mean([NOT_SCORED in v.faults for v in verdicts]),
         "unread": mean([bool(v.unread) for v in verdicts]),
         **{f"own_{name}": mean([dict(v.more).get(name, 0.0) for v in verdicts]) for name in own},
+        **{f"own_{name}_failed": mean([name in v.failed for v in verdicts]) for name in own},
         "response_tokens": mean([len(t.ids) for t in trajectories]),
         "truncated": mean([t.truncated for t in trajectories]),
         "flat_groups": mean([len({v.total for v in group.verdicts}) == 1 for group in scored]),

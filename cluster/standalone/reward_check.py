@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,8 +12,10 @@ from pydantic import ValidationError
 from cluster.errors import UserError
 from cluster.standalone.reward_file import Row, read_rows
 from curriculum.task import Task
+from rewards.calls.own_rules import OwnRules
+from rewards.calls.runner import RuleValue
 from rewards.config import OwnRule, RewardConfig
-from rewards.custom_rules import RuleError, call_rule, check_rule
+from rewards.custom_rules import RuleError, RuleInput, call_rule, check_rule, failure, waits
 
 SHOWN = 20
 _CLOSED = Task(
@@ -87,16 +89,17 @@ def check_lines(name: str, options: str, path: Path | None) -> Iterator[str]:
 
 
 def _try_rule(rule: OwnRule, rows: Iterable[Row], config: RewardConfig) -> Iterator[str]:
+    call = _caller(rule)
     values: list[float] = []
     seconds: list[float] = []
     faults: list[str] = []
     yield f"{'response':<32}{'value':>7}{'ms':>10}"
     for row in rows:
-        verdict = row.score(config)
+        item = RuleInput(row.task, row.response, row.score(config))
         start = time.perf_counter()
-        value, fault = call_rule(rule, row.task, row.response, verdict)
+        value, fault = call(item)
         seconds.append(time.perf_counter() - start)
-        again, _ = call_rule(rule, row.task, row.response, verdict)
+        again, _ = call(item)
         if not fault and again != value:
             fault = f"rule {rule.rule} gave {value:g} and then {again:g} for the same response"
         values.append(value)
@@ -116,6 +119,18 @@ def _try_rule(rule: OwnRule, rows: Iterable[Row], config: RewardConfig) -> Itera
         )
 
 
+def _caller(rule: OwnRule) -> Callable[[RuleInput], RuleValue]:
+    """Calls the rule for one response, every time anew, and also where a run would not ask it."""
+    if not waits(rule):
+        return lambda item: RuleValue(*call_rule(rule, *item))
+    own_rules = OwnRules({"rule": rule.model_copy(update={"cache": "none"})})
+    try:
+        own_rules.start()
+    except Exception as error:
+        raise UserError(failure(rule.rule, error)) from error
+    return lambda item: own_rules.ask("rule", item)
+
+
 def _own_rule(name: str, options: str) -> OwnRule:
     try:
         values = json.loads(options)
@@ -129,7 +144,7 @@ def _own_rule(name: str, options: str) -> OwnRule:
         own = OwnRule(rule=name, weight=1, options=values)
         check_rule(own)
     except ValidationError as error:
-        raise UserError(f"{name}: a rule is written module:function, such as rewards.own:length_guard") from error
+        raise UserError(f"{name}: a rule is written module:name, such as rewards.own:length_guard") from error
     except RuleError as error:
         raise UserError(str(error)) from error
     return own

@@ -6,8 +6,9 @@ import contextlib
 import json
 import string
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,15 +18,17 @@ from cluster.errors import UserError
 from curriculum.forms import DEFAULT_FORM
 from curriculum.strict import fault_text
 from curriculum.task import Task
+from rewards.calls.own_rules import rules_of
 from rewards.config import RewardConfig
 from rewards.custom_rules import RuleError, check_own
 from rewards.findings.explain import explained, lines
 from rewards.findings.extract import extract
 from rewards.forms import FORMS
 from rewards.forms.base import WrittenGold, gold_as_written
-from rewards.score import score
+from rewards.score import Answer, score, score_all
 from rewards.verdict import Verdict
 
+ROWS_AT_ONCE = 256
 _TEXT_LINE = '{"text": "…"}'
 _RESPONSE_LINE = '{"domain": "closed", "options": {"A": "…", "B": "…"}, "gold": ["B"], "response": "…"}'
 _OPTIONS = '{"A": "Mass", "B": "Edema"}'
@@ -74,15 +77,22 @@ def score_lines(path: Path, config: RewardConfig) -> Iterator[str]:
     Raises:
         UserError: as `read_rows`.
     """
-    for row in read_rows(path, config):
-        verdict = row.score(config)
+    for verdict in score_rows(read_rows(path, config), config):
         parts = verdict.to_dict()
         line = {part: parts[part] for part in _PARTS}
         if verdict.more:
-            line["more"] = parts["more"]
+            line |= {"more": parts["more"], "failed": parts["failed"]}
         if config.preset == "paper":  # its batch gate is open here
             line |= {"overall": verdict.total, "base": verdict.base}
         yield json.dumps(line)
+
+
+def score_rows(rows: Iterable[Row], config: RewardConfig) -> Iterator[Verdict]:
+    """The verdict on each row, in order. Own rules that wait judge many rows at once."""
+    rules = rules_of(config)
+    remaining = iter(rows)
+    while some := list(islice(remaining, ROWS_AT_ONCE if rules.runners else 1)):
+        yield from score_all([Answer(row.task, row.response, row.truncated) for row in some], config, rules)
 
 
 def read_rows(path: Path, config: RewardConfig) -> Iterator[Row]:

@@ -17,13 +17,20 @@ VERDICT = Verdict(
     ),
     faults=(FormatFault("text outside pairs", 80),),
     why=("final answer A, B",),
-    more=(("length", 0.5),),
+    more=(("length", 0.5), ("judge", 0.0)),
+    failed=("judge",),
 )
 
 
 def test_a_verdict_comes_back_from_json():
     for verdict in (VERDICT, VERDICT._replace(answer=None, steps=(), faults=(), more=())):
         assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
+
+
+def test_a_verdict_of_a_run_before_rules_could_fail_is_read():
+    values = VERDICT._replace(failed=()).to_dict()
+    del values["failed"]
+    assert Verdict.from_dict(json.loads(json.dumps(values))) == VERDICT._replace(failed=())
 
 
 def test_a_response_that_no_rule_could_judge_is_worth_nothing():

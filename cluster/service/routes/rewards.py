@@ -71,5 +71,5 @@ def _rows(responses: list[ResponseBody], config: RewardConfig) -> list[Row]:
 
 def _verdict_dict(verdict: Verdict) -> dict[str, Any]:
     values = verdict.to_dict()
-    del values["more"]  # a recipe's own rules are not run for requests
+    del values["more"], values["failed"]  # a recipe's own rules are not run for requests
     return values

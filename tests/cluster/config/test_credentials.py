@@ -1,5 +1,6 @@
 """Passwords and keys never get into a recipe, and errors do not repeat them."""
 
+import json
 import re
 from pathlib import Path
 
@@ -49,3 +50,12 @@ def test_a_password_or_key_is_refused_and_not_repeated(setting, words):
 )
 def test_a_uri_without_password_is_none(storage):
     assert load_recipe(SMOKE, [f"checkpoint.storage={storage}"]).checkpoint.storage == storage
+
+
+def test_the_name_of_a_variable_that_holds_a_key_is_no_key():
+    rule = {"rule": "rewards.judge:Judge", "weight": 0.1, "options": {"api_key_env": "JUDGE_API_KEY"}}
+    recipe = load_recipe(SMOKE, [f"reward.rules.own={json.dumps({'judge': rule})}"])
+    assert recipe.reward.rules.own["judge"].options == {"api_key_env": "JUDGE_API_KEY"}
+    rule["options"] = {"api_key_env": "hunter2hunter2"}
+    with pytest.raises(UserError, match="api_key_env: looks like a password or key"):
+        load_recipe(SMOKE, [f"reward.rules.own={json.dumps({'judge': rule})}"])

@@ -1,7 +1,8 @@
 """Which worker goes to which node."""
 
+from actors.reward import RewardWorkersConfig
 from cluster.planning.nodes import parse_nodes
-from cluster.planning.placement import WorkerRequest, place
+from cluster.planning.placement import WorkerRequest, place, worker_requests
 
 
 def loads(asks, nodes):
@@ -34,3 +35,14 @@ def test_ranks_go_where_the_learner_resource_is_and_others_leave_it_alone():
 def test_cpus_are_of_a_node_as_well():
     assert loads([WorkerRequest("reward", 3, 2)], ["3x0,cpus=3"])[1] == {}
     assert loads([WorkerRequest("reward", 3, 2)], ["2x0,cpus=3"])[1] == {"reward": 1}
+
+
+def test_workers_of_a_rule_ask_for_room_under_its_path_in_the_recipe():
+    own = {"plain": {}, "judge": {"gpus": 1}, "metric": {"workers": 2, "cpus": 0.5}}
+    rules = {name: {"rule": "m:rule", "weight": 0.1} | settings for name, settings in own.items()}
+    reward = RewardWorkersConfig.model_validate({"workers": 3, "rules": {"own": rules}})
+    assert worker_requests({"reward": reward}, learner=False) == [
+        WorkerRequest("reward", 3, 0.25),
+        WorkerRequest("reward.rules.own.judge", 1, 1, 1),
+        WorkerRequest("reward.rules.own.metric", 2, 0.5),
+    ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.planning.nodes import Node
+from cluster.planning.nodes import Node, parse_nodes
 from cluster.planning.plan import make_plan
 from cluster.planning.worker_memory import GIB
 from tests.support.plans import RECIPES, quickstart
@@ -46,3 +46,13 @@ def test_a_wrong_setting_is_named(plan_command, seven_billion, setting, words):
         RECIPES / "cx_mind_7b.yaml", "--set", f"model.path={seven_billion}", "--set", setting, "--cluster", "1x8x80"
     )
     assert code == 2 and words in err and len(err.splitlines()) == 1
+
+
+def test_workers_of_a_rule_are_placed_and_their_unknown_memory_is_told():
+    judge = '{"judge": {"rule": "m:Judge", "weight": 0.1, "gpus": 1, "workers": 2}}'
+    plan = quickstart(parse_nodes(["1x1x80,cpus=32"]), f"reward.rules.own={judge}")
+    assert [fault.text for fault in plan.faults] == [
+        "1 of 2 reward.rules.own.judge workers find no node with 1 CPU, 1 GPU free"
+    ]
+    assert any(note.startswith("reward.rules.own.judge: the memory that its model takes") for note in plan.notes)
+    assert quickstart(parse_nodes(["1x2x80,cpus=32"]), f"reward.rules.own={judge}").fits

@@ -33,6 +33,20 @@ def test_a_submitted_recipe_names_no_rule_that_is_not_allowed(rule):
         check_recipe(parse_recipe(own(rule), "recipe"), ["/shared"])
 
 
+def test_a_submitted_recipe_installs_nothing():
+    recipe = own("my_rules:one")
+    recipe["reward"]["rules"]["own"]["mine"]["runtime_env"] = {"pip": ["anything"]}
+    with pytest.raises(UserError, match=r"own.mine.runtime_env: this service starts no runtime environments"):
+        check_recipe(parse_recipe(recipe, "recipe"), ["/shared", "rules:my_rules"])
+
+
+def test_a_judge_is_allowed_by_name_only():
+    judge = own("rewards.judge:Judge", model="m", base_url="http://anywhere/v1")
+    with pytest.raises(UserError, match="may not use rules of rewards.judge"):
+        check_recipe(parse_recipe(judge, "recipe"), ["/shared"])
+    check_recipe(parse_recipe(judge, "recipe"), ["/shared", "rules:rewards.judge"])
+
+
 def test_rules_that_are_allowed_can_be_named():
     check_recipe(parse_recipe(own("rewards.own:length_guard", least=1, most=2), "recipe"), ["/shared"])
     for rule in ("my_rules:one", "my_rules.deeper:two"):

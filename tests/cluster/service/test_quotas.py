@@ -83,6 +83,13 @@ def test_a_run_holds_what_its_recipe_lets_it_grow_to_or_what_it_was_scaled_to():
     assert holding(sized, 0, {"rollout": 5}).cpus == 5 * 1.5 + 2 * 0.5 + 2 * 2  # more than its `max`
 
 
+def test_workers_of_a_rule_are_held_too():
+    rule = {"rule": "m:Metric", "weight": 0.1, "workers": 3, "cpus": 2, "gpus": 0.5}
+    sized = parse_recipe(SIZED | {"reward": SIZED["reward"] | {"rules": {"own": {"metric": rule}}}}, "recipe")
+    plain = holding(parse_recipe(SIZED, "recipe"), 0.5, {})
+    assert holding(sized, 0.5, {}) == Holding(cpus=plain.cpus + 6, gpus=1.5)
+
+
 def test_a_limit_itself_is_within_the_quota():
     quota = Quota(cpus=10, gpus=1)
     assert quota_fault(quota, Holding(4, 1), {"one": Holding(6, 0)}) == ""

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.support.rewards.reward_rows import CLOSED, TRACE, run
+from tests.support.simulated_judge import SimulatedJudge
 
 HOUSE = """
 import random
@@ -76,7 +77,7 @@ def test_an_unsound_rule_fails_the_check(house, refused, rule, words):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["rewards.own"], "a rule is written module:function"),
+        (["rewards.own"], "a rule is written module:name"),
         (["nowhere_at_all:f"], "No module named"),
         (["rewards.own:length_guard"], "missing a required argument: 'least'"),
         (
@@ -104,3 +105,23 @@ def test_a_rule_or_options_that_cannot_be_used_are_told(refused, arguments, word
 )
 def test_the_ready_made_rules_pass_the_check(monkeypatch, rule, options):
     assert run(monkeypatch, "check", f"rewards.own:{rule}", "--options", json.dumps(options)) == 0
+
+
+WAITING = "tests.support.rewards.waiting_rules"
+
+
+@pytest.mark.parametrize("rule", ["asks", "Asks", "Batches", "plain"])
+def test_rules_of_every_form_can_be_checked(monkeypatch, capsys, rule):
+    assert run(monkeypatch, "check", f"{WAITING}:{rule}") == 0
+    assert f"{WAITING}:{rule}: 18 responses, 0.01" in capsys.readouterr().out
+
+
+def test_a_rule_that_cannot_be_constructed_fails_the_check(refused):
+    assert "Broken failed: FileNotFoundError: no such model folder" in refused("check", f"{WAITING}:Broken")
+
+
+def test_a_judge_is_asked_about_every_sample_twice(refused):
+    with SimulatedJudge() as judge:
+        options = {"model": "m", "base_url": judge.url}
+        line = refused("check", "rewards.judge:Judge", "--options", json.dumps(options))
+    assert "the judge gave no score" in line and judge.requests[""] == 36  # each of the samples twice, nothing kept

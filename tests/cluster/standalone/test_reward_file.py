@@ -11,6 +11,7 @@ from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
 from tests.support.rewards.reward_rows import CLOSED, OPTIONS, SMOKE, TRACE, answer, recipe_of, run
+from tests.support.rewards.waiting_rules import BATCHES, worth
 
 
 def test_a_line_of_findings_for_each_text(tmp_path, monkeypatch, capsys):
@@ -228,3 +229,14 @@ def test_what_cannot_be_used_of_a_recipe_is_told(tmp_path, refused, monkeypatch,
     assert "no such recipe" in refused("score", rows, "--recipe", tmp_path / "none.yaml")
     assert run(monkeypatch, "score", rows, "--recipe", recipe_of(tmp_path, rarity=0.5)) == 0
     assert "needs the train tasks" in capsys.readouterr().err
+
+
+def test_own_rules_that_wait_judge_many_rows_at_once(tmp_path, scored):
+    rule = {"rule": "tests.support.rewards.waiting_rules:Batches", "weight": 0.5, "cache": "none"}
+    path = recipe_of(tmp_path, own={"batches": rule})
+    BATCHES.clear()
+    rows = [CLOSED | {"response": TRACE.replace("<think>", "<think>" + "So. " * number)} for number in range(12)]
+    found = scored(*rows, CLOSED | {"response": TRACE + "raises"}, recipe=path)
+    assert [line["more"]["batches"] for line in found[:12]] == [worth(row["response"]) for row in rows]
+    assert found[12]["more"] == {"batches": 0} and not any(line["failed"] for line in found)
+    assert BATCHES == [8, 4]
