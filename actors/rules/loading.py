@@ -1,0 +1,87 @@
+"""What rules that are models need to load: a package, a folder, a device. Each fault is one line."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+FAR = 10**6  # a tokenizer that was saved without its model's length says about 10**30
+
+
+def load_package(module: str, install: str) -> Any:
+    """The module of an optional package.
+
+    Args:
+        install: what `pip install` needs for it.
+
+    Raises:
+        ImportError: it is not installed, or cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        missing = getattr(error, "name", None)
+        if isinstance(error, ModuleNotFoundError) and missing == module:
+            raise ImportError(f"the package {module} is not installed: pip install {install}") from error
+        if isinstance(error, ModuleNotFoundError):
+            why = f"needs {missing}, which is not installed"
+        else:
+            why = f"cannot be used beside the other packages ({one_line(error)})"
+        raise ImportError(f"the package {module} {why}; give the rule a runtime_env with pip: {install}") from error
+
+
+def check_model_folder(path: str) -> Path:
+    """The path of a Hugging Face folder, which has a config.json.
+
+    Raises:
+        ValueError: there is no such folder, or it is none of a model.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"{path}: no such folder; a folder of a model in Hugging Face's format is needed")
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{path}: it has no config.json; a folder of a model in Hugging Face's format is needed")
+    return folder
+
+
+def choose_device(device: str) -> str:
+    """`cpu`, `cuda` or `cuda:N`; for `auto`, `cuda` if this process has a GPU, otherwise `cpu`.
+
+    Raises:
+        ValueError: it is another name, or a GPU is asked for and this process has none.
+    """
+    import torch
+
+    check_device(device)
+    has_gpu = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if has_gpu else "cpu"
+    if device != "cpu" and not has_gpu:
+        raise ValueError(f"device {device}: this process has no GPU; give the rule gpus: 1, or device: cpu")
+    return device
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError if it is no name of a device."""
+    kind, colon, number = device.partition(":")
+    if device not in ("auto", "cpu", "cuda") and not (kind == "cuda" and colon and number.isdecimal()):
+        raise ValueError(f"device {device}: auto, cpu, cuda or cuda:N is needed")
+
+
+def gpu_number(device: str) -> int:
+    """The number of the GPU of a chosen device, -1 for the CPU."""
+    return -1 if device == "cpu" else int(device.partition(":")[2] or 0)
+
+
+def longest_input(tokenizer: Any, config: Any) -> int:
+    """The tokens that a model takes at most, special ones included."""
+    positions = getattr(config, "max_position_embeddings", None) or 514
+    if tokenizer.model_max_length > FAR:
+        return positions - 2  # RoBERTa keeps two of its positions for itself
+    return min(tokenizer.model_max_length, positions)
+
+
+def one_line(error: BaseException) -> str:
+    """An error of a library on one line, cut off at 200 characters."""
+    return " ".join(str(error).split())[:200]
