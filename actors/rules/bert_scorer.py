@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.rules.loading import choose_device, longest_input
+from actors.rules.loading import choose_device, load_tokenizer, longest_input
 
 _TEXTS_AT_ONCE = 32
 
@@ -31,10 +31,10 @@ class BertScorer:
     """
 
     def __init__(self, folder: Path, layer: int | None = None, device: str = "auto") -> None:
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel
 
         # A word is cut up the same way everywhere, at the start too.
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
+        self.tokenizer = load_tokenizer(folder, add_prefix_space=True)
         model = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
         config = model.config
         layers = config.num_hidden_layers

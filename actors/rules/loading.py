@@ -21,13 +21,12 @@ def load_package(module: str, install: str) -> Any:
     try:
         return importlib.import_module(module)
     except Exception as error:
-        missing = getattr(error, "name", None)
-        if isinstance(error, ModuleNotFoundError) and missing == module:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing == module:
             raise ImportError(f"the package {module} is not installed: pip install {install}") from error
-        if isinstance(error, ModuleNotFoundError):
+        why = f"cannot be used beside the other packages ({one_line(error)})"
+        if missing:
             why = f"needs {missing}, which is not installed"
-        else:
-            why = f"cannot be used beside the other packages ({one_line(error)})"
         raise ImportError(f"the package {module} {why}; give the rule a runtime_env with pip: {install}") from error
 
 
@@ -43,6 +42,23 @@ def check_model_folder(path: str) -> Path:
     if not (folder / "config.json").is_file():
         raise ValueError(f"{path}: it has no config.json; a folder of a model in Hugging Face's format is needed")
     return folder
+
+
+def load_tokenizer(folder: Path, **settings: Any) -> Any:
+    """The tokenizer of a folder. No code of the folder is run, and nothing is downloaded.
+
+    Raises:
+        ValueError: the folder holds none that can be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **settings)
+    except Exception as error:
+        raise ValueError(f"{folder}: it holds no tokenizer that can be loaded ({one_line(error)})") from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # without its files, transformers 5 makes an empty one
+        raise ValueError(f"{folder}: it holds no tokenizer")
+    return tokenizer
 
 
 def choose_device(device: str) -> str:

@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Literal
 
 from actors.rules.batches import Value, judge_in_batches
 from actors.rules.judged_text import TextMaker, check_template
-from actors.rules.loading import check_device, check_model_folder, choose_device, longest_input, one_line
+from actors.rules.loading import (
+    check_device,
+    check_model_folder,
+    choose_device,
+    load_tokenizer,
+    longest_input,
+    one_line,
+)
 from rewards.custom_rules import RuleInput
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -144,17 +151,18 @@ class RewardModel:
 
 def _load(path: str, dtype: str, device: str) -> tuple[Any, Any]:
     """The tokenizer and the model of a folder. Raises ValueError if either is missing or incomplete."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
     folder = check_model_folder(path)
-    settings = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right", truncation_side="left", **settings)
-    except Exception as error:
-        raise ValueError(f"{path}: it holds no tokenizer that can be loaded ({one_line(error)})") from error
+    tokenizer = load_tokenizer(folder, padding_side="right", truncation_side="left")
     try:
         model, loaded = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **settings
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,
         )
     except Exception as error:
         raise ValueError(f"{path}: it holds no classifier that can be loaded ({one_line(error)})") from error
