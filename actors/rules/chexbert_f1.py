@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from actors.rules.loading import check_device, choose_device, load_package
+from actors.rules.loading import check_device, choose_device, load_package, using
 from actors.rules.report_metric import ReportMetric
 from rewards.findings.overlap import f1
 from rewards.reading.report_texts import ReportTexts
 
+INSTALL = "f1chexbert 'transformers<5'"  # 0.0.2 fails with transformers 5
 REPORTS_KEPT = 4096  # the responses of a group share a report, and the groups of a step may come in any order
 
 
@@ -30,10 +31,13 @@ class ChexbertF1(ReportMetric):
 
     def __init__(self, *, conditions: Literal[5, 14] = 14, device: str = "auto") -> None:
         self.check_options(conditions=conditions, device=device)
-        package = load_package("f1chexbert", "f1chexbert")
-        self.labeller = package.F1CheXbert(device=choose_device(device))
-        self.names = self.labeller.target_names if conditions == 14 else self.labeller.target_names_5
+        chosen = choose_device(device)
+        package = load_package("f1chexbert", INSTALL)
         self.conditions_of_report = lru_cache(REPORTS_KEPT)(self._conditions)
+        with using("f1chexbert", INSTALL):
+            self.labeller = package.F1CheXbert(device=chosen)
+            self.names = self.labeller.target_names if conditions == 14 else self.labeller.target_names_5
+            self.try_out()
 
     @staticmethod
     def check_options(*, conditions: int = 14, device: str = "auto") -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import ClassVar
 
 from actors.rules.batches import Value
-from actors.rules.loading import check_device, check_model_folder, choose_device, load_package
+from actors.rules.loading import check_device, check_model_folder, choose_device, load_package, using
 from actors.rules.report_metric import ReportMetric
 from rewards.custom_rules import RuleFault
 from rewards.reading.report_texts import ReportTexts
 
+INSTALL = "green-score"  # it pins old versions of torch, transformers and numpy
 _MARKUP = str.maketrans("[]<>", "()  ")
 """The package finds the model's counts by headings in brackets: an answer must not bring its own."""
 
@@ -35,12 +38,15 @@ class GreenScore(ReportMetric):
         import torch
 
         self.check_options(path=path, device=device)
-        package = load_package("green_score", "green-score")
         on_cpu = choose_device(device) == "cpu"
         if not on_cpu and torch.cuda.device_count() > 1:
             raise ValueError(f"{torch.cuda.device_count()} GPUs: the package needs a worker that sees one; set gpus: 1")
-        self.scorer = package.GREEN(str(check_model_folder(path)), cpu=on_cpu, compute_summary_stats=False)
-        self.scorer.batch_size = self.batch_size = batch_size
+        package = load_package("green_score", INSTALL)
+        self.batch_size = batch_size
+        with using("green_score", INSTALL):
+            self.scorer = package.GREEN(str(check_model_folder(path)), cpu=on_cpu, compute_summary_stats=False)
+            self.scorer.batch_size = batch_size
+            self.try_out()
 
     @staticmethod
     def check_options(*, path: str, device: str = "auto", **_: object) -> None:
@@ -52,5 +58,6 @@ class GreenScore(ReportMetric):
 
     def compare(self, texts: Sequence[ReportTexts]) -> list[Value]:
         answers = [text.answer.translate(_MARKUP) for text in texts]
-        _, _, values, _, _ = self.scorer([text.report for text in texts], answers)
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints its progress for each batch
+            _, _, values, _, _ = self.scorer([text.report for text in texts], answers)
         return [RuleFault("GREEN's model gave no counts that can be read") if v is None else v for v in values]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,22 @@ def load_package(module: str, install: str) -> Any:
         if missing:
             why = f"needs {missing}, which is not installed"
         raise ImportError(f"the package {module} {why}; give the rule a runtime_env with pip: {install}") from error
+
+
+@contextmanager
+def using(package: str, install: str) -> Iterator[None]:
+    """Says in one line which package it was, if it fails when it is set up.
+
+    Raises:
+        RuntimeError: whatever the package raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(
+            f"the package {package} fails: {type(error).__name__}: {one_line(error)}; if it needs other versions than "
+            f"those here, give the rule a runtime_env with pip: {install}"
+        ) from error
 
 
 def check_model_folder(path: str) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from actors.rules.loading import check_device, choose_device, gpu_number, load_package
+from actors.rules.loading import check_device, choose_device, gpu_number, load_package, using
 from actors.rules.report_metric import ReportMetric
 from rewards.reading.report_texts import ReportTexts
 
+INSTALL = "radgraph 'transformers<5'"  # 0.1.18 fails with transformers 5
 LEVELS = ("simple", "partial", "complete")
 
 
@@ -36,10 +37,11 @@ class RadgraphF1(ReportMetric):
         device: str = "auto",
     ) -> None:
         self.check_options(level=level, device=device)
-        radgraph = load_package("radgraph", "radgraph")
-        self.scorer = radgraph.F1RadGraph(
-            reward_level=level, model_type=model, model_cache_dir=cache, cuda=gpu_number(choose_device(device))
-        )
+        gpu = gpu_number(choose_device(device))
+        package = load_package("radgraph", INSTALL)
+        with using("radgraph", INSTALL):
+            self.scorer = package.F1RadGraph(reward_level=level, model_type=model, model_cache_dir=cache, cuda=gpu)
+            self.try_out()
 
     @staticmethod
     def check_options(*, level: str = "partial", device: str = "auto", **_: object) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from actors.rules.batches import Value
-from actors.rules.loading import check_device, choose_device, load_package
+from actors.rules.loading import check_device, choose_device, load_package, using
 from actors.rules.report_metric import ReportMetric
 from rewards.custom_rules import RuleFault
 from rewards.reading.report_texts import ReportTexts
 
+INSTALL = "RaTEScore medspacy 'pandas<3' 'transformers<5'"  # 0.6.0 names none of what it needs
 NOTHING_FOUND = 0.5
 """What the package gives if it finds no entity in one of the texts. As a reward it would pay for saying nothing."""
 
@@ -40,14 +41,13 @@ class RateScore(ReportMetric):
         batch_size: int = 16,
     ) -> None:
         self.check_options(device=device)
-        package = load_package("RaTEScore", "RaTEScore medspacy")
         models = {"bert_model": ner_model, "eval_model": synonym_model}
-        self.scorer = package.RaTEScore(
-            **{name: model for name, model in models.items() if model},
-            batch_size=batch_size,
-            use_gpu=choose_device(device) != "cpu",
-            affinity_matrix=matrix,
-        )
+        given = {name: model for name, model in models.items() if model}
+        use_gpu = choose_device(device) != "cpu"
+        package = load_package("RaTEScore", INSTALL)
+        with using("RaTEScore", INSTALL):
+            self.scorer = package.RaTEScore(**given, batch_size=batch_size, use_gpu=use_gpu, affinity_matrix=matrix)
+            self.try_out()
 
     @staticmethod
     def check_options(*, device: str = "auto", **_: object) -> None:
@@ -62,7 +62,11 @@ class RateScore(ReportMetric):
         Then the scores that follow belong to other texts, so a batch with such a text fails, and each of its texts is
         compared alone.
         """
-        values: list[float] = self.scorer.compute_score([text.answer for text in texts], [t.report for t in texts])
+        answers, reports = [text.answer for text in texts], [text.report for text in texts]
+        try:
+            values: list[float] = self.scorer.compute_score(answers, reports)
+        except IndexError:  # no text has a sentence
+            values = []
         if len(values) != len(texts):
             raise RuleFault("RaTEScore reads no sentence in the answer or in the report")
         return [_checked(value) for value in values]

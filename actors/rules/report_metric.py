@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,12 +12,17 @@ from actors.rules.batches import Value, judge_in_batches
 from rewards.custom_rules import RuleFault, RuleInput
 from rewards.reading.report_texts import NoReport, ReportTexts, report_texts
 
+LONG = 600  # words and signs: several pages, for a section of a report
+_WORD_OR_SIGN = re.compile(r"\w+|[^\w\s]")
+TRIAL = ReportTexts("There is no pleural effusion.", "Small left pleural effusion. The heart is normal.")
+
 
 class ReportMetric(ABC):
     """A metric as a rule: a subclass compares texts.
 
-    An empty answer is worth 0. A task without a report gives a `RuleFault` in place of a value, and so does a pair of
-    texts that the metric has no value for.
+    An empty answer is worth 0. A `RuleFault` takes the place of a value if the task has no report, if the answer is far
+    too long (some metrics take time and memory by the square of its length), or if the metric has no value for the two
+    texts.
 
     Attributes:
         batch_size: how many texts are compared at once.
@@ -25,6 +31,14 @@ class ReportMetric(ABC):
 
     opinion: ClassVar[bool] = False
     batch_size: int = 32
+
+    def try_out(self) -> None:
+        """Compares two sentences, so that a package that cannot work here fails when a worker starts.
+
+        Raises:
+            Exception: whatever the package raises.
+        """
+        self.compare([TRIAL])
 
     @abstractmethod
     def compare(self, texts: Sequence[ReportTexts]) -> Sequence[Value]:
@@ -37,9 +51,9 @@ class ReportMetric(ABC):
         texts: list[ReportTexts] = []
         for place, item in enumerate(inputs):
             try:
-                read = report_texts(item.task, item.response)
-            except NoReport as error:
-                values[place] = RuleFault(str(error))
+                read = _read(item)
+            except RuleFault as fault:
+                values[place] = fault
                 continue
             if read.answer:
                 places.append(place)
@@ -48,6 +62,19 @@ class ReportMetric(ABC):
         for place, value in zip(places, compared, strict=True):
             values[place] = _within_limits(value)
         return values
+
+
+def _read(item: RuleInput) -> ReportTexts:
+    """The two texts. Raises RuleFault if there is no report, or the answer is far too long."""
+    try:
+        texts = report_texts(item.task, item.response)
+    except NoReport as error:
+        raise RuleFault(str(error)) from error
+    answer, report = (sum(1 for _ in _WORD_OR_SIGN.finditer(text)) for text in texts)
+    limit = max(LONG, 2 * report)
+    if answer > limit:
+        raise RuleFault(f"the answer has {answer} words and signs; more than {limit} are not compared")
+    return texts
 
 
 def _within_limits(value: Value) -> Value:

@@ -66,9 +66,23 @@ def test_two_texts_without_a_condition_agree(labelled):
 
 
 def test_the_report_of_a_group_is_labelled_once(labelled, made):
-    ChexbertF1(device="cpu").score_batch(answered("Clear.", "A line.", "Clear."))
+    rule = ChexbertF1(device="cpu")
+    labelled.clear()
+    rule.score_batch(answered("Clear.", "A line.", "Clear."))
     assert labelled.count(REPORT.gold[0]) == 1 and len(labelled) == 4
     assert made[0].device == "cpu"
+
+
+def test_a_package_that_fails_with_these_versions_stops_the_worker(labelled, monkeypatch):
+    """As 0.0.2 does beside transformers 5: its tokenizer's method is gone."""
+    import f1chexbert
+
+    def fails(self, report):
+        raise AttributeError("BertTokenizer has no attribute encode_plus")
+
+    monkeypatch.setattr(f1chexbert.F1CheXbert, "get_label", fails)
+    with pytest.raises(RuntimeError, match=r"f1chexbert fails: AttributeError: .*encode_plus; .*'transformers<5'"):
+        ChexbertF1(device="cpu")
 
 
 def test_another_number_of_conditions_is_refused():

@@ -10,8 +10,11 @@ from actors.rules.loading import (
     choose_device,
     gpu_number,
     load_package,
+    load_tokenizer,
     longest_input,
+    using,
 )
+from tests.support.models.classifier import save_tokenizer
 
 
 @pytest.fixture
@@ -47,6 +50,14 @@ def test_a_package_that_cannot_be_used_is_named_in_one_line(package, source, rea
 def test_a_package_that_is_there_is_loaded(package):
     package("ANSWER = 42")
     assert load_package("some_metric", "some-metric").ANSWER == 42
+
+
+def test_a_package_that_fails_is_named_in_one_line():
+    line = r"^the package a-b fails: KeyError: 'x'; .* runtime_env with pip: a-b==1$"
+    with pytest.raises(RuntimeError, match=line), using("a-b", "a-b==1"):
+        {}["x"]
+    with using("a-b", "a-b==1"):
+        pass
 
 
 def test_a_folder_that_holds_no_model_is_refused(tmp_path):
@@ -91,3 +102,12 @@ def test_the_device(monkeypatch, has_gpu, asked, chosen, number):
 def test_the_longest_input(told, positions, longest):
     config = SimpleNamespace(max_position_embeddings=positions)
     assert longest_input(SimpleNamespace(model_max_length=told), config) == longest
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    """transformers makes an empty tokenizer of a model's config alone, for which every text would be the same."""
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "vocab_size": 50}')
+    with pytest.raises(ValueError, match="it holds no tokenizer"):
+        load_tokenizer(tmp_path)
+    save_tokenizer(tmp_path)
+    assert load_tokenizer(tmp_path, padding_side="left").padding_side == "left"

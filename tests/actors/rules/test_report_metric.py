@@ -62,3 +62,24 @@ def test_a_value_just_outside_is_brought_inside(monkeypatch, found, value):
 def test_a_value_that_is_no_number_is_a_fault(monkeypatch, found):
     monkeypatch.setattr(Recall, "compare", lambda self, texts: [found])
     assert isinstance(Recall().score_batch(answered("Clear."))[0], RuleFault)
+
+
+@pytest.mark.parametrize("text", ["effusion ", "x.", "- ", "é,"])
+def test_an_answer_that_babbles_is_not_compared(text):
+    metric = Recall()
+    fault, whole = metric.score_batch(answered(text * 100_000, REPORT.gold[0]))
+    assert isinstance(fault, RuleFault) and "more than 600 are not compared" in str(fault)
+    assert whole == 1 and metric.batches == [1]
+
+
+def test_an_answer_may_be_as_long_as_its_report():
+    long = REPORT.model_copy(update={"gold": ("effusion " * 1000,)})
+    assert Recall().score_batch(answered("effusion " * 1999, task=long)) == [1]
+    assert isinstance(Recall().score_batch(answered("effusion " * 2001, task=long))[0], RuleFault)
+
+
+def test_a_package_that_fails_shows_when_it_is_tried_out(monkeypatch):
+    Recall().try_out()
+    monkeypatch.setattr(Recall, "compare", lambda self, texts: {}["encode_plus"])
+    with pytest.raises(KeyError, match="encode_plus"):
+        Recall().try_out()
