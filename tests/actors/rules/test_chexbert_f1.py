@@ -1,4 +1,4 @@
-"""CheXbert-F1 as a rule, with a stand-in for the package, whose model is a download of 1.3 GB."""
+"""CheXbert-F1 as a rule, with a stand-in for the package, which downloads its model when it starts."""
 
 import pytest
 

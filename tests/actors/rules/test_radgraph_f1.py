@@ -1,4 +1,4 @@
-"""RadGraph-F1 as a rule, with a stand-in for the package, whose model is a download of half a gigabyte."""
+"""RadGraph-F1 as a rule, with a stand-in for the package, which downloads its model when it starts."""
 
 import sys
 

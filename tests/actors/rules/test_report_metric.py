@@ -5,7 +5,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from actors.rules.report_metric import ReportMetric
-from rewards.custom_rules import RuleFault
+from rewards.custom_rules import RuleFault, checked_value
 from tests.support.rewards.reports import REPORT, answered, given, recall
 from tests.support.rewards.responses import OPEN, pairs
 
@@ -50,6 +50,11 @@ def test_a_task_without_a_report_is_a_fault_of_that_response_alone():
     none, right = Recall().score_batch([*answered("Edema", task=OPEN), *answered(REPORT.gold[0])])
     assert isinstance(none, RuleFault) and "task o has no report" in str(none)
     assert right == 1
+
+
+def test_a_fault_in_place_of_a_value_is_told_with_its_reason():
+    value, why = checked_value("a:b", Recall().score_batch(answered("Edema", task=OPEN))[0])
+    assert value == 0 and why.startswith("rule a:b failed: RuleFault: task o has no report to compare with")
 
 
 @pytest.mark.parametrize("found, value", [(1 + 1e-7, 1), (-0.02, 0), (0.25, 0.25)])

@@ -1,6 +1,6 @@
 """Stand-ins for the packages of report metrics: the same names and arguments, and a metric that can be worked out.
 
-The real packages download models of gigabytes when they start. A stand-in keeps what the rules must get right: which
+The real packages download their models when they start. A stand-in keeps what the rules must get right: which
 text is the answer, which device is asked for, and the faults of the package.
 """
 
