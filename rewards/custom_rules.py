@@ -7,7 +7,8 @@ A rule is one of these, by the name of which a recipe calls it:
 3. a class, constructed once per worker with the options, whose instances are
    `async def __call__(self, task, response, verdict) -> float`
 4. a class with `def score_batch(self, inputs: Sequence[RuleInput]) -> Sequence[float]`, constructed in the same way. It
-   gets as many inputs as wait at the moment, at most `batch_size` (an attribute of the class or the object).
+   gets as many inputs as wait at the moment, at most `batch_size` (an attribute of the class or the object). It may
+   give an exception in place of a value: the fault of that response alone.
 
 A rule of the forms 2 to 4 waits: `rewards/calls/` calls it, many at once. It may have these attributes, too:
 
@@ -164,6 +165,8 @@ def checked_value(rule: str, found: object) -> tuple[float, str]:
     if inspect.iscoroutine(found):
         found.close()
         return 0.0, f"rule {rule} gave a coroutine; declare it as async def"
+    if isinstance(found, Exception):  # a rule that takes batches gives it in place of a value
+        return 0.0, failure(rule, found)
     try:
         value = float(found)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001 (a stranger's object may raise anything)

@@ -14,12 +14,12 @@ from typing import Any, get_args
 from actors.model.encode import PromptConfig
 from actors.reward import RewardWorkersConfig
 from actors.rollout.config import RolloutConfig
+from actors.rules.bert_scorer import BertScorer
 from cluster.config.recipe import Role
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import check_fits, ray_cluster
 from cluster.errors import UserError, one_line
 from cluster.measures import MIN_PATIENTS, Interval, Result, Scores
-from cluster.measures.bertscore import BertScorer
 from cluster.measures.forms import texts_for_bertscore
 from cluster.measures.strata import HEAD, TAIL, frequency_group, train_shares
 from cluster.pools.reward_pool import RewardPool

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from actors.rules.loading import choose_device, load_tokenizer, longest_input
+
 _TEXTS_AT_ONCE = 32
 
 
@@ -22,28 +24,26 @@ class BertScorer:
         folder: a Hugging Face folder with an encoder of the BERT kind (or an encoder and a decoder; the first is used)
             and its tokenizer.
         layer: the layer whose output stands for a token, counted from 1; by default the last.
+        device: auto, cpu, cuda or cuda:N.
 
     Raises:
-        OSError, ValueError: the folder holds no such model, or it has fewer layers.
+        OSError, ValueError: the folder holds no such model, it has fewer layers, or there is no such device.
     """
 
-    def __init__(self, folder: Path, layer: int | None = None) -> None:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
+    def __init__(self, folder: Path, layer: int | None = None, device: str = "auto") -> None:
+        from transformers import AutoModel
 
         # A word is cut up the same way everywhere, at the start too.
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True, trust_remote_code=False)
+        self.tokenizer = load_tokenizer(folder, add_prefix_space=True)
         model = AutoModel.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
         config = model.config
         layers = config.num_hidden_layers
         if layer is not None and not 1 <= layer <= layers:
             raise ValueError(f"layer {layer}: the model has the layers 1 to {layers}")
         self.layer = layers if layer is None else layer
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = choose_device(device)
         self.model = (model.get_encoder() if config.is_encoder_decoder else model).eval().to(self.device)
-        self.longest = self.tokenizer.model_max_length
-        if self.longest > 10**6:  # saved without its length; RoBERTa keeps two of its positions for itself
-            self.longest = getattr(config, "max_position_embeddings", 514) - 2
+        self.longest = longest_input(self.tokenizer, config)
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
         """Scores each (answer, gold): "bertscore_precision", "bertscore_recall" and "bertscore_f1", float [pairs].

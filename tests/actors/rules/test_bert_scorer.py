@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cluster.measures.bertscore import BertScorer
+from actors.rules.bert_scorer import BertScorer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXT = "the heart is normal large effusion left no right lungs are clear ."
