@@ -11,6 +11,7 @@ from rewards.findings.layout import paragraphs, sentences
 from rewards.findings.mention import Mention
 from rewards.findings.phrases import phrases_of, spans_of, words_of
 from rewards.findings.sentence_reader import SentenceReader
+from rewards.findings.signs import is_sign
 
 _SKIPPED = "it stands in a section that says nothing of this film"
 _REASONS = {  # rule to why
@@ -94,7 +95,8 @@ def _explained(text: str) -> Iterator[Explanation]:
                 if heading:
                     is_skipping = heading == "skipped_sections"
                 for entry in SentenceReader(events).read():
-                    yield _explanation(entry, sentence, spans, is_skipping)
+                    if not is_sign(entry.finding):
+                        yield _explanation(entry, sentence, spans, is_skipping)
 
 
 def _explanation(entry: Entry, sentence: str, spans: list[tuple[int, int]], is_skipping: bool) -> Explanation:

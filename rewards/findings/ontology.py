@@ -53,7 +53,7 @@ class Ontology:
         of_part: part of the body to all its findings, which it doesn't have if it is normal. Only the parts of
             signs.toml have signs there.
         words: every word of a phrase, in all its spellings.
-        topic_words: the first words of findings, parts of the body and headings: a sentence without any says nothing.
+        topic_words: a word of every finding, part of the body and heading: a sentence without any says nothing.
         core_words: the words of the names of the main findings, in all their spellings: those whose typing errors are
             mended.
     """
@@ -92,7 +92,7 @@ def load_ontology() -> Ontology:
                     given = tuple(found for word in tokens for found in attributes.get((word,), ()))
                 _insert(trie, tokens, (kind, payload, given))
                 if kind in _TOPICS:
-                    topic_words.add(tokens[0])
+                    topic_words.add(max(tokens, key=len))  # "no lung markings": the word that tells most
                 for word in tokens:
                     for plural in _plurals(word):
                         base_words.setdefault(plural, word)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from rewards.findings.ontology import END, Attribute, load_ontology
+from rewards.findings.signs import is_sign
 from rewards.findings.spelling import corrected
 
 _WORD = re.compile(r"\b[a-z]/[a-z]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()<>]")
@@ -102,7 +103,7 @@ def plain_phrases(words: list[str]) -> Sequence[PlainEvent]:
 def _read_specially(events: list[Event], words: list[str]) -> list[Event]:
     read: list[Event] = []
     for index, event in enumerate(events):
-        if event.kind == "finding" and _is_elsewhere(events, index):
+        if event.kind == "finding" and not is_sign(event.payload) and _is_elsewhere(events, index):
             if event.payload == "Emphysema":
                 event = event._replace(payload="Subcutaneous Emphysema")
             else:
