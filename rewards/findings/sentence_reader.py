@@ -39,11 +39,11 @@ from collections.abc import Sequence
 
 from rewards.findings.clauses import Statement, statements_of
 from rewards.findings.entry import Entry
-from rewards.findings.mention import Mention, Side, Status
+from rewards.findings.mention import Mention, Severity, Side, Status
 from rewards.findings.ontology import load_ontology
 from rewards.findings.phrases import Event
 
-__all__ = ["Entry", "Mention", "SentenceReader", "Side", "Status"]
+__all__ = ["Entry", "Mention", "SentenceReader", "Severity", "Side", "Status"]
 
 _NEAR = 10  # words between a part of the body and its state, or between a finding and its side
 _NO_NORMAL = frozenset(["lung", "bone", "spine"])  # parts whose normal look denies no finding
