@@ -39,7 +39,10 @@ class Workers:
         # All start at once; importing vLLM and DeepSpeed takes longest.
         self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, transport)
         self.rewards = RewardPool(
-            name, recipe.reward.model_copy(update={"rules": rules}), lambda: self.rollouts.pool.pump(0)
+            name,
+            recipe.reward.model_copy(update={"rules": rules}),
+            meanwhile=lambda: self.rollouts.pool.pump(0),
+            cache=run / "rule_values",
         )
         ranks = RankSetup(recipe.learner, recipe.prompt, str(model), self.store, recipe.seed, transport)
         self.learner = Learner(

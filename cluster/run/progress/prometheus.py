@@ -63,6 +63,7 @@ class RunMetrics:
         self.run = run
         self.numbers = {name: self._gauge(name, words) for name, words in STEP_NUMBERS.items()}
         self.own = self._gauge("own_reward", "Mean of a rule of the recipe's own, 0 to 1.", "rule")
+        self.own_failed = self._gauge("own_failed", "Share of responses for which that rule has no value.", "rule")
         self.step_ended = self._gauge("step_ended_at_seconds", "When the newest step ended, in seconds since 1970.")
         self.step_seconds = self._gauge("step_seconds", "Seconds of the newest step, evaluations and commits left out.")
         self.score = self._gauge("score", "Newest score of held-out tasks.", "measure", "split")
@@ -117,6 +118,8 @@ class RunMetrics:
         for name, value in row.items():
             if name in self.numbers:
                 self.numbers[name].set(value)
+            elif name.startswith("own_") and name.endswith("_failed"):
+                self.own_failed.set(value, {"rule": name.removeprefix("own_").removesuffix("_failed")})
             elif name.startswith("own_"):
                 self.own.set(value, {"rule": name.removeprefix("own_")})
             elif name.startswith("seconds_"):
