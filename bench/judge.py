@@ -1,26 +1,34 @@
 """How long a judge of one second per response takes through the run's reward workers, and what faults cost.
 
-    python -m bench.judge [--json] [--responses 640] [--concurrency 32] [--workers 2] [--latency 1]
+    python -m bench.judge [--json] [--responses 640] [--concurrency 32] [--workers 2] [--latency 1] [--step 60]
 
 The judge is simulated: an HTTP server on this machine that waits and then gives a grade (tests/support). The reward
-workers, their pool, the rule and its client are the real ones. Four passes: no judge; the judge; the judge with 5 % of
-the responses never answered and 5 % answered with nonsense; and an endpoint that is dead for 30 s from the start.
+workers, their pool, the rule and its client are the real ones. Four passes have all responses at once: no judge; the
+judge; the judge with 5 % of the responses never answered and 5 % answered with nonsense; and an endpoint that is dead
+for 30 s from the start. In the last two, `step` and `step_no_judge`, groups arrive over 60 s, as two simulated engines
+finish them: `added_s` is how long the verdicts take after the last group.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import ray
 
 from actors.reward import RewardWorkersConfig
+from actors.runtime.restart_policy import Restarts
 from actors.trajectory import Group, Trajectory
+from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.reward_pool import RewardPool
+from cluster.pools.work_pool import WorkPool
+from cluster.pools.worker_health import Limits
 from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.verdict import Verdict
@@ -77,6 +85,46 @@ def one_pass(texts: list[str], config: RewardConfig, workers: int) -> tuple[floa
         pool.stop()
 
 
+class SimulatedEngine:
+    """Hands out its groups over a step, evenly from a tenth of its time on, as an engine finishes them."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s = step_s
+
+    async def ready(self) -> str:
+        return ray.get_runtime_context().get_node_id()
+
+    async def generate(self, made: Sequence[Group]) -> Any:
+        start = time.monotonic()
+        for number, group in enumerate(made):
+            due = start + self.step_s * (0.1 + 0.9 * (number + 1) / len(made))
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            yield number, group
+
+
+def one_step(texts: list[str], config: RewardConfig, workers: int, step_s: float) -> tuple[float, float, int]:
+    """Seconds until the last group has arrived, seconds from there to the last verdict, and responses without value."""
+    engine = ray.remote(SimulatedEngine)
+    engines = WorkPool(
+        WorkPoolConfig("bench-judge", "engine", 2, Limits(), min_share_s=60),
+        lambda rank, name: engine.options(num_cpus=0).remote(step_s),
+        Restarts(1, 60, 0),
+    )
+    rewards = RewardPool("bench-judge", RewardWorkersConfig(workers=workers, cpus=0.25, rules=config))
+    try:
+        engines.wait_until_ready()
+        rewards.pool.wait_until_ready()
+        start = time.perf_counter()
+        batch = engines.submit(groups(texts), lambda worker, share: worker.generate.remote(share), 600, rewards.add)
+        made = engines.gather(batch, rewards.pump)
+        arrived = time.perf_counter()
+        verdicts = [verdict for group in rewards.take(made) for verdict in group]
+        return arrived - start, time.perf_counter() - arrived, sum(bool(verdict.failed) for verdict in verdicts)
+    finally:
+        engines.stop()
+        rewards.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print only the last line, one JSON object")
@@ -84,6 +132,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=32, help="of each worker")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--latency", type=float, default=1.0, help="seconds of a judgement")
+    parser.add_argument("--step", type=float, default=60.0, help="seconds for which a step generates")
     args = parser.parse_args()
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     plain = [text(i, f"grade={i % 11}") for i in range(args.responses)]
@@ -134,6 +183,12 @@ def main() -> None:
                 reasons = Counter(verdicts[number].why[-1][:110] for number in failed)
                 for reason, count in reasons.most_common(4):
                     print(f"    {count} ×: {reason}")
+        for name in ("step_no_judge", "step"):
+            config = rules(None if name == "step_no_judge" else judge, args.concurrency, retries=2)
+            step_s, added_s, without = one_step(plain, config, args.workers, args.step)
+            result[name] = {"step_s": round(step_s, 2), "added_s": round(added_s, 2), "failed": without}
+            if not args.json:
+                print(f"{name}: {result[name]}")
     print(json.dumps(result))
 
 

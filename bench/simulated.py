@@ -147,6 +147,7 @@ class SimulatedRewards(RewardPool):
     def __init__(self, config: Any, hosts: Sequence[Any], meanwhile: Callable[[], None]) -> None:
         self.config, self.meanwhile = config, meanwhile
         self.waits, self.rule_workers = False, {}
+        self.waiting, self.sent = {False: [], True: []}, {}
 
         def start(rank: int, name: str) -> Handle:
             return Handle(hosts[rank % len(hosts)], rank)
