@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import threading
 import time
@@ -67,6 +68,7 @@ class SimulatedJudge:
         asyncio.set_event_loop(self._loop)
         app = web.Application(client_max_size=2**24)
         app.router.add_post("/v1/chat/completions", self._answer)
+        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients that give up are what it is for
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
