@@ -86,7 +86,8 @@ def centres(image: Image.Image) -> np.ndarray:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
-    "format, depth", [("JPEG", np.uint8), ("PNG", np.uint8), ("PNG", np.uint16), ("TIFF", np.uint16), ("WEBP", np.uint8)]
+    "format, depth",
+    [("JPEG", np.uint8), ("PNG", np.uint8), ("PNG", np.uint16), ("TIFF", np.uint16), ("WEBP", np.uint8)],
 )
 def test_a_film_is_put_upright(tmp_path, orientation, format, depth):
     (tmp_path / "film").write_bytes(stored(orientation, format, depth))
