@@ -71,7 +71,7 @@ def read_image(file: BinaryIO, name: str, max_pixels: int | None = None) -> Imag
 
 
 def check_image(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels, of the upright image. The whole image is decoded, since nothing less shows that a file breaks off.
+    """Width and height in pixels, upright. The whole image is decoded: nothing less shows that a file breaks off.
 
     Raises:
         ImageError: as `load_image`.

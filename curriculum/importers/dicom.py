@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from curriculum.importers.importer import OUT, Importer, ImportSummary, Option, Skipped
+from curriculum.importers.importer import OUT, Importer, ImportSummary, Option, Skipped, skip_lines
 from curriculum.importers.parts.dicom_film import (
     FilmError,
     element_text,
@@ -85,7 +85,7 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
                 films.append(film)
             _check_share(labels, len(films), skipped)
     if not films:
-        reasons = "; ".join(skipped.lines("films"))
+        reasons = "; ".join(skip_lines(skipped, "films"))
         raise TaskSetError(f"{labels}: none of its {len(rows)} films could be used: {reasons}")
     return import_films(films, png_folder, labels, out, names, seed, skipped)
 
@@ -94,7 +94,7 @@ def _check_share(labels: Path, read: int, skipped: Skipped) -> None:
     """Refuses the import as soon as most of its films cannot be read: one cause is then more likely than many."""
     tried = read + skipped[_UNREADABLE]
     if tried >= _TRIED_AT_LEAST and skipped[_UNREADABLE] > tried / 2:
-        line = next(line for line in skipped.lines("films") if _UNREADABLE in line)
+        line = next(line for line in skip_lines(skipped, "films") if _UNREADABLE in line)
         raise TaskSetError(f"{labels}: of the first {tried} films that are there, {line}; more than half is refused")
 
 

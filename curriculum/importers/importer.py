@@ -72,16 +72,15 @@ class Skipped(Counter[str]):
         if len(self.examples[reason]) < _EXAMPLES_KEPT:
             self.examples[reason].append(" ".join(example.split()))
 
-    def lines(self, rows: str) -> list[str]:
-        """A line for each reason: "3 films whose DICOM file cannot be read (a.dcm: …; …)"."""
-        return [f"{count} {rows} {reason}{self._shown(reason)}" for reason, count in sorted(self.items())]
 
-    def _shown(self, reason: str) -> str:
-        examples = self.examples.get(reason, [])
-        if not examples:
-            return ""
-        more = "; …" if self[reason] > len(examples) else ""
-        return f" ({'; '.join(examples)}{more})"
+def skip_lines(skipped: Counter[str], rows: str) -> list[str]:
+    """A line for each reason: "3 films whose DICOM file cannot be read (a.dcm: …; …)"."""
+    lines = []
+    for reason, count in sorted(skipped.items()):
+        examples = skipped.examples.get(reason, []) if isinstance(skipped, Skipped) else []
+        more = "; …" if count > len(examples) else ""
+        lines.append(f"{count} {rows} {reason}" + (f" ({'; '.join(examples)}{more})" if examples else ""))
+    return lines
 
 
 @dataclass
@@ -94,7 +93,7 @@ class ImportSummary:
     unlabelled: int = 0  # films whose findings are not known
     tasks: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)  # image files that were not found
-    skipped: Skipped = field(default_factory=Skipped)  # rows left out, by reason ("that were not labelled …")
+    skipped: Counter[str] = field(default_factory=Skipped)  # rows left out, by reason ("that were not labelled …")
     rows: str = "films"  # what the rows are that `skipped` counts
 
     def counted(self, tasks: Iterable[Task]) -> Iterator[Task]:
@@ -117,7 +116,7 @@ class ImportSummary:
             names = ", ".join(self.missing[:_NAMES_SHOWN])
             more = ", …" if len(self.missing) > _NAMES_SHOWN else ""
             lines.append(f"skipped {len(self.missing)} films without their image file: {names}{more}")
-        lines += [f"skipped {line}" for line in self.skipped.lines(self.rows)]
+        lines += [f"skipped {line}" for line in skip_lines(self.skipped, self.rows)]
         return lines + self._warning()
 
     def _warning(self) -> list[str]:

@@ -241,7 +241,7 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path, content, words):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom names odd values
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6), st.booleans())
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, changes, cut):
     whole = bytearray(written(header(np.arange(64).reshape(8, 8), WindowCenter=30, WindowWidth=9, PixelPaddingValue=3)))
