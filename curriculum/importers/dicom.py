@@ -34,7 +34,7 @@ from curriculum.importers.parts.dicom_film import (
     reason_to_skip,
 )
 from curriculum.importers.parts.files import read_csv
-from curriculum.importers.parts.films import import_films, index_images, locate
+from curriculum.importers.parts.films import import_films, index_images, locate, path_key
 from curriculum.importers.parts.label import Label
 from curriculum.task import NO_FINDING
 from curriculum.taskset import TaskSetError
@@ -172,7 +172,7 @@ class _FilmIndex:
         self._by_uid: dict[str, str] | None = None
 
     def path(self, name: str, where: str) -> str | None:
-        depth = name.count("/") + 1
+        depth = path_key(name).count("/") + 1
         if depth not in self._by_name:
             self._by_name[depth] = index_images(self.images, (depth,), ("",))
         for ending in _ENDINGS:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import Box, Label, check_findings, read_age
@@ -108,7 +108,7 @@ def import_nih(images: Path, labels: Path, out: Path, seed: int = 0, boxes: Path
     Raises:
         TaskSetError: the label file cannot be used; see also `films.import_films`.
     """
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     if labels.suffix.lower() == ".csv":
         rows = _read_csv(labels, _read_boxes(boxes) if boxes else {})
     elif boxes:
@@ -160,7 +160,7 @@ def _box(label: str, left: float, top: float, width: float, height: float) -> Bo
     return _BOX_NAMES.get(name, name), left, top, left + width, top + height
 
 
-def _read_parquet(path: Path, skipped: Counter[str]) -> Iterator[_Row]:
+def _read_parquet(path: Path, skipped: Skipped) -> Iterator[_Row]:
     for number, row in enumerate(read_rows(path, ("image_id", "file", "labels", "no_finding", "patient_id"))):
         if row["no_finding"] is None:
             skipped[_UNLABELLED] += 1

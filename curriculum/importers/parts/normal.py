@@ -18,7 +18,7 @@ _LONGEST = 300  # characters; what is longer is a report
 
 
 def is_normal(answer: str) -> bool:
-    """Whether the answer, as a whole or in each of its parts, says that nothing is wrong in the words of answers.toml."""
+    """Whether the answer, as a whole or in each of its parts, is a phrase of answers.toml for nothing wrong."""
     if len(answer) > _LONGEST:
         return False
     healthy, part = _phrases()
