@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from typing import Any
 
 MISSING_WORDS = frozenset(
@@ -31,7 +32,10 @@ def is_missing(value: object) -> bool:
 
 def says_nothing(text: str) -> bool:
     """Whether a text has nothing to read: it is missing, or holds only marks of what was taken out (XXXX, ___)."""
-    return is_missing(text) or not any(character.isalnum() for character in _HIDDEN.sub(" ", text))
+    shown = _HIDDEN.sub(" ", text)
+    if shown != text:  # the numbers of a list may be all that is left
+        return not any(character.isalpha() for character in shown)
+    return is_missing(text) or not any(character.isalnum() for character in unicodedata.normalize("NFKC", text))
 
 
 def valid_text(text: str) -> str:

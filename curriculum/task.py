@@ -101,6 +101,15 @@ class Task(Strict):
         return values
 
     @model_validator(mode="after")
+    def _texts_are_unicode(self) -> Task:
+        texts = (self.id, self.question, self.context, self.patient, *self.options.values(), self.reference or "")
+        try:
+            "".join((*texts, *self.gold, *self.captions, *self.images)).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("a text holds half a character (a lone surrogate); valid Unicode is needed") from error
+        return self
+
+    @model_validator(mode="after")
     def _gold_fits(self) -> Task:
         if len(set(self.gold)) != len(self.gold):
             raise ValueError(f"gold {list(self.gold)} names something twice")

@@ -205,6 +205,20 @@ def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, Any]]]:
         yield TaskRow(number, id, task, faults), values
 
 
+def read_written(value: object, kind: type) -> object:
+    """The list or dict that a text writes, in JSON or Python; anything else as it is."""
+    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+        if isinstance(found, kind):
+            return found
+    return value
+
+
 def read_rows(
     path: Path, required: Iterable[str], allowed: Collection[str] | None = None, at_once: int = _ROWS_AT_ONCE
 ) -> Iterator[dict[str, Any]]:
@@ -268,13 +282,13 @@ def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
 
     A list, or the options, may be written as text, as CSV files hold them: "['a', 'b']", '{"A": "Yes", "B": "No"}'.
     """
-    options = _unwritten(values.pop("options", None), dict) or {}
+    options = read_written(values.pop("options", None), dict) or {}
     if isinstance(options, list) and all(isinstance(pair, tuple) for pair in options):  # a Parquet map
         options = dict(options)
     if isinstance(options, dict):  # pandas writes a dict as a struct, with a null for every missing letter
         options = {letter: text for letter, text in options.items() if text is not None}
     for name in _LISTS & values.keys():
-        values[name] = _unwritten(values[name], list)
+        values[name] = read_written(values[name], list)
     if isinstance(values.get("age"), float) and math.isnan(values["age"]):
         values["age"] = None
     # A null counts as left out, except in the split, which would quietly become train.
@@ -282,20 +296,6 @@ def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
     if isinstance(given["images"], list):
         given["images"] = [_absolute(image, root) for image in given["images"]]
     return given | {"options": options}
-
-
-def _unwritten(value: object, kind: type) -> object:
-    """The list or dict that a text writes, in JSON or Python; anything else as it is."""
-    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
-        return value
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(value.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-            continue
-        if isinstance(found, kind):
-            return found
-    return value
 
 
 def _absolute(image: object, root: str) -> object:

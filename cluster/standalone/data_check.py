@@ -114,5 +114,5 @@ def _count(path: Path) -> int | None:
     """The number of rows of the file, for the progress bar; None if the file cannot be read."""
     try:
         return pq.read_metadata(task_file(path)).num_rows
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeError):
         return None

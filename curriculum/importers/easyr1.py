@@ -33,7 +33,7 @@ from curriculum.importers.ready_questions import (
     read_table,
     text_of,
 )
-from curriculum.taskset import TaskSetError
+from curriculum.taskset import TaskSetError, read_written
 
 _PLACEHOLDER = "<image>"
 _TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
@@ -92,7 +92,7 @@ def _split(row: dict[str, Any]) -> object:
 
 def _row_images(row: dict[str, Any], problem: str, where: str) -> list[object]:
     """The images of a row, one for each placeholder of its problem."""
-    images = row.get("images") or []
+    images = read_written(row.get("images"), list) or []
     if not isinstance(images, list):
         raise TaskSetError(f"{where}: 'images' must be a list, found {images!r:.60}")
     if problem.count(_PLACEHOLDER) != len(images):
@@ -106,7 +106,7 @@ def _row_images(row: dict[str, Any], problem: str, where: str) -> list[object]:
 
 
 def _problem(row: dict[str, Any], where: str) -> str:
-    messages = row.get("prompt")
+    messages = read_written(row.get("prompt"), list)
     if "problem" in row or not isinstance(messages, list):
         return text_of(row, "problem", where)
     if not all(isinstance(message, dict) for message in messages):
@@ -118,7 +118,7 @@ def _problem(row: dict[str, Any], where: str) -> str:
 
 
 def _answer(row: dict[str, Any], where: str) -> str:
-    reward_model = row.get("reward_model")
+    reward_model = read_written(row.get("reward_model"), dict)
     if "answer" in row or not isinstance(reward_model, dict):
         return answer_of(row, "answer", where)
     return answer_of(reward_model, "ground_truth", where)

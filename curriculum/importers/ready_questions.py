@@ -159,15 +159,14 @@ def read_json(path: Path) -> Iterator[dict[str, Any]]:
                     raise TaskSetError(f"{path}: row {number} (0-based) is {row!r:.40}; {needed}")
                 yield valid_texts(row)
     except UnicodeDecodeError as error:
-        where = f" near row {number + 1} (0-based)" if lines else ""
-        raise TaskSetError(f"{path}: not UTF-8{where} ({error.reason}); save it as UTF-8") from error
+        where = f"near row {number + 1} (0-based) " if lines else ""
+        fault = f"{where}it is not UTF-8 ({error.reason}): save it as UTF-8"
+        raise TaskSetError(f"{path}: not a readable JSON file; {needed}; {fault}") from error
     except TaskSetError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        where = f"row {number + 1} (0-based) is" if lines and not isinstance(error, OSError) else "not a"
-        raise TaskSetError(
-            f"{path}: {where} not readable JSON; {needed} ({error})".replace("not a not", "not")
-        ) from error
+        where = f"row {number + 1} (0-based): " if lines else ""
+        raise TaskSetError(f"{path}: not a readable JSON file; {needed} ({where}{error})") from error
 
 
 def read_table(path: Path) -> Iterator[dict[str, Any]]:
@@ -189,7 +188,7 @@ def text_of(row: dict[str, Any], name: str, where: str) -> str:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise TaskSetError(f"{where}: {name!r} must be text, found {value!r:.60}; the fields are {list(row)}")
     text = str(value).strip()
-    return "" if says_nothing(text) and any(character.isalnum() for character in text) else text
+    return "" if says_nothing(text) else text
 
 
 def answer_of(row: dict[str, Any], name: str, where: str) -> str:

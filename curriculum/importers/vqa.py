@@ -106,8 +106,8 @@ def _read(path: Path, layout: VqaLayout, skipped: Skipped) -> Iterator[ReadyQues
         try:
             if not id or not image:
                 raise Unreadable("without a qid or an image")
-            answer = answer_of(row, "answer", where)
             _check_kept(row, layout, where)
+            answer = answer_of(row, "answer", where)
             answer_type = text_of(row, "answer_type", where).upper()
             fields = _fields(" ".join(_HINT.sub("", question).split()), answer, answer_type)
             task = make_task(

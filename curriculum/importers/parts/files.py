@@ -44,7 +44,8 @@ def read_csv(
                 number += 1
     except UnicodeDecodeError as error:
         raise TaskSetError(
-            f"{path}: near row {number} (0-based), not UTF-8 ({error.reason}); save it as UTF-8"
+            f"{path}: not a readable CSV file; {expected} is needed; near row {number} (0-based) it is not UTF-8 "
+            f"({error.reason}): save it as UTF-8"
         ) from error
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise TaskSetError(f"{path}: not a readable CSV file; {expected} is needed ({error})") from error

@@ -165,6 +165,25 @@ def test_rescales(tmp_path):
     assert np.abs(shown(tmp_path, only_intercept) - STRETCHED).max() <= 1
 
 
+def test_headers_of_public_bug_reports(tmp_path):
+    """Wording and numbers of our own; what is wrong is as in the reports."""
+    window = dict(WindowCenter=2048, WindowWidth=4096)
+    no_rescale = header(RescaleIntercept=None, RescaleSlope=None, **window)  # pydicom#1237, first case
+    assert np.abs(shown(tmp_path, no_rescale) - STRETCHED).max() <= 1
+    item = Dataset()
+    item.add_new("LUTDescriptor", "SS", None)
+    item.add_new("LUTData", "OW", None)
+    no_entries = header(VOILUTSequence=[item], RescaleIntercept=0, RescaleSlope=1, **window)  # its second case
+    assert np.abs(shown(tmp_path, no_entries) - STRETCHED).max() <= 1
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    item.add_new("LUTData", "OW", np.arange(4096)[::-1].astype("<u2").tobytes())  # pydicom#1073: words as bytes
+    assert np.abs(shown(tmp_path, header(VOILUTSequence=[item])) - (255 - STRETCHED)).max() <= 1
+    floats = header(VOILUTSequence=[item], RescaleIntercept="0.0", RescaleSlope="1.0")  # pydicom#1183, #1235
+    assert np.abs(shown(tmp_path, floats) - (255 - STRETCHED)).max() <= 1
+    assert np.abs(shown(tmp_path, header(VOILUTSequence=[], **window)) - STRETCHED).max() <= 1  # pydicom#1554
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
 def test_files_without_preamble_or_transfer_syntax(tmp_path, syntax):
     film = header()
