@@ -63,7 +63,7 @@ def _read(path: Path, skipped: Skipped) -> Iterator[Label]:
     films = [element.get("id", "") for element in root.findall("parentImage")]
     if not films:
         skipped[_NO_FILM] += 1
-    sections = {name: texts[name] for name in ("findings", "impression") if name in texts}
+    sections: dict[str, str] = {name: texts[name] for name in ("findings", "impression") if name in texts}
     normal = [term.text for term in root.findall("MeSH/major")] == ["normal"]
     for film in films:
         yield Label(

@@ -15,21 +15,13 @@ YES_NO = {"A": "Yes", "B": "No"}
 _MARKER = re.compile(r"(?<![^\s,;|])[(\[]?([A-Z])[)\].:、]+\s*")
 _HEADING = re.compile(r"(?:the\s+)?(?:answer\s+)?(?:options|choices)(?:\s+are)?\s*[:：]?\s*$", re.IGNORECASE)
 _LETTER = re.compile(r"[(\[]?([A-Z])(?:[)\].:、\s]+(.*))?", re.DOTALL)
-_ASCII_OF = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
-    ord(wide): ord(ascii)
-    for wide, ascii in {
-        "\u3000": " ",
-        "【": "[",
-        "】": "]",
-        "〔": "[",
-        "〕": "]",
-        "「": "[",
-        "」": "]",
-        "。": ".",
-    }.items()
+_WIDE_MARKS = {"\u3000": " ", "【": "[", "】": "]", "〔": "[", "〕": "]", "「": "[", "」": "]", "。": "."}
+_NARROW: dict[int, str] = {
+    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},  # full-width ASCII
+    **{0x24B6 + number: letter for number, letter in enumerate(OPTION_LETTERS)},  # Ⓐ to Ⓖ
+    **{ord(wide): mark for wide, mark in _WIDE_MARKS.items()},
 }
-"""Full-width characters to those that mean the same; a text keeps its length."""
-_CIRCLED = {0x24B6 + number: letter for number, letter in enumerate("ABCDEFG")}  # Ⓐ to Ⓖ
+"""Full-width and circled characters to those that mean the same; a text keeps its length."""
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _ESCAPE = re.compile(r"\\(.)")
@@ -212,7 +204,7 @@ def _is_no_name(text: str) -> bool:
 
 def _narrow(text: str) -> str:
     """The text with full-width letters and punctuation as ASCII, at the same places."""
-    return text.translate(_ASCII_OF | _CIRCLED)
+    return text.translate(_NARROW)
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,8 @@ a few usual ways; what they mean nevertheless is read here, and everything else 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,7 @@ def read_film(path: str | Path) -> Dataset:
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
-    try:
+    with _refused("no DICOM file that can be read"):
         try:
             header = dcmread(path)
         except InvalidDicomError:
@@ -45,14 +47,10 @@ def read_film(path: str | Path) -> Dataset:
                 raise FilmError("no DICOM file") from None
             header = dcmread(path, force=True)
         _complete(header)
-    except FilmError:
-        raise
-    except Exception as error:  # pydicom raises many kinds on damaged files
-        raise FilmError(f"no DICOM file that can be read ({_line(error)})") from error
-    for name in ("SOPInstanceUID", "PixelData", "PhotometricInterpretation"):
-        if name not in header or not header[name].value:
-            raise FilmError(f"it has no {name}; a DICOM image is needed")
-    return header
+        for name in ("SOPInstanceUID", "PixelData", "PhotometricInterpretation"):
+            if name not in header or not header[name].value:
+                raise FilmError(f"it has no {name}; a DICOM image is needed")
+        return header
 
 
 def read_uid(path: str | Path) -> str:
@@ -63,11 +61,9 @@ def read_uid(path: str | Path) -> str:
     """
     from pydicom import dcmread
 
-    try:
+    with _refused("no DICOM file that can be read"):
         forced = _begins_with_an_element(path)
         return element_text(dcmread(path, True, force=forced, specific_tags=["SOPInstanceUID"]), "SOPInstanceUID")
-    except Exception as error:  # pydicom raises many kinds on damaged files
-        raise FilmError(f"no DICOM file that can be read ({_line(error)})") from error
 
 
 def element_text(header: Dataset, name: str) -> str:
@@ -76,11 +72,9 @@ def element_text(header: Dataset, name: str) -> str:
     Raises:
         FilmError: its bytes cannot be read.
     """
-    try:
+    with _refused(f"{name} cannot be read"):
         value = header.get(name)
-    except Exception as error:  # pydicom converts when an element is first read
-        raise FilmError(f"{name} cannot be read ({_line(error)})") from error
-    return "" if value is None else str(value).strip()
+        return "" if value is None else str(value).strip()
 
 
 def reason_to_skip(header: Dataset) -> str | None:
@@ -104,20 +98,27 @@ def film_pixels(header: Dataset) -> np.ndarray:
     Raises:
         FilmError: the pixels cannot be decoded.
     """
-    try:
+    with _refused("the pixels cannot be read", _decoder_advice(header)):
         stored = header.pixel_array
         if stored.ndim != 2 or not stored.size:
             raise FilmError(f"its pixels have the shape {stored.shape}; rows and columns are needed")
         padding = _padding(header, stored)
         grey = _displayed(header, _modality(header, stored), padding)
+        if element_text(header, "PhotometricInterpretation").upper() == "MONOCHROME1":
+            grey = 1 - grey
+        grey[padding] = 0
+        return (grey * 255).round().astype(np.uint8)
+
+
+@contextmanager
+def _refused(fault: str, advice: str = "") -> Iterator[None]:
+    """Any error of pydicom or a decoder inside, whose kinds are not bounded, is a FilmError in one line."""
+    try:
+        yield
     except FilmError:
         raise
-    except Exception as error:  # what decoders raise is not bounded
-        raise FilmError(f"the pixels cannot be read: {_line(error)}{_decoder_advice(header)}") from error
-    if element_text(header, "PhotometricInterpretation").upper() == "MONOCHROME1":
-        grey = 1 - grey
-    grey[padding] = 0
-    return (grey * 255).round().astype(np.uint8)
+    except Exception as error:
+        raise FilmError(f"{fault}: {_line(error)}{advice}") from error
 
 
 def _begins_with_an_element(path: str | Path) -> bool:
@@ -284,7 +285,7 @@ def _optional_number(header: Dataset, name: str) -> float | None:
     Raises:
         FilmError: it is something else.
     """
-    try:
+    with _refused(f"{name} is no number"):
         value = header.get(name)
         if isinstance(value, bytes):  # an element of unknown type (UN)
             value = int.from_bytes(value[:2], "little") if value else None
@@ -293,14 +294,12 @@ def _optional_number(header: Dataset, name: str) -> float | None:
         if value is None or str(value).strip() == "":
             return None
         number = float(value)
-    except Exception as error:  # pydicom converts when an element is first read
-        raise FilmError(f"{name} is no number ({_line(error)})") from error
-    return number if math.isfinite(number) else None
+        return number if math.isfinite(number) else None
 
 
 def _decoder_advice(header: Dataset) -> str:
     syntax = header.file_meta.get("TransferSyntaxUID")
-    if not syntax or not syntax.is_compressed:
+    if not syntax or not syntax.is_transfer_syntax or syntax.is_private or not syntax.is_compressed:
         return ""
     return f"; compressed as {syntax.name} ({syntax}), pip install 'curlvpr[dicom]' reads more kinds"
 
