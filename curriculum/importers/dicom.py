@@ -159,7 +159,7 @@ def _convert(row: _Row, index: _FilmIndex, folder: Path, seed: int, skipped: Ski
         findings=row.findings,
         split=row.split,
         provenance=strata,
-        order=float(date) if date.isdigit() else None,
+        order=float(date) if date.isdecimal() else None,
     )
 
 
@@ -207,7 +207,7 @@ def _strata(header: Dataset) -> dict[str, object]:
 def _years(age: str) -> float | None:
     """Years of a DICOM age such as 058Y or 011M; None if it is not one."""
     number, unit = age[:-1], age[-1:]
-    if not number.isdigit() or unit not in _DAYS:
+    if not number.isdecimal() or unit not in _DAYS:
         return None
     return int(number) * _DAYS[unit] / _DAYS["Y"]
 

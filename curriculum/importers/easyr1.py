@@ -33,6 +33,7 @@ from curriculum.importers.ready_questions import (
     read_table,
     text_of,
 )
+from curriculum.missing import is_missing
 from curriculum.taskset import TaskSetError, read_written
 
 _PLACEHOLDER = "<image>"
@@ -84,10 +85,9 @@ def _read(path: Path, folder: Path, skipped: Skipped) -> Iterator[ReadyQuestion]
 
 def _split(row: dict[str, Any]) -> object:
     """The split that a row gives; None if it gives none."""
-    if row.get("split"):
-        return row["split"]
     extra = row.get("extra_info")
-    return extra.get("split") if isinstance(extra, dict) else None
+    given = (row.get("split"), extra.get("split") if isinstance(extra, dict) else None)
+    return next((split for split in given if not is_missing(split)), None)
 
 
 def _row_images(row: dict[str, Any], problem: str, where: str) -> list[object]:
@@ -173,6 +173,8 @@ def _image(image: object, folder: Path, where: str) -> str:
     """The path of an image that a row names, or of the file to which its bytes are written."""
     if isinstance(image, dict):
         image = image.get("bytes") or image.get("path")
+    if is_missing(image):
+        raise Unreadable("without an image")
     if isinstance(image, str) and image:
         return image
     if not isinstance(image, bytes):

@@ -66,12 +66,12 @@ def _read(path: Path, skipped: Skipped) -> Iterator[Label]:
         if not row["ImageID"] or not row["PatientID"]:
             raise TaskSetError(f"{where}: the image or its patient has no name; both are needed")
         date, born = row["StudyDate_DICOM"], row["PatientBirth"].removesuffix(".0")
-        if len(date) != 8 or not date.isdigit():
+        if len(date) != 8 or not date.isdecimal():
             raise TaskSetError(f"{where}: StudyDate_DICOM is {date!r}; a date is written as 20140915")
         strata: dict[str, object] = {
             "view": _VIEWS.get(row["Projection"], ""),
             "sex": row["PatientSex_DICOM"] if row["PatientSex_DICOM"] in ("F", "M", "O") else "",
-            "age": read_age(int(date[:4]) - int(born)) if born.isdigit() else None,
+            "age": read_age(int(date[:4]) - int(born)) if born.isdecimal() else None,
         }
         yield Label(
             where,
@@ -91,7 +91,7 @@ def _names(where: str, text: str) -> list[str]:
     try:
         names = ast.literal_eval(text)
         return list(dict.fromkeys(name.strip() for name in names))
-    except (ValueError, SyntaxError, AttributeError, TypeError) as error:
+    except (ValueError, SyntaxError, AttributeError, TypeError, RecursionError, MemoryError) as error:
         raise TaskSetError(f"{where}: Labels is {text!r:.80}; it is a list such as ['normal', 'kyphosis']") from error
 
 

@@ -284,3 +284,9 @@ def test_columns_of_json_in_text(tmp_path):
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "x.parquet")
     import_easyr1(tmp_path / "imgs", tmp_path / "x.parquet", tmp_path / "out")
     assert [task.gold for task in read_tasks(tmp_path / "out")] == [("A",)]
+
+
+def test_a_split_or_an_image_that_is_nan(tmp_path):
+    rows = [easy("Which?", "Mass", split=float("nan")), dict(problem="<image>Which?", answer="Mass", images=[None])]
+    found, summary = golds(tmp_path, *rows)
+    assert found == [("Mass",), None] and dict(summary.skipped) == {"without an image": 1}
