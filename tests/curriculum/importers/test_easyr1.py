@@ -13,7 +13,7 @@ from rewards.reading.parser import parse
 from rewards.score import score
 from tests.support.data_sets import assert_gold_is_answerable, assert_splits_share_no_image, draw_film, png
 
-REAL = Path(__file__).parents[3] / "shared/data/fault_cases"
+REAL = Path(__file__).parents[4] / "shared/data/fault_cases"
 TRACE = (
     "<think>No line.</think><answer>A) ❌</answer> <think>Wide.</think><answer>B) ✅</answer>\n"
     "<think>So B.</think><answer>B) ✅</answer>"

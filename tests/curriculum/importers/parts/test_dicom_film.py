@@ -19,7 +19,7 @@ from pydicom.uid import (
 
 from curriculum.importers.parts.dicom_film import FilmError, film_pixels, read_film, read_uid, reason_to_skip
 
-REAL = Path(__file__).parents[4] / "shared/data/fault_cases"
+REAL = Path(__file__).parents[5] / "shared/data/fault_cases"
 RAMP = np.arange(4096).reshape(64, 64)
 STRETCHED = RAMP * 255 / 4095
 
