@@ -16,6 +16,7 @@ from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.terminal import rich_table
 from curriculum.check import check_tasks
+from curriculum.missing import valid_text
 from curriculum.summary import FAULTS_KEPT, Summary
 from curriculum.taskset import TaskRow, TaskSetError, each_row, task_file
 
@@ -35,6 +36,8 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     Raises:
         UserError: the file cannot be read at all, or the recipe's model cannot be used.
     """
+    if valid_text(str(path)) != str(path):
+        raise UserError(f"{str(path)!a}: this path has bytes that are no UTF-8; rename it")
     if page:
         _check_page(page)
     console = Console(highlight=False)

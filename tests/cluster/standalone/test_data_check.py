@@ -63,7 +63,7 @@ def test_what_cannot_be_read_or_written_is_told_in_one_line(clean_set, tmp_path,
     for content in (b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", bytes(range(256))):
         (tmp_path / "tasks.parquet").write_bytes(content)
         assert "not a readable Parquet file" in one_line(monkeypatch, capsys, tmp_path)
-    assert "no such file" in one_line(monkeypatch, capsys, str(tmp_path / "half-\udcff"))
+    assert "has bytes that are no UTF-8; rename it" in one_line(monkeypatch, capsys, str(tmp_path / "half-\udcff"))
 
 
 def test_a_set_without_rows_is_refused(clean_set, tmp_path, monkeypatch, capsys):
