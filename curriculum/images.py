@@ -8,9 +8,21 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base
 
 _DEEP_MODES = ("I", "F")  # and I;16, I;16B, …: grey, more than 8 bits
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_EXIF_ERRORS = (*_PILLOW_ERRORS, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what puts the image upright; 1 is upright."""
 
 
 class ImageError(ValueError):
@@ -18,7 +30,7 @@ class ImageError(ValueError):
 
 
 def load_image(path: str | Path) -> Image.Image:
-    """The whole image, decoded, as RGB.
+    """The whole image, decoded, as RGB, upright as its EXIF orientation says.
 
     A grey film of more than 8 bits is stretched from its own darkest to its own brightest value, since Pillow
     would clip it at 255. Values that are not finite become black.
@@ -49,7 +61,7 @@ def read_image(file: BinaryIO, name: str, max_pixels: int | None = None) -> Imag
                 raise ImageError(f"{name}: {image.width} × {image.height} pixels; {max_pixels:,} pixels at most")
             image.load()
             shallow = _to_8_bits(image) if image.mode.startswith(_DEEP_MODES) else image
-            return shallow.convert("RGB")
+            return _upright(shallow.convert("RGB"), _orientation(image))
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -59,12 +71,28 @@ def read_image(file: BinaryIO, name: str, max_pixels: int | None = None) -> Imag
 
 
 def check_image(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels. The whole image is decoded, since nothing less shows that a file breaks off.
+    """Width and height in pixels, upright. The whole image is decoded: nothing less shows that a file breaks off.
 
     Raises:
         ImageError: as `load_image`.
     """
     return load_image(path).size
+
+
+def _orientation(image: Image.Image) -> object:
+    """The EXIF orientation, 1 to 8; something else, or None, if the file has none or its EXIF data are damaged.
+
+    A TIFF that Pillow has turned already has none.
+    """
+    try:
+        return image.getexif().get(Base.Orientation)
+    except _EXIF_ERRORS:  # the pixels are whole, and the file says nothing of how they lie
+        return None
+
+
+def _upright(image: Image.Image, orientation: object) -> Image.Image:
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import string
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from curriculum.forms import DEFAULT_FORM, FORMS, Domain, Form
+from curriculum.missing import is_missing, says_nothing
 from curriculum.strict import Strict
 
 Split = Literal["train", "val", "test"]
@@ -24,7 +26,15 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _no_missing_word(text: str) -> str:
+    if text and is_missing(text):
+        raise ValueError("is a missing value that was written as text; leave it empty")
+    return text
+
+
 Filled = Annotated[str, AfterValidator(_not_blank)]
+Known = Annotated[str, AfterValidator(_no_missing_word)]
+"""A text that may be empty. "nan" is none: it would be a patient, or a view, of its own."""
 
 
 class Task(Strict):
@@ -65,17 +75,17 @@ class Task(Strict):
     id: Filled
     domain: Domain
     family: Filled
-    question: Filled
+    question: Annotated[Filled, AfterValidator(_no_missing_word)]
     options: dict[str, str] = Field({})
     form: Form
     gold: tuple[str, ...]
     images: tuple[str, ...]
     captions: tuple[Filled, ...] = ()
-    context: str = ""
-    reference: str | None = None
+    context: Known = ""
+    reference: Known | None = None
     split: Split = "train"
-    patient: str = ""
-    view: str = ""
+    patient: Known = ""
+    view: Known = ""
     sex: Sex = ""
     age: float | None = Field(None, ge=0, le=120, description="years")
     source: str = ""
@@ -89,6 +99,15 @@ class Task(Strict):
             domain: Domain = "open" if values.get("domain") == "open" else "closed"
             return values | {"form": DEFAULT_FORM[domain]}
         return values
+
+    @model_validator(mode="after")
+    def _texts_are_unicode(self) -> Task:
+        texts = (self.id, self.question, self.context, self.patient, *self.options.values(), self.reference or "")
+        try:
+            "".join((*texts, *self.gold, *self.captions, *self.images)).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("a text holds half a character (a lone surrogate); valid Unicode is needed") from error
+        return self
 
     @model_validator(mode="after")
     def _gold_fits(self) -> Task:
@@ -106,15 +125,29 @@ class Task(Strict):
             self._check_open()
         elif list(self.options) != list(OPTION_LETTERS[: len(self.options)]) or len(self.options) < 2:
             raise ValueError(f"options must be lettered A, B, … (2 to 7 of them), found {list(self.options)}")
+        else:
+            self._check_texts_of_options()
         form.check(self.gold, self.options)
         return self
+
+    def _check_texts_of_options(self) -> None:
+        first: dict[str, str] = {}
+        for letter, text in self.options.items():
+            if says_nothing(text):
+                raise ValueError(f"option {letter} has no text, found {text!r:.60}")
+            if first.setdefault(option_key(text), letter) != letter:
+                raise ValueError(
+                    f"options {first[option_key(text)]} and {letter} are both {text!r:.60}; they must differ"
+                )
 
     def _check_open(self) -> None:
         if self.options:
             raise ValueError("an open task has no options")
         for name in self.gold:
-            if not name.strip():
-                raise ValueError(f"gold {name!r} is empty")
+            if says_nothing(name):
+                raise ValueError(f"gold {name!r:.60} says nothing; an answer is needed, or no gold for no finding")
+            if self.form == "names" and name.strip().casefold() == "none":
+                raise ValueError(f"gold {name!r} is no name; no gold at all says that there is no finding")
 
     @property
     def asked(self) -> str:
@@ -131,6 +164,11 @@ class Task(Strict):
             return 0.0
         n = len(self.options)
         return 1 / (2**n - 1) if self.family == "multiple_choice" else 1 / n
+
+
+def option_key(text: str) -> str:
+    """What two options may not share: the text without case, blanks, width and a full stop at its end."""
+    return " ".join(unicodedata.normalize("NFKC", text).split()).strip(" .").casefold()
 
 
 def age_band(age: float | None) -> str:

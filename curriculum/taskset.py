@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import math
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -43,6 +46,7 @@ SCHEMA = pa.schema(
     ]
 )
 _REQUIRED = [name for name, field in Task.model_fields.items() if field.is_required() and name != "form"]
+_LISTS = {"gold", "images", "captions"}
 _ROWS_AT_ONCE = 8192
 
 
@@ -105,7 +109,7 @@ def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
     A relative path in a task is relative to the current directory.
 
     Raises:
-        TaskSetError: two tasks have the same id.
+        TaskSetError: two tasks have the same id, or there is no task.
     """
     root = os.path.abspath(folder)
     os.makedirs(root, exist_ok=True)
@@ -127,6 +131,8 @@ def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
             rows = (row(index, task) for index, task in enumerate(tasks))
             while chunk := list(islice(rows, _ROWS_AT_ONCE)):
                 writer.write_table(pa.Table.from_pylist(chunk, schema=SCHEMA))
+        if not seen:
+            raise TaskSetError(f"{path}: there is no task to write; nothing could be asked of these data")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -199,6 +205,20 @@ def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, Any]]]:
         yield TaskRow(number, id, task, faults), values
 
 
+def read_written(value: object, kind: type) -> object:
+    """The list or dict that a text writes, in JSON or Python; anything else as it is."""
+    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+        if isinstance(found, kind):
+            return found
+    return value
+
+
 def read_rows(
     path: Path, required: Iterable[str], allowed: Collection[str] | None = None, at_once: int = _ROWS_AT_ONCE
 ) -> Iterator[dict[str, Any]]:
@@ -225,7 +245,7 @@ def read_rows(
         for name in columns:
             if allowed is not None and name not in allowed:
                 raise TaskSetError(f"{path}: column {name!r} is unknown; the columns may be {list(allowed)}")
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # the name of the file or of a column may be no UTF-8
         raise TaskSetError(f"{path}: not a readable Parquet file ({error})") from error
     return _rows(file, path, at_once)
 
@@ -233,19 +253,44 @@ def read_rows(
 def _rows(file: pq.ParquetFile, path: Path, at_once: int) -> Iterator[dict[str, Any]]:
     with file:
         try:
+            number = 0
             for batch in file.iter_batches(at_once):
-                yield from batch.to_pylist()
+                try:
+                    rows = batch.to_pylist()
+                except UnicodeDecodeError as error:
+                    raise _not_utf8(path, batch, number) from error
+                yield from rows
+                number += len(rows)
         except (pa.ArrowException, OSError) as error:
             raise TaskSetError(f"{path}: the file is damaged ({error})") from error
 
 
+def _not_utf8(path: Path, batch: pa.RecordBatch, number: int) -> TaskSetError:
+    """The error that names the first row and column of a batch with a text that is not UTF-8."""
+    for offset in range(batch.num_rows):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                column[offset].as_py()
+            except UnicodeDecodeError as error:
+                where = f"row {number + offset} (0-based), column {name!r}"
+                return TaskSetError(f"{path}: {where}: not UTF-8 ({error.reason}); write texts as UTF-8")
+    return TaskSetError(f"{path}: a text is not UTF-8; write texts as UTF-8")
+
+
 def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
-    """The values of a row as `Task` takes them: options as a dict, nulls left out, image paths absolute."""
-    options = values.pop("options", None) or {}
+    """The values of a row as `Task` takes them: options as a dict, nulls left out, image paths absolute.
+
+    A list, or the options, may be written as text, as CSV files hold them: "['a', 'b']", '{"A": "Yes", "B": "No"}'.
+    """
+    options = read_written(values.pop("options", None), dict) or {}
     if isinstance(options, list) and all(isinstance(pair, tuple) for pair in options):  # a Parquet map
         options = dict(options)
     if isinstance(options, dict):  # pandas writes a dict as a struct, with a null for every missing letter
         options = {letter: text for letter, text in options.items() if text is not None}
+    for name in _LISTS & values.keys():
+        values[name] = read_written(values[name], list)
+    if isinstance(values.get("age"), float) and math.isnan(values["age"]):
+        values["age"] = None
     # A null counts as left out, except in the split, which would quietly become train.
     given = {name: value for name, value in values.items() if value is not None or name in (*_REQUIRED, "split")}
     if isinstance(given["images"], list):
@@ -254,7 +299,13 @@ def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
 
 
 def _absolute(image: object, root: str) -> object:
-    return os.path.normpath(os.path.join(root, image)) if isinstance(image, str) else image
+    """The path of an image; one with backslashes is read as one with slashes if there is no such file."""
+    if not isinstance(image, str):
+        return image
+    path = os.path.normpath(os.path.join(root, image))
+    if "\\" in image and not os.path.exists(path):
+        return os.path.normpath(os.path.join(root, image.replace("\\", "/")))
+    return path
 
 
 def _task(values: dict[str, Any]) -> tuple[Task | None, list[RowFault]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cluster.errors import UserError
+from cluster.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from curriculum.importers.importer import Importer, Option
@@ -114,24 +115,43 @@ def _run(importer: Importer, values: dict[str, Any]) -> None:
     Raises:
         UserError: a path does not exist, or what it holds cannot be used.
     """
+    from pydantic import ValidationError
+
+    from curriculum.importers.parts.output import output_folder
+    from curriculum.strict import fault_text
     from curriculum.taskset import TaskSetError
 
     for option in importer.options:
         _check_paths(option, values[option.name])
     try:
-        summary = importer.run(**values)
+        with ExitStack() as stack:
+            for option in importer.options:
+                if option.kind == "output" and values[option.name] is not None:
+                    stack.enter_context(output_folder(values[option.name]))
+            summary = importer.run(**values)
     except TaskSetError as error:
         raise UserError(str(error)) from error
+    except ValidationError as error:  # what a set holds makes no task, and its importer did not say so
+        raise UserError(f"{importer.name}: {one_line(fault_text(error.errors()[0]))}") from error
     print("\n".join(summary.lines()))
 
 
 def _check_paths(option: Option, value: Any) -> None:
-    """Raises UserError if a path that the user gave does not exist."""
-    if value is None:
+    """Raises UserError if a path that the user gave does not exist, or has bytes that are no text."""
+    if value is None or option.kind == "integer":
         return
-    if option.kind == "folder" and not value.is_dir():
-        raise UserError(f"--{option.name} {value}: no such folder")
-    if option.kind in ("path", "paths"):
-        for path in value if option.kind == "paths" else [value]:
-            if not path.exists():
-                raise UserError(f"--{option.name} {path}: no such file or folder")
+    for path in value if option.kind == "paths" else [value]:
+        if not _is_text(str(path)):
+            raise UserError(f"--{option.name} {str(path)!a}: this path has bytes that are no UTF-8; rename it")
+        if option.kind == "folder" and not path.is_dir():
+            raise UserError(f"--{option.name} {path}: no such folder")
+        if option.kind in ("path", "paths") and not path.exists():
+            raise UserError(f"--{option.name} {path}: no such file or folder")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

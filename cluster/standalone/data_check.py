@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.terminal import rich_table
 from curriculum.check import check_tasks
+from curriculum.missing import valid_text
 from curriculum.summary import FAULTS_KEPT, Summary
 from curriculum.taskset import TaskRow, TaskSetError, each_row, task_file
 
@@ -34,8 +36,10 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     Raises:
         UserError: the file cannot be read at all, or the recipe's model cannot be used.
     """
-    if page and not page.absolute().parent.is_dir():
-        raise UserError(f"--html {page}: {page.absolute().parent} is not a folder")
+    if valid_text(str(path)) != str(path):
+        raise UserError(f"{str(path)!a}: this path has bytes that are no UTF-8; rename it")
+    if page:
+        _check_page(page)
     console = Console(highlight=False)
     summary = Summary(tokens=recipe is not None)
     try:
@@ -47,6 +51,8 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
                 summary.add(row)
     except TaskSetError as error:
         raise UserError(str(error)) from error
+    if not summary.rows:
+        raise UserError(f"{task_file(path)}: it has no row; a task set has one for each task")
     for table in summary.tables():
         console.print(rich_table(table))
     if page:
@@ -54,6 +60,21 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
         console.print(f"page → {page}", markup=False, soft_wrap=True)
     console.print(summary.conclusion(), markup=False, soft_wrap=True)
     return not summary.bad_rows
+
+
+def _check_page(page: Path) -> None:
+    """Raises UserError unless the page can be written."""
+    folder = page.absolute().parent
+    if not folder.is_dir():
+        raise UserError(f"--html {page}: {folder} is not a folder")
+    if page.is_dir():
+        raise UserError(f"--html {page}: a folder is there; the name of a file is needed")
+    try:
+        probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--html {page}: {folder} cannot be written ({error.strerror})") from error
 
 
 def _write_page(page: Path, path: Path, summary: Summary, images: bool) -> None:
@@ -69,7 +90,10 @@ def _write_page(page: Path, path: Path, summary: Summary, images: bool) -> None:
         images=images,
         thumbnail=thumbnail,
     )
-    write_page(page, html)
+    try:
+        write_page(page, html)
+    except OSError as error:
+        raise UserError(f"--html {page}: it cannot be written ({error.strerror})") from error
 
 
 def _rows(path: Path, recipe: Recipe | None) -> Iterator[TaskRow]:
@@ -93,5 +117,5 @@ def _count(path: Path) -> int | None:
     """The number of rows of the file, for the progress bar; None if the file cannot be read."""
     try:
         return pq.read_metadata(task_file(path)).num_rows
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeError):
         return None

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
 from curriculum.importers.parts.files import read_csv
-from curriculum.importers.parts.films import import_films
+from curriculum.importers.parts.films import import_films, path_key
 from curriculum.importers.parts.label import Label, read_age
 from curriculum.taskset import TaskSetError
 
@@ -121,7 +121,7 @@ def _label(where: str, name: str, text: str) -> float | None:
 def _read(path: Path) -> Iterator[Label]:
     for place, row in read_csv(path, ("Path", *COLUMNS), "CheXpert's train.csv or valid.csv"):
         where = f"{place}, image {row['Path']!r}"
-        match = _PATH.search(row["Path"])
+        match = _PATH.search(path_key(row["Path"]))
         if not match:
             raise TaskSetError(f"{where}: a path ends like train/patient00001/study1/view1_frontal.jpg")
         folder, patient, study, view = match.groups()
@@ -135,7 +135,8 @@ def _read(path: Path) -> Iterator[Label]:
         yield Label(
             where,
             id=f"{patient}-study{study}-{view}",
-            file=match.group().lstrip("/"),
+            # Without train/: the archives unpack to "CheXpert-v1.0 batch 2 (train 1)/patient00001/…".
+            file=match.group().lstrip("/").partition("/")[2],
             patient=patient,
             findings=findings,
             unsure=unsure,

@@ -4,9 +4,8 @@ The CSV has the columns `image` (a file's name or the end of its path, with or w
 `labels` ("Effusion|Mass", or "No finding"), `patient_id`, and `split` if the set has one. A finding that any row names
 counts as looked for in every film.
 
-Pixels are read as the DICOM standard displays them (PS3.3 C.7.6.3, C.11.1, C.11.2): modality LUT or rescale, the first
-VOI LUT or window, MONOCHROME1 inverted, then 8 bits. A film without a window is stretched from its darkest to its
-brightest value.
+`parts.dicom_film` says how pixels are read. A film that cannot be read is skipped; if most of the films are like that,
+the import is refused.
 
 Kept from the header: ViewPosition, PatientSex, PatientAge (years, at most 90). StudyDate only orders the films of a
 patient. Patients and films are named by hashes keyed with the seed: the same seed gives the same names and splits.
@@ -18,18 +17,24 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
-from curriculum.importers.importer import OUT, Importer, ImportSummary, Option
+from curriculum.importers.importer import OUT, Importer, ImportSummary, Option, Skipped, skip_lines
+from curriculum.importers.parts.dicom_film import (
+    FilmError,
+    element_text,
+    film_pixels,
+    read_film,
+    read_uid,
+    reason_to_skip,
+)
 from curriculum.importers.parts.files import read_csv
-from curriculum.importers.parts.films import import_films, index_images, locate
+from curriculum.importers.parts.films import import_films, index_images, locate, path_key
 from curriculum.importers.parts.label import Label
 from curriculum.task import NO_FINDING
 from curriculum.taskset import TaskSetError
@@ -42,7 +47,9 @@ _ENDINGS = ("", ".dcm", ".dicom", ".DCM")
 _VIEWS = {"PA": "PA", "AP": "AP", "LL": "Lateral", "RL": "Lateral", "LATERAL": "Lateral", "LAT": "Lateral"}
 _DAYS = {"Y": 365.25, "M": 30.4375, "W": 7, "D": 1}
 _OLDEST = 90.0  # ages above 89 count as identifying (HIPAA)
-_GREY = ("MONOCHROME1", "MONOCHROME2")
+_NOT_FOUND = "whose DICOM file is not below the image folder"
+_UNREADABLE = "whose DICOM file cannot be read"
+_TRIED_AT_LEAST = 20  # films, before the import is refused since most cannot be read
 
 
 def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> ImportSummary:
@@ -55,10 +62,10 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
         seed: of the questions and splits, and the key of the hashed names.
 
     Raises:
-        TaskSetError: the CSV cannot be used, a film is damaged, or its compression needs a package that is not
-            installed; see also `films.import_films`.
+        TaskSetError: the CSV cannot be used, no film can be read, or, of 20 films or more, most cannot; see also
+            `films.import_films`.
     """
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     rows = _read_labels(labels)
     vocabulary: set[str] = set()
     for row in rows:
@@ -76,10 +83,19 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
             film = _convert(row, index, png_folder, seed, skipped)
             if film:
                 films.append(film)
+            _check_share(labels, len(films), skipped)
     if not films:
-        reasons = "; ".join(f"{count} {reason}" for reason, count in skipped.items())
+        reasons = "; ".join(skip_lines(skipped, "films"))
         raise TaskSetError(f"{labels}: none of its {len(rows)} films could be used: {reasons}")
     return import_films(films, png_folder, labels, out, names, seed, skipped)
+
+
+def _check_share(labels: Path, read: int, skipped: Skipped) -> None:
+    """Refuses the import as soon as most of its films cannot be read: one cause is then more likely than many."""
+    tried = read + skipped[_UNREADABLE]
+    if tried >= _TRIED_AT_LEAST and skipped[_UNREADABLE] > tried / 2:
+        line = next(line for line in skip_lines(skipped, "films") if _UNREADABLE in line)
+        raise TaskSetError(f"{labels}: of the first {tried} films that are there, {line}; more than half is refused")
 
 
 @dataclass(frozen=True)
@@ -112,23 +128,29 @@ def _findings(cell: str, where: str) -> tuple[str, ...]:
     return () if healthy[0] else tuple(names)
 
 
-def _convert(row: _Row, index: _FilmIndex, folder: Path, seed: int, skipped: Counter[str]) -> Label | None:
+def _convert(row: _Row, index: _FilmIndex, folder: Path, seed: int, skipped: Skipped) -> Label | None:
     """Writes the PNG of one film and returns what is known of it; None if the film is skipped."""
     if not row.image or not row.patient:
         raise TaskSetError(f"{row.where}: the image or its patient has no name; both are needed")
     path = index.path(row.image, row.where)
     if not path:
-        skipped["whose DICOM file is not below the image folder"] += 1
+        skipped.note(_NOT_FOUND, row.image)
         return None
-    header = _read(path, row.where)
-    reason = _reason_to_skip(header)
-    if reason:
-        skipped[reason] += 1
+    try:
+        header = read_film(path)
+        reason = reason_to_skip(header)
+        if reason:
+            skipped.note(reason, row.image)
+            return None
+        pixels = film_pixels(header)
+        strata = _strata(header)
+        date = element_text(header, "StudyDate")
+    except FilmError as error:
+        skipped.note(_UNREADABLE, f"{path}: {error}")
         return None
     id = _hash(str(header.SOPInstanceUID), seed)
     file = f"{id}.png"
-    Image.fromarray(_pixels(header, f"{row.where}, {path}")).save(folder / file)
-    date = str(header.get("StudyDate") or "")
+    Image.fromarray(pixels).save(folder / file)
     return Label(
         row.where,
         id=id,
@@ -136,8 +158,8 @@ def _convert(row: _Row, index: _FilmIndex, folder: Path, seed: int, skipped: Cou
         patient=_hash(row.patient, seed),
         findings=row.findings,
         split=row.split,
-        provenance=_strata(header),
-        order=float(date) if date.isdigit() else None,
+        provenance=strata,
+        order=float(date) if date.isdecimal() else None,
     )
 
 
@@ -150,7 +172,7 @@ class _FilmIndex:
         self._by_uid: dict[str, str] | None = None
 
     def path(self, name: str, where: str) -> str | None:
-        depth = name.count("/") + 1
+        depth = path_key(name).count("/") + 1
         if depth not in self._by_name:
             self._by_name[depth] = index_images(self.images, (depth,), ("",))
         for ending in _ENDINGS:
@@ -162,80 +184,18 @@ class _FilmIndex:
         return self._by_uid.get(name)
 
     def _uids(self) -> Iterator[tuple[str, str]]:
-        from pydicom import dcmread
-        from pydicom.errors import InvalidDicomError
-
         for paths in index_images(self.images, suffixes=("",)).values():
             for path in paths:
                 try:
-                    header = dcmread(path, specific_tags=["SOPInstanceUID"], stop_before_pixels=True)
-                    yield str(header.get("SOPInstanceUID")), path
-                except (InvalidDicomError, OSError):  # another kind of file
+                    yield read_uid(path), path
+                except FilmError:  # another kind of file
                     continue
 
 
-def _read(path: str, where: str) -> Dataset:
-    from pydicom import dcmread
-
-    try:
-        header = dcmread(path)
-    except Exception as error:  # pydicom raises many kinds on damaged files
-        raise TaskSetError(f"{where}: {path} is no DICOM file that can be read ({error})") from error
-    for name in ("SOPInstanceUID", "PixelData", "PhotometricInterpretation"):
-        if name not in header:
-            raise TaskSetError(f"{where}: {path} has no {name}; a DICOM image is needed")
-    return header
-
-
-def _reason_to_skip(header: Dataset) -> str | None:
-    """Why a film is left out; None if it is used."""
-    if str(header.get("BurnedInAnnotation", "")).upper() == "YES":
-        return "with text burnt into their pixels (BurnedInAnnotation)"
-    if header.PhotometricInterpretation not in _GREY:
-        return "whose pixels are in colour"
-    return "of several frames" if int(header.get("NumberOfFrames") or 1) > 1 else None
-
-
-def _pixels(header: Dataset, where: str) -> np.ndarray:
-    """The film as it is displayed, of shape (rows, columns), 0 black to 255 white."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    try:
-        values = apply_modality_lut(header.pixel_array, header)
-        low, high = _display_range(header, values)
-        values = apply_voi_lut(values, header).astype(np.float64)
-    except Exception as error:  # what decoders raise is not bounded
-        fault = str(error).partition("\n")[0].rstrip(":")
-        syntax = header.file_meta.get("TransferSyntaxUID")
-        if syntax and syntax.is_compressed:
-            fault += f"; compressed as {syntax.name} ({syntax}), pip install 'curlvpr[dicom]' reads more kinds"
-        raise TaskSetError(f"{where}: the pixels cannot be read: {fault}") from error
-    scaled = np.clip((values - low) / (high - low or 1), 0, 1)
-    if header.PhotometricInterpretation == "MONOCHROME1":
-        scaled = 1 - scaled
-    return (scaled * 255).round().astype(np.uint8)
-
-
-def _display_range(header: Dataset, values: np.ndarray) -> tuple[float, float]:
-    """The values that become black and white: by the VOI LUT or window; without one, the darkest and brightest."""
-    from pydicom.pixels import apply_windowing
-
-    if header.get("VOILUTSequence"):
-        entries, first, bits = header.VOILUTSequence[0].LUTDescriptor
-        # The library holds indices in the type of the entries; more than 256 entries of 8 bits would wrap round.
-        header.VOILUTSequence[0].LUTDescriptor = [entries, first, max(bits, 16)]
-        return 0, 2**bits - 1
-    if header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
-        with np.errstate(over="ignore"):
-            low, high = apply_windowing(np.array([-1e9, 1e9]), header)
-        return float(low), float(high)
-    return float(values.min()), float(values.max())
-
-
 def _strata(header: Dataset) -> dict[str, object]:
-    sex = str(header.get("PatientSex") or "").upper()
-    years = _years(str(header.get("PatientAge") or "").upper())
-    view = _VIEWS.get(str(header.get("ViewPosition") or "").upper(), "")
+    sex = element_text(header, "PatientSex").upper()
+    years = _years(element_text(header, "PatientAge").upper())
+    view = _VIEWS.get(element_text(header, "ViewPosition").upper(), "")
     return {
         "view": view,
         "sex": sex if sex in ("F", "M", "O") else "",
@@ -247,7 +207,7 @@ def _strata(header: Dataset) -> dict[str, object]:
 def _years(age: str) -> float | None:
     """Years of a DICOM age such as 058Y or 011M; None if it is not one."""
     number, unit = age[:-1], age[-1:]
-    if not number.isdigit() or unit not in _DAYS:
+    if not number.isdecimal() or unit not in _DAYS:
         return None
     return int(number) * _DAYS[unit] / _DAYS["Y"]
 

@@ -15,25 +15,26 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.answers import YES_NO, Unreadable, read_letters, read_names, split_options, yes_no
 from curriculum.importers.ready_questions import (
     ReadyQuestion,
+    answer_of,
     files_of,
     import_questions,
-    read_json,
+    make_task,
     read_split,
+    read_table,
     text_of,
 )
-from curriculum.task import Task
-from curriculum.taskset import TaskSetError, read_rows
+from curriculum.missing import is_missing
+from curriculum.taskset import TaskSetError, read_written
 
 _PLACEHOLDER = "<image>"
 _TAG = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
@@ -41,7 +42,6 @@ _INSIDE = r"((?:(?!</?(?:think|answer)>).)*)"
 _PAIR = re.compile(rf"\s*<think>{_INSIDE}</think>\s*<answer>{_INSIDE}</answer>\s*", re.DOTALL)
 _WRAPPED = re.compile(r"<answer>(.*)</answer>|\$*\\boxed\{(.*)\}\$*", re.DOTALL)
 _MARKS = re.compile("[✅✔❌✖]\ufe0f?")
-_ROWS_AT_ONCE = 64  # rows of Parquet files hold whole images
 
 
 def import_easyr1(images: Path | None, labels: Path, out: Path, seed: int = 0) -> ImportSummary:
@@ -57,44 +57,42 @@ def import_easyr1(images: Path | None, labels: Path, out: Path, seed: int = 0) -
         TaskSetError: a file cannot be used, or the number of `<image>` in a problem is not that of its images; see also
             `ready_questions.import_questions`.
     """
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     files = files_of(labels, (".jsonl", ".json", ".parquet"))
     rows = (row for path in files for row in _read(path, out / "images", skipped))
     return import_questions(rows, images, labels, out, seed, skipped)
 
 
-def _read(path: Path, folder: Path, skipped: Counter[str]) -> Iterator[ReadyQuestion]:
-    rows = read_rows(path, (), at_once=_ROWS_AT_ONCE) if path.suffix == ".parquet" else read_json(path)
-    for number, row in enumerate(rows):
+def _read(path: Path, folder: Path, skipped: Skipped) -> Iterator[ReadyQuestion]:
+    for number, row in enumerate(read_table(path)):
         where = f"{path}: row {number} (0-based)"
         try:
             problem = _problem(row, where)
             answer = _answer(row, where)
             images = _row_images(row, problem, where)
             fields = _fields(problem.replace(_PLACEHOLDER, " "), answer)
+            task = make_task(
+                id=f"{path.stem}-{number}",
+                images=tuple(_image(image, folder, where) for image in images),
+                source=text_of(row, "data_source", where) if row.get("data_source") else path.stem,
+                **fields,
+            )
         except Unreadable as reason:
-            skipped[str(reason)] += 1
+            skipped.note(str(reason), f"row {number}")
             continue
-        task = Task(
-            id=f"{path.stem}-{number}",
-            images=tuple(_image(image, folder, where) for image in images),
-            source=str(row.get("data_source") or path.stem),
-            **fields,
-        )
         yield ReadyQuestion(where, task, read_split(_split(row), path, where))
 
 
 def _split(row: dict[str, Any]) -> object:
     """The split that a row gives; None if it gives none."""
-    if row.get("split"):
-        return row["split"]
     extra = row.get("extra_info")
-    return extra.get("split") if isinstance(extra, dict) else None
+    given = (row.get("split"), extra.get("split") if isinstance(extra, dict) else None)
+    return next((split for split in given if not is_missing(split)), None)
 
 
 def _row_images(row: dict[str, Any], problem: str, where: str) -> list[object]:
     """The images of a row, one for each placeholder of its problem."""
-    images = row.get("images") or []
+    images = read_written(row.get("images"), list) or []
     if not isinstance(images, list):
         raise TaskSetError(f"{where}: 'images' must be a list, found {images!r:.60}")
     if problem.count(_PLACEHOLDER) != len(images):
@@ -108,7 +106,7 @@ def _row_images(row: dict[str, Any], problem: str, where: str) -> list[object]:
 
 
 def _problem(row: dict[str, Any], where: str) -> str:
-    messages = row.get("prompt")
+    messages = read_written(row.get("prompt"), list)
     if "problem" in row or not isinstance(messages, list):
         return text_of(row, "problem", where)
     if not all(isinstance(message, dict) for message in messages):
@@ -120,10 +118,10 @@ def _problem(row: dict[str, Any], where: str) -> str:
 
 
 def _answer(row: dict[str, Any], where: str) -> str:
-    reward_model = row.get("reward_model")
+    reward_model = read_written(row.get("reward_model"), dict)
     if "answer" in row or not isinstance(reward_model, dict):
-        return text_of(row, "answer", where)
-    return text_of(reward_model, "ground_truth", where)
+        return answer_of(row, "answer", where)
+    return answer_of(reward_model, "ground_truth", where)
 
 
 def _fields(problem: str, answer: str) -> dict[str, Any]:
@@ -175,6 +173,8 @@ def _image(image: object, folder: Path, where: str) -> str:
     """The path of an image that a row names, or of the file to which its bytes are written."""
     if isinstance(image, dict):
         image = image.get("bytes") or image.get("path")
+    if is_missing(image):
+        raise Unreadable("without an image")
     if isinstance(image, str) and image:
         return image
     if not isinstance(image, bytes):
@@ -182,8 +182,8 @@ def _image(image: object, folder: Path, where: str) -> str:
     try:
         with Image.open(io.BytesIO(image)) as opened:
             suffix = str(opened.format).lower()
-    except OSError as error:
-        raise TaskSetError(f"{where}: the bytes of an image cannot be read; PNG and JPEG can ({error})") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise Unreadable("with an image whose bytes cannot be read; PNG and JPEG can") from error
     path = folder.absolute() / f"{hashlib.sha256(image).hexdigest()[:24]}.{suffix}"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)

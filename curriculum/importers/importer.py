@@ -6,7 +6,7 @@ To add a data set, copy one of the modules here that reads one, and name its `Im
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Literal, get_args
 from curriculum.task import Split, Task
 
 _NAMES_SHOWN = 5
+_EXAMPLES_KEPT = 3
+_LOUD_SHARE = 0.1  # an import that leaves out more says so in a line of its own
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,30 @@ class Importer:
     run: Callable[..., ImportSummary]
 
 
+class Skipped(Counter[str]):
+    """Rows that were left out, by reason, with the first few of a reason by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.examples: defaultdict[str, list[str]] = defaultdict(list)
+
+    def note(self, reason: str, example: str) -> None:
+        """Counts a row; `example` says which, and what is wrong with it."""
+        self[reason] += 1
+        if len(self.examples[reason]) < _EXAMPLES_KEPT:
+            self.examples[reason].append(" ".join(example.split()))
+
+
+def skip_lines(skipped: Counter[str], rows: str) -> list[str]:
+    """A line for each reason: "3 films whose DICOM file cannot be read (a.dcm: …; …)"."""
+    lines = []
+    for reason, count in sorted(skipped.items()):
+        examples = skipped.examples.get(reason, []) if isinstance(skipped, Skipped) else []
+        more = "; …" if count > len(examples) else ""
+        lines.append(f"{count} {rows} {reason}" + (f" ({'; '.join(examples)}{more})" if examples else ""))
+    return lines
+
+
 @dataclass
 class ImportSummary:
     """What an import made of a set: counts of films, and of tasks by (domain, family, split)."""
@@ -67,7 +93,7 @@ class ImportSummary:
     unlabelled: int = 0  # films whose findings are not known
     tasks: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)  # image files that were not found
-    skipped: Counter[str] = field(default_factory=Counter)  # rows left out, by reason ("that were not labelled …")
+    skipped: Counter[str] = field(default_factory=Skipped)  # rows left out, by reason ("that were not labelled …")
     rows: str = "films"  # what the rows are that `skipped` counts
 
     def counted(self, tasks: Iterable[Task]) -> Iterator[Task]:
@@ -90,4 +116,16 @@ class ImportSummary:
             names = ", ".join(self.missing[:_NAMES_SHOWN])
             more = ", …" if len(self.missing) > _NAMES_SHOWN else ""
             lines.append(f"skipped {len(self.missing)} films without their image file: {names}{more}")
-        return lines + [f"skipped {count} {self.rows} {reason}" for reason, count in sorted(self.skipped.items())]
+        lines += [f"skipped {line}" for line in skip_lines(self.skipped, self.rows)]
+        return lines + self._warning()
+
+    def _warning(self) -> list[str]:
+        """A line that cannot be overlooked, if more than a tenth of the rows were left out."""
+        used = self.films if self.rows == "films" else self.tasks.total()
+        left_out = self.skipped.total() + (len(self.missing) if self.rows == "films" else 0)
+        if left_out <= _LOUD_SHARE * (used + left_out):
+            return []
+        share = left_out / (used + left_out)
+        return [
+            f"WARNING: {left_out} of {used + left_out} {self.rows} ({share:.0%}) were left out; see the lines above"
+        ]

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import Box, Label, check_findings, read_age
+from curriculum.missing import is_missing
 from curriculum.taskset import TaskSetError, read_rows
 
 FINDINGS = (
@@ -89,8 +90,18 @@ class _Row:
             provenance=self.provenance,
             boxes=self.boxes,
             size=self.size,
-            order=float(self.order) if self.order not in (None, "") else None,
+            order=self._order(),
         )
+
+    def _order(self) -> float | None:
+        if is_missing(self.order):
+            return None
+        try:
+            return float(self.order)
+        except (ValueError, TypeError) as error:
+            raise TaskSetError(
+                f"{self.where}: the follow-up number is {self.order!r:.40}; a number is needed"
+            ) from error
 
 
 def import_nih(images: Path, labels: Path, out: Path, seed: int = 0, boxes: Path | None = None) -> ImportSummary:
@@ -108,7 +119,7 @@ def import_nih(images: Path, labels: Path, out: Path, seed: int = 0, boxes: Path
     Raises:
         TaskSetError: the label file cannot be used; see also `films.import_films`.
     """
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     if labels.suffix.lower() == ".csv":
         rows = _read_csv(labels, _read_boxes(boxes) if boxes else {})
     elif boxes:
@@ -160,16 +171,16 @@ def _box(label: str, left: float, top: float, width: float, height: float) -> Bo
     return _BOX_NAMES.get(name, name), left, top, left + width, top + height
 
 
-def _read_parquet(path: Path, skipped: Counter[str]) -> Iterator[_Row]:
+def _read_parquet(path: Path, skipped: Skipped) -> Iterator[_Row]:
     for number, row in enumerate(read_rows(path, ("image_id", "file", "labels", "no_finding", "patient_id"))):
         if row["no_finding"] is None:
             skipped[_UNLABELLED] += 1
             continue
         provenance = {name: row.get(column) or PROVENANCE[name] for name, column in _COLUMN_OF.items()}
         strata = _strata(row.get("view"), row.get("sex"), row.get("age"))
-        marked = json.loads(row.get("boxes") or "[]")
+        where = f"{path}: row {number} (0-based), image {row['image_id']!r}"
         yield _Row(
-            f"{path}: row {number} (0-based), image {row['image_id']!r}",
+            where,
             id=row["image_id"],
             file=row["file"],
             patient=row["patient_id"],
@@ -178,9 +189,20 @@ def _read_parquet(path: Path, skipped: Counter[str]) -> Iterator[_Row]:
             split=row.get("split") or "",
             provenance=provenance | strata,
             order=row.get("follow_up"),
-            boxes=tuple(_box(box["label"], box["x"], box["y"], box["w"], box["h"]) for box in marked),
+            boxes=_marked(row.get("boxes"), where),
             size=(row.get("width"), row.get("height")),
         )
+
+
+def _marked(text: Any, where: str) -> tuple[Box, ...]:
+    """The boxes of a Parquet row, from JSON."""
+    try:
+        marked = json.loads(text or "[]")
+        return tuple(_box(box["label"], *(float(box[edge]) for edge in "xywh")) for box in marked)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise TaskSetError(
+            f"{where}: boxes is {text!r:.60}; JSON is needed, a list of objects with label, x, y, w and h"
+        ) from error
 
 
 def _strata(view: object, sex: object, age: object) -> dict[str, object]:

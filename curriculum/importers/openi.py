@@ -7,14 +7,15 @@ The reports are de-identified with XXXX. Open-i does not say which film is front
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import Label
+from curriculum.importers.parts.reports import section_name
+from curriculum.missing import says_nothing, valid_text
 from curriculum.taskset import TaskSetError
 
 PROVENANCE = {
@@ -22,6 +23,8 @@ PROVENANCE = {
     "licence": "CC BY-NC-ND 4.0",
     "attribution": "Indiana University / Demner-Fushman et al., JAMIA 2016, via Open-i, NLM",
 }
+_UNREADABLE = "of reports that are no readable XML"
+_NO_REPORT = 'of files that are no report of Open-i (one has an element such as <uId id="CXR1"/>)'
 _NO_FILM = "of reports that name none"
 
 
@@ -35,9 +38,9 @@ def import_openi(images: Path, reports: Path, out: Path, seed: int = 0) -> Impor
         seed: of the questions and the splits.
 
     Raises:
-        TaskSetError: there is no report, or one cannot be read; see also `films.import_films`.
+        TaskSetError: there is no report; see also `films.import_films`.
     """
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     paths = sorted(reports.rglob("*.xml"))
     if not paths:
         raise TaskSetError(f"{reports}: no report is below this folder; Open-i's are named like ecgen-radiology/1.xml")
@@ -45,20 +48,22 @@ def import_openi(images: Path, reports: Path, out: Path, seed: int = 0) -> Impor
     return import_films(films, images, reports, out, (), seed, skipped)
 
 
-def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
+def _read(path: Path, skipped: Skipped) -> Iterator[Label]:
     try:
         root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError) as error:
-        raise TaskSetError(f"{path}: not a readable XML report ({error})") from error
+    except (OSError, ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
+        skipped.note(_UNREADABLE, f"{path.name}: {error}")
+        return
     element = root.find("uId")
-    report = "" if element is None else element.get("id", "")
+    report = valid_text("" if element is None else element.get("id", ""))
     if not report:
-        raise TaskSetError(f'{path}: no report of Open-i; one has an element such as <uId id="CXR1"/>')
-    texts = {element.get("Label"): " ".join((element.text or "").split()) for element in root.iter("AbstractText")}
+        skipped.note(_NO_REPORT, path.name)
+        return
+    texts = _texts(root)
     films = [element.get("id", "") for element in root.findall("parentImage")]
     if not films:
         skipped[_NO_FILM] += 1
-    sections = {name: texts[name.upper()] for name in ("findings", "impression") if texts.get(name.upper())}
+    sections: dict[str, str] = {name: texts[name] for name in ("findings", "impression") if name in texts}
     normal = [term.text for term in root.findall("MeSH/major")] == ["normal"]
     for film in films:
         yield Label(
@@ -68,9 +73,19 @@ def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
             patient=report,
             findings=() if normal else None,
             provenance=PROVENANCE,
-            indication=texts.get("INDICATION", ""),
+            indication=texts.get("indication", ""),
             sections=sections,
         )
+
+
+def _texts(root: ElementTree.Element) -> dict[str, str]:
+    """The sections of a report by their usual names; one that holds nothing but marks of de-identification is none."""
+    texts: dict[str, str] = {}
+    for element in root.iter("AbstractText"):
+        text = valid_text(" ".join("".join(element.itertext()).split()))
+        if not says_nothing(text):
+            texts.setdefault(section_name(element.get("Label") or ""), text)
+    return texts
 
 
 OPENI = Importer(

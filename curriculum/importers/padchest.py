@@ -8,11 +8,10 @@ as absent. The reports are Spanish word stems, and are not used.
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import Label, read_age
@@ -48,7 +47,7 @@ def import_padchest(images: Path, labels: Path, out: Path, seed: int = 0) -> Imp
     Raises:
         TaskSetError: the label file cannot be used; see also `films.import_films`.
     """
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     films = list(_read(labels, skipped))
     vocabulary: set[str] = set()
     for film in films:
@@ -56,7 +55,7 @@ def import_padchest(images: Path, labels: Path, out: Path, seed: int = 0) -> Imp
     return import_films(films, images, labels, out, sorted(vocabulary), seed, skipped)
 
 
-def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
+def _read(path: Path, skipped: Skipped) -> Iterator[Label]:
     for place, row in read_csv(path, _COLUMNS, "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"):
         where = f"{place}, image {row['ImageID']!r}"
         names = _names(where, row["Labels"])
@@ -67,12 +66,12 @@ def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
         if not row["ImageID"] or not row["PatientID"]:
             raise TaskSetError(f"{where}: the image or its patient has no name; both are needed")
         date, born = row["StudyDate_DICOM"], row["PatientBirth"].removesuffix(".0")
-        if len(date) != 8 or not date.isdigit():
+        if len(date) != 8 or not date.isdecimal():
             raise TaskSetError(f"{where}: StudyDate_DICOM is {date!r}; a date is written as 20140915")
         strata: dict[str, object] = {
             "view": _VIEWS.get(row["Projection"], ""),
             "sex": row["PatientSex_DICOM"] if row["PatientSex_DICOM"] in ("F", "M", "O") else "",
-            "age": read_age(int(date[:4]) - int(born)) if born.isdigit() else None,
+            "age": read_age(int(date[:4]) - int(born)) if born.isdecimal() else None,
         }
         yield Label(
             where,
@@ -86,13 +85,13 @@ def _read(path: Path, skipped: Counter[str]) -> Iterator[Label]:
 
 
 def _names(where: str, text: str) -> list[str]:
-    """The names of a list such as "['pleural effusion', ' normal']", each once; none if the cell is nan."""
-    if text == "nan":
+    """The names of a list such as "['pleural effusion', ' normal']", each once; none if the cell is empty or nan."""
+    if not text:
         return []
     try:
         names = ast.literal_eval(text)
         return list(dict.fromkeys(name.strip() for name in names))
-    except (ValueError, SyntaxError, AttributeError, TypeError) as error:
+    except (ValueError, SyntaxError, AttributeError, TypeError, RecursionError, MemoryError) as error:
         raise TaskSetError(f"{where}: Labels is {text!r:.80}; it is a list such as ['normal', 'kyphosis']") from error
 
 

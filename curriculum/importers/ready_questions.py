@@ -11,11 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curriculum.importers.importer import ImportSummary
-from curriculum.importers.parts.films import index_images, locate, split_patients
+from pydantic import ValidationError
+
+from curriculum.importers.importer import ImportSummary, skip_lines
+from curriculum.importers.parts.answers import Unreadable, unfold_list
+from curriculum.importers.parts.films import index_images, locate, path_key, split_patients
 from curriculum.importers.parts.label import Label
+from curriculum.missing import is_missing, says_nothing, valid_texts
+from curriculum.strict import fault_text
 from curriculum.task import Task
-from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks
+from curriculum.taskset import FILE_NAME, TaskSetError, read_rows, write_tasks
+
+_BLANK = " \t\r\n\f\v\0\ufeff"
+_ROWS_AT_ONCE = 64  # rows of Parquet files hold whole images
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -82,7 +90,7 @@ def import_questions(
     present = [question for question in questions if all(name in paths for name in question.task.images)]
     if not present:
         fault = f"no image is there, the first would be {missing[0]}" if missing else "no question could be read"
-        reasons = "".join(f"; skipped {count} questions {reason}" for reason, count in skipped.items())
+        reasons = "".join(f"; skipped {line}" for line in skip_lines(skipped, "questions"))
         raise TaskSetError(f"{question_file}: {fault}{reasons}")
     if len(questions) > len(present):
         skipped["without their image file"] += len(questions) - len(present)
@@ -110,9 +118,9 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     kinds = " or ".join(suffixes)
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in suffixes)
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
     for file in files:
-        if file.suffix not in suffixes or not file.is_file():
+        if file.suffix.lower() not in suffixes or not file.is_file():
             raise TaskSetError(f"{file}: a {kinds} file, or a folder of such files, is needed here")
     if not files:
         raise TaskSetError(f"{path}: no {kinds} file is in this folder")
@@ -133,34 +141,84 @@ def read_split(given: object, path: Path, where: str) -> str:
 
 
 def read_json(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a .json file that holds a list, or of a .jsonl file.
+    """The objects of a .json file that holds a list, or of a .jsonl file. Their texts are valid Unicode (`valid_text`).
 
     Raises:
-        TaskSetError: there is no such file, it is not JSON, or it holds something other than objects.
+        TaskSetError: there is no such file, it is not JSON in UTF-8, or it holds something other than objects.
     """
-    lines = path.suffix == ".jsonl"
+    lines = path.suffix.lower() == ".jsonl"
     needed = "an object a line is needed" if lines else "a list of objects is needed"
+    number = -1
     try:
         with open(path, encoding="utf-8-sig") as file:
-            rows = (json.loads(line) for line in file if line.strip()) if lines else json.load(file)
+            rows = (json.loads(line) for line in file if line.strip(_BLANK)) if lines else json.load(file)
+            if not lines and not isinstance(rows, list):
+                raise TaskSetError(f"{path}: it holds {rows!r:.40}; {needed}")
             for number, row in enumerate(rows):
                 if not isinstance(row, dict):
                     raise TaskSetError(f"{path}: row {number} (0-based) is {row!r:.40}; {needed}")
-                yield row
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
-        raise TaskSetError(f"{path}: not a readable JSON file; {needed} ({error})") from error
+                yield valid_texts(row)
+    except UnicodeDecodeError as error:
+        where = f"near row {number + 1} (0-based) " if lines else ""
+        fault = f"{where}it is not UTF-8 ({error.reason}): save it as UTF-8"
+        raise TaskSetError(f"{path}: not a readable JSON file; {needed}; {fault}") from error
+    except TaskSetError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        where = f"row {number + 1} (0-based): " if lines else ""
+        raise TaskSetError(f"{path}: not a readable JSON file; {needed} ({where}{error})") from error
+
+
+def read_table(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a .jsonl, .json or .parquet file; see `read_json`."""
+    if path.suffix.lower() != ".parquet":
+        return read_json(path)
+    return (valid_texts(row) for row in read_rows(path, (), at_once=_ROWS_AT_ONCE))
 
 
 def text_of(row: dict[str, Any], name: str, where: str) -> str:
-    """A field as text, stripped.
+    """A field as text, stripped; "" if it is null, nan, or holds nothing but marks of what was taken out.
 
     Raises:
-        TaskSetError: it is missing, null, or neither text nor a number.
+        TaskSetError: there is no such field, or it is neither text nor a number.
     """
     value = row.get(name)
+    if name in row and is_missing(value):
+        return ""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise TaskSetError(f"{where}: {name!r} must be text, found {value!r:.60}; the fields are {list(row)}")
-    return str(value).strip()
+    text = str(value).strip()
+    return "" if says_nothing(text) else text
+
+
+def answer_of(row: dict[str, Any], name: str, where: str) -> str:
+    """An answer as text; the items of a list, also of one that is written as text, have commas between them.
+
+    Raises:
+        Unreadable: it is missing, or a list of something other than texts.
+        TaskSetError: as `text_of`.
+    """
+    value = row.get(name)
+    if isinstance(value, list) and all(item is None or isinstance(item, str | float) for item in value):
+        value = [str(item) for item in value if not is_missing(item)]
+        answer = ", ".join(value)
+    else:
+        answer = unfold_list(text_of(row, name, where))
+    if not answer.strip():
+        raise Unreadable("without an answer")
+    return answer
+
+
+def make_task(**fields: Any) -> Task:
+    """The task with these fields.
+
+    Raises:
+        Unreadable: they make no valid task.
+    """
+    try:
+        return Task(**fields)
+    except ValidationError as error:
+        raise Unreadable(f"that make no valid task: {fault_text(error.errors()[0])}") from error
 
 
 def _find(names: dict[str, str], images: Path | None) -> tuple[dict[str, str], list[str]]:
@@ -176,7 +234,7 @@ def _find(names: dict[str, str], images: Path | None) -> tuple[dict[str, str], l
         if images is None:
             name, where = next(iter(relative.items()))
             raise TaskSetError(f"{where}: image {name!r} is a file; the image folder is needed to find it")
-        index = index_images(images, {name.count("/") + 1 for name in relative})
+        index = index_images(images, {path_key(name).count("/") + 1 for name in relative})
     paths: dict[str, str] = {}
     missing: list[str] = []
     for name, where in names.items():

@@ -11,24 +11,25 @@ kept as a split, since other rows ask about the same images.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.answers import YES_NO, Unreadable, read_choice, read_letters, read_names, yes_no
 from curriculum.importers.ready_questions import (
     ReadyQuestion,
+    answer_of,
     files_of,
     import_questions,
+    make_task,
     read_json,
     read_split,
     text_of,
 )
-from curriculum.task import Task
 from curriculum.taskset import TaskSetError
 
 _HINT = re.compile(r"\s*-\s*(?:open|closed|yes/no)\s*$", re.IGNORECASE)  # a few questions of VQA-RAD end with it
@@ -88,36 +89,38 @@ def import_vqa(layout: VqaLayout, images: Path, labels: Path, out: Path, seed: i
     Raises:
         TaskSetError: a file cannot be used; see also `ready_questions.import_questions`.
     """
-    skipped: Counter[str] = Counter()
+    skipped = Skipped()
     rows: list[ReadyQuestion] = []
     for path in files_of(labels, (".json",)):
         rows += _read(path, layout, skipped)
     return import_questions(_without_conflicts(rows, skipped), images, labels, out, seed, skipped)
 
 
-def _read(path: Path, layout: VqaLayout, skipped: Counter[str]) -> Iterator[ReadyQuestion]:
+def _read(path: Path, layout: VqaLayout, skipped: Skipped) -> Iterator[ReadyQuestion]:
     for number, row in enumerate(read_json(path)):
         where = f"{path}: row {number} (0-based)"
         id = text_of(row, "qid", where)
         image = text_of(row, layout.image, where)
         where = f"{where}, qid {id}"
         question = text_of(row, "question", where)
-        answer = text_of(row, "answer", where)
         try:
+            if not id or not image:
+                raise Unreadable("without a qid or an image")
             _check_kept(row, layout, where)
+            answer = answer_of(row, "answer", where)
             answer_type = text_of(row, "answer_type", where).upper()
             fields = _fields(" ".join(_HINT.sub("", question).split()), answer, answer_type)
+            task = make_task(
+                id=f"{layout.source}-{id}",
+                images=(image,),
+                source=layout.source,
+                licence=layout.licence,
+                attribution=layout.attribution,
+                **fields,
+            )
         except Unreadable as reason:
-            skipped[str(reason)] += 1
+            skipped.note(str(reason), f"row {number}")
             continue
-        task = Task(
-            id=f"{layout.source}-{id}",
-            images=(image,),
-            source=layout.source,
-            licence=layout.licence,
-            attribution=layout.attribution,
-            **fields,
-        )
         yield ReadyQuestion(where, task, read_split(row.get("split"), path, where))
 
 
@@ -156,7 +159,7 @@ def _fields(question: str, answer: str, answer_type: str) -> dict[str, Any]:
     return dict(domain="open", family="vqa", question=question, gold=read_names(_MISSPELT.get(answer, answer)))
 
 
-def _without_conflicts(rows: list[ReadyQuestion], skipped: Counter[str]) -> Iterator[ReadyQuestion]:
+def _without_conflicts(rows: list[ReadyQuestion], skipped: Skipped) -> Iterator[ReadyQuestion]:
     """Each question on an image once; none that is answered in two ways."""
     answers: dict[tuple[str, str], set[frozenset[str]]] = defaultdict(set)
     for row in rows:

@@ -1,11 +1,25 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from curriculum.images import ImageError, check_image, load_image
+from curriculum.images import ImageError, check_image, load_image, read_image
 
+REAL = Path(__file__).parents[3] / "shared/data/fault_cases/image-exif"
+CORNERS = np.array([[0, 255, 255], [255, 128, 255]], np.uint8)  # differs from all its turned and mirrored forms
+AS_STORED = {
+    1: CORNERS,
+    2: CORNERS[:, ::-1],
+    3: CORNERS[::-1, ::-1],
+    4: CORNERS[::-1],
+    5: CORNERS.T,
+    6: CORNERS.T[::-1],
+    7: CORNERS[::-1, ::-1].T,
+    8: CORNERS.T[:, ::-1],
+}
+"""EXIF orientation to the rows and columns that are stored of an upright `CORNERS` (EXIF 2.3, tag 274)."""
 RAMP = np.linspace(0, 1, 64 * 64).reshape(64, 64)
 
 
@@ -53,3 +67,59 @@ def test_what_is_not_an_image_is_refused(tmp_path):
     for name, words in [("text.png", "not an image"), ("gone.png", "no such image"), ("", "no such image")]:
         with pytest.raises(ImageError, match=words):
             check_image(tmp_path / name)
+
+
+def stored(orientation: object, format: str, depth: type = np.uint8) -> bytes:
+    """A file whose pixels lie as the orientation says; as large as 16 × 16 pixels for each of `CORNERS`."""
+    scale = 257 if depth is np.uint16 else 1
+    pixels = np.kron(AS_STORED.get(orientation, CORNERS).astype(depth) * scale, np.ones((16, 16), depth))
+    exif = Image.Exif()
+    exif[274] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format, exif=exif)
+    return file.getvalue()
+
+
+def centres(image: Image.Image) -> np.ndarray:
+    return np.asarray(image)[8::16, 8::16, 0].astype(int)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    "format, depth",
+    [("JPEG", np.uint8), ("PNG", np.uint8), ("PNG", np.uint16), ("TIFF", np.uint16), ("WEBP", np.uint8)],
+)
+def test_a_film_is_put_upright(tmp_path, orientation, format, depth):
+    (tmp_path / "film").write_bytes(stored(orientation, format, depth))
+    upright = load_image(tmp_path / "film")
+    assert upright.size == (48, 32) == check_image(tmp_path / "film")
+    assert np.abs(centres(upright) - CORNERS).max() < 12  # JPEG and WEBP lose a little
+    assert read_image(io.BytesIO(stored(orientation, format, depth)), "bytes").tobytes() == upright.tobytes()
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_unknown_orientation_turns_nothing(orientation):
+    assert np.abs(centres(read_image(io.BytesIO(stored(orientation, "JPEG")), "x")) - CORNERS).max() < 12
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow says what is damaged
+def test_damaged_exif_data_are_no_fault():
+    whole = stored(6, "JPEG")
+    start = whole.index(b"Exif\0\0") + 6
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in rng.integers(start, start + 26, 4):
+            damaged[place] = rng.integers(256)
+        assert read_image(io.BytesIO(bytes(damaged)), "x").size in ((48, 32), (32, 48))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the shared fault cases are not here")
+@pytest.mark.parametrize("name", ["exif3.jpg", "exif6.jpg", "exif6.png", "exif8.jpg"])
+def test_films_of_the_fault_cases_are_put_upright(name):
+    with Image.open(REAL / name) as file:
+        width, height = file.size
+        expected = np.rot90(np.asarray(file.convert("RGB")), {"3": 2, "6": -1, "8": 1}[name[4]])
+    image = load_image(REAL / name)
+    assert image.size == ((width, height) if name[4] == "3" else (height, width))
+    assert (np.asarray(image) == expected).all()

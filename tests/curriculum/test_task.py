@@ -51,3 +51,36 @@ def test_what_is_asked_says_what_each_image_is():
 def test_chance_of_each_form():
     assert closed().chance == 1 / 2
     assert closed(family="multiple_choice").chance == 1 / 3
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"options": {"A": "Yes", "B": "Yes"}}, "options A and B are both 'Yes'; they must differ"),
+        ({"options": {"A": "Yes", "B": "yes. "}}, "options A and B are both"),
+        ({"options": {"A": "Ｙｅｓ", "B": "Yes"}}, "options A and B are both"),
+        ({"options": {"A": "", "B": "Yes"}}, "option A has no text"),
+        ({"options": {"A": "Yes", "B": " "}}, "option B has no text"),
+        ({"options": {"A": "Yes", "B": "nan"}}, "option B has no text, found 'nan'"),
+        ({"options": {"A": "Yes", "B": "XXXX"}}, "option B has no text"),
+        ({"patient": "nan"}, "a missing value that was written as text; leave it empty"),
+        ({"view": "NaN"}, "a missing value"),
+        ({"context": "null"}, "a missing value"),
+        ({"reference": "nan"}, "a missing value"),
+        ({"question": "<NA>"}, "a missing value"),
+        ({"question": "half \ud83d"}, "half a character"),
+        ({"images": ("half-\udcff.png",)}, "half a character"),
+    ],
+)
+def test_texts_that_say_nothing_are_refused(changes, words):
+    with pytest.raises(ValidationError, match=words):
+        closed(**changes)
+
+
+@pytest.mark.parametrize("gold", ["nan", "NaN", "null", "N/A", "XXXX", "___", "", " ", "None", "none"])
+def test_a_name_that_says_nothing_is_no_gold(gold):
+    open_ = dict(domain="open", options={})
+    with pytest.raises(ValidationError, match="says nothing|is no name"):
+        closed(gold=(gold,), **open_)
+    assert closed(gold=(), **open_).gold == ()
+    assert closed(options={"A": "None", "B": "Edema"}, gold=("A",)).gold == ("A",)

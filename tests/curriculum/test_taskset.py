@@ -100,3 +100,49 @@ def test_hand_made_rows_may_leave_out_what_has_a_default(tmp_path):
     three = {"A": "Mass", "B": "Edema", "C": "Hernia"}
     save(tmp_path, ROW | {"options": three, "view": "PA"}, ROW | {"id": "t1", "view": None})
     assert [(task.options, task.view) for task in read_tasks(tmp_path)] == [(three, "PA"), (ROW["options"], "")]
+
+
+def test_lists_and_options_in_texts(tmp_path):
+    written = dict(options='{"A": "Mass", "B": "Edema"}', gold="['B']", images='["x.png"]')
+    save(tmp_path, ROW | written)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    save(plain, ROW | {"images": [str(tmp_path / "x.png")]})
+    assert read_tasks(tmp_path) == read_tasks(plain)
+
+
+@pytest.mark.parametrize("gold", ["B", "['B'", "[B]", "{'B'}", "[" * 5000])
+def test_texts_that_are_no_lists_are_refused(tmp_path, gold):
+    save(tmp_path, ROW | {"gold": gold})
+    with pytest.raises(TaskSetError, match="row 0 .*gold: ") as caught:
+        read_tasks(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_age_that_is_not_a_number_is_not_known(tmp_path):
+    save(tmp_path, ROW | {"age": float("nan")}, ROW | {"id": "t1", "age": 40.0})
+    assert [task.age for task in read_tasks(tmp_path)] == [None, 40.0]
+
+
+def test_bytes_that_are_no_utf_8_are_named_with_row_and_column(tmp_path):
+    save(tmp_path, ROW, ROW | {"id": "t1", "question": "caf?"})
+    table = pq.read_table(tmp_path / "tasks.parquet")
+    bad = pa.array([b"Which?", b"caf\xe9"]).cast(pa.binary()).view(pa.string())
+    place = table.schema.get_field_index("question")
+    pq.write_table(table.set_column(place, "question", bad), tmp_path / "tasks.parquet")
+    with pytest.raises(TaskSetError, match=r"row 1 \(0-based\), column 'question': not UTF-8 .*; write texts as UTF-8"):
+        read_tasks(tmp_path)
+
+
+def test_paths_with_dots_and_backslashes(tmp_path):
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img/x.png").touch()
+    names = ["./img/x.png", "img//x.png", "img\\x.png", "../" + tmp_path.name + "/img/x.png", ".\\img\\x.png"]
+    save(tmp_path, *(ROW | {"id": str(number), "images": [name]} for number, name in enumerate(names)))
+    assert {task.images for task in read_tasks(tmp_path)} == {(str(tmp_path / "img/x.png"),)}
+
+
+def test_a_set_without_a_task_is_not_written(tmp_path):
+    with pytest.raises(TaskSetError, match="there is no task to write"):
+        write_tasks([], tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []

@@ -6,33 +6,30 @@ import re
 from collections.abc import Mapping
 from itertools import pairwise
 
-from curriculum.task import OPTION_LETTERS
+from curriculum.importers.parts.normal import denies, is_normal
+from curriculum.missing import is_missing, says_nothing
+from curriculum.task import OPTION_LETTERS, option_key
 
 YES_NO = {"A": "Yes", "B": "No"}
 
-_MARKER = re.compile(r"(?<![^\s,;|])\(?([A-Z])[).:、]\s*")
+_MARKER = re.compile(r"(?<![^\s,;|])[(\[]?([A-Z])[)\].:、]+\s*")
 _HEADING = re.compile(r"(?:the\s+)?(?:answer\s+)?(?:options|choices)(?:\s+are)?\s*[:：]?\s*$", re.IGNORECASE)
-_LETTER = re.compile(r"\(?([A-Z])(?:[).:、\s]+(.*))?", re.DOTALL)
+_LETTER = re.compile(r"[(\[]?([A-Z])(?:[)\].:、\s]+(.*))?", re.DOTALL)
+_WIDE_MARKS = {"\u3000": " ", "【": "[", "】": "]", "〔": "[", "〕": "]", "「": "[", "」": "]", "。": "."}
+_NARROW: dict[int, str] = {
+    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},  # full-width ASCII
+    **{0x24B6 + number: letter for number, letter in enumerate(OPTION_LETTERS)},  # Ⓐ to Ⓖ
+    **{ord(wide): mark for wide, mark in _WIDE_MARKS.items()},
+}
+"""Full-width and circled characters to those that mean the same; a text keeps its length."""
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+_ESCAPE = re.compile(r"\\(.)")
 _BETWEEN_LETTERS = re.compile(r"\s*(?:[,;/&\n]|\band\b)\s*")
 _SENTENCE_END = re.compile(r"[.?!]\s+\S")
 
 # The rewards split the list of a response at the same marks, so that every name can be answered.
 _BETWEEN_NAMES = re.compile(r"[,;\n/&•·]|(?<!\S)and(?!\S)", re.IGNORECASE)
-_NOTHING = {
-    "none",
-    "nothing",
-    "normal",
-    "healthy",
-    "unremarkable",
-    "no finding",
-    "no findings",
-    "no abnormality",
-    "no abnormalities",
-    "no abnormal finding",
-    "no abnormal findings",
-    "no acute abnormality",
-    "no acute finding",
-}
 _NOT_KNOWN = {"maybe", "not sure", "unsure", "uncertain", "unknown", "can't tell", "cannot tell", "n a"}
 _OPEN_END = re.compile(r"\betc\.?$|\b(?:and|or) (?:so on|others?\b.*)$|\.\.\.$|…$", re.IGNORECASE)
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|can|cannot|if|not)\b", re.IGNORECASE)
@@ -48,19 +45,19 @@ class Unreadable(ValueError):
 
 def yes_no(answer: str) -> tuple[str, ...] | None:
     """The letter of a yes or a no among `YES_NO`; None for any other answer."""
-    return {"yes": ("A",), "no": ("B",)}.get(_plain(answer))
+    return {"yes": ("A",), "no": ("B",)}.get(_plain(_narrow(answer)))
 
 
 def split_options(problem: str) -> tuple[str, dict[str, str]]:
     """The question of a problem without the options that it lists, and the options, letter to text; maybe none.
 
-    Options begin with "A)", "(A)", "A." or "A:", on lines of their own or after each other. Text on the lines after
-    them stays with the question.
+    Options begin with "A)", "(A)", "[A]", "A.", "A:" or "A、", full-width or not, on lines of their own or after each
+    other. Text on the lines after them stays with the question.
 
     Raises:
         Unreadable: the letters are not A, B, … in order (2 to 7 of them), or it is not clear where an option ends.
     """
-    markers = list(_MARKER.finditer(problem))
+    markers = list(_MARKER.finditer(_narrow(problem)))
     if len(markers) < 2:
         return problem.strip(), {}
     letters = "".join(marker[1] for marker in markers)
@@ -71,13 +68,13 @@ def split_options(problem: str) -> tuple[str, dict[str, str]]:
     starts = [marker.start() for marker in markers]
     texts = []
     for marker, border in zip(markers, [*starts[1:], end], strict=True):
-        texts.append(problem[marker.end() : border].strip(" \t\r\n,;|"))
+        texts.append(problem[marker.end() : border].strip(" \t\r\n,;|，；\u3000"))
     shares_line = ["\n" not in problem[start:following] for start, following in pairwise(starts)]
     shares_line.append(shares_line[-1])
     for text, shares in zip(texts, shares_line, strict=True):
         if not text or "\n" in text or (shares and _SENTENCE_END.search(text)):
             raise Unreadable("whose options cannot be told apart")
-    if len({_plain(text) for text in texts}) < len(texts):
+    if len({option_key(text) for text in texts}) < len(texts) or any(is_missing(text) for text in texts):
         raise Unreadable("whose options cannot be told apart")
     question = _HEADING.sub("", problem[: starts[0]].rstrip()).rstrip()
     return f"{question}\n{problem[end:].strip()}".strip(), dict(zip(letters, texts, strict=True))
@@ -90,6 +87,8 @@ def read_letters(answer: str, options: Mapping[str, str]) -> tuple[str, ...]:
         Unreadable: any part of it is not an option, or a letter comes with another option's text.
     """
     of_text = {_plain(text): letter for letter, text in options.items()}
+
+    answer = _narrow(answer)
 
     def one(item: str) -> str | None:
         match = _LETTER.fullmatch(item.strip())
@@ -116,12 +115,15 @@ def read_letters(answer: str, options: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def read_names(answer: str) -> tuple[str, ...]:
-    """The names of a list; () if it says that there is nothing.
+    """The names of a list; () if it says that nothing is wrong (`normal.is_normal`).
 
     Raises:
-        Unreadable: it is empty, a sentence, an open list ("…, etc"), a single letter, or says that nothing is known.
+        Unreadable: it is missing, a sentence, an open list ("…, etc"), a letter, or says that nothing is known or
+            what is not there.
     """
-    if _plain(answer) in _NOTHING:
+    if says_nothing(answer):
+        raise Unreadable("without an answer")
+    if is_normal(answer):
         return ()
     if _plain(answer) in _NOT_KNOWN:
         raise Unreadable("whose answer is that it is not known")
@@ -129,12 +131,42 @@ def read_names(answer: str) -> tuple[str, ...]:
         raise Unreadable("whose answer is an open list (etc)")
     names = {_plain(part): " ".join(part.split()).strip(" .:") for part in _BETWEEN_NAMES.split(answer)}
     names.pop("", None)
+    if any(denies(name) for name in names):
+        raise Unreadable("whose answer says what is not there")
     no_list = not names or names.keys() & {"yes", "no"} or _SENTENCE_END.search(answer)
-    if no_list or any(len(name.split()) > _WORDS_OF_A_NAME or _VERB.search(name) for name in names.values()):
+    if no_list or any(_is_no_name(name) for name in names.values()):
         raise Unreadable("whose answer is no list of names")
     if any(re.fullmatch("[a-g]", name) for name in names):
         raise Unreadable("whose answer is a letter, with no options in the question")
     return tuple(names.values())
+
+
+def unfold_list(answer: str) -> str:
+    """The items of a list that is written as a text, with commas between them; any other answer as it is.
+
+    Lists of Python, JSON and NumPy are read: "['a', 'b']", '["a", "b"]', "['a' 'b']" and "[a, b]".
+
+    Raises:
+        Unreadable: the list is empty, or has an item that is not text.
+    """
+    text = answer.strip()
+    if len(text) < 2 or text[0] + text[-1] not in ("[]", "()", "{}") or _LETTER.fullmatch(_narrow(text)):
+        return answer
+    inside = text[1:-1]
+    items = [_ESCAPE.sub(r"\1", match[1] or match[2] or "") for match in _QUOTED.finditer(inside)]
+    between = _QUOTED.sub(" ", inside) if items else ""
+    if text[0] != "[" and not items:
+        return answer
+    if not items:
+        items = inside.split(",")
+    elif any(not is_missing(word) for word in between.replace(",", " ").split()):
+        raise Unreadable("whose answer is a list of something other than texts")
+    named = [item.strip() for item in items if not is_missing(item)]
+    if not named:
+        raise Unreadable("without an answer")
+    if all(_NUMBER.fullmatch(item) for item in named):
+        raise Unreadable("whose answer is a list of something other than texts")
+    return ", ".join(named)
 
 
 def read_choice(question: str, answer: str) -> dict[str, str] | None:
@@ -163,6 +195,16 @@ def _offered(question: str) -> list[str]:
     if "," in question[: pair.end(1)]:  # there may be a third option before the comma
         return []
     return [pair[1], pair[2]]
+
+
+def _is_no_name(text: str) -> bool:
+    """Whether an item of a list has too many words for a name, a verb, or nothing to read."""
+    return len(text.split()) > _WORDS_OF_A_NAME or bool(_VERB.search(text)) or says_nothing(text)
+
+
+def _narrow(text: str) -> str:
+    """The text with full-width letters and punctuation as ASCII, at the same places."""
+    return text.translate(_NARROW)
 
 
 def _plain(text: str) -> str:

@@ -38,7 +38,7 @@ def film_questions(films: Sequence[tuple[Label, LabelledFilm]], vocabulary: Sequ
     prevalence = {finding: seen[finding] + 1 for finding in vocabulary}
     healthy = sum(not film.findings for film in labelled) / max(1, len(labelled))
     writer = QuestionWriter(prevalence, healthy, describe)
-    texts = _texts(films)
+    texts = _texts(films, listed=bool(vocabulary))
     previous = _previous_films(films)
     for label, film in films:
         rng = np.random.default_rng([seed, int(unit(film.id) * 2**48)])
@@ -95,13 +95,13 @@ def _about_report(writer: QuestionWriter, label: Label, film: LabelledFilm) -> I
             yield writer.section(film, name, text, label.indication)
 
 
-def _texts(films: Sequence[tuple[Label, LabelledFilm]]) -> dict[str, str]:
-    """Film id to the text that belongs to the film: a section of its report, or the names of its findings."""
+def _texts(films: Sequence[tuple[Label, LabelledFilm]], listed: bool) -> dict[str, str]:
+    """Film id to the text that belongs to the film: a section of its report or, if `listed`, its findings by name."""
     texts = {}
     for label, film in films:
         if label.sections:
             texts[film.id] = label.sections.get("impression") or label.sections.get("findings") or _listing(film)
-        elif label.findings is not None and not label.unsure:
+        elif listed and label.findings is not None and not label.unsure:
             texts[film.id] = _listing(film)
     return texts
 

@@ -6,6 +6,7 @@ A layout's module reads its own files into `Label`s; `import_films` does the res
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import cast, get_args
 from curriculum.importers.importer import ImportSummary
 from curriculum.importers.parts.film_questions import film_questions, unit
 from curriculum.importers.parts.label import Label
+from curriculum.missing import valid_text
 from curriculum.questions import LabelledFilm
 from curriculum.task import Split
 from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks
@@ -56,7 +58,7 @@ def import_films(
     for label in labels:
         if first.setdefault(label.id, label) is not label:
             raise TaskSetError(f"{label.where}: this image has a row already; one row per image")
-    depths = {label.file.count("/") + 1 for label in first.values()}
+    depths = {path_key(label.file).count("/") + 1 for label in first.values()}
     index = index_images(images, depths)
     located = [(label, locate(label, index)) for label in first.values()]
     present = [(label, path) for label, path in located if path]
@@ -99,10 +101,16 @@ def index_images(
         for name in names:
             if name.lower().endswith(tuple(suffixes)):
                 path = os.path.join(folder, name)
-                parts = path.split(os.sep)
+                parts = path.replace("\\", "/").split("/")
                 for depth in depths:
-                    index.setdefault("/".join(parts[-depth:]), []).append(path)
+                    index.setdefault(unicodedata.normalize("NFC", "/".join(parts[-depth:])), []).append(path)
     return index
+
+
+def path_key(name: str) -> str:
+    """The end of an image's path as the index has it: "/" between its parts, without ./, ../ and blanks at its ends."""
+    parts = name.strip().replace("\\", "/").split("/")
+    return unicodedata.normalize("NFC", "/".join(part for part in parts if part not in ("", ".", "..")))
 
 
 def locate(label: Label, index: dict[str, list[str]]) -> str | None:
@@ -111,12 +119,18 @@ def locate(label: Label, index: dict[str, list[str]]) -> str | None:
     Raises:
         TaskSetError: the paths of two images end so.
     """
-    paths = index.get(label.file, [])
+    key = path_key(label.file)
+    paths = index.get(key, [])
+    if not paths:  # the ending may be in capitals
+        stem, dot, ending = key.rpartition(".")
+        paths = index.get(stem + dot + ending.upper(), []) or index.get(stem + dot + ending.lower(), [])
     if len(paths) > 1:
         raise TaskSetError(
             f"{label.where}: two images have this name, {paths[0]} and {paths[1]}; "
             "only one of them may be below the image folder"
         )
+    if paths and valid_text(paths[0]) != paths[0]:
+        raise TaskSetError(f"{label.where}: the path {paths[0]!a} has bytes that are no UTF-8; rename it")
     return paths[0] if paths else None
 
 

@@ -63,6 +63,6 @@ def check_findings(where: str, findings: Sequence[str], healthy: bool, vocabular
 def read_age(value: object) -> float | None:
     """Years, from a text such as 58 or NIH's 058Y; None if it is missing or above 120 (NIH has a few such ages)."""
     text = str(value).strip().upper().removesuffix("Y")
-    if not text.replace(".", "", 1).isdigit():
+    if not text.replace(".", "", 1).isdecimal():
         return None
     return float(text) if float(text) <= 120 else None

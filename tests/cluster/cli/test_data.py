@@ -124,3 +124,59 @@ def test_the_importer_in_the_documentation_works(tmp_path):
 def test_import_names_what_is_missing(refused, tmp_path):
     assert "--images" in refused("data", "import", "nih", "--images", "no", "--labels", "no.csv", "--out", "out")
     assert "--labels" in refused("data", "import", "nih", "--images", tmp_path, "--labels", "no.csv", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    "out, words",
+    [
+        ("file", "a file is there; a folder is needed"),
+        ("file/x/y", "a part of this path is a file"),
+        ("/proc/x", "this folder cannot be made or written"),
+        ("half-\udcff", "this path has bytes that are no UTF-8; rename it"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_before_any_work(refused, tmp_path, out, words):
+    (tmp_path / "file").touch()
+    (tmp_path / "rows.jsonl").write_text("no JSON, which would be told if it were read")
+    before = sorted(tmp_path.rglob("*"))
+    assert words in refused("data", "import", "easyr1", "--labels", "rows.jsonl", "--out", out)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+HOSTILE = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"\xff\xfe{\0}\0",
+    b"\xef\xbb\xbf",
+    b'{"problem": "<image>?", "answer": "caf\xe9", "images": ["a.png"]}',
+    b"[" * 100_000,
+    b'{"a": ' * 2000,
+    b'{"problem": ' + b"9" * 5000 + b"}",
+    b'{"problem": "<image>?", "answer": "x", "images": ["a\\u0000.png"]}',
+    b'{"problem": "<image>?", "answer": "x", "images": [' + b'"' + b"a" * 5000 + b'"]}',
+    b'{"problem": "<image>?", "answer": "x", "images": [{"bytes": null, "path": null}]}',
+    b'{"problem": "<image>?", "answer": ["a", {"b": 1}], "images": ["a.png"]}',
+]
+
+
+@pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+def test_any_bytes_are_told_in_one_line(refused, tmp_path, content, suffix):
+    (tmp_path / "img").mkdir()
+    (tmp_path / f"rows.{suffix}").write_bytes(content)
+    assert "rows" in refused(
+        "data", "import", "easyr1", "--labels", f"rows.{suffix}", "--images", "img", "--out", "out"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("name", ["nih", "chexpert", "padchest", "dicom", "vqa-rad", "slake"])
+def test_any_table_is_told_in_one_line(refused, tmp_path, content, name):
+    (tmp_path / "img").mkdir()
+    table = "rows.json" if name in ("vqa-rad", "slake") else "rows.csv"
+    (tmp_path / table).write_bytes(content)
+    assert "rows" in refused("data", "import", name, "--labels", table, "--images", "img", "--out", "out")
+    assert not (tmp_path / "out").exists()

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from cluster.cli.app import main
 from tests.support.task_sets import with_faults
 
+REAL = Path(__file__).parents[4] / "shared/data/fault_cases/own-odd-options"
 ROOT = Path(__file__).parents[3]
 
 
@@ -41,3 +43,39 @@ def test_the_page_shows_films_unless_told_not_to(clean_set, tmp_path, monkeypatc
     text = page.read_text(encoding="utf-8")
     assert ("data:image/jpeg;base64," in text) == shown
     assert "grounding" in text and "://" not in text  # loads nothing
+
+
+def one_line(monkeypatch, capsys, *arguments) -> str:
+    """The one line that a refused check prints."""
+    assert run(monkeypatch, *arguments) == 2
+    captured = capsys.readouterr()
+    assert not captured.out and len(captured.err.strip().splitlines()) == 1
+    return captured.err.strip()
+
+
+def test_what_cannot_be_read_or_written_is_told_in_one_line(clean_set, tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page"
+    page.mkdir()
+    tasks = clean_set[0]
+    assert "a folder is there; the name of a file is needed" in one_line(monkeypatch, capsys, tasks, "--html", page)
+    assert "is not a folder" in one_line(monkeypatch, capsys, tasks, "--html", page / "no/page.html")
+    assert "cannot be written" in one_line(monkeypatch, capsys, tasks, "--html", "/proc/page.html")
+    for content in (b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", bytes(range(256))):
+        (tmp_path / "tasks.parquet").write_bytes(content)
+        assert "not a readable Parquet file" in one_line(monkeypatch, capsys, tmp_path)
+    assert "has bytes that are no UTF-8; rename it" in one_line(monkeypatch, capsys, str(tmp_path / "half-\udcff"))
+
+
+def test_a_set_without_rows_is_refused(clean_set, tmp_path, monkeypatch, capsys):
+    pq.write_table(pq.read_table(clean_set[0] / "tasks.parquet")[:0], tmp_path / "tasks.parquet")
+    assert run(monkeypatch, tmp_path) == 2
+    assert "tasks.parquet: it has no row; a task set has one for each task" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the shared fault cases are not here")
+def test_rows_of_the_fault_cases(monkeypatch, capsys):
+    assert run(monkeypatch, REAL) == 2
+    out = capsys.readouterr().out
+    faults = [line for line in out.splitlines() if line.startswith("row ")]
+    assert len(faults) == 3 and "3 faults in 3 of 3 rows" in out
+    assert "both 'Yes'" in faults[0] and "has no text" in faults[1] and "'nan' says nothing" in faults[2]

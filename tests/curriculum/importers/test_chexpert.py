@@ -124,3 +124,24 @@ def test_a_bad_row_is_named_in_one_line(tmp_path, changes, words):
     with pytest.raises(TaskSetError, match=words) as caught:
         import_chexpert(tmp_path, chexpert_set(tmp_path, **changes), tmp_path / "out")
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_archives_are_found_as_they_unpack(tmp_path):
+    tables = chexpert_set(tmp_path / "small")
+    batches = ("CheXpert-v1.0 batch 2 (train 1)", "CheXpert-v1.0 batch 3 (train 2)", "CheXpert-v1.0 batch 4 (train 3)")
+    for number, patient in enumerate(sorted((tmp_path / "small/CheXpert-v1.0-small/train").iterdir())):
+        target = tmp_path / "films" / batches[number % 3] / patient.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        patient.rename(target)
+    valid = tmp_path / "films/CheXpert-v1.0 batch 1 (validate & csv)/valid"
+    valid.parent.mkdir()
+    (tmp_path / "small/CheXpert-v1.0-small/valid").rename(valid)
+    summary = import_chexpert(tmp_path / "films", tables, tmp_path / "out")
+    assert summary.films == 3 * 26 and not summary.missing
+
+
+def test_backslashes_and_nan_in_the_table(tmp_path):
+    tables = chexpert_set(tmp_path)
+    text = tables[0].read_text().replace("CheXpert-v1.0-small/train/", "C:\\CheXpert\\train\\")
+    tables[0].write_text(text.replace("/study", "\\study").replace("/view", "\\view").replace(",,", ",nan,"))
+    assert import_chexpert(tmp_path, tables, tmp_path / "out").films == 3 * 26

@@ -148,6 +148,45 @@ def test_a_compression_without_decoder_is_named(tmp_path):
         dicom(tmp_path, [("a", "Mass|Edema", "p")])
 
 
+def test_films_that_cannot_be_read_are_skipped_and_told(tmp_path):
+    ramp = np.arange(4096).reshape(64, 64)
+    for number in range(4):
+        film(tmp_path / f"in/good{number}.dcm", ramp)
+    whole = (tmp_path / "in/good0.dcm").read_bytes()
+    (tmp_path / "in/cut.dcm").write_bytes(whole[:-3000])
+    (tmp_path / "in/text.dcm").write_text("hello")
+    (tmp_path / "in/empty.dcm").touch()
+    film(tmp_path / "in/frames.dcm", ramp, NumberOfFrames=1)
+    whole = (tmp_path / "in/frames.dcm").read_bytes()
+    (tmp_path / "in/frames.dcm").write_bytes(whole.replace(b"\x28\0\x08\0IS\x02\x001 ", b"\x28\0\x08\0IS\x02\0x "))
+    names = [*(f"good{number}" for number in range(4)), "cut", "text", "empty", "frames"]
+    summary, tasks = dicom(tmp_path, [(name, "Mass" if name != "good1" else "Edema", name) for name in names])
+    assert summary.films == 4 and len({task.images for task in tasks if task.family == "binary"}) == 4
+    assert dict(summary.skipped) == {"whose DICOM file cannot be read": 4}
+    *_, line, warning = summary.lines()
+    assert line.startswith("skipped 4 films whose DICOM file cannot be read (") and line.endswith("; …)")
+    assert "cut.dcm: the pixels cannot be read: " in line and "text.dcm: no DICOM file; " in line
+    assert warning == "WARNING: 4 of 8 films (50%) were left out; see the lines above"
+
+
+def test_an_import_that_can_read_few_films_is_refused(tmp_path):
+    film(tmp_path / "in/good.dcm", np.arange(4096).reshape(64, 64))
+    rows = [("good", "Mass|Edema", "p")]
+    for number in range(40):
+        (tmp_path / f"in/bad{number}").write_text("hello")
+        rows.append((f"bad{number}", "Mass", "p"))
+    with pytest.raises(TaskSetError, match="of the first 20 films that are there, 19 films whose DICOM .*; more than"):
+        dicom(tmp_path, rows)
+
+
+def test_damaged_files_do_not_hide_a_film_that_is_named_by_its_uid(tmp_path):
+    uid = film(tmp_path / "in/good.dcm", np.arange(4096).reshape(64, 64))
+    whole = (tmp_path / "in/good.dcm").read_bytes()
+    for length in range(0, len(whole), 97):
+        (tmp_path / f"in/cut{length}").write_bytes(whole[:length] if length < 1500 else b"")
+    assert dicom(tmp_path, [(uid, "Mass|Edema", "p")])[0].films == 1
+
+
 @pytest.mark.parametrize(
     "row, words",
     [
@@ -155,10 +194,13 @@ def test_a_compression_without_decoder_is_named(tmp_path):
         (("a", "Mass|No finding", "p"), "'No finding' alone"),
         (("a", "Mass|Edema", ""), "row 0 .*both are needed"),
         (("a", "Mass", "p"), r"names the findings \['Mass'\]; questions need two or more"),
-        (("text", "Mass|Edema", "p"), "row 0 .*text.dcm is no DICOM file that can be read"),
+        (
+            ("text", "Mass|Edema", "p"),
+            r"none of its 1 films could be used: 1 films whose DICOM file cannot be read \(.*text.dcm: no DICOM file\)",
+        ),
         (
             ("z", "Mass|Edema", "p"),
-            "none of its 1 films could be used: 1 whose DICOM file is not below the image folder",
+            r"none of its 1 films could be used: 1 films whose DICOM file is not below the image folder \(z\)",
         ),
     ],
 )

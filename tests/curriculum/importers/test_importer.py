@@ -1,7 +1,9 @@
 from collections import Counter
 from pathlib import Path
 
-from curriculum.importers.importer import ImportSummary
+import pytest
+
+from curriculum.importers.importer import ImportSummary, Skipped
 from curriculum.task import Task
 
 
@@ -38,6 +40,18 @@ def test_a_summary_says_what_was_left_out():
         "skipped 6 films without their image file: 0.png, 1.png, 2.png, 3.png, 4.png, …",
         "skipped 3 questions of cats",
         "skipped 1 questions of dogs",
+        "WARNING: 4 of 4 questions (100%) were left out; see the lines above",
     ]
     summary.missing.pop()
     assert summary.lines()[3].endswith("3.png, 4.png")
+
+
+@pytest.mark.parametrize("films, warned", [(90, False), (89, True)])
+def test_more_than_a_tenth_left_out_is_said_aloud(films, warned):
+    skipped = Skipped()
+    for number in range(7):
+        skipped.note("that are cut", f"{number}.png:\n  cut")
+    summary = ImportSummary(Path("t"), "s", films=films, missing=["a", "b", "c"], skipped=skipped)
+    line = "skipped 7 films that are cut (0.png: cut; 1.png: cut; 2.png: cut; …)"
+    assert line in summary.lines()
+    assert summary.lines()[-1].startswith("WARNING: 10 of ") is warned

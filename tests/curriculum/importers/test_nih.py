@@ -224,3 +224,25 @@ def test_the_real_set(tmp_path):
     assert all(len(found) == 1 for found in splits_of_patients(tasks).values())
     for index in np.random.default_rng(0).choice(len(tasks), 8):
         check_image(tasks[index].images[0])
+
+
+@pytest.mark.parametrize(
+    "boxes", ["no JSON", "[1]", '[{"label": "Mass"}]', '[{"label": "Mass", "x": "a", "y": 1, "w": 1, "h": 1}]']
+)
+def test_boxes_that_are_none_are_named_with_their_row(tmp_path, boxes):
+    path = parquet_set(tmp_path, ["train"])
+    row = pq.read_table(path).to_pylist()[0] | {"boxes": boxes}
+    pq.write_table(pa.Table.from_pylist([row]), path)
+    with pytest.raises(TaskSetError, match="row 0 .*boxes is .*; JSON is needed, a list of objects with label"):
+        import_nih(tmp_path, path, tmp_path / "out")
+
+
+def test_a_follow_up_that_is_no_number_is_named(tmp_path):
+    path = csv_set(tmp_path, patients=1)
+    lines = path.read_text().splitlines()
+    place = lines[0].split(",").index("Follow-up #")
+    cells = lines[1].split(",")
+    cells[place] = "first"
+    path.write_text("\n".join([lines[0], ",".join(cells)]))
+    with pytest.raises(TaskSetError, match="row 0 .*the follow-up number is 'first'; a number is needed"):
+        import_nih(tmp_path, path, tmp_path / "out")

@@ -84,16 +84,43 @@ def test_openi(tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("<eCitation>", "2.xml: not a readable XML report"),
-        ("<eCitation/>", "2.xml: no report of Open-i"),
+        ("<eCitation>", "of reports that are no readable XML (2.xml: "),
+        ('<?xml version="1.0" encoding="klingon"?><a/>', "of reports that are no readable XML (2.xml: "),
+        ("", "of reports that are no readable XML (2.xml: "),
+        ("<eCitation/>", 'no report of Open-i (one has an element such as <uId id="CXR1"/>) (2.xml)'),
     ],
 )
-def test_a_bad_row_is_named_in_one_line(tmp_path, text, words):
+def test_a_report_that_cannot_be_read_is_skipped_and_told(tmp_path, text, words):
     openi_set(tmp_path)
+    before = import_openi(tmp_path, tmp_path, tmp_path / "before")
     (tmp_path / "ecgen-radiology/2.xml").write_text(text)
-    with pytest.raises(TaskSetError, match=words) as caught:
-        import_openi(tmp_path, tmp_path, tmp_path / "out")
-    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+    summary = import_openi(tmp_path, tmp_path, tmp_path / "out")
+    (line,) = [line for line in summary.lines() if "2.xml" in line]
+    assert line.startswith("skipped 1 films ") and words in line
+    assert 0 < summary.films < before.films
+
+
+def report(number: int, findings: str, impression: str, label: str = "FINDINGS") -> str:
+    return (
+        f'<eCitation><uId id="CXR{number}"/><AbstractText Label="{label}">{findings}</AbstractText>'
+        f'<AbstractText Label="IMPRESSION">{impression}</AbstractText>'
+        f'<MeSH><major>normal</major></MeSH><parentImage id="CXR{number}_1"/></eCitation>'
+    )
+
+
+@pytest.mark.parametrize(
+    "mark", ["XXXX", "XXXX XXXX.", "___", "1. XXXX. 2. ____", "[**Name 1**]", "N/A", "", "xxxx, XXX"]
+)
+def test_a_section_of_marks_only_is_no_section(tmp_path, mark):
+    for number in (1, 2):
+        draw_film(tmp_path / f"img/CXR{number}_1.png")
+    (tmp_path / "rep").mkdir()
+    (tmp_path / "rep/1.xml").write_text(report(1, mark, mark))
+    (tmp_path / "rep/2.xml").write_text(report(2, "The XXXX are clear.", mark, "Findings "))
+    import_openi(tmp_path / "img", tmp_path / "rep", tmp_path / "out")
+    tasks = read_tasks(tmp_path / "out")
+    assert {task.gold for task in tasks if task.family == "findings"} == {("The XXXX are clear.",)}
+    assert all(task.images[0].endswith("CXR2_1.png") and task.family != "impression" for task in tasks)
 
 
 def test_what_is_not_there_is_named(tmp_path):

@@ -107,6 +107,21 @@ def test_objects_of_both_kinds_of_json(tmp_path):
 
 def test_text_of_a_field():
     assert text_of({"a": " x "}, "a", "row 0") == "x" and text_of({"a": 12}, "a", "row 0") == "12"
-    for value in (None, True, ["x"]):
+    for value in (
+        None,
+        "",
+        float("nan"),
+        float("inf"),
+        "nan",
+        " NaN ",
+        "<NA>",
+        "NaT",
+        "null",
+        "N/A",
+        "XXXX",
+        "[**x**]",
+    ):
+        assert text_of({"a": value}, "a", "row 0") == "", value
+    for value in (True, ["x"]):
         with pytest.raises(TaskSetError, match=r"row 0: 'a' must be text, found .*; the fields are \['a'\]"):
             text_of({"a": value}, "a", "row 0")

@@ -25,6 +25,18 @@ def test_another_delimiter_and_cells_beyond_the_header(tmp_path):
     assert [row for _, row in read_csv(tmp_path / "t.csv", ("a",), "a table", ";")] == ROWS
 
 
+def test_missing_cells_and_marks(tmp_path):
+    (tmp_path / "t.csv").write_text("\ufeff a ,b\nnan,NaN\nNULL,<NA>\n#N/A, x\0 \nNA,-\n", encoding="utf-8")
+    rows = [row for _, row in read_csv(tmp_path / "t.csv", ("a", "b"), "a table")]
+    assert [tuple(row.values()) for row in rows] == [("", ""), ("", ""), ("", "x"), ("NA", "-")]
+
+
+def test_another_encoding_is_named_with_its_row(tmp_path):
+    (tmp_path / "t.csv").write_bytes("a\n1\ncafé\n".encode("latin-1"))
+    with pytest.raises(TaskSetError, match=r"near row 0 .* it is not UTF-8 \(.*\): save it as UTF-8"):
+        list(read_csv(tmp_path / "t.csv", ("a",), "a table"))
+
+
 @pytest.mark.parametrize(
     "content, words",
     [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curriculum.importers.parts.films import import_films, index_images, locate, split_patients
+from curriculum.importers.parts.films import import_films, index_images, locate, path_key, split_patients
 from curriculum.importers.parts.label import Label
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.data_sets import draw_film
@@ -79,3 +79,44 @@ def test_what_is_left_out_is_counted(tmp_path):
     with pytest.raises(TaskSetError, match="none of the 1 images of labels.csv .* the first would be 7.png"):
         import_films([label(7)], tmp_path, FILE, tmp_path / "again", ())
     assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    "written", ["a/b.png", "./a/b.png", "../x/../a/b.png", "a\\b.png", ".\\a\\b.png", "/a//b.png", " a/b.png "]
+)
+def test_the_key_of_a_path(written):
+    assert path_key(written).endswith("a/b.png") and "\\" not in path_key(written) and "./" not in path_key(written)
+
+
+def test_endings_in_capitals_and_composed_letters(tmp_path):
+    for name in ("a.PNG", "b.png", "cafe\u0301.png"):
+        draw_film(tmp_path / name)
+    index = index_images(tmp_path)
+    found = [locate(label(0, name), index) for name in ("a.png", "b.PNG", "caf\u00e9.png")]
+    assert found == [str(tmp_path / name) for name in ("a.PNG", "b.png", "cafe\u0301.png")]
+
+
+def test_a_path_that_is_no_text_is_named(tmp_path):
+    draw_film(tmp_path / "half-\udcff/a.png")
+    with pytest.raises(
+        TaskSetError, match=r"row 0: the path '.*half-\\udcff/a.png' has bytes that are no UTF-8; rename it"
+    ):
+        locate(label(0, "a.png"), index_images(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        "images_001/images/{}",  # NIH
+        "files/p10/p10000032/s50414267/{}",  # MIMIC-CXR-JPG
+        "0/{}",  # PadChest
+        "physionet.org/files/vindr-cxr/1.0.0/train/{}",
+        "NLMCXR_png/{}",
+    ],
+)
+def test_archives_as_they_unpack(tmp_path, archive):
+    for number in range(3):
+        draw_film(tmp_path / "in" / archive.format(f"f{number}.png"))
+    labels = [label(number, f"f{number}.png", findings=("Mass",)) for number in range(3)]
+    summary = import_films(labels, tmp_path / "in", FILE, tmp_path / "out", ("Mass", "Edema"))
+    assert summary.films == 3 and not summary.missing

@@ -38,6 +38,8 @@ def test_other_labels_are_refused(findings, healthy, words):
         ("", None),
         (None, None),
         ("-3", None),
+        ("5²", None),
+        (float("nan"), None),
     ],
 )
 def test_ages(value, years):
