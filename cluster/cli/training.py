@@ -162,7 +162,7 @@ def doctor(
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(help="a recipe; the folder of its model only needs config.json")],
+    recipe: Annotated[Path, typer.Argument(help="a recipe; its model folder may hold config.json alone")],
     set: Overrides = None,
     cluster: Annotated[
         list[str] | None,

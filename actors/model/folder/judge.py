@@ -10,7 +10,14 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.families import ModelFamily, UnsupportedModel, family_of
 from actors.model.folder.dialogue import check_dialogue, check_patches, no_template
 from actors.model.folder.files import ModelFolderError, check_folder, check_whole, is_named, read_json, unfinished
-from actors.model.folder.trainable import check_no_adapter, check_not_quantised, check_trainable, embedding_of
+from actors.model.folder.trainable import (
+    SIZES,
+    check_embedding,
+    check_no_adapter,
+    check_not_quantised,
+    check_trainable,
+    embedding_of,
+)
 from actors.model.folder.weights import Tensors, has_weights, read_weights
 
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("tokenizer.model",))  # one of these sets is needed
@@ -52,6 +59,7 @@ def judge(folder: Path, prompt: PromptConfig) -> JudgedModel:
         ModelFolderError: it cannot be trained; one line says why.
     """
     files = judge_files(folder)
+    _check_read_settings(files)
     encoder = _encoder(folder, files, prompt)
     embedding = embedding_of(files.tensors)
     rows = files.tensors[embedding].shape[0] if embedding else None
@@ -128,6 +136,27 @@ def _check_processor(folder: Path) -> None:
         raise ModelFolderError(f"{folder} has no {' or '.join(PROCESSORS)} (its image processor); {SAVED}")
     for name in present:
         read_json(folder / name)
+
+
+def _check_read_settings(files: FolderFiles) -> None:
+    """Judges the settings as transformers reads them: it fills in what a file leaves out, and checks others."""
+    from transformers import AutoConfig, GenerationConfig
+
+    folder, embedding = files.folder, embedding_of(files.tensors)
+    try:
+        text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+        if is_named(folder / "generation_config.json"):
+            GenerationConfig.from_pretrained(folder).validate(strict=True)
+    except Exception as error:  # its checks raise what they like
+        file = "generation_config.json" if "GenerationConfig" in str(error) else "config.json"
+        reason = " ".join(str(error).split())
+        raise ModelFolderError(
+            f"{folder / file} is refused by transformers ({reason:.200}), so the model could not be loaded or saved; "
+            "correct the file"
+        ) from error
+    if embedding:
+        sizes = {name: getattr(text, name, None) for name in SIZES}
+        check_embedding(folder, sizes, files.tensors[embedding].shape)
 
 
 def _encoder(folder: Path, files: FolderFiles, prompt: PromptConfig) -> Encoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ QUANTISED_ENDS = (
     ".quant_map",
     ".quant_state",
 )
+SIZES = ("vocab_size", "hidden_size")  # of the token embedding
 FLOATS = ("F64", "F32", "F16", "BF16")
 # Parts of names that wrappers around a model leave in its weights; transformers and vLLM then find none of them.
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module", "base_layer")
@@ -97,7 +98,7 @@ def check_trainable(folder: Path, family: ModelFamily, config: dict[str, Any], t
             "that belongs to them"
         )
     if embedding is not None:
-        _check_embedding(folder, config, tensors[embedding].shape)
+        check_embedding(folder, {name: _setting(config, name) for name in SIZES}, tensors[embedding].shape)
 
 
 def _check_plain(folder: Path, tensors: Tensors) -> None:
@@ -124,9 +125,10 @@ def embedding_of(tensors: Tensors) -> str | None:
     return next((name for name in tensors if name.endswith("embed_tokens.weight")), None)
 
 
-def _check_embedding(folder: Path, config: dict[str, Any], shape: Collection[int]) -> None:
-    for name, length in zip(("vocab_size", "hidden_size"), shape, strict=False):
-        said = _setting(config, name)
+def check_embedding(folder: Path, sizes: Mapping[str, Any], shape: Collection[int]) -> None:
+    """Raises ModelFolderError if the token embedding has another shape than `sizes` says, where it says one."""
+    for name, length in zip(SIZES, shape, strict=False):
+        said = sizes.get(name)
         if isinstance(said, int) and said != length:
             raise ModelFolderError(
                 f"{folder}: the token embedding has the shape {' × '.join(map(str, shape))}, config.json says {name} "

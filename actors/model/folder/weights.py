@@ -126,7 +126,8 @@ def _no_weights(folder: Path) -> ModelFolderError:
     parts = sorted(path.name for path in folder.glob("*.safetensors"))
     if parts:
         return ModelFolderError(
-            f"{folder} has no {WHOLE}, and no {INDEX} that says what {listed(parts)} hold; download the missing file"
+            f"{folder} has no {WHOLE}, and no {INDEX} that says what {listed(parts)} hold; download the "
+            f"missing file, or rename a file with the whole model to {WHOLE}"
         )
     others = {path.name for pattern in OTHER_WEIGHTS for path in folder.glob(pattern)}
     others.difference_update(NO_WEIGHTS)

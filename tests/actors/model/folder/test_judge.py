@@ -75,6 +75,17 @@ def test_a_name_that_transformers_still_reads_is_no_fault(folder):
     assert judge(folder, PromptConfig()).remarks == ()
 
 
+def test_settings_with_which_transformers_could_not_save_are_told_before(folder):
+    change_json(folder / "generation_config.json", lambda content: content.update(temperature=0.1, do_sample=False))
+    assert "generation_config.json is refused by transformers" in fault(folder) and "temperature" in fault(folder)
+
+
+def test_sizes_that_transformers_would_fill_in_are_compared_with_the_weights(folder):
+    """Without its text_config, the model would be built in the size of the published one."""
+    change_json(folder / "config.json", lambda content: content.update(text_config=None))
+    assert "config.json says vocab_size" in fault(folder)
+
+
 def test_a_processor_that_cannot_be_made_is_one_line(folder):
     change_json(folder / "tokenizer.json", lambda content: content.update(model={"type": "Nothing"}))
     assert "its processor cannot be used" in fault(folder)
