@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ from curriculum.task import Task
 
 FILMS_BYTES = 2**30  # for a Qwen2.5-VL 3,600 films of 112 × 112 pixels, or 90 of 900 × 900
 TEXT_ONLY = "the model reads text only"
+THINK = "<think>"
+_OPENED = re.compile(rf"{THINK}\s*\Z")
 
 
 class PromptConfig(Strict):
@@ -68,19 +71,56 @@ class Encoder:
         else:
             self.tokenizer = self.processor
             self.image_token = None
+        self.template = self._find_template()
         self.prompt = prompt
         self._films: dict[str, EncodedImage] = {}
         self._films_bytes = 0
 
+    def _find_template(self) -> str:
+        """The chat template, in whichever of its places the folder keeps it; "" if it has none.
+
+        A processor reads the template's own file, its tokenizer also finds one in tokenizer_config.json.
+        """
+        for part in (self.processor, self.tokenizer):
+            template = part.chat_template
+            if isinstance(template, dict):  # several, by name
+                template = template.get("default")
+            if template:
+                return template
+        return ""
+
+    def _chat(self, messages: list[dict[str, Any]], prompt: bool) -> str:
+        """A chat as text, with the opening of an answer at its end if it is a prompt."""
+        return self.processor.apply_chat_template(
+            messages, chat_template=self.template or None, add_generation_prompt=prompt, tokenize=False
+        )
+
+    @cached_property
+    def after_answer(self) -> str:
+        """What the chat template writes after an answer."""
+        messages = [self._message("user", "?"), self._message("assistant", "!")]
+        return self._chat(messages, prompt=False).rpartition("!")[2]
+
     @cached_property
     def eos(self) -> int:
         """The token that ends a response: the first special one that the chat template writes after an answer."""
-        messages = [self._message("user", "?"), self._message("assistant", "!")]
-        after_answer = self.processor.apply_chat_template(messages, tokenize=False).rpartition("!")[2]
-        for token in self._ids(after_answer):
+        for token in self._ids(self.after_answer):
             if token in self._special:
                 return token
         return self.tokenizer.eos_token_id
+
+    @cached_property
+    def opened(self) -> str:
+        """The `<think>` with which the chat template ends every prompt, and the white space after it; else "".
+
+        Templates of models that think first have it. It is a part of every response, written for the model.
+        """
+        match = _OPENED.search(self.chat_prompt("?"))
+        return match[0] if match else ""
+
+    def is_special(self, text: str) -> bool:
+        """Whether the tokenizer reads this text as one of its special tokens."""
+        return any(token.special and token.content == text for token in self.tokenizer.added_tokens_decoder.values())
 
     @cached_property
     def _special(self) -> set[int]:
@@ -105,8 +145,12 @@ class Encoder:
         """
         if task.images and not self.family.reads_images:
             raise ValueError(f"task {task.id!r} has images; {TEXT_ONLY}")
-        messages = [self._message("system", self.prompt.system), self._message("user", task.asked, len(task.images))]
-        return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        return self.chat_prompt(task.asked, len(task.images))
+
+    def chat_prompt(self, question: str, images: int = 0) -> str:
+        """The chat prompt of a question, after the system message, with one placeholder for each image."""
+        messages = [self._message("system", self.prompt.system), self._message("user", question, images)]
+        return self._chat(messages, prompt=True)
 
     def _message(self, role: str, text: str, images: int = 0) -> dict[str, Any]:
         """A chat message. Templates of models that read images take a list of parts, others a text."""
@@ -173,14 +217,19 @@ class Encoder:
         return self.read(Image.new("RGB", (28, 28)))
 
     def response_ids(self, text: str) -> np.ndarray:
-        """int32 [tokens]: a response as the model should write it, the end token included."""
+        """int32 [tokens]: a response as the model should write it, the end token included.
+
+        A tag that the prompt has opened is left out.
+        """
+        if self.opened and text.startswith(THINK):
+            text = text.removeprefix(THINK).lstrip()
         return np.array([*self._ids(text), self.eos], np.int32)
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
     def text_with_offsets(self, ids: np.ndarray) -> tuple[str, np.ndarray]:
-        """Decodes response tokens.
+        """Decodes response tokens. What the prompt has opened stands before them and belongs to the first token.
 
         A character whose bytes are spread over several tokens belongs to the token that completes it. The end token
         writes nothing.
@@ -190,7 +239,7 @@ class Encoder:
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         table, strip_space = self._bytes
-        text = ""
+        text = self.opened
         ends = []
         for token in ids.tolist():
             written = table[token] if token < len(table) else b""  # ids that pad the vocabulary write nothing

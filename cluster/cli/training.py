@@ -162,7 +162,7 @@ def doctor(
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(help="a recipe; the folder of its model only needs config.json")],
+    recipe: Annotated[Path, typer.Argument(help="a recipe; its model folder may hold config.json alone")],
     set: Overrides = None,
     cluster: Annotated[
         list[str] | None,
@@ -175,9 +175,14 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
 ) -> None:
     """Show what a run will need, whether a cluster can hold it, and what to change if not. Starts no worker."""
+    from actors.runtime.environment import quiet_libraries
+
+    quiet_libraries()
     import json
+    from dataclasses import replace
 
     from cluster.config.recipe_file import load_recipe
+    from cluster.planning.model_check import remarks_for_plan
     from cluster.planning.model_shape import shape_of
     from cluster.planning.nodes import find_nodes
     from cluster.planning.plan import make_plan
@@ -185,7 +190,9 @@ def plan(
     from cluster.planning.plan_tables import print_plan, to_dict
 
     settings = load_recipe(recipe, set or [])
+    remarks = remarks_for_plan(settings)
     result = make_plan(settings, shape_of(settings.model, settings.learner), *find_nodes(cluster or []))
+    result = replace(result, notes=[*remarks, *result.notes])
     advice = None if result.fits else advise(result)
     if as_json:
         print(json.dumps(to_dict(result, advice), indent=2, ensure_ascii=False))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from packaging.specifiers import SpecifierSet
 
 from cluster.config.recipe import Recipe
-from cluster.errors import TOKEN_ADVICE
+from cluster.errors import TOKEN_ADVICE, UserError
 from cluster.planning.footprint import VERSIONS_IN_FLIGHT, Footprint, footprint, missing_resource
 from cluster.planning.machine import Machine, measure
+from cluster.planning.model_check import remarks_on_model
 from cluster.planning.worker_memory import GIB, gib
 
 # How Ray 2.60 sizes its object store by itself (ray._private.utils.resolve_object_store_memory).
@@ -54,11 +55,25 @@ def examine(recipe: Recipe | None) -> list[CheckResult]:
 
     if recipe is None:
         return judge(measure(Path.cwd()), None)
-    return judge(measure(run_path(recipe, None).parent), footprint(recipe))
+    needs = footprint(recipe)
+    remarks: Sequence[str] = ()
+    try:
+        remarks = remarks_on_model(recipe)
+    except UserError as error:
+        needs = replace(needs, fault=str(error))
+    except ImportError:
+        pass  # the checks of packages say what is wrong
+    return judge(measure(run_path(recipe, None).parent), needs, remarks)
 
 
-def judge(machine: Machine, needs: Footprint | None) -> list[CheckResult]:
-    """The results of all checks. If runs go to a cluster, their workers need nothing of this machine."""
+def judge(machine: Machine, needs: Footprint | None, remarks: Sequence[str] = ()) -> list[CheckResult]:
+    """The results of all checks. If runs go to a cluster, their workers need nothing of this machine.
+
+    Args:
+        machine: what was measured.
+        needs: of a recipe, if one is given.
+        remarks: on the recipe's model.
+    """
     local = None if machine.joins else needs
     return [
         check_python(machine),
@@ -73,7 +88,7 @@ def judge(machine: Machine, needs: Footprint | None) -> list[CheckResult]:
         check_run_disk(machine, needs),
         check_ray_disk(machine, local),
         check_workers(machine, needs),
-        *([check_model(needs)] if needs else []),
+        *([check_model(needs, remarks)] if needs else []),
     ]
 
 
@@ -313,15 +328,14 @@ def check_workers(machine: Machine, needs: Footprint | None) -> CheckResult:
     return CheckResult("workers", "ok", f"{seen}, enough for every worker" if needs else seen)
 
 
-def check_model(needs: Footprint) -> CheckResult:
+def check_model(needs: Footprint, remarks: Sequence[str] = ()) -> CheckResult:
     if needs.fault:
-        return CheckResult(
-            "model",
-            "fault",
-            f"{needs.fault}; the sizes above are without its weights",
-            "set model.path to a Hugging Face folder with safetensors files",
-        )
-    return CheckResult("model", "ok", f"{gib(needs.weights)} of weights in {needs.recipe.learner.dtype}")
+        seen, _, advice = needs.fault.rpartition("; ")
+        if not needs.weights:
+            seen += "; the sizes above are without its weights"
+        return CheckResult("model", "fault", seen, advice)
+    size = f"{gib(needs.weights)} of weights in {needs.recipe.learner.dtype}"
+    return CheckResult("model", "warning" if remarks else "ok", "; ".join([size, *remarks]))
 
 
 def _object_store(machine: Machine) -> float:

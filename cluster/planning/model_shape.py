@@ -5,21 +5,22 @@ Loads no model.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from actors.learner.config import Freeze, LearnerConfig
-from actors.model.families import ModelFamily, UnsupportedModel, family_of
+from actors.model.families import ModelFamily
+from actors.model.folder.files import check_folder, is_named, read_json
+from actors.model.folder.judge import PROCESSORS
+from actors.model.folder.weights import parameters, read_weights
 from actors.model.tiny_model import SPECIAL_TOKENS, TinyModelConfig, model_configuration
 from cluster.config.recipe import ModelConfig
 from cluster.errors import UserError
+from cluster.planning.model_check import model_family, naming
 
 TINY_VOCABULARY = 640  # about; the run's texts decide
-PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ def _made(model: ModelConfig) -> Any:
 
         ids = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
         return Qwen2_5_VLForConditionalGeneration(model_configuration(model.tiny, TINY_VOCABULARY, ids))
-    path = model.folder / "config.json"
-    return _family(path).model_class().from_config(_configuration(path))
+    family = model_family(model.folder, "model.path")
+    return family.model_class().from_config(_configuration(model.folder))
 
 
 def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: int, patches: int) -> int:
@@ -143,10 +144,7 @@ def _tiny(config: TinyModelConfig) -> ModelShape:
 
 
 def _read(folder: Path) -> ModelShape:
-    if not folder.is_dir():
-        raise UserError(f"model.path: {folder}: no such folder")
-    path = folder / "config.json"
-    family, config = _family(path), _configuration(path)
+    family, config = model_family(folder, "model.path"), _configuration(folder)
     text = config.get_text_config()
     heads = text.num_attention_heads
     language = Tower(
@@ -171,22 +169,15 @@ def _read(folder: Path) -> ModelShape:
     )
 
 
-def _family(path: Path) -> ModelFamily:
-    try:
-        return family_of(_json(path).get("model_type", ""))
-    except UnsupportedModel as error:
-        raise UserError(f"model.path: {path}: {error}") from error
-
-
-def _configuration(path: Path) -> Any:
+def _configuration(folder: Path) -> Any:
     """The configuration as transformers reads it, which fills in what the folder leaves out."""
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(path.parent, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # its checks raise what they like
         raise UserError(
-            f"model.path: {path} is no configuration of a model ({' '.join(str(error).split()):.300})"
+            f"model.path: {folder / 'config.json'} is no configuration of a model ({' '.join(str(error).split()):.300})"
         ) from error
 
 
@@ -218,22 +209,11 @@ def _seeing(family: ModelFamily, folder: Path, config: Any) -> tuple[Tower, int,
 
 def _processor_settings(folder: Path) -> Iterator[Mapping[str, Any]]:
     """The image processor's settings, in both of their stored forms."""
-    for name in PROCESSOR_FILES:
-        if (folder / name).is_file():
-            config = _json(folder / name)
+    for name in PROCESSORS:
+        if is_named(folder / name):
+            with naming("model.path"):
+                config = read_json(folder / name)
             yield config.get("image_processor", config)
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"model.path: {path.parent} has no {path.name} (the model's configuration)") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.path: {path} cannot be read as JSON ({error}); copy it again") from error
-    if not isinstance(config, dict):
-        raise UserError(f"model.path: {path} holds no mapping; copy it again")
-    return config
 
 
 def _in_files(folder: Path) -> int | None:
@@ -242,17 +222,6 @@ def _in_files(folder: Path) -> int | None:
 
 def parameters_in(folder: Path) -> int:
     """Parameters of a Hugging Face folder, from the headers of its safetensors files. Raises UserError."""
-    from safetensors import SafetensorError, safe_open
-
-    if not folder.is_dir():
-        raise UserError(f"model.path: {folder}: no such folder")
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "np") as file:
-                total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"model.path: {path} cannot be read as safetensors ({error}); copy it again") from error
-    if not total:
-        raise UserError(f"model.path: {folder} has no *.safetensors file with weights")
-    return total
+    with naming("model.path"):
+        check_folder(folder)
+        return parameters(read_weights(folder))

@@ -19,6 +19,7 @@ from cluster.control.ray_connection import ray_cluster
 from cluster.control.run_actor import Control
 from cluster.control.run_queue import wait_for_slot, worker_bundles
 from cluster.errors import UserError, error_line
+from cluster.planning.model_check import remarks_on_model
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
 from cluster.record.console import Display, LoggedDisplay, clock, open_display
 from cluster.record.run_writer import RunWriter
@@ -79,7 +80,9 @@ def _execute(
     display = open_display(path.name)
     run: Run | None = None
     try:
-        display.say(f"run folder {path}")
+        remarks = remarks_on_model(recipe)  # a model that cannot be trained is refused before Ray is started
+        for line in (f"run folder {path}", *remarks):
+            display.say(line)
         with ray_cluster(recipe.roles) as dashboard:
             if dashboard:
                 display.say(f"Ray dashboard http://{dashboard}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,26 +10,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from actors.model.check_tokens import TokenBudget, check_tokens
-from actors.model.encode import TEXT_ONLY, Encoder
-from actors.model.families import ModelFamily, UnsupportedModel, family_of
+from actors.model.encode import TEXT_ONLY
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model
 from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import CAUSAL_ON_CPU
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
-from cluster.planning.model_shape import PROCESSOR_FILES, trained_parameters
+from cluster.planning.model_check import check_model, model_family
+from cluster.planning.model_shape import trained_parameters
 from curriculum.check import check_tasks
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.stages import GATE_FORMS
 from curriculum.task import Split, Task
 from curriculum.taskset import FILE_NAME, TaskRow, TaskSetError, read_tasks, write_tasks
 from rewards.custom_rules import RuleError, check_own
-
-MODEL_FILES = (  # what each part may be called
-    (("config.json",), "the model's configuration"),
-    (("tokenizer_config.json",), "its tokenizer"),
-)
-
 
 Seeded = TypeVar("Seeded", PhantomConfig, TinyModelConfig)
 
@@ -59,6 +52,7 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
     if recipe.data.phantoms is not None:
         tasks = _by_split(recipe, _phantoms(_seeded(recipe.data.phantoms, recipe), folder / "data"))
         model = model_folder(recipe, folder, tasks["train"])
+        check_model(model, "model.path", recipe.prompt)
         check_images(model, "model.path", chain(*tasks.values()), recipe.rollout)
         return Prepared(tasks, model, dropped)
     assert recipe.data.tasks is not None  # the recipe gives exactly one of both
@@ -67,7 +61,8 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
     except TaskSetError as error:
         raise UserError(f"data.tasks: {error}") from error
     model = model_folder(recipe, folder, _by_split(recipe, _tasks(rows))["train"])
-    rows = _usable(recipe, check_tokens(rows, load_encoder(recipe, model), token_budget(recipe)), dropped)
+    encoder = check_model(model, "model.path", recipe.prompt).encoder
+    rows = _usable(recipe, check_tokens(rows, encoder, token_budget(recipe)), dropped)
     check_images(model, "model.path", _tasks(rows), recipe.rollout)
     return Prepared(_by_split(recipe, _tasks(rows)), model, dropped)
 
@@ -79,19 +74,6 @@ def token_budget(recipe: Recipe) -> TokenBudget:
     return TokenBudget(
         recipe.rollout.max_model_tokens, recipe.rollout.max_response_tokens, frozenset(recipe.tested_families), taught
     )
-
-
-def load_encoder(recipe: Recipe, model: Path) -> Encoder:
-    """The processor of a model folder, with the recipe's prompt.
-
-    Raises:
-        UserError: the folder holds no processor that can be used.
-    """
-    try:
-        return Encoder(model, recipe.prompt)
-    except (OSError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"model: {model}: its processor cannot be used ({reason:.200})") from error
 
 
 def _phantoms(config: PhantomConfig, folder: Path) -> list[Task]:
@@ -163,38 +145,16 @@ def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
     """The recipe's model folder, or a tiny model made in `folder`/base, whose tokenizer is trained on the train tasks.
 
     Raises:
-        UserError: the recipe's folder is missing or incomplete, or the model lacks a part to be trained or frozen.
+        UserError: there is no such folder, or the model lacks a part to be trained or frozen.
     """
     tiny = recipe.model.tiny
-    path = folder / "base" if recipe.model.path is None else recipe.model.path.absolute()
+    path = folder / "base" if recipe.model.path is None else recipe.model.folder
     if tiny is None:
-        check_model(path, "model.path")
+        model_family(path, "model.path")
     trained_parameters(recipe.model, recipe.learner, 0)  # before a learner is started that could not train it
     if tiny is None or (path / "processor_config.json").is_file():  # written last; a resumed run has it
         return path
     return make_tiny_model(_seeded(tiny, recipe), _texts(recipe, train), path)
-
-
-def check_model(path: Path, setting: str) -> None:
-    """Checks that `path` holds a model that can be trained, with its tokenizer and, if it sees, its image processor.
-
-    Raises:
-        UserError: it does not; the line names `setting`.
-    """
-    if not path.is_dir():
-        raise UserError(f"{setting}: {path}: no such folder")
-    _check_files(path, setting, MODEL_FILES)
-    if model_family(path, setting).reads_images:
-        _check_files(path, setting, [(PROCESSOR_FILES, "its image processor")])
-
-
-def _check_files(path: Path, setting: str, files: Iterable[tuple[tuple[str, ...], str]]) -> None:
-    for names, part in files:
-        if not any((path / name).is_file() for name in names):
-            raise UserError(
-                f"{setting}: {path} has no {' or '.join(names)} ({part}); a Hugging Face folder saved with "
-                "model.save_pretrained and processor.save_pretrained is needed"
-            )
 
 
 def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: RolloutConfig) -> None:
@@ -206,16 +166,6 @@ def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: Rollo
         raise UserError(f"{setting}: {path}: {TEXT_ONLY}, and these tasks have images")
     if family.bidirectional_images and not rollout.gpus:
         raise UserError(f"{setting}: {path}: {CAUSAL_ON_CPU}; give the rollout workers GPUs (rollout.gpus)")
-
-
-def model_family(path: Path, setting: str) -> ModelFamily:
-    """The family of a model folder with a config.json. Raises UserError, which names `setting`."""
-    try:
-        return family_of(json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type", ""))
-    except UnsupportedModel as error:
-        raise UserError(f"{setting}: {path}: {error}") from error
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{setting}: {path / 'config.json'} cannot be read as JSON ({error}); copy it again") from error
 
 
 def _texts(recipe: Recipe, tasks: Iterable[Task]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from actors.rollout.vllm_engine import VllmEngine
 from actors.runtime.storage import POLICY, Storage
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError, one_line
+from cluster.planning.model_check import remarks_on_model
 from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoints
 from cluster.standalone.evaluate import find_subject
 from curriculum.images import ImageError, read_image
@@ -41,13 +42,17 @@ class ChatRefused(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """The model to serve: a folder with configuration and processor, the engine settings, and a run to follow."""
+    """The model to serve: a folder with configuration and processor, the engine settings, and a run to follow.
+
+    `remarks` says what should be known of the folder.
+    """
 
     name: str
     model: Path
     prompt: PromptConfig
     config: RolloutConfig
     commits: Checkpoints | None
+    remarks: tuple[str, ...] = ()
 
     def newest(self) -> Storage | None:
         """The newest commit of the run; None if it has none, or there is no run to follow."""
@@ -59,23 +64,25 @@ def find_source(root: Path, policy: str) -> Source:
     """Finds a run below `root` by its name, else a model folder.
 
     Raises:
-        UserError: `policy` is neither.
+        UserError: `policy` is neither, or its model folder cannot be used.
     """
     run = root / policy
     if "/" not in policy and (run / "recipe.yaml").is_file():
         recipe = load_recipe(run / "recipe.yaml")
+        remarks = remarks_on_model(recipe)
         return Source(
             policy,
             run / "base" if recipe.model.path is None else recipe.model.path.absolute(),
             recipe.prompt,
             recipe.rollout,
             run_checkpoints(recipe, run),
+            remarks,
         )
     try:
         subject = find_subject(Path(policy))
     except UserError as error:
         raise UserError(f"--policy {policy}: neither a run of {root} nor a model folder: {error}") from error
-    return Source(subject.name, subject.folder, subject.prompt, subject.rollout, None)
+    return Source(subject.name, subject.folder, subject.prompt, subject.rollout, None, subject.remarks)
 
 
 def deployment(source: Source, replicas: int) -> Deployment:

@@ -43,6 +43,8 @@ def application(arguments: ServiceArguments) -> Application:
     root.mkdir(parents=True, exist_ok=True)
     source = find_source(root, arguments.policy) if arguments.policy else None
     name = source.name if source else None
+    for remark in source.remarks if source else ():
+        print(remark, flush=True)
 
     @serve.deployment(
         name="Api",

@@ -43,7 +43,7 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     console = Console(highlight=False)
     summary = Summary(tokens=recipe is not None)
     try:
-        rows = _rows(path, recipe)
+        rows = _rows(path, recipe, console)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             for row in progress.track(rows, total=_count(path), description="checking"):
                 for fault in row.faults:
@@ -96,21 +96,24 @@ def _write_page(page: Path, path: Path, summary: Summary, images: bool) -> None:
         raise UserError(f"--html {page}: it cannot be written ({error.strerror})") from error
 
 
-def _rows(path: Path, recipe: Recipe | None) -> Iterator[TaskRow]:
-    """The checked rows, with their numbers of tokens if there is a recipe."""
+def _rows(path: Path, recipe: Recipe | None, console: Console) -> Iterator[TaskRow]:
+    """The checked rows, with their numbers of tokens if there is a recipe. Prints what is remarkable of its model."""
     rows = check_tasks(path)
     if recipe is None:
         return rows
     from actors.model.check_tokens import check_tokens
-    from cluster.run.prepare import load_encoder, model_folder, token_budget
+    from cluster.planning.model_check import check_model
+    from cluster.run.prepare import model_folder, token_budget
 
     with TemporaryDirectory() as folder:
         if recipe.model.tiny:  # makes the tokenizer as the run will; the weights do not matter here
             blind = recipe.model.tiny.model_copy(update={"vision_steps": 0})
             recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"tiny": blind})})
         train = (row.task for row, _ in each_row(path) if row.task and row.task.split == "train")
-        encoder = load_encoder(recipe, model_folder(recipe, Path(folder), train))
-    return check_tokens(rows, encoder, token_budget(recipe))
+        model = check_model(model_folder(recipe, Path(folder), train), "model.path", recipe.prompt)
+    for remark in model.remarks:
+        console.print(remark, markup=False, soft_wrap=True)
+    return check_tokens(rows, model.encoder, token_budget(recipe))
 
 
 def _count(path: Path) -> int | None:

@@ -22,10 +22,11 @@ from cluster.errors import UserError, one_line
 from cluster.measures import MIN_PATIENTS, Interval, Result, Scores
 from cluster.measures.forms import texts_for_bertscore
 from cluster.measures.strata import HEAD, TAIL, frequency_group, train_shares
+from cluster.planning.model_check import check_model
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
 from cluster.run.evaluation import answer
-from cluster.run.prepare import check_images, check_model
+from cluster.run.prepare import check_images
 from curriculum.images import ImageError, check_image
 from curriculum.task import Split, Task
 from curriculum.taskset import TaskSetError, read_tasks
@@ -37,7 +38,7 @@ Answer = Callable[..., list[Result]]
 
 @dataclass(frozen=True)
 class Subject:
-    """A model folder and how to ask it; `settings` describes where that comes from."""
+    """A model folder and how to ask it; `settings` describes where that comes from, `remarks` what should be known."""
 
     name: str
     folder: Path
@@ -45,6 +46,7 @@ class Subject:
     rollout: RolloutConfig
     reward: RewardWorkersConfig
     settings: str
+    remarks: tuple[str, ...]
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -66,17 +68,19 @@ def find_subject(folder: Path, recipe: Path | None = None) -> Subject:
         UserError: it is no model folder, or the recipe is broken.
     """
     folder = folder.absolute()
-    check_model(folder, "--model")
     of_run = folder.parent / "recipe.yaml"
     path = recipe or (of_run if of_run.is_file() else None)
     name = f"{folder.parent.name}/{folder.name}" if of_run.is_file() else folder.name
     if path is None:
         prompt = PromptConfig()
         words = f"no recipe.yaml beside the folder and no --recipe: default engine, system message {prompt.system!r}"
-        return Subject(name, folder, prompt, RolloutConfig(), RewardWorkersConfig(), words)
-    settings = load_recipe(path)
-    words = f"prompt and engine of {path}"
-    return Subject(name, folder, settings.prompt, settings.rollout, settings.reward, words)
+        rollout, reward = RolloutConfig(), RewardWorkersConfig()
+    else:
+        settings = load_recipe(path)
+        prompt, rollout, reward = settings.prompt, settings.rollout, settings.reward
+        words = f"prompt and engine of {path}"
+    remarks = check_model(folder, "--model", prompt).remarks
+    return Subject(name, folder, prompt, rollout, reward, words, remarks)
 
 
 def find_subjects(folders: Sequence[Path], recipe: Path | None) -> list[Subject]:
@@ -201,6 +205,8 @@ def _answer_all(subject: Subject, tasks: list[Task], images: int, log: Log) -> l
     def progress(done: int) -> None:
         log(f"{subject.name}: {done} of {len(tasks)} answered")
 
+    for remark in subject.remarks:
+        log(remark)
     log(f"{subject.name}: {subject.settings}; starting {subject.rollout.workers} rollout workers")
     with answering(subject, images) as answer_tasks:
         return answer_tasks(tasks, progress=progress)
