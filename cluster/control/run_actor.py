@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -61,12 +62,15 @@ class Control:
     Ctrl-C is a request, too. Python drops a KeyboardInterrupt that falls into a library's callback or destructor; then
     the next `sync` raises it.
 
+    Args:
+        check_owner: raises an exception if the run is not this process's any more.
+
     Raises:
         UserError: another process holds the run.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    def __init__(self, run: Path, check_owner: Callable[[], None] = lambda: None) -> None:
+        self.run, self.check_owner = run, check_owner
         self.interrupted = False
         in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set a signal handler
         self._previous_handler = signal.signal(signal.SIGINT, self._interrupt) if in_main_thread else None
@@ -87,7 +91,9 @@ class Control:
 
         Raises:
             KeyboardInterrupt: the run was interrupted, and a library swallowed the exception.
+            LeaseLost: another process has taken the run folder over.
         """
+        self.check_owner()
         if self.interrupted:
             raise KeyboardInterrupt
         try:

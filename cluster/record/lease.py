@@ -35,6 +35,10 @@ class FolderTaken(UserError):
     """A process that is alive owns the run folder."""
 
 
+class LeaseLost(RuntimeError):
+    """Another machine took the run folder over while this process gave no sign of life there."""
+
+
 @dataclass(frozen=True)
 class Owner:
     """The process that owns a run folder.
@@ -120,6 +124,12 @@ class Lease:
     def is_held(self) -> bool:
         """Whether this process still owns the folder."""
         return _read(self.folder / FILE_NAME) == self.owner
+
+    def check(self) -> None:
+        """Raises LeaseLost: the folder is another process's now, and nothing may be written into it."""
+        if not self.is_held:
+            other = owner_of(self.folder) or "another process"
+            raise LeaseLost(f"{self.folder} was taken over by {other}; this process writes nothing more")
 
     def _take(self) -> None:
         """Writes this process down as the owner, with this machine's lock in hand."""
