@@ -17,6 +17,7 @@ from actors.runtime.remote import RemoteFailure, wait_for
 from cluster.control.ray_connection import near_driver
 from cluster.control.run_address import FILE_NAME, find_address, remove_address, write_address
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
+from cluster.record.lease import owner_of
 from cluster.record.run_status import check_run_folder, saved_status
 
 NAMESPACE = "curlvpr"
@@ -127,11 +128,13 @@ class Control:
 def find_run(run: Path) -> Any | None:
     """The actor of the run in the folder `run`; None if no process holds it. Connects to the run's cluster.
 
+    A cluster whose run has died is left alone: it may be about to end, and take along whoever has joined it.
+
     Raises:
         UserError: it is no run folder, or its cluster refuses the connection for lack of the right token.
     """
     check_run_folder(run)
-    if (address := find_address(run)) is None:
+    if owner_of(run) is None or (address := find_address(run)) is None:
         return None
     try:
         if not ray.is_initialized():
