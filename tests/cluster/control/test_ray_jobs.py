@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from cluster.record.lease import Lease
+
 RECIPE = "recipes/smoke.yaml"
 
 
