@@ -59,7 +59,12 @@ def submit(
         sys.exit(ray_jobs.follow(client, job))
 
 
-def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")]) -> None:
+def resume(
+    run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart")],
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="do not wait for an owner on another machine that is gone")
+    ] = False,
+) -> None:
     """Continue a paused run, or one that has stopped, from its newest checkpoint."""
     from actors.runtime.environment import quiet_libraries
 
@@ -77,7 +82,7 @@ def resume(run: Annotated[Path, typer.Argument(help="a run folder, such as runs/
     from cluster.run.launch import resume as resume_run
 
     ray.shutdown()  # the connection to the cluster that had the run before
-    sys.exit(resume_run(load_recipe(run / "recipe.yaml"), run.absolute()))
+    sys.exit(resume_run(load_recipe(run / "recipe.yaml"), run.absolute(), take_over))
 
 
 def evaluate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from actors.runtime.remote import RemoteFailure, wait_for
 from cluster.control.ray_connection import near_driver
 from cluster.control.run_address import FILE_NAME, find_address, remove_address, write_address
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
+from cluster.record.lease import owner_of
 from cluster.record.run_status import check_run_folder, saved_status
 
 NAMESPACE = "curlvpr"
@@ -61,12 +63,15 @@ class Control:
     Ctrl-C is a request, too. Python drops a KeyboardInterrupt that falls into a library's callback or destructor; then
     the next `sync` raises it.
 
+    Args:
+        check_owner: raises an exception if the run is not this process's any more.
+
     Raises:
         UserError: another process holds the run.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    def __init__(self, run: Path, check_owner: Callable[[], None] = lambda: None) -> None:
+        self.run, self.check_owner = run, check_owner
         self.interrupted = False
         in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set a signal handler
         self._previous_handler = signal.signal(signal.SIGINT, self._interrupt) if in_main_thread else None
@@ -87,7 +92,9 @@ class Control:
 
         Raises:
             KeyboardInterrupt: the run was interrupted, and a library swallowed the exception.
+            LeaseLost: another process has taken the run folder over.
         """
+        self.check_owner()
         if self.interrupted:
             raise KeyboardInterrupt
         try:
@@ -121,11 +128,13 @@ class Control:
 def find_run(run: Path) -> Any | None:
     """The actor of the run in the folder `run`; None if no process holds it. Connects to the run's cluster.
 
+    A cluster whose run has died is left alone: it may be about to end, and take along whoever has joined it.
+
     Raises:
         UserError: it is no run folder, or its cluster refuses the connection for lack of the right token.
     """
     check_run_folder(run)
-    if (address := find_address(run)) is None:
+    if owner_of(run) is None or (address := find_address(run)) is None:
         return None
     try:
         if not ray.is_initialized():

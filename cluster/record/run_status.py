@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import UserError, error_line
+from cluster.record.lease import owner_of
 
 GOING = ("starting", "waiting", "running", "paused", "stopping")
 """The states of a run that a process holds."""
@@ -19,11 +20,13 @@ def check_run_folder(run: Path) -> None:
 
 
 def saved_status(run: Path) -> dict[str, Any]:
-    """The status of a run that no process holds, by its summary.
+    """The status of a run whose cluster does not answer, by its owner and its summary.
 
     Raises:
         UserError: the summary is damaged.
     """
+    if owner := owner_of(run):
+        return {"run": run.name, "status": "starting", "why": f"{owner} has it; its cluster does not answer yet"}
     summary = run / "summary.json"
     if not summary.is_file():
         return {"run": run.name, "status": "not started, or gone before its first step"}

@@ -97,7 +97,8 @@ def _cells(row: RunRow) -> tuple[str, ...]:
 def _row(run: Path, environment: Mapping[str, str], ask_s: float) -> RunRow:
     row = RunRow(run.name, str(run))
     try:
-        written = (path for path in run.iterdir() if path.is_file() and path.suffix != ".html")  # users remake pages
+        # Users remake pages, and the owner touches its file all the time.
+        written = (path for path in run.iterdir() if path.is_file() and path.suffix != ".html" and path.stem != "owner")
         row.wrote = max((path.stat().st_mtime for path in written), default=None)
         _fill(row, run, environment, ask_s)
     except UserError as error:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cluster.errors import UserError, error_line
 from cluster.planning.model_check import remarks_on_model
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
 from cluster.record.console import Display, LoggedDisplay, clock, open_display
+from cluster.record.lease import Lease, LeaseLost
 from cluster.record.run_writer import RunWriter
 from cluster.record.trackers import Trackers
 from cluster.run.loop import Run
@@ -37,24 +38,39 @@ def start(recipe: Recipe, path: Path) -> int:
         0 if it came to its end or was asked to stop, 1 if it failed, 130 if it was interrupted; the summary says more.
 
     Raises:
-        UserError: something the user gave cannot be used; then no run folder is left behind.
+        UserError: something the user gave cannot be used, or the folder exists. No run folder is left behind.
     """
     try:
-        return _execute(recipe, path)
+        path.mkdir(parents=True)
+    except FileExistsError as error:
+        raise UserError(f"{path}: exists already; choose another name, or resume the run in it") from error
+    except OSError as error:
+        raise UserError(f"{path}: the run folder cannot be made ({error_line(error)})") from error
+    try:
+        with Lease(path) as lease:
+            return _execute(recipe, path, lease)
     except UserError:
         shutil.rmtree(path, ignore_errors=True)
         raise
 
 
-def resume(recipe: Recipe, path: Path) -> int:
+def resume(recipe: Recipe, path: Path, take_over: bool = False) -> int:
     """Trains on from the newest commit of the run folder `path`, or from the start if it has none.
+
+    Args:
+        take_over: do not wait for the silence of an owner on another machine.
 
     Returns:
         As `start`.
 
     Raises:
-        UserError: the run is complete, or its newest commit is damaged.
+        UserError: another process owns the run, the run is complete, or its newest commit is damaged.
     """
+    with Lease(path, take_over) as lease:
+        return _resume(recipe, path, lease)
+
+
+def _resume(recipe: Recipe, path: Path, lease: Lease) -> int:
     summary = path / "summary.json"
     if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "finished":
         raise UserError(f"{path}: this run is complete; its model is {path / 'model'}")
@@ -64,17 +80,21 @@ def resume(recipe: Recipe, path: Path) -> int:
     except OSError as error:
         raise UserError(f"{checkpoints.storage} cannot be read: {error}") from error
     if not commits:
-        return _execute(recipe, path, resumed=True)
+        return _execute(recipe, path, lease, resumed=True)
     try:
         state = checkpoints.load(commits[-1])
     except CheckpointError as error:
         older = f"; the one before is {commits[-2].name}" if len(commits) > 1 else ""
         raise UserError(f"{error}{older}. Remove the damaged folder to go on from what is left.") from error
-    return _execute(recipe, path, (commits[-1], state), resumed=True)
+    return _execute(recipe, path, lease, (commits[-1], state), resumed=True)
 
 
 def _execute(
-    recipe: Recipe, path: Path, commit: tuple[Storage, dict[str, Any]] | None = None, resumed: bool = False
+    recipe: Recipe,
+    path: Path,
+    lease: Lease,
+    commit: tuple[Storage, dict[str, Any]] | None = None,
+    resumed: bool = False,
 ) -> int:
     """Runs to the end, or to where the run is stopped. Turns every expected fault into a line and an exit code."""
     display = open_display(path.name)
@@ -86,7 +106,7 @@ def _execute(
         with ray_cluster(recipe.roles) as dashboard:
             if dashboard:
                 display.say(f"Ray dashboard http://{dashboard}")
-            with open_run(recipe, path, display) as run:
+            with open_run(recipe, path, display, lease.check) as run:
                 _stop_at_sigterm(run)
                 if resumed:
                     _restore(run, commit)
@@ -97,6 +117,10 @@ def _execute(
         else:
             display.say(f"finished in {duration}; model {path / 'model'}, summary {path / 'summary.json'}")
         return 0
+    except LeaseLost as error:
+        run = None  # nothing of this folder is its to write
+        print(f"curlvpr: {error}", file=sys.stderr)
+        return 1
     except StoppedEarly:
         _write_early_summary(recipe, path, "stopped", "while it waited for room on the cluster")
         display.say(f"stopped before its workers were started; go on with: curlvpr resume {path}")
@@ -127,10 +151,15 @@ def _restore(run: Run, commit: tuple[Storage, dict[str, Any]] | None) -> None:
 
 
 @contextmanager
-def open_run(recipe: Recipe, path: Path, display: LoggedDisplay) -> Iterator[Run]:
+def open_run(
+    recipe: Recipe, path: Path, display: LoggedDisplay, check_owner: Callable[[], None] = lambda: None
+) -> Iterator[Run]:
     """A run in the folder `path`, on workers that are up as long as the block lasts. Ray is connected already.
 
     From here on the display logs to the folder.
+
+    Args:
+        check_owner: is called before every request is handled; raises an exception if the folder is another process's.
 
     Raises:
         UserError: something the user gave cannot be used, or another process holds the run.
@@ -140,7 +169,7 @@ def open_run(recipe: Recipe, path: Path, display: LoggedDisplay) -> Iterator[Run
     path.mkdir(parents=True, exist_ok=True)
     writer = RunWriter(path, Trackers(recipe, path, display.say))
     writer.write_recipe(recipe)
-    with Control(path) as control:
+    with Control(path, check_owner) as control:
         display.log_to(path)
         display.say("preparing tasks and model")
         prepared = prepare(recipe, path)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from cluster.record.lease import Lease
+
 RECIPE = "recipes/smoke.yaml"
 
 
@@ -36,13 +38,14 @@ def test_a_missing_token_is_told_in_one_line(tmp_path, door, command, words):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "RAY_ADDRESS": door}
     filled = [part.replace("DOOR", door).replace("RUN", str(run)) for part in [*command, words]]
-    done = subprocess.run(
-        [sys.executable, "-m", "cluster.cli", *filled[:-1]],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    with Lease(run):  # the cluster of a run whose process is gone is not asked
+        done = subprocess.run(
+            [sys.executable, "-m", "cluster.cli", *filled[:-1]],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
     line = done.stderr.strip()
     assert done.returncode == 2 and line.startswith(f"curlvpr: {filled[-1]}") and len(line.splitlines()) == 1, (
         done.stderr

@@ -1,0 +1,123 @@
+"""At most one process owns a run folder: real processes that race for it, die, and lie on another machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cluster.errors import UserError
+from cluster.record.lease import FILE_NAME, SILENT_S, FolderTaken, Lease, Owner, owner_of
+
+CONTENDER = """
+import sys, time
+from pathlib import Path
+from cluster.record.lease import FolderTaken, Lease
+while not Path(sys.argv[1], "go").exists():
+    time.sleep(0.001)
+try:
+    with Lease(Path(sys.argv[1])) as lease:
+        print("owns", lease.owner.process, flush=True)
+        time.sleep(float(sys.argv[2]))
+except FolderTaken as error:
+    print(error, flush=True)
+"""
+
+
+def contend(folder, count, seconds):
+    command = [sys.executable, "-c", CONTENDER, str(folder), str(seconds)]
+    return [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+
+
+def move_elsewhere(folder, silent_s=0.0):
+    """Lets the owner be on another machine, which touched its file so many seconds ago."""
+    kept = json.loads((folder / FILE_NAME).read_text())
+    (folder / FILE_NAME).write_text(json.dumps(kept | {"host": "far", "machine": "far/boot/1"}))
+    touched = time.time() - silent_s
+    os.utime(folder / FILE_NAME, (touched, touched))
+
+
+@pytest.fixture
+def dead_elsewhere(tmp_path):
+    """A folder whose owner, on another machine, has been silent for so many seconds."""
+
+    def make(silent_s):
+        owner = Owner.of_this_process()
+        (tmp_path / FILE_NAME).write_text(json.dumps(vars(owner)))
+        move_elsewhere(tmp_path, silent_s)
+        return tmp_path
+
+    return make
+
+
+def test_of_many_that_want_a_folder_one_gets_it_and_is_named(tmp_path):
+    contenders = contend(tmp_path, 8, 1.5)
+    (tmp_path / "go").touch()
+    lines = [process.communicate(timeout=60)[0].strip() for process in contenders]
+    (winner,) = [line for line in lines if line.startswith("owns")]
+    others = [line for line in lines if line != winner]
+    number = winner.partition(" ")[2]
+    assert len(others) == 7
+    assert all(f"already in progress, in process {number} on " in line and "curlvpr stop" in line for line in others)
+    assert owner_of(tmp_path) is None and not (tmp_path / FILE_NAME).exists()
+
+
+def test_a_killed_owners_folder_is_free_at_once(tmp_path):
+    (tmp_path / "go").touch()
+    (owner,) = contend(tmp_path, 1, 60)
+    assert owner.stdout.readline().startswith("owns")
+    assert owner_of(tmp_path).process == owner.pid
+    with pytest.raises(FolderTaken), Lease(tmp_path):
+        pass
+    owner.send_signal(signal.SIGKILL)
+    owner.wait(10)
+    assert owner_of(tmp_path) is None
+    with Lease(tmp_path) as lease:
+        assert lease.previous.process == owner.pid and lease.is_held and owner_of(tmp_path) == lease.owner
+    assert owner_of(tmp_path) is None
+
+
+def test_an_owner_elsewhere_keeps_the_folder_as_long_as_it_gives_a_sign_of_life(dead_elsewhere):
+    folder = dead_elsewhere(silent_s=SILENT_S / 2)
+    assert owner_of(folder).host == "far"
+    gone = r"process \d+ on far; .* if that machine is gone, wait 60 s or use"
+    with pytest.raises(FolderTaken, match=gone), Lease(folder):
+        pass
+    assert owner_of(folder).host == "far"
+    with Lease(folder, take_over=True) as lease:
+        assert lease.is_held
+
+
+def test_an_owner_elsewhere_that_is_silent_for_long_is_given_up(dead_elsewhere):
+    folder = dead_elsewhere(silent_s=SILENT_S + 5)
+    assert owner_of(folder) is None
+    with Lease(folder) as lease:
+        assert lease.previous.host == "far"
+
+
+def test_who_lost_the_folder_notices_and_removes_nothing(tmp_path):
+    with Lease(tmp_path) as lease:
+        move_elsewhere(tmp_path)
+        assert not lease.is_held
+    assert owner_of(tmp_path).host == "far"
+
+
+def test_a_process_id_that_was_given_again_is_not_the_owner(tmp_path):
+    owner = vars(Owner.of_this_process()) | {"started_at": 1.0}
+    (tmp_path / FILE_NAME).write_text(json.dumps(owner))
+    assert owner_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"process": 1}'])
+def test_a_damaged_file_of_an_owner_stands_in_nobodys_way(tmp_path, content):
+    (tmp_path / FILE_NAME).write_text(content)
+    with Lease(tmp_path) as lease:
+        assert lease.is_held and lease.previous is None
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere: cannot be written"), Lease(tmp_path / "nowhere"):
+        pass
