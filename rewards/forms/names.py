@@ -70,7 +70,14 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
 
 
 def read_final(task: Task, answer: str) -> Reading:
-    """The findings that a final answer lists, before they are compared with the gold."""
+    """The findings that a final answer lists, before they are compared with the gold.
+
+    Golds of questions such as "Where is it?" are names of places, which in a list of findings are no names.
+    """
+    gold = key_of(task).gold
+    is_of_places = len(answer) <= MAX_CHARACTERS and not gold <= load_ontology().findings.keys()
+    if is_of_places and gold == {canonical(name) for name in split_names(answer)}:
+        return Reading(tuple(sorted(gold)), "the names of the gold")
     return read_list_of_findings(answer)
 
 

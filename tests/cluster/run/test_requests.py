@@ -34,7 +34,6 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
 
     def ask_it():
         wait_until(lambda: booked(path, "trained", "closed"))
-        asked["status"] = read_status(path)
         send_request(path, ControlRequest("scale", rollout=2, reward=2))
         send_request(path, ControlRequest("pause"))
         wait_until(lambda: read_status(path)["status"] == "paused")
@@ -45,7 +44,7 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
         send_request(path, ControlRequest("stop"))
 
     train_beside(ask_it, load_recipe(SMOKE, settings), path)
-    assert asked["status"]["stage"] == "closed" and asked["status"]["ledger"]["trained"] >= 8
+    assert asked["paused"]["stage"] == "closed" and asked["paused"]["ledger"]["trained"] >= 8
     assert read_status(path)["status"] == "stopped" and not (path / "model").exists()
     assert resume(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
     rows = [

@@ -3,6 +3,7 @@ import pytest
 from curriculum.importers import nih
 from curriculum.phantoms import phantom
 from curriculum.questions import RIGHT, WRONG
+from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.forms.base import WrittenGold
 from rewards.forms.names import key_of, read_gold
@@ -116,3 +117,13 @@ def test_a_step_that_accepts_the_wrong_side_is_wrong():
     assert [step.judgement for step in steps] == ["right", "right", "wrong"]
     assert steps[2].why == "Effusion: right, gold left"
     assert score(SIDED, responses[2], CONFIG).steps[1].judgement == "right"
+
+
+@pytest.mark.parametrize("gold", ["Right upper lobe", "Chest", "Bilateral", "2"])
+def test_a_place_is_an_answer_where_the_gold_is_one(gold):
+    task = Task(id="t", domain="open", family="vqa", question="Where?", gold=(gold,), images=("x.png",))
+    outcomes = [
+        score(task, f"<think>So.</think><answer>{answer}</answer>", RewardConfig()).outcome
+        for answer in (gold, gold.lower(), f"{gold}, edema", "Left lower lobe", " ".join([gold] * 400))
+    ]
+    assert outcomes[:2] == [1, 1] and outcomes[2] < 1 and outcomes[3:] == [0, 0]
