@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def start(recipe: Recipe, path: Path) -> int:
     Raises:
         UserError: something the user gave cannot be used, or the folder exists. No run folder is left behind.
     """
+    new_parents = [folder for folder in path.parents if not folder.exists()]
     try:
         path.mkdir(parents=True)
     except FileExistsError as error:
@@ -51,6 +52,9 @@ def start(recipe: Recipe, path: Path) -> int:
             return _execute(recipe, path, lease)
     except UserError:
         shutil.rmtree(path, ignore_errors=True)
+        for folder in new_parents:  # the innermost first; one that another run uses by now stays
+            with suppress(OSError):
+                folder.rmdir()
         raise
 
 
