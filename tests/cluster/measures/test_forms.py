@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curriculum.missing import says_nothing
 from tests.support.results import OPEN, REPORTS, closed, opened, texts, values
 
 
