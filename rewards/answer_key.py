@@ -40,8 +40,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from curriculum.task import NO_FINDING
-from rewards.findings.attributes import Attributes, attributes_of, attributes_of_names, contradicted
-from rewards.findings.facts import Facts, known_facts
+from rewards.comparison.attributes import Attributes, attributes_of, attributes_of_names, contradicted
+from rewards.comparison.facts import Facts, known_facts
 from rewards.findings.ontology import load_ontology
 from rewards.findings.signs import Hint
 from rewards.reading.answers import read_marks

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from curriculum.strict import Strict
-from rewards.findings.attributes import Attribute
+from rewards.comparison.attributes import Attribute
 
 Gate = Literal["format", "outcome", "batch"]
 TIMEOUT_S = 60.0

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from curriculum.task import Task
-from rewards.findings.overlap import bleu_1, f1, rouge_l
+from rewards.comparison.overlap import bleu_1, f1, rouge_l
 from rewards.verdict import Judgement, StepVerdict, Verdict
 
 _THINK = re.compile("<think>", re.IGNORECASE)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from curriculum.task import NO_FINDING
 from rewards.answer_key import AnswerKey, repeats
 from rewards.config import RewardConfig
-from rewards.findings.attributes import attributes_of_names, differences, likenesses
-from rewards.findings.facts import agreement, facts_of
-from rewards.findings.overlap import order_kept
+from rewards.comparison.attributes import attributes_of_names, differences, likenesses
+from rewards.comparison.facts import agreement, facts_of
+from rewards.comparison.overlap import order_kept
 from rewards.reading.answers import MAX_CHARACTERS, read_marks
 from rewards.reading.parser import Pair
 from rewards.verdict import Judgement, StepVerdict

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_a_file_with_logic_has_a_test_file_of_its_name():
     assert not unknown, "\n".join(unknown)
     assert set(TESTED_ELSEWHERE) <= set(untested)  # else an entry is out of date
     assert all((ROOT / test).is_file() for test in TESTED_ELSEWHERE.values())
+
+
+def test_every_data_file_is_in_the_installed_package():
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    left_out = []
+    for package in PACKAGES:
+        folder = ROOT / package
+        packaged = {path for pattern in patterns[package] for path in folder.glob(pattern)}
+        data = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+        left_out += sorted(_name(path) for path in data - packaged)
+    assert not left_out, "\n".join(left_out)
 
 
 def _headings(path):

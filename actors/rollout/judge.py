@@ -91,11 +91,7 @@ class ServedJudge(Judge):
         request = f"judge-{next(self._numbers)}"
         outputs = [output async for output in self._engine.generate({"prompt_token_ids": ids}, sampling, request)]
         answer = outputs[-1].outputs[0]
-        if answer.finish_reason == "length":
-            raise RuleFault(f"the judge's answer is cut off at max_tokens {self.max_tokens}")
-        if not answer.text.strip():
-            raise RuleFault("the judge's answer is empty")
-        return str(answer.text)
+        return self.whole(answer.text, answer.finish_reason)
 
 
 def _engine(path: str, dtype: str, max_model_tokens: int, config: RolloutConfig) -> Any:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from actors.rules.loading import check_device, choose_device, load_package, using
 from actors.rules.report_metric import ReportMetric
-from rewards.findings.overlap import f1
+from rewards.comparison.overlap import f1
 from rewards.reading.report_texts import ReportTexts
 
 INSTALL = "f1chexbert 'transformers<5'"  # 0.0.2 fails with transformers 5

@@ -12,7 +12,7 @@ from cluster.measures.result import Result
 from curriculum.boxes import mean_iou, read_box, read_boxes
 from rewards.findings.canonical import canonical
 from rewards.findings.extract import extract
-from rewards.findings.overlap import rouge_l
+from rewards.comparison.overlap import rouge_l
 
 
 class Findings:

@@ -10,15 +10,18 @@ from rewards.findings.ontology import END, Attribute, load_ontology
 from rewards.findings.signs import is_sign
 from rewards.findings.spelling import corrected
 
-_WORD = re.compile(r"\b[a-z]/[a-z]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()<>]")
+_WORD = re.compile(r"\b[a-z]/[a-z]\b|and/or|\d+(?:[.:/]\d+)+|[^\W_]+(?:'[a-z]+)?|[,:?()<>≥≤]")
 _OWN_WORDS = ",:?()<>"
 _CLOCK = re.compile(r"\d:\d")
 _PLAIN = bytes(c if chr(c).isalnum() or chr(c) in _OWN_WORDS else ord(" ") for c in range(128)) + bytes(128)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _FEW_WORDS = 7  # between a ratio and its value, or a finding and the place that it is in
 _NORMAL_RATIO = 0.5  # of the widths of heart and chest
-_ABOVE = frozenset(["greater", "above", "exceeds", "exceed", "exceeding", "more", "over", "larger", ">", "higher"])
-_BELOW = frozenset(["less", "below", "under", "smaller", "<", "lower", "within"])
+_HALVES = frozenset(["half", "fifty", "1/2"])
+_ABOVE = frozenset(
+    ["greater", "above", "exceeds", "exceed", "exceeding", "more", "over", "larger", ">", "≥", "higher", "wider"]
+)
+_BELOW = frozenset(["less", "below", "under", "smaller", "<", "≤", "lower", "within"])
 _SPECIAL = frozenset(["Pericardial Effusion", "ratio"])
 _TO_ELSEWHERE = frozenset(["attribute", "within", "elsewhere", "resume"])
 
@@ -139,14 +142,28 @@ def _shared_noun(event: Event, words: list[str]) -> list[Event]:
 
 
 def _ratio_state(ratio: Event, words: list[str]) -> list[Event]:
-    """Whether the number after "cardiothoracic ratio" is that of a large heart."""
+    """Whether the number after "cardiothoracic ratio" is that of a large heart. A half alone tells nothing."""
     comparison = ""
     for position in range(ratio.end, min(len(words), ratio.end + _FEW_WORDS)):
         word = words[position]
-        comparison = "above" if word in _ABOVE else "below" if word in _BELOW else comparison
-        if _NUMBER.fullmatch(word):
-            value = float(word) if "." in word else float(word) / 100
-            is_large = comparison == "above" or (comparison != "below" and value > _NORMAL_RATIO)
-            if 0.2 < value < 1:
-                return [Event("state", "enlarged" if is_large else "normal", position, position + 1)]
+        if word in _ABOVE:
+            comparison = "above"
+        elif word in _BELOW:
+            comparison = "below"
+        value = _ratio(word)
+        if not 0.2 < value < 1:
+            continue
+        if not comparison and value == _NORMAL_RATIO:
+            return []
+        is_large = comparison == "above" or (comparison != "below" and value > _NORMAL_RATIO)
+        return [Event("state", "enlarged" if is_large else "normal", position, position + 1)]
     return []
+
+
+def _ratio(word: str) -> float:
+    """The value of "0.55", "55" (per cent) or "half", 0 if the word is no number."""
+    if word in _HALVES:
+        return _NORMAL_RATIO
+    if not _NUMBER.fullmatch(word):
+        return 0.0
+    return float(word) if "." in word and float(word) < 1 else float(word) / 100

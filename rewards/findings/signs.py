@@ -6,7 +6,6 @@ that asserts or denies signs gives hints, each with a weight below that of a nam
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,54 +146,3 @@ def _other_side(statement: SeenSign, finding: str, seen: Iterable[SeenSign]) -> 
     """Whether all that speaks against the finding is about the other side than a sign that speaks for it."""
     sides = {other.side for other in seen if not _is_for(other) and finding in other.sign.findings}
     return (statement.side, *sides) in (("left", "right"), ("right", "left"))
-
-
-_RATIO = re.compile(
-    r"\b(?:(?:cardio-?\s?|heart[ -]to[ -])?(?:thoracic|chest) (?:ratio|index)|ct-?r"
-    r"|(?:heart|cardiac)(?: (?:silhouette|shadow|width|diameter|size))?)\b"
-    r"(?P<gap>[^.;,\d]{0,60}?)"
-    r"(?P<number>(?:0?\.\d{1,2}|[3-8]\d(?:\.\d)?)(?!\.?\d)|\bhalf\b|\bone[- ]half\b|\bfifty\b|1/2)"
-    r"\s?(?P<percent>%|per ?cent\b)?(?P<whole> of the (?:\w+ ){0,2}(?:chest|thora))?",
-    re.IGNORECASE,
-)
-_MAY_HAVE_RATIO = re.compile(r"%|50|[Cc][Tt][Rr]|1/2|[Hh]alf|[Rr][Aa][Tt][Ii][Oo]\b|per ?cent").search
-_IS_RATIO = re.compile(r".{0,20}(?:ratio|index)|ct", re.IGNORECASE | re.DOTALL)
-_ABOVE = re.compile(r">|≥|exceed|above|over\b|greater|more than|larger|wider|higher")
-_BELOW = re.compile(r"<|≤|below|under\b|less|smaller|within|at most|up to|lower")
-
-
-def with_ratios(text: str) -> str:
-    """The text with "ratioabovehalf" or "ratiobelowhalf" after every ratio of heart to chest that it gives.
-
-    The table of signs has these words as phrases, so that "not" and "no longer" before a ratio apply to them.
-    """
-    if not _MAY_HAVE_RATIO(text):
-        return text
-    pieces: list[str] = []
-    position = 0
-    for match in _RATIO.finditer(text):
-        word = _half_word(match)
-        if word:
-            end = match.end() if match["whole"] is None else match.start("whole")
-            pieces += [text[position:end], f" {word} "]
-            position = end
-    return "".join([*pieces, text[position:]])
-
-
-def _half_word(match: re.Match[str]) -> str:
-    """The word for a ratio, "" if it is none: a heart's "50 mm" is not."""
-    gap, number = match["gap"].lower(), match["number"]
-    is_ratio = _IS_RATIO.match(match[0]) is not None
-    if not is_ratio and not match["whole"] and not (_ABOVE.search(gap) or _BELOW.search(gap)):
-        return ""
-    value = 0.5
-    if number[0].isdigit() or number[0] == ".":
-        value = 0.5 if number == "1/2" else float(number)
-        value = value / 100 if value >= 1 else value
-        if not is_ratio and not match["percent"] and number != "1/2":
-            return ""
-    if value == 0.5:
-        if _ABOVE.search(gap):
-            return "ratioabovehalf"
-        return "ratiobelowhalf" if _BELOW.search(gap) else ""
-    return "ratioabovehalf" if value > 0.5 else "ratiobelowhalf"

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from curriculum.task import Task
 from rewards.config import RewardConfig
-from rewards.findings.attributes import Attributes, attributes_of, differences, likenesses
-from rewards.findings.facts import Facts, agreement, facts_of, known_facts
+from rewards.comparison.attributes import Attributes, attributes_of, differences, likenesses
+from rewards.comparison.facts import Facts, agreement, facts_of, known_facts
 from rewards.findings.ontology import load_ontology
-from rewards.findings.overlap import f1, rouge_l
+from rewards.comparison.overlap import f1, rouge_l
 from rewards.forms.base import AnswerForm, JudgedAnswer, final_verdict, in_words
 from rewards.reading.parser import Pair, parse
 from rewards.verdict import Judgement, StepVerdict

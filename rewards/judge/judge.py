@@ -114,23 +114,23 @@ class Judge:
             raise RuleFault(said) from error
         except openai.APIResponseValidationError as error:
             raise RuleFault(f"the judge's endpoint gave no chat completion: {_one_line(str(error))}") from error
-        return self._text(answer)
+        choices = getattr(answer, "choices", None)
+        if not choices:
+            raise RuleFault("the judge's endpoint gave no chat completion")
+        return self.whole(choices[0].message.content, choices[0].finish_reason)
 
     def messages(self, prompt: str) -> list[dict[str, str]]:
         """The chat that a prompt makes."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, {"role": "user", "content": prompt.encode("utf-8", "replace").decode("utf-8")}]
 
-    def _text(self, answer: Any) -> str:
-        choices = getattr(answer, "choices", None)
-        if not choices:
-            raise RuleFault("the judge's endpoint gave no chat completion")
-        if choices[0].finish_reason == "length":
+    def whole(self, text: str | None, finish_reason: str | None) -> str:
+        """The text of an answer that is all there; RuleFault if it is cut off or empty."""
+        if finish_reason == "length":
             raise RuleFault(f"the judge's answer is cut off at max_tokens {self.max_tokens}")
-        text = choices[0].message.content
-        if not text:
+        if not (text and text.strip()):
             raise RuleFault("the judge's answer is empty")
-        return str(text)
+        return text
 
     @staticmethod
     def _connect(base_url: str, key: str) -> Any:

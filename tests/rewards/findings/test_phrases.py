@@ -59,3 +59,33 @@ def test_the_place_decides_what_a_finding_is(text, found):
 def test_a_ratio_tells_the_size_of_the_heart(ratio, is_large):
     found = extract(f"The cardiothoracic ratio {ratio}.")
     assert ("Cardiomegaly" in found.present, "Cardiomegaly" in found.absent) == (is_large, not is_large)
+
+
+@pytest.mark.parametrize(
+    "text, is_large",
+    [
+        ("The cardiothoracic ratio is 0.62.", True),
+        ("Cardio-thoracic ratio of approximately 55%", True),
+        ("Heart-to-chest ratio 0.6", True),
+        ("CTR > 0.5", True),
+        ("CTR ≥ 0.5", True),
+        ("CTR is greater than 50 %", True),
+        ("The cardiothoracic ratio exceeds one-half", True),
+        ("The cardiothoracic ratio is 1/2", None),
+        ("The heart occupies more than half of the chest", True),
+        ("the cardiac width is greater than 50% of the thoracic diameter", True),
+        ("CTR 0.45", False),
+        ("CTR ≤ 0.5", False),
+        ("the cardiothoracic ratio is less than 0.5", False),
+        ("The heart takes up less than half of the width", False),
+        ("the cardiac width is under 50% of the internal thoracic diameter", False),
+        ("The heart does not occupy more than half of the chest", False),
+        ("the cardiothoracic ratio is 0.5", None),
+        ("The heart is 55 mm wide", None),
+        ("the ratio is unknown. 0.62 mg", None),
+        ("half of the film", None),
+    ],
+)
+def test_ratios_of_heart_to_chest_are_read_in_figures_and_words(text, is_large):
+    found = extract(text)
+    assert ("Cardiomegaly" in found.present, "Cardiomegaly" in found.absent) == (is_large is True, is_large is False)

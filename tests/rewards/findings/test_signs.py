@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from curriculum.importers.nih import FINDINGS
 from rewards.findings.extract import extract, mentions_of
-from rewards.findings.facts import Facts, agreement, facts_of
+from rewards.comparison.facts import Facts, agreement, facts_of
 from rewards.findings.ontology import expand, load_ontology
-from rewards.findings.signs import SUGGESTIVE, SURE, Hint, is_sign, load_signs, with_ratios
+from rewards.findings.signs import SUGGESTIVE, SURE, Hint, is_sign, load_signs
 from tests.support.rewards.sign_words import OWN_WORDS
 from tests.support.rewards.transcripts import MANY
 
@@ -147,39 +147,3 @@ def test_all_signs_together_are_worth_no_more_than_the_right_ones(film, data):
     assert honest.contradict == 0
     for text in (everything, denied, f"{everything} {denied}"):
         assert agreement(facts_of(text), expected, truth).f1 <= honest.f1 + 1e-9
-
-
-@pytest.mark.parametrize(
-    "text, word",
-    [
-        ("The cardiothoracic ratio is 0.62.", "above"),
-        ("Cardio-thoracic ratio of approximately 55%", "above"),
-        ("CTR > 0.5", "above"),
-        ("CTR is greater than 50 %", "above"),
-        ("The cardiothoracic ratio exceeds one-half", "above"),
-        ("The heart occupies more than half of the chest", "above"),
-        ("the cardiac width is greater than 50% of the thoracic diameter", "above"),
-        ("the cardiac diameter is some 60% of the internal thoracic diameter", "above"),
-        ("CTR 0.45", "below"),
-        ("CTR ≤ 0.5", "below"),
-        ("the cardiothoracic ratio is less than 0.5", "below"),
-        ("The heart takes up less than half of the width", "below"),
-        ("the cardiothoracic ratio is 0.5", None),
-        ("The heart is 55 mm wide", None),
-        ("the ratio is unknown. 0.62 mg", None),
-        ("half of the film", None),
-    ],
-)
-def test_ratios_of_heart_to_chest(text, word):
-    assert [found for found in ("above", "below") if f"ratio{found}half" in with_ratios(text)] == (
-        [word] if word else []
-    )
-
-
-@MANY
-@given(st.text(alphabet="CTR ratioheart0.5>%\n<İß", max_size=300))
-def test_ratios_add_words_and_change_none(text):
-    added = with_ratios(text)
-    for word in (" ratioabovehalf ", " ratiobelowhalf "):
-        added = added.replace(word, "")
-    assert added == text

@@ -1,7 +1,7 @@
 import pytest
 
-from rewards.findings.attributes import Attributes
-from rewards.findings.facts import MAX_CHARACTERS, Agreement, Facts, agreement, facts_from, facts_of
+from rewards.comparison.attributes import Attributes
+from rewards.comparison.facts import MAX_CHARACTERS, Agreement, Facts, agreement, facts_from, facts_of
 from rewards.findings.sentence_reader import Mention
 
 EDEMA_NOT_MASS = facts_of("There is edema. No mass.")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from rewards.findings.attributes import UNKNOWN, Attribute, Attributes, attributes_of, denied_elsewhere, likeness
+from rewards.comparison.attributes import UNKNOWN, Attribute, Attributes, attributes_of, denied_elsewhere, likeness
 from rewards.findings.extract import mentions_of
 from rewards.findings.ontology import load_ontology
 from rewards.findings.sentence_reader import Mention
-from rewards.findings.signs import Hint, SeenSign, hints_of, is_sign, load_signs, with_ratios
+from rewards.findings.signs import Hint, SeenSign, hints_of, is_sign, load_signs
 
 MAX_CHARACTERS = 20_000  # characters; ten times a long report
 
@@ -66,7 +66,7 @@ class Facts(NamedTuple):
 
 def facts_of(text: str) -> Facts:
     """The facts of the first `MAX_CHARACTERS` characters of a text. Never raises."""
-    return facts_from(mentions_of(with_ratios(text[:MAX_CHARACTERS])))
+    return facts_from(mentions_of(text[:MAX_CHARACTERS]))
 
 
 def facts_from(mentions: Iterable[Mention]) -> Facts:

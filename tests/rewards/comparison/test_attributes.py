@@ -1,6 +1,6 @@
 import pytest
 
-from rewards.findings.attributes import (
+from rewards.comparison.attributes import (
     UNKNOWN,
     UNSAID,
     Attributes,

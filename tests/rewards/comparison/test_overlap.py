@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.findings.overlap import bleu_1, f1, longest_common_subsequence, order_kept, rouge_l
+from rewards.comparison.overlap import bleu_1, f1, longest_common_subsequence, order_kept, rouge_l
 from tests.support.rewards.responses import plain_f1
 
 WORDS = """
