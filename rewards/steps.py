@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from curriculum.task import NO_FINDING
 from rewards.answer_key import AnswerKey, repeats
-from rewards.config import RewardConfig
 from rewards.comparison.attributes import attributes_of_names, differences, likenesses
 from rewards.comparison.facts import agreement, facts_of
 from rewards.comparison.overlap import order_kept
+from rewards.config import RewardConfig
 from rewards.reading.answers import MAX_CHARACTERS, read_marks
 from rewards.reading.parser import Pair
 from rewards.verdict import Judgement, StepVerdict

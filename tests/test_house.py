@@ -89,7 +89,9 @@ def test_a_file_with_logic_has_a_test_file_of_its_name():
 
 
 def test_every_data_file_is_in_the_installed_package():
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+        "package-data"
+    ]
     left_out = []
     for package in PACKAGES:
         folder = ROOT / package

@@ -10,9 +10,9 @@ import numpy as np
 from cluster.measures.measure import Measure, bleu, macro_f1, macro_recall, mean, micro_f1
 from cluster.measures.result import Result
 from curriculum.boxes import mean_iou, read_box, read_boxes
+from rewards.comparison.overlap import rouge_l
 from rewards.findings.canonical import canonical
 from rewards.findings.extract import extract
-from rewards.comparison.overlap import rouge_l
 
 
 class Findings:

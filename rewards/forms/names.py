@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from curriculum.task import NO_FINDING, Task
 from rewards.answer_key import AnswerKey, with_reference
-from rewards.config import RewardConfig
 from rewards.comparison.attributes import Attributes, attributes_of_names, differences, likenesses
+from rewards.comparison.overlap import f1
+from rewards.config import RewardConfig
 from rewards.findings.canonical import canonical
 from rewards.findings.ontology import load_ontology
-from rewards.comparison.overlap import f1
 from rewards.forms.base import AnswerForm, JudgedAnswer, ReadGold, WrittenGold, final_in_words, final_verdict
 from rewards.paper import score_names
 from rewards.reading.answers import (

@@ -6,11 +6,11 @@ from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from curriculum.task import Task
-from rewards.config import RewardConfig
 from rewards.comparison.attributes import Attributes, attributes_of, differences, likenesses
 from rewards.comparison.facts import Facts, agreement, facts_of, known_facts
-from rewards.findings.ontology import load_ontology
 from rewards.comparison.overlap import f1, rouge_l
+from rewards.config import RewardConfig
+from rewards.findings.ontology import load_ontology
 from rewards.forms.base import AnswerForm, JudgedAnswer, final_verdict, in_words
 from rewards.reading.parser import Pair, parse
 from rewards.verdict import Judgement, StepVerdict

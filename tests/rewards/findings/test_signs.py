@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculum.importers.nih import FINDINGS
-from rewards.findings.extract import extract, mentions_of
 from rewards.comparison.facts import Facts, agreement, facts_of
+from rewards.findings.extract import extract, mentions_of
 from rewards.findings.ontology import expand, load_ontology
 from rewards.findings.signs import SUGGESTIVE, SURE, Hint, is_sign, load_signs
 from tests.support.rewards.sign_words import OWN_WORDS

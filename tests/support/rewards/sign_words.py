@@ -33,8 +33,6 @@ OWN_WORDS = {
     "Vascular Congestion": ("There is pulmonary vascular congestion.", "No pulmonary vascular congestion."),
     "Airway Wall Thickening": ("Peribronchial cuffing is present.", "There is no peribronchial cuffing."),
     "sign: indistinct vessels": ("The vessels are indistinct.", "The vessels are not indistinct."),
-    "sign: heart over half the chest": ("The cardiothoracic ratio is about 0.58.", "The CTR does not exceed 0.5."),
-    "sign: heart under half the chest": ("The cardiothoracic ratio is 45%.", "The CTR is not below half."),
     "sign: double density": ("A double density is seen behind the heart.", "There is no double density."),
     "sign: water bottle heart": ("The heart has a water-bottle shape.", "There is no water-bottle shape."),
     "sign: lost aortic knob": ("The aortic knob is obscured.", "The aortic knob is not obscured."),
