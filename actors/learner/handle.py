@@ -89,6 +89,7 @@ class Learner:
 
         config = self.config
         os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(config.silent_s)
+        os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process more, whose warning no rank listens to
         return TorchTrainer(
             learner_rank,
             train_loop_config={"setup": setup.ranks, "mailbox": self.mailbox},

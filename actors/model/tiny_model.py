@@ -9,15 +9,14 @@ in the run.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from curriculum.phantoms.phantom import FINDINGS, draw_phantom
+from actors.model.tiny_vision import train_vision
 from curriculum.strict import Strict
 
 # Written from the description of the format: it prints what Qwen2.5-VL's template prints for text and image parts.
@@ -50,8 +49,6 @@ SPECIAL_TOKENS = [
     "<|video_pad|>",
 ]
 PLAIN_TOKENS = ["<think>", "</think>", "<answer>", "</answer>", "✅", "❌"]  # one token each, kept in decoded text
-VISION_SEED = 1_000_003  # far from the seeds of runs, so that the tower sees no film of a run beforehand
-VISION_BATCH = 32
 
 
 class TinyModelConfig(Strict):
@@ -68,13 +65,16 @@ class TinyModelConfig(Strict):
     )
 
 
-def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path) -> Path:
+def make_tiny_model(
+    config: TinyModelConfig, texts: Iterable[str], folder: Path, say: Callable[[str], None] = lambda line: None
+) -> Path:
     """Writes model, tokenizer and processor into `folder`, as `from_pretrained` and vLLM read them.
 
     Args:
         config: sizes and seed.
         texts: the tokenizer is trained on them; every word in them becomes a token.
         folder: created if missing.
+        say: is told what takes long.
 
     Returns:
         `folder`.
@@ -92,7 +92,7 @@ def make_tiny_model(config: TinyModelConfig, texts: Iterable[str], folder: Path)
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2 and "embed_tokens" not in name and "lm_head" not in name:
                 parameter *= 3
-    _train_vision(model, processor.image_processor, config)
+    train_vision(model, processor.image_processor, config.seed, config.vision_steps, say)
     model.generation_config.eos_token_id = [ids["<|im_end|>"], ids["<|endoftext|>"]]
     model.generation_config.pad_token_id = ids["<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,37 +186,3 @@ def model_configuration(config: TinyModelConfig, vocabulary: int, ids: Mapping[s
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
     )
-
-
-def _train_vision(model: Any, image_processor: Any, config: TinyModelConfig) -> None:
-    """Trains the vision tower to recognise the findings of phantoms, with a head that is thrown away afterwards.
-
-    A finding's logit is the log-mean-exp of a linear function of each image token, so that one token can carry it.
-    """
-    import torch
-    from PIL import Image
-    from torch.nn import functional
-
-    count = 8 * config.vision_steps  # every film is seen about four times
-    if count == 0:
-        return
-    phantoms = [draw_phantom(config.seed + VISION_SEED, index) for index in range(count)]
-    images = [Image.fromarray(phantom.pixels).convert("RGB") for phantom in phantoms]
-    encoded = image_processor(images=images, return_tensors="pt")
-    grids = encoded["image_grid_thw"]
-    pixels = encoded["pixel_values"].view(count, -1, encoded["pixel_values"].shape[-1])
-    truth = torch.tensor([[float(name in phantom.sides) for name in FINDINGS] for phantom in phantoms])
-    head = torch.nn.Linear(config.hidden, len(FINDINGS))
-    parameters = [*model.model.visual.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.95))
-    draw = torch.Generator().manual_seed(config.seed)
-    for step in range(config.vision_steps):
-        chosen = torch.randint(count, (VISION_BATCH,), generator=draw)
-        features = model.model.get_image_features(pixels[chosen].flatten(0, 1), grids[chosen]).pooler_output
-        features = functional.rms_norm(torch.stack(tuple(features)), (config.hidden,))  # [films, tokens, hidden]
-        logits = torch.logsumexp(head(features), 1) - math.log(features.shape[1])
-        functional.binary_cross_entropy_with_logits(logits, truth[chosen]).backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.param_groups[0]["lr"] = 1e-3 * min(1.0, (step + 1) / 20)
-        optimizer.step()
-        optimizer.zero_grad()

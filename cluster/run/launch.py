@@ -176,7 +176,7 @@ def open_run(
     with Control(path, check_owner) as control:
         display.log_to(path)
         display.say("preparing tasks and model")
-        prepared = prepare(recipe, path)
+        prepared = prepare(recipe, path, display.say)
         if prepared.dropped:
             kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
             display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -37,8 +37,11 @@ class Prepared:
     dropped: Counter[str]
 
 
-def prepare(recipe: Recipe, folder: Path) -> Prepared:
+def prepare(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda line: None) -> Prepared:
     """Draws the tasks, or reads and checks them; makes or checks the model. Drawn tasks are right by construction.
+
+    Args:
+        say: is told what takes long.
 
     Raises:
         UserError: the task set has a bad row and the recipe does not drop them, the model folder cannot be used, or a
@@ -51,7 +54,7 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
     dropped: Counter[str] = Counter()
     if recipe.data.phantoms is not None:
         tasks = _by_split(recipe, _phantoms(_seeded(recipe.data.phantoms, recipe), folder / "data"))
-        model = model_folder(recipe, folder, tasks["train"])
+        model = model_folder(recipe, folder, tasks["train"], say)
         check_model(model, "model.path", recipe.prompt)
         check_images(model, "model.path", chain(*tasks.values()), recipe.rollout)
         return Prepared(tasks, model, dropped)
@@ -60,7 +63,7 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
         rows = _usable(recipe, check_tasks(recipe.data.tasks), dropped)
     except TaskSetError as error:
         raise UserError(f"data.tasks: {error}") from error
-    model = model_folder(recipe, folder, _by_split(recipe, _tasks(rows))["train"])
+    model = model_folder(recipe, folder, _by_split(recipe, _tasks(rows))["train"], say)
     encoder = check_model(model, "model.path", recipe.prompt).encoder
     rows = _usable(recipe, check_tokens(rows, encoder, token_budget(recipe)), dropped)
     check_images(model, "model.path", _tasks(rows), recipe.rollout)
@@ -141,7 +144,9 @@ def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
                 )
 
 
-def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
+def model_folder(
+    recipe: Recipe, folder: Path, train: Iterable[Task], say: Callable[[str], None] = lambda line: None
+) -> Path:
     """The recipe's model folder, or a tiny model made in `folder`/base, whose tokenizer is trained on the train tasks.
 
     Raises:
@@ -154,7 +159,7 @@ def model_folder(recipe: Recipe, folder: Path, train: Iterable[Task]) -> Path:
     trained_parameters(recipe.model, recipe.learner, 0)  # before a learner is started that could not train it
     if tiny is None or (path / "processor_config.json").is_file():  # written last; a resumed run has it
         return path
-    return make_tiny_model(_seeded(tiny, recipe), _texts(recipe, train), path)
+    return make_tiny_model(_seeded(tiny, recipe), _texts(recipe, train), path, say)
 
 
 def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: RolloutConfig) -> None:
