@@ -17,7 +17,7 @@ MAX_PAUSE_S = 8.0  # between two tries
 
 
 class OwnRule(Strict):
-    """A rule of the recipe's own, and how it is called. docs/rewards.md describes the forms that a rule may have.
+    """A rule of the recipe's own, and how it is called. docs/model-rules.md describes the forms that a rule may have.
 
     What is None takes its default. A rule that is a plain function takes none of the settings from `concurrency` to
     `cache`, unless it runs in workers of its own.

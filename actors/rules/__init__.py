@@ -1,4 +1,4 @@
-"""Ready-made rules that are models. Recipes name them `actors.rules:RewardModel` and so on (docs/rewards.md).
+"""Ready-made rules that are models. Recipes name them `actors.rules:RewardModel` and so on (docs/model-rules.md).
 
 Nothing heavy is imported before a worker constructs a rule.
 """

@@ -160,7 +160,7 @@ def test_a_rule_that_only_its_own_environment_can_load_is_checked_there():
 
 
 def test_the_forms_of_the_documentation(tmp_path, monkeypatch):
-    docs = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
+    docs = (Path(__file__).parents[2] / "docs" / "model-rules.md").read_text()
     source = re.search(r"```python\n(# slow_rules\.py\n.*?)```", docs, re.DOTALL)[1]
     (tmp_path / "slow_rules.py").write_text(source)
     monkeypatch.chdir(tmp_path)

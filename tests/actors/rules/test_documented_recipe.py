@@ -1,4 +1,4 @@
-"""The part of a recipe in docs/rewards.md, and the options that the page names."""
+"""The part of a recipe in docs/model-rules.md, and the options that the page names."""
 
 import inspect
 import re
@@ -13,8 +13,8 @@ from rewards.config import OwnRule
 from rewards.custom_rules import load_rule
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
-SECTION = re.search(r"^## Rules that are models\n(.*?)^## ", PAGE, re.DOTALL | re.MULTILINE)[1]
+PAGE = (ROOT / "docs" / "model-rules.md").read_text(encoding="utf-8")
+SECTION = re.search(r"^## Rules that are models\n(.*)", PAGE, re.DOTALL | re.MULTILINE)[1]
 PART = yaml.safe_load(re.search(r"```yaml\n(.*?)```", SECTION, re.DOTALL)[1])
 
 
