@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import numpy as np
 
 from actors.model.encode import Encoder
 from actors.rollout.config import RolloutConfig
+from actors.rollout.probe import ProbeDifference
 from actors.weights.store import Offer
 from actors.weights.version import Probe
 from curriculum.images import load_image
@@ -20,8 +22,15 @@ from curriculum.images import load_image
 CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
 
 
+PROBED_TOKENS = 4  # forbidden ones, whose probability a probe asks for
+
+
 class PromptMismatch(RuntimeError):
     """The engine does not read a prompt as the learner does."""
+
+
+class MaskLost(RuntimeError):
+    """The engine would write tokens that no response may contain."""
 
 
 class VllmEngine:
@@ -65,6 +74,7 @@ class VllmEngine:
         self.counter = 0
         self.pausing = asyncio.Lock()
         vocab = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config().vocab_size
+        self.forbidden = encoder.forbidden(vocab)
         arguments: dict[str, Any] = dict(
             model=model,
             dtype=config.dtype,
@@ -78,7 +88,9 @@ class VllmEngine:
             seed=0,
             disable_log_stats=True,
             logits_processors=[TokenMask],
-            additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)},
+            additional_config={FORBIDDEN_KEY: self.forbidden},
+            # The learner's head is in float32 as well; in 16 bits the logits of both would be rounded apart.
+            hf_overrides={"head_dtype": "float32"},
         )
         if encoder.family.reads_images:
             arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
@@ -171,20 +183,28 @@ class VllmEngine:
     async def wake(self) -> None:
         await self.llm.wake_up()
 
-    async def max_logprob_error(self, probe: Probe) -> float:
-        """The largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities.
+    async def compare(self, probe: Probe) -> ProbeDifference:
+        """How far the engine is from the learner on the probe's response tokens, by prompt log-probabilities.
 
         Raises:
             PromptMismatch: the engine reads other tokens than the learner.
+            MaskLost: forbidden tokens have a chance.
         """
         from vllm import SamplingParams
 
-        largest = 0.0
-        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        parameters = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=0,
+            logprobs=0,
+            logprob_token_ids=self.forbidden[:PROBED_TOKENS] or None,
+            detokenize=False,
+        )
         queues = []
         for task, sample, _ in probe:  # all at once: one forward if they fit
             ids = [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()]
             queues.append(await self.submit(ids, sample.images, parameters))
+        differences = []
         for (task, sample, expected), queue in zip(probe, queues, strict=True):
             output = await self.finish(queue)
             start = len(sample.prompt_ids)
@@ -196,8 +216,15 @@ class VllmEngine:
             got = [
                 output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())
             ]
-            largest = max(largest, float(np.abs(np.array(got) - expected).max()))
-        return largest
+            differences.append(np.array(got) - expected)
+            self._check_mask(output.outputs[0])
+        return ProbeDifference.over(differences)
+
+    def _check_mask(self, answer: Any) -> None:
+        chances = answer.logprobs[0]
+        for token in self.forbidden[:PROBED_TOKENS]:
+            if chances[token].logprob != -math.inf:
+                raise MaskLost(f"the engine gives the forbidden token {token} a chance: its mask was lost")
 
     async def submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
         """Puts a prompt with images (paths) into the engine's queue; `finish` waits for its output."""
