@@ -47,8 +47,8 @@ class RolloutConfig(Strict):
     )
     probe_tolerance: PositiveFloat | None = Field(
         None,
-        description="mean log-probability difference between engine and learner of a verified worker, the largest may be "
-        "30 times that; by default 1e-5 in float32, 0.05 in 16 bits",
+        description="mean log-probability difference between engine and learner of a verified worker; the largest "
+        "may be 30 times that; by default 1e-5 in float32, 0.05 in 16 bits",
     )
     timeout_s: PositiveFloat = Field(
         600, description="for a worker's share of a step, its start, and an update of its weights"

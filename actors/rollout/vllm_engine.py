@@ -192,12 +192,13 @@ class VllmEngine:
         """
         from vllm import SamplingParams
 
+        forbidden = self.forbidden[:PROBED_TOKENS]
         parameters = SamplingParams(
             max_tokens=1,
             temperature=0.0,
             prompt_logprobs=0,
-            logprobs=0,
-            logprob_token_ids=self.forbidden[:PROBED_TOKENS] or None,
+            logprobs=len(forbidden) or None,
+            logprob_token_ids=forbidden or None,
             detokenize=False,
         )
         queues = []
@@ -217,14 +218,10 @@ class VllmEngine:
                 output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())
             ]
             differences.append(np.array(got) - expected)
-            self._check_mask(output.outputs[0])
+            for token in forbidden:
+                if output.outputs[0].logprobs[0][token].logprob != -math.inf:
+                    raise MaskLost(f"the engine gives the forbidden token {token} a chance: its mask was lost")
         return ProbeDifference.over(differences)
-
-    def _check_mask(self, answer: Any) -> None:
-        chances = answer.logprobs[0]
-        for token in self.forbidden[:PROBED_TOKENS]:
-            if chances[token].logprob != -math.inf:
-                raise MaskLost(f"the engine gives the forbidden token {token} a chance: its mask was lost")
 
     async def submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
         """Puts a prompt with images (paths) into the engine's queue; `finish` waits for its output."""
