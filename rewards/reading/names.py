@@ -11,10 +11,12 @@ from rewards.findings.canonical import canonical
 from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
 from rewards.findings.sentence_reader import Status
+from rewards.reading.groups import Group, heading_of, is_remark
 from rewards.reading.marks import MAX_CHARACTERS, read_marks, split_at_marks
 from rewards.reading.normal import normality
 from rewards.reading.plain import plain
 from rewards.reading.reading import Reading, unread
+from rewards.reading.structured import read_json, without_tables
 from rewards.reading.words import tables
 
 _PLAIN_LIST = re.compile(
@@ -78,7 +80,8 @@ def read_list_of_findings(answer: str) -> Reading:
     quick = _quick(answer)
     if quick is not None:
         return quick
-    text = plain(answer)
+    said = read_json(answer)
+    text = plain(without_tables(said.answer if said else answer))
     if not text:
         return unread("empty")
     found = _Found()
@@ -113,11 +116,20 @@ class _Found:
         self.is_open = False
         self.is_healthy = False
         self.is_partly_healthy = False
+        self.group: Group = "present"  # that the last heading began
 
     def add_sentence(self, sentence: str) -> bool:
         """Adds what a sentence says; False if it marks one name with both marks."""
         sentence = _BULLET.sub("", sentence.strip(), count=1)
+        heading = heading_of(sentence)
+        if heading:
+            self.group, sentence = heading
         text = sentence.strip(_EDGES)
+        if heading and not text:
+            return True
+        if self.group != "present":
+            self._add_group(text)
+            return True
         said = normality(text)
         if said:
             self.is_healthy |= said == "film"
@@ -129,6 +141,13 @@ class _Found:
             self._add_denied_list(", ".join(self._without_no_finding(text)))
             return True
         return self._add_names(sentence)
+
+    def _add_group(self, text: str) -> None:
+        """Adds the names of a list whose heading denies them or leaves them open."""
+        for name in _names_of(text):
+            for finding, status in statuses_in(name.strip(_EDGES)):
+                if status == "present" and finding != NO_FINDING:
+                    self._add(finding, self.group)
 
     def _add_denied_list(self, sentence: str) -> None:
         """A sentence that denies or doubts: its words govern the names after them, so it is read as a whole."""
@@ -189,7 +208,7 @@ class _Found:
         return True
 
     def _add_piece(self, name: str, marks: list[bool], sentence: str) -> None:
-        if _is_no_name(name, self.asserted, sentence):
+        if _is_no_name(name, self.asserted, sentence) or is_remark(name):
             return
         said = normality(name)
         if said and marks[:1] != [False]:

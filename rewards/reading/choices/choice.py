@@ -11,6 +11,7 @@ from rewards.reading.choices.explanation import objection
 from rewards.reading.choices.option_list import read_list, skip_frame
 from rewards.reading.choices.option_set import OptionSet, option_set
 from rewards.reading.choices.option_tokens import OptionTokens
+from rewards.reading.choices.pointed import read_pointed_letter
 from rewards.reading.choices.sentence import read_sentence
 from rewards.reading.choices.statements import read_letter_with_reason, read_with_explanation
 from rewards.reading.choices.verdict_list import read_marked, read_verdicts
@@ -19,6 +20,7 @@ from rewards.reading.choices.yes_no import objection as yes_no_objection
 from rewards.reading.marks import MARKS, MAX_CHARACTERS, read_marks
 from rewards.reading.plain import plain
 from rewards.reading.reading import Reading, unread
+from rewards.reading.structured import read_json, without_tables
 
 _PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
 _AFTER_LETTER = frozenset(")]}:.-=")
@@ -40,7 +42,10 @@ def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> 
         letter, rest = match[1].upper(), match[2]
         if letter in options and (rest is None or rest.casefold() == options[letter].casefold()):
             return Reading((letter,), "an option")
-    text = plain(answer)
+    said = read_json(answer)
+    if said:
+        answer = f"{said.answer}\n{said.reason}"
+    text = plain(without_tables(answer))
     if not text:
         return unread("empty")
     prepared = option_set(options, question)
@@ -62,7 +67,11 @@ def _read(text: str, options: OptionSet) -> Reading:
     if options.yes_no:
         return _answer_to_yes_no(text, options)
     objects = partial(objection, options=options)
-    found = read_with_explanation(text, options, objects) or read_letter_with_reason(text, options, objects)
+    found = (
+        read_with_explanation(text, options, objects)
+        or read_letter_with_reason(text, options, objects)
+        or read_pointed_letter(text, options, objects)
+    )
     if found:
         return found
     found = read_sentence(text, options)

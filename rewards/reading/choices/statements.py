@@ -11,12 +11,13 @@ from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
 _PIECE_END = re.compile(
-    r"\n+|(?<=[.!])\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)"
-    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)|;\s*(?=the (?:\w+ )?(?:answer|option|choice) is\b)",
+    r"\n+|(?<=[.!])(?<!i\.e\.)\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)"
+    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)|[,;]\s*(?=(?:i\.e\.|that is,?|in other words)\s)|;\s*(?=the (?:\w+ )?(?:answer|option|choice) is\b)",
     re.IGNORECASE,
 )
 _LETTER_AND_REASON = re.compile(r"[(\[]?([A-G])[)\].]?\s*[-:]\s+(\S.*)", re.DOTALL)
-_CONCLUDES = re.compile(r"(?:so|therefore|thus|hence)\b", re.IGNORECASE)
+_CONCLUDES = re.compile(r"(?:so|therefore|thus|hence|i\.e\.|that is|in other words)(?!\w)", re.IGNORECASE)
+_THAT_IS = re.compile(r"\A(?:i\.e\.|that is,?|in other words,?)\s", re.IGNORECASE)
 _LABEL = re.compile(r"\s*(?:explanation|reasoning|rationale|reason|justification|note|analysis)\s*:", re.IGNORECASE)
 _MAX_PIECES = 40
 
@@ -36,7 +37,7 @@ def read_with_explanation(text: str, options: OptionSet, objects: Objection) -> 
     answers: list[Listed] = []
     explanations: list[str] = []
     for place, piece in enumerate(pieces):
-        listed = read_list(piece, options)
+        listed = read_list(_THAT_IS.sub("", piece), options)
         is_answer = listed and (listed.is_explicit or _CONCLUDES.match(piece) or (place == 0 and _is_bare(pieces)))
         if listed and is_answer:
             answers.append(listed)

@@ -39,13 +39,20 @@ def read_marked(answer: str, options: OptionSet) -> Reading | None:
     if answer.isascii() or sum(character in MARKS for character in answer) < 2:
         return None
     verdicts: list[tuple[str, bool]] = []
-    for piece in split_at_marks(answer):
+    for piece in _marked_pieces(answer):
         name, marks = read_marks(piece)
         listed = read_list(name.strip(" ,;:\n.-="), options) if name else None
         if len(set(marks)) != 1 or listed is None:
             return None
         verdicts += [(letter, marks[0]) for letter in listed.letters]
     return _accepted(verdicts, options, "a mark on each option")
+
+
+def _marked_pieces(answer: str) -> list[str]:
+    """The pieces with a mark each: lines that have one each, wherever in the line ("A: ❌ Mass"), else from mark to mark."""
+    lines = [line for line in answer.split("\n") if line.strip()]
+    has_one_each = all(sum(character in MARKS for character in line) == 1 for line in lines)
+    return lines if has_one_each else split_at_marks(answer)
 
 
 def _said(word: str) -> bool | None:

@@ -24,7 +24,8 @@ _CLAUSE_END = re.compile(
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SAYS = re.compile(
     r"\b(?:is|are|was|has|have|had|shows?|showing|demonstrates?|reveals?|seen|noted|present|consistent|absent|suggests?|"
-    r"identified|visible|evident|indicates?|there|yes|true|positive)\b",
+    r"identified|visible|evident|indicates?|there|yes|true|positive|appears?|appeared|looks?|seems?|were|reveals?|exhibits?|"
+    r"displays?|depicts?|detected|found|observed|confirmed|i\s+see|can\s+see|contains?|remains?)\b",
     re.IGNORECASE,
 )
 _DOUBTS = frozenset({"may", "might", "could", "maybe", "perhaps", "possibly", "possible", "questionable", "equivocal"})
