@@ -44,6 +44,7 @@ _VERB = re.compile(
     r"shows?|supports?|explains?|based|appears?|remains?|consistent|suggesting|indicating)\b",
     re.IGNORECASE,
 )
+_ADVICE = re.compile(r"(?:recommend|suggest|consider|correlate|advise|follow[ -]?up|please|further)\w*\b", re.IGNORECASE)
 _FEWEST_WORDS = 4
 
 
@@ -58,6 +59,7 @@ def heading_of(text: str) -> tuple[Group, str] | None:
 
 def is_remark(name: str) -> bool:
     """Whether words are a sentence that names no finding: "Clinical correlation is recommended"."""
-    if len(name.split()) < _FEWEST_WORDS or not _VERB.search(name):
+    is_sentence = len(name.split()) >= _FEWEST_WORDS and _VERB.search(name) is not None
+    if not is_sentence and not (" " in name and _ADVICE.match(name)):
         return False
     return not extract(name).mentions

@@ -11,6 +11,7 @@ from rewards.findings.canonical import canonical
 from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
 from rewards.findings.sentence_reader import Status
+from rewards.findings.signs import load_signs
 from rewards.reading.groups import Group, heading_of, is_remark
 from rewards.reading.marks import MAX_CHARACTERS, read_marks, split_at_marks
 from rewards.reading.normal import normality
@@ -130,12 +131,12 @@ class _Found:
         if self.group != "present":
             self._add_group(text)
             return True
+        if self._add_verdicts(text):
+            return True
         said = normality(text)
         if said:
             self.is_healthy |= said == "film"
             self.is_partly_healthy |= said == "part"
-            return True
-        if self._add_verdicts(text):
             return True
         if text.isascii() and _CUE.search(text):
             self._add_denied_list(", ".join(self._without_no_finding(text)))
@@ -160,6 +161,11 @@ class _Found:
         place = 0
         for part in _BETWEEN_NAMES.split(sentence):
             place = sentence.find(part, place)
+            said = normality(part.strip(_EDGES))
+            if said:
+                self.is_healthy |= said == "film"
+                self.is_partly_healthy |= said == "part"
+                continue
             is_denied = denial is not None and place + len(part) > denial.start()
             name = part.strip(_EDGES)
             if (
@@ -170,8 +176,6 @@ class _Found:
                 and not _CUE.search(name)
             ):
                 self._add_name(name)
-            elif normality(name) == "film":
-                self.is_healthy = True
 
     def _add_verdicts(self, sentence: str) -> bool:
         """Adds "Edema: yes, Mass - no", a verdict on each name; False if the sentence is no such list."""
@@ -215,7 +219,7 @@ class _Found:
             self.is_healthy |= said == "film"
             self.is_partly_healthy |= said == "part"
             return
-        for finding, status in statuses_in(name):
+        for finding, status in _without_explanation(name):
             self._add(finding, "absent" if marks[:1] == [False] else status)
 
     def _add_name(self, name: str) -> None:
@@ -282,7 +286,8 @@ def _is_no_name(name: str, asserted: Iterable[str], sentence: str) -> bool:
         return True
     if not words or (len(words) == 1 and words[0] in table.headings) or words == ["final", "diagnosis"]:
         return True
-    return any(lowered in table.aliases.get(finding, ()) for finding in _named_in(sentence, asserted))
+    is_alias = any(lowered in table.aliases.get(finding, ()) for finding in _named_in(sentence, asserted))
+    return is_alias and not extract(name).mentions
 
 
 def _named_in(sentence: str, asserted: Iterable[str]) -> set[str]:
@@ -305,6 +310,20 @@ def statuses_in(name: str) -> tuple[tuple[str, Status], ...]:
         is_open = is_choice and mention.status == "present"
         statuses.append((mention.finding, "uncertain" if is_open else mention.status))
     return tuple(statuses) or ((known, "present"),)
+
+
+def _without_explanation(name: str) -> tuple[tuple[str, Status], ...]:
+    """What a name says, but for a mere sign in brackets after it: "Effusion (blunted costophrenic angle)"."""
+    statuses = statuses_in(name)
+    outer = name.partition("(")[0]
+    if len(statuses) < 2 or outer == name:
+        return statuses
+    findings = load_ontology().findings
+    named = statuses_in(outer.strip(_EDGES))
+    explains = [
+        status for status in statuses if status not in named and status[0] in load_signs().signs and status[0] in findings
+    ]
+    return tuple(status for status in statuses if status not in explains)
 
 
 def read_finding(name: str) -> str:

@@ -26,6 +26,13 @@ _PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
 _AFTER_LETTER = frozenset(")]}:.-=")
 MARKS_TWICE = re.compile(f"[{MARKS}][^{MARKS}]*+[{MARKS}]")
 _AFTER_WORD = frozenset(",.;:!-")
+_PERCENT = r"\d{1,3}(?:\.\d+)?\s*%"
+_CONFIDENCE = re.compile(
+    rf"[-,;(\s]*\(?(?:(?:with|confidence|probability)\s*[:=]?\s*)*{_PERCENT}"
+    r"(?:\s*(?:confiden(?:t|ce)|sure|certain(?:ty)?|probability|likely))?\)?",
+    re.IGNORECASE,
+)
+_ALL_PERCENT = 101  # what the shares of one answer add up to
 _STRANGE_LETTER = re.compile(r"[(\[]?([A-Z])[)\].:]*")
 
 
@@ -51,6 +58,11 @@ def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> 
     prepared = option_set(options, question)
     if not text.isascii() and MARKS_TWICE.search(text):
         return read_marked(text, prepared) or unread("contradicts itself", "its marks")
+    percents = re.findall(_PERCENT, text) if "%" in text else []
+    if len(percents) == 1:
+        text = _CONFIDENCE.sub("", text).strip()
+    elif percents and sum(float(percent.rstrip(" %")) for percent in percents) <= _ALL_PERCENT:
+        return unread("hedges", ", ".join(percents))
     text, marks = read_marks(text)
     return _read(text, prepared) if all(marks) else unread("its mark rejects it", answer.strip())
 
@@ -90,7 +102,9 @@ def _answer_to_yes_no(text: str, options: OptionSet) -> Reading:
         rest = tokens.between(position + 2, tokens.count)
         return _lettered(tokens.words[position], rest.strip(" )]}:.-"), options)
     if position < tokens.count and (is_explicit or following in _AFTER_WORD):
-        return read_yes_no(tokens.between(position, tokens.count), options)
+        found = read_yes_no(tokens.between(position, tokens.count), options)
+        if found.unread != "says nothing of what was asked":
+            return found
     found = read_yes_no(text, options)
     if found.value is None and found.unread == "says nothing of what was asked":
         return read_with_explanation(text, options, partial(_objection, options=options)) or found

@@ -12,7 +12,7 @@ from rewards.reading.words import tables
 MAX_CHARACTERS = 300
 _LETTER = re.compile(r"(?<![\w'])[A-G](?![\w'])")
 _CLAUSE_END = re.compile(r"[,.;!\n]+")
-_WORD_BEFORE = re.compile(r"([^\W\d_]+|[:=→⇒>∴])[\s(\[*]*\Z")
+_WORD_BEFORE = re.compile(r"([^\W\d_]+|[:=→⇒>∴])[\s(\[*-]*\Z")
 _WORD_AFTER = re.compile(r"[)\]*\s]*([^\W\d_]+|[^\s\w]|\Z)")
 _ENDS = frozenset(["", ".", ",", ";", "!", "-", "(", ":"])
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rewards.findings.extract import extract
 from rewards.reading.choices.option_list import Listed, read_list
 from rewards.reading.choices.option_set import OptionSet, words_of
+from rewards.reading.normal import normality
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
@@ -41,7 +43,7 @@ def read_with_explanation(text: str, options: OptionSet, objects: Objection) -> 
         is_answer = listed and (listed.is_explicit or _CONCLUDES.match(piece) or (place == 0 and _is_bare(pieces)))
         if listed and is_answer:
             answers.append(listed)
-        elif _CONCLUDES.match(piece):
+        elif _CONCLUDES.match(piece) and not any(answer.is_explicit for answer in answers):
             return None  # what it concludes may be another answer
         else:
             explanations.append(_LABEL.sub("", piece))
@@ -67,5 +69,12 @@ def read_letter_with_reason(text: str, options: OptionSet, objects: Objection) -
 
 
 def _is_bare(pieces: list[str]) -> bool:
-    """Whether the first piece is short enough to be an answer without a word that says so."""
-    return len(pieces[0]) <= 100
+    """Whether the first piece is short enough to be an answer without a word that says so.
+
+    That a part of the film is normal is none if what follows names a finding.
+    """
+    if len(pieces[0]) > 100:
+        return False
+    return normality(pieces[0]) != "part" or all(
+        mention.status == "absent" for piece in pieces[1:] for mention in extract(piece).mentions
+    )

@@ -11,7 +11,7 @@ from rewards.reading.marks import MARKS, read_marks, split_at_marks
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
-_VERDICT = re.compile(r"(.*?\S)\s*(?:[:=-]|\bis\b|\bwas\b|[)\]])\s*([^\W\d_]+)[.\s]*", re.DOTALL | re.IGNORECASE)
+_VERDICT = re.compile(r"(.*?\S)\s*(?:[:=-]|\b(?:is|was|are|were)(?:\s+(?:both|all))?\b|[)\]])\s*([^\W\d_]+)[.\s]*", re.DOTALL | re.IGNORECASE)
 _BETWEEN = re.compile(r"[,;\n|]+|(?<=[^\W\d_])(?<!option)\s+(?=(?:option\s+)?[(\[]?[A-G][)\]:.])", re.IGNORECASE)
 _EXTRA = {"right": True, "wrong": False}
 
@@ -28,9 +28,9 @@ def read_verdicts(text: str, options: OptionSet) -> Reading | None:
         match = _VERDICT.fullmatch(piece)
         said = _said(match[2]) if match else None
         listed = read_list(match[1], options) if match and said is not None else None
-        if listed is None or len(listed.letters) != 1 or said is None:
+        if listed is None or said is None:
             return None
-        verdicts.append((next(iter(listed.letters)), said))
+        verdicts += [(letter, said) for letter in sorted(listed.letters)]
     return _accepted(verdicts, options, "a verdict on each option")
 
 
