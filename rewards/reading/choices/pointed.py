@@ -12,8 +12,9 @@ from rewards.reading.words import tables
 MAX_CHARACTERS = 300
 _LETTER = re.compile(r"(?<![\w'])[A-G](?![\w'])")
 _CLAUSE_END = re.compile(r"[,.;!\n]+")
-_WORD_BEFORE = re.compile(r"([^\W\d_]+|[:=→⇒>∴])[\s(\[*-]*\Z")
+_WORD_BEFORE = re.compile(r"([^\W\d_]+|[:=→⇒>∴,])[\s(\[*-]*\Z")
 _WORD_AFTER = re.compile(r"[)\]*\s]*([^\W\d_]+|[^\s\w]|\Z)")
+_DOUBTS = frozenset(["unsure", "uncertain", "unclear", "doubt", "inconclusive"])
 _ENDS = frozenset(["", ".", ",", ";", "!", "-", "(", ":"])
 
 
@@ -25,7 +26,8 @@ def read_pointed_letter(text: str, options: OptionSet, objects: Objection) -> Re
     for match in _LETTER.finditer(text):
         if match[0] not in options.texts or not _is_pointed_at(text, match, options):
             continue
-        if _is_doubted(_clause_of(text, match)):
+        is_last = not text[match.end() :].strip(" .!)]*")
+        if _is_doubted(text if is_last else _clause_of(text, match)):
             return None
         found.add(match[0])
     if len(found) != 1:
@@ -45,6 +47,8 @@ def _is_pointed_at(text: str, match: re.Match[str], options: OptionSet) -> bool:
     if following.isascii() and following not in _ENDS and not _own_text_follows(text[match.end() :], match[0], options):
         return False
     word = before[1].casefold() if before else ""
+    if word == "," and not text[match.end() :].strip(" .!)]*"):
+        return True  # "With all that, B."
     return word in table.points_to or (not word.isascii() and table.points_to_cjk.search(word) is not None)
 
 
@@ -63,5 +67,5 @@ def _clause_of(text: str, match: re.Match[str]) -> str:
 def _is_doubted(clause: str) -> bool:
     table = tables()
     words = frozenset(words_of(clause))
-    doubts = table.hedges | table.rejections | table.corrections | table.not_sure | table.exceptions
+    doubts = table.hedges | table.rejections | table.corrections | table.exceptions | _DOUBTS
     return not doubts.isdisjoint(words) or table.doubts_cjk.search(clause) is not None
