@@ -26,7 +26,7 @@ _PLAIN_LIST = re.compile(
 _BETWEEN_NAMES = re.compile(
     r"[,;\n/&•·、+|]|(?<!\S)(?:and|plus)(?!\S)|(?<!\S)as\s+well\s+as(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE
 )
-_SENTENCE_END = re.compile(r"(?<=[^\W\d_)\]✅❌])[.!](?:\s+|$)|[;\n]+")
+_SENTENCE_END = re.compile(r"(?<=[^\W\d_)\]✅❌])[.!](?:\s+|$)|\n+")
 _BULLET = re.compile(r"^(?:[-*–—•]|\d{1,2}[.)])\s+")
 _EDGES = " \t\r\f\v.:[](){}'’-"
 _LABEL = re.compile(
@@ -87,8 +87,10 @@ def read_list_of_findings(answer: str) -> Reading:
         return unread("empty")
     found = _Found()
     for sentence in _sentences(_without_label(text)):
-        if not found.add_sentence(sentence):
-            return unread("contradicts itself", sentence.strip())
+        for part in sentence.split(";"):
+            if part.strip(_EDGES) and not found.add_sentence(part):
+                return unread("contradicts itself", part.strip())
+        found.end_sentence()
     return found.reading()
 
 
@@ -118,6 +120,7 @@ class _Found:
         self.is_healthy = False
         self.is_partly_healthy = False
         self.group: Group = "present"  # that the last heading began
+        self.is_group_open = False  # it stood in a line of its own
 
     def add_sentence(self, sentence: str) -> bool:
         """Adds what a sentence says; False if it marks one name with both marks."""
@@ -126,8 +129,10 @@ class _Found:
         if heading:
             self.group, sentence = heading
         text = sentence.strip(_EDGES)
-        if heading and not text:
-            return True
+        if heading:
+            self.is_group_open = not text
+            if not text:
+                return True
         if self.group != "present":
             self._add_group(text)
             return True
@@ -142,6 +147,11 @@ class _Found:
             self._add_denied_list(", ".join(self._without_no_finding(text)))
             return True
         return self._add_names(sentence)
+
+    def end_sentence(self) -> None:
+        """Ends a group whose names stand behind its heading in the same sentence."""
+        if not self.is_group_open:
+            self.group = "present"
 
     def _add_group(self, text: str) -> None:
         """Adds the names of a list whose heading denies them or leaves them open."""

@@ -71,6 +71,7 @@ def plain(answer: str) -> str:
         answer = _BOLD_LETTER.sub(r"\2", answer)
         answer = _TAG.sub("", _LINE_TAG.sub("\n", _TOKEN.sub("", answer)))
     if any(character in answer for character in "\\$`{"):
+        answer = answer.replace("}{", "} {")
         answer = _LATEX.sub(_kept_mark, answer)
     return _QUOTES.sub("", _MARKDOWN.sub("", answer)).strip()
 

@@ -12,9 +12,11 @@ from rewards.reading.words import tables
 MAX_CHARACTERS = 300
 _LETTER = re.compile(r"(?<![\w'])[A-G](?![\w'])")
 _CLAUSE_END = re.compile(r"[,.;!\n]+")
-_WORD_BEFORE = re.compile(r"([^\W\d_]+|[:=→⇒>∴,])[\s(\[*-]*\Z")
+_WORD_BEFORE = re.compile(r"([^\W\d_]+|[:=→⇒>∴,.;!])[\s(\[*-]*\Z")
 _WORD_AFTER = re.compile(r"[)\]*\s]*([^\W\d_]+|[^\s\w]|\Z)")
 _DOUBTS = frozenset(["unsure", "uncertain", "unclear", "doubt", "inconclusive"])
+_STOPS = frozenset(",.;!")
+_LEADS = frozenset(["that", "think", "believe"])
 _ENDS = frozenset(["", ".", ",", ";", "!", "-", "(", ":"])
 
 
@@ -43,13 +45,21 @@ def _is_pointed_at(text: str, match: re.Match[str], options: OptionSet) -> bool:
     after = _WORD_AFTER.match(text, match.end())
     following = after[1].casefold() if after else ""
     if following in table.speaks_for:
-        return match[0] != "A" or (before is not None and before[1].casefold() in table.answer_nouns)
+        return _begins_clause(text, match, before)
     if following.isascii() and following not in _ENDS and not _own_text_follows(text[match.end() :], match[0], options):
         return False
     word = before[1].casefold() if before else ""
     if word == "," and not text[match.end() :].strip(" .!)]*"):
         return True  # "With all that, B."
     return word in table.points_to or (not word.isascii() and table.points_to_cjk.search(word) is not None)
+
+
+def _begins_clause(text: str, match: re.Match[str], before: re.Match[str] | None) -> bool:
+    """Whether "B fits" begins a clause: "Hepatitis B is" speaks of no option. "A is" may begin with an article."""
+    word = before[1].casefold() if before else ""
+    if match[0] == "A":
+        return word in tables().answer_nouns
+    return not text[: match.start()].strip(" (*[") or word in tables().points_to or word in _LEADS or word in _STOPS
 
 
 def _own_text_follows(text: str, letter: str, options: OptionSet) -> bool:
