@@ -26,7 +26,7 @@ _PLAIN_LIST = re.compile(
 _BETWEEN_NAMES = re.compile(
     r"[,;\n/&•·、+|]|(?<!\S)(?:and|plus)(?!\S)|(?<!\S)as\s+well\s+as(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE
 )
-_SENTENCE_END = re.compile(r"(?<=[^\W\d_)\]✅❌])[.!](?:\s+|$)|\n+")
+_SENTENCE_END = re.compile(r"(?<=[^\W\d_)\]✅❌])(?<!\bvs)[.!](?:\s+|$)|\n+")
 _BULLET = re.compile(r"^(?:[-*–—•]|\d{1,2}[.)])\s+")
 _EDGES = " \t\r\f\v.:[](){}'’-"
 _LABEL = re.compile(
@@ -42,7 +42,7 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"\b(?:no|not|without|negative|free|nil|zero|neither|nor)\b", re.IGNORECASE)
-_VERDICT = re.compile(r"([^:=]{1,80}?)\s*(?::|=|\s-)\s*([^\W\d_]+)\.?")
+_VERDICT = re.compile(r"([^:=(]{1,80}?)\s*(?:(?::|=|\s-)\s*([^\W\d_]+)\.?|\(([^\W\d_]+)\))")
 _WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*+")
 _NO_FINDING_ALONE = re.compile(r"no\s+findings?", re.IGNORECASE)
 
@@ -190,7 +190,7 @@ class _Found:
     def _add_verdicts(self, sentence: str) -> bool:
         """Adds "Edema: yes, Mass - no", a verdict on each name; False if the sentence is no such list."""
         matches = [_VERDICT.fullmatch(part.strip()) for part in _BETWEEN_NAMES.split(sentence) if part.strip()]
-        verdicts = [(match[1], _said(match[2])) for match in matches if match]
+        verdicts = [(match[1], _said(match[2] or match[3])) for match in matches if match]
         if not matches or len(verdicts) < len(matches) or any(status is None for _, status in verdicts):
             return False
         for name, status in verdicts:

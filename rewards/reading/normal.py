@@ -49,7 +49,7 @@ def normality(statement: str) -> Normality:
         if denial is None or denial > noun:
             return ""
         return "part" if _NOT_WHOLE.intersection(words) else "film"
-    if words in (["nothing", "abnormal"], ["nothing", "acute"]):
+    if words[:2] in (["nothing", "abnormal"], ["nothing", "acute"]) and table.fillers.issuperset(words[2:]):
         return "film"
     if words[:1] in (["none"], ["nothing"]) and all(word in table.fillers for word in words[1:]):
         return "film"
