@@ -14,8 +14,9 @@ class UserError(Exception):
 
 
 def one_line(text: object) -> str:
-    """A library's text, or an error's, on one line."""
-    return " ".join(str(text).split())
+    """A library's text, or an error's, on one line; a character that could change the terminal becomes U+FFFD."""
+    words = " ".join(str(text).split())
+    return "".join(character if character.isprintable() else "\ufffd" for character in words)
 
 
 def error_line(error: BaseException) -> str:
@@ -33,5 +34,5 @@ def first_sentence(error: BaseException) -> str:
 
 def fail(text: str, code: int) -> NoReturn:
     """Ends the process with one line on standard error."""
-    print(f"curlvpr: {text}", file=sys.stderr)
+    print(f"curlvpr: {one_line(text)}", file=sys.stderr)
     sys.exit(code)

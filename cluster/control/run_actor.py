@@ -16,6 +16,7 @@ from ray.exceptions import AuthenticationError
 from actors.runtime.remote import RemoteFailure, wait_for
 from cluster.control.ray_connection import near_driver
 from cluster.control.run_address import FILE_NAME, find_address, remove_address, write_address
+from cluster.control.token_check import check_token
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
 from cluster.record.lease import owner_of
 from cluster.record.run_status import check_run_folder, saved_status
@@ -138,6 +139,7 @@ def find_run(run: Path) -> Any | None:
         return None
     try:
         if not ray.is_initialized():
+            check_token(address)
             ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
         return ray.get_actor(str(run.absolute()), namespace=NAMESPACE)
     except (AuthenticationError, ConnectionError) as error:  # something listens there: the run may be in progress

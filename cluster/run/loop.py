@@ -64,6 +64,7 @@ class Run:
         Raises:
             RemoteFailure: a worker failed or did not answer.
         """
+        self.requests.restore_scale()
         self.tests.show_baseline()
         restart: LearnerRestarted | None = None
         with _rare_garbage_collection():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ import ray
 from cluster.config.recipe import Recipe
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_jobs import Job, list_jobs, submit_command
-from cluster.control.run_actor import read_status
+from cluster.control.run_actor import ControlRequest, read_status, send_request
 from cluster.errors import UserError
+from cluster.record.scale import read_scale
 from cluster.service.quotas import Holding, holding, quota_fault
 from cluster.service.tokens import Token
 
@@ -39,8 +39,8 @@ class RunJobs:
         self.root = root
         self.tokens = tuple(tokens)
         self.driver_cpus = driver_cpus
-        # Keeps two requests from taking the same name, or the same rest of a quota. It covers this replica only; Serve
-        # starts a second one if more than 100 requests are answered at once.
+        # Keeps two requests from taking the same name, or the same rest of a quota; `quota_keeper` does so for several
+        # replicas of the service.
         self._lock = threading.Lock()
         self._cached: tuple[float, list[Job]] = (0.0, [])  # when the cluster was asked last, and its answer
 
@@ -54,6 +54,7 @@ class RunJobs:
             Conflict: the name is taken, or the token's quota is used up.
             UserError: the cluster takes no job.
         """
+        self._check_quota(token, "", recipe, RECIPE_COUNTS, [])  # too large by itself: nobody need be asked
         with self._lock:
             jobs = self._jobs() if token.limited or name else []
             if name and ((self.root / name).exists() or any(job.run == name and job.going for job in jobs)):
@@ -70,23 +71,30 @@ class RunJobs:
 
     def resume(self, run: Path, token: Token) -> str:
         """Starts a job that continues a run that has ended. Returns the job's id. Raises as `start`."""
+        self.wait_for_last_job(run)
+        with self._lock:
+            jobs = self._jobs()
+            if _has_job(run, jobs):  # another request was quicker
+                raise Conflict(f"run {run.name} is being resumed already")
+            recipe = _recipe_of(run)
+            self._check_quota(token, run.name, recipe, read_scale(run, recipe), jobs)
+            return self._submit(["resume", str(run)], run.name, token)
+
+    def wait_for_last_job(self, run: Path) -> None:
+        """Waits until a run that has ended has no job that goes on. Raises Conflict: it takes longer than ENDING_S."""
         deadline = time.monotonic() + ENDING_S
-        while any(job.run == run.name and job.going for job in self._jobs()):
+        while _has_job(run, self._jobs()):
             if time.monotonic() > deadline:
                 raise Conflict(f"the last job of run {run.name} has not ended yet; ask again in a moment")
             time.sleep(0.5)
-        with self._lock:
-            jobs = self._jobs()
-            self._check_quota(token, run.name, _recipe_of(run), RECIPE_COUNTS, jobs)
-            return self._submit(["resume", str(run)], run.name, token)
 
-    @contextmanager
-    def within_quota(self, run: Path, counts: Mapping[str, int | None]) -> Iterator[None]:
-        """For the block that scales a run: checks the quota of the token that started it, and keeps others out.
+    def scale(self, run: Path, counts: Mapping[str, int | None]) -> None:
+        """Requests other numbers of workers by kind, within the quota of the token that started the run.
 
         Raises:
-            Conflict: it would exceed the quota.
+            Conflict: it would exceed the quota, or the run is not in progress.
             UserError: the cluster cannot be reached.
+            RemoteFailure: the run does not answer.
         """
         with self._lock:
             jobs = self._jobs() if any(token.limited for token in self.tokens) else []
@@ -94,7 +102,10 @@ class RunJobs:
             for token in self.tokens:
                 if token.name == owner:
                     self._check_quota(token, run.name, _recipe_of(run), counts, jobs)
-            yield
+            try:
+                send_request(run, ControlRequest("scale", counts.get("rollout"), counts.get("reward")))
+            except UserError as error:
+                raise Conflict(str(error)) from error
 
     def without_folder(self) -> list[str]:
         """Runs that were started, but whose job has not made their run folder yet."""
@@ -148,8 +159,9 @@ class RunJobs:
             if not (folder / "recipe.yaml").is_file():
                 return holding(load_recipe(self._submitted(run)), self.driver_cpus, RECIPE_COUNTS)
             workers = read_status(folder).get("workers", {})
+            recipe = load_recipe(folder / "recipe.yaml")
             counts = {kind: sum(states.values()) for kind, states in workers.items()}
-            return holding(load_recipe(folder / "recipe.yaml"), self.driver_cpus, counts)
+            return holding(recipe, self.driver_cpus, read_scale(folder, recipe) | counts)
         except UserError:  # its folder was removed or damaged
             return Holding(0, 0)
 
@@ -181,6 +193,10 @@ def _cluster() -> str:
     if not ray.is_initialized():
         raise UserError("the service is in no cluster")
     return ray.get_runtime_context().gcs_address
+
+
+def _has_job(run: Path, jobs: Sequence[Job]) -> bool:
+    return any(job.run == run.name and job.going for job in jobs)
 
 
 def _recipe_of(run: Path) -> Recipe:

@@ -17,6 +17,7 @@ from cluster.control.ray_connection import join
 from cluster.errors import UserError, one_line
 from cluster.service.app import build
 from cluster.service.chat_policy import deployment, find_source
+from cluster.service.quota_keeper import SharedRunJobs, end_keeper
 from cluster.service.tokens import read_tokens
 from curriculum.strict import Strict
 
@@ -38,13 +39,15 @@ class ServiceArguments(Strict):
 
 def application(arguments: ServiceArguments) -> Application:
     """The service for the runs below a folder. Raises UserError: no readable tokens file, or no such policy."""
-    root = arguments.root.absolute()
+    root, driver_cpus = arguments.root.absolute(), arguments.driver_cpus
     tokens = read_tokens(arguments.tokens)
     root.mkdir(parents=True, exist_ok=True)
     source = find_source(root, arguments.policy) if arguments.policy else None
     name = source.name if source else None
     for remark in source.remarks if source else ():
         print(remark, flush=True)
+    if ray.is_initialized():  # as when Serve reads a configuration file
+        end_keeper(root)
 
     @serve.deployment(
         name="Api",
@@ -52,7 +55,7 @@ def application(arguments: ServiceArguments) -> Application:
         ray_actor_options={"num_cpus": 0.25},
         autoscaling_config={"min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 100},
     )
-    @serve.ingress(lambda: build(root, tokens, arguments.allow, name, arguments.driver_cpus))
+    @serve.ingress(lambda: build(root, tokens, arguments.allow, name, SharedRunJobs(root, tokens, driver_cpus)))
     class Api:
         def __init__(self, *parts: DeploymentHandle) -> None:
             self.parts = parts  # so that they belong to the application; routes find them by name
@@ -73,6 +76,7 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
     service = application(arguments)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Serve sets its own when it is imported
     join(namespace=NAME)
+    end_keeper(arguments.root.absolute())
     ray._private.worker._worker_logs_enabled = False  # the service does not print what happens to other processes
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
@@ -87,4 +91,5 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
         raise UserError(f"the service does not start: {one_line(error)[:300]}") from error
     finally:
         serve.shutdown()
+        end_keeper(arguments.root.absolute())
         ray.shutdown()
