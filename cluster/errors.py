@@ -1,6 +1,7 @@
 """Faults that a user can fix, reported in one line."""
 
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 TOKEN_ADVICE = (
@@ -33,5 +34,11 @@ def first_sentence(error: BaseException) -> str:
 
 def fail(text: str, code: int) -> NoReturn:
     """Ends the process with one line on standard error."""
-    print(f"curlvpr: {text}", file=sys.stderr)
+    tell(f"curlvpr: {text}")
     sys.exit(code)
+
+
+def tell(*lines: str) -> None:
+    """Prints lines on standard error, if anybody reads it."""
+    with suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from actors.runtime.remote import RemoteFailure, wait_for
 from cluster.control.ray_connection import near_driver
 from cluster.control.run_address import FILE_NAME, find_address, remove_address, write_address
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
-from cluster.record.lease import owner_of
+from cluster.record.lease import LeaseLost, owner_of
 from cluster.record.run_status import check_run_folder, saved_status
 
 NAMESPACE = "curlvpr"
@@ -84,7 +85,9 @@ class Control:
     def __exit__(self, *_: object) -> None:
         if self._previous_handler is not None:
             signal.signal(signal.SIGINT, self._previous_handler)
-        remove_address(self.run)
+        with suppress(LeaseLost):  # then the address is that of the new owner
+            self.check_owner()
+            remove_address(self.run)
         ray.kill(self.actor)
 
     def sync(self, status: dict[str, Any]) -> list[ControlRequest]:

@@ -19,6 +19,15 @@ def check_run_folder(run: Path) -> None:
         raise UserError(f"{run}: no run folder; it has no recipe.yaml")
 
 
+def taken_words(path: Path) -> str:
+    """Why a new run cannot have the folder `path`, which exists: what is there, and what to do."""
+    if owner := owner_of(path):
+        return f"{path}: is in use, by a run in progress in {owner}; choose another --name"
+    if not (path / "recipe.yaml").is_file():
+        return f"{path}: exists already, and is no run folder; choose another --name, or remove it"
+    return f"{path}: exists already; choose another --name, or go on with the run in it: curlvpr resume {path}"
+
+
 def saved_status(run: Path) -> dict[str, Any]:
     """The status of a run whose cluster does not answer, by its owner and its summary.
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cluster.errors import UserError
-from cluster.record.lease import FILE_NAME, SILENT_S, FolderTaken, Lease, Owner, owner_of
+from cluster.record.lease import FILE_NAME, SILENT_S, TAKE_OVER_S, FolderTaken, Lease, Owner, owner_of
 
 CONTENDER = """
 import sys, time
@@ -83,12 +83,18 @@ def test_a_killed_owners_folder_is_free_at_once(tmp_path):
 def test_an_owner_elsewhere_keeps_the_folder_as_long_as_it_gives_a_sign_of_life(dead_elsewhere):
     folder = dead_elsewhere(silent_s=SILENT_S / 2)
     assert owner_of(folder).host == "far"
-    gone = r"process \d+ on far; .* if that machine is gone, wait 60 s or use"
+    gone = r"process \d+ on far; .* if that machine is gone, wait 60 s, or 15 s with --take-over"
     with pytest.raises(FolderTaken, match=gone), Lease(folder):
         pass
     assert owner_of(folder).host == "far"
     with Lease(folder, take_over=True) as lease:
         assert lease.is_held
+
+
+def test_an_owner_elsewhere_that_has_just_given_a_sign_of_life_keeps_the_folder_for_good(dead_elsewhere):
+    folder = dead_elsewhere(silent_s=TAKE_OVER_S - 5)
+    with pytest.raises(FolderTaken), Lease(folder, take_over=True):
+        pass
 
 
 def test_an_owner_elsewhere_that_is_silent_for_long_is_given_up(dead_elsewhere):
