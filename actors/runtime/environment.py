@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import warnings
 
 ENVIRONMENT = {
@@ -25,6 +26,10 @@ ENVIRONMENT = {
 }
 
 
+MAX_FOLDER = 40  # characters; Ray's sockets lie 66 below its temporary folder, and may have 107 in all
+SHORT_FOLDER = "/tmp"
+
+
 def _is_error(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR
 
@@ -33,6 +38,9 @@ def quiet_libraries() -> None:
     """Sets the environment variables and log filters of this process. Call it before importing large libraries."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if len(tempfile.gettempdir()) > MAX_FOLDER:  # TMPDIR is too long for the sockets of Ray and vLLM
+        os.environ.setdefault("RAY_TMPDIR", SHORT_FOLDER)
+        os.environ.setdefault("VLLM_RPC_BASE_PATH", SHORT_FOLDER)
     warnings.filterwarnings("ignore")
     logging.getLogger("DeepSpeed").addFilter(_is_error)  # a filter, because it sets its level when imported
     for name in ("transformers", "vllm", "ray.train", "ray.data", "ray.serve", "ray.dashboard", "ray._private"):

@@ -156,6 +156,8 @@ def send_request(run: Path, request: ControlRequest) -> None:
     """Hands a request to the run. Raises UserError if it is not in progress."""
     actor = find_run(run)
     if actor is None:
+        if owner := owner_of(run):
+            raise UserError(f"{run}: {owner} has this run, and its cluster does not answer here; ask again there")
         raise UserError(f"{run}: this run is not in progress; it is {read_status(run)['status']}")
     wait_for(actor.add_request.remote(request), ANSWER_S, f"the run {run}")
 

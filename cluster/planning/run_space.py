@@ -1,10 +1,12 @@
-"""Whether the disk has room for a run, before it starts."""
+"""Whether the disks of this machine will do for a run, before it starts."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+from actors.runtime.environment import MAX_FOLDER, SHORT_FOLDER
 from actors.runtime.files import disk_words, existing, size_words
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
@@ -41,6 +43,16 @@ def remarks_on_space(recipe: Recipe, run: Path) -> list[str]:
             f"full, no more checkpoints are written ({ADVICE})"
         ]
     return []
+
+
+def check_sockets() -> None:
+    """Raises UserError: a cluster would be started here, and its sockets would have paths that are too long."""
+    folder = os.environ.get("RAY_TMPDIR", "")
+    if len(folder) > MAX_FOLDER and os.environ.get("RAY_ADDRESS", "local") == "local":
+        raise UserError(
+            f"RAY_TMPDIR {folder}: this path has {len(folder)} characters, too many for Ray's sockets below it; name a "
+            f"folder of at most {MAX_FOLDER}, such as {SHORT_FOLDER}"
+        )
 
 
 def _check_storage(recipe: Recipe, run: Path, commit: int) -> None:

@@ -20,7 +20,7 @@ from cluster.control.run_actor import Control
 from cluster.control.run_queue import wait_for_slot, worker_bundles
 from cluster.errors import UserError, error_line, tell
 from cluster.planning.model_check import remarks_on_model
-from cluster.planning.run_space import remarks_on_space
+from cluster.planning.run_space import check_sockets, remarks_on_space
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
 from cluster.record.console import Display, LoggedDisplay, clock, open_display
 from cluster.record.lease import LeaseLost
@@ -119,6 +119,7 @@ def _execute(
     display = open_display(path.name)
     run: Run | None = None
     try:
+        check_sockets()
         remarks = remarks_on_model(recipe)  # a model that cannot be trained is refused before Ray is started
         for line in (f"run folder {path}", *remarks, *remarks_on_space(recipe, path)):
             display.say(line)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,9 +34,12 @@ def test_a_good_place_is_accepted_and_nothing_is_left_there(tmp_path):
 
 
 def test_a_fault_while_writing_is_told_in_one_line():
-    with pytest.raises(UserError, match="^--out /dev/full: no space left on "), told("--out", "/dev/full"):
-        with open("/dev/full", "w") as file:
-            file.write("x")
+    with (
+        pytest.raises(UserError, match="^--out /dev/full: no space left on "),
+        told("--out", Path("/dev/full")),
+        open("/dev/full", "w") as file,
+    ):
+        file.write("x")
 
 
 MUTED = """

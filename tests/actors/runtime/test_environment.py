@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 import warnings
 
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
@@ -14,6 +15,18 @@ def test_variables_are_set_unless_the_user_has_set_them(monkeypatch):
     with warnings.catch_warnings():
         quiet_libraries()
     assert {name: os.environ[name] for name in ENVIRONMENT} == {**ENVIRONMENT, "VLLM_LOGGING_LEVEL": "DEBUG"}
+
+
+def test_sockets_go_to_a_short_folder_if_the_temporary_one_has_a_long_path(monkeypatch):
+    for name in ("RAY_TMPDIR", "VLLM_RPC_BASE_PATH"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/short")
+    quiet_libraries()
+    assert "RAY_TMPDIR" not in os.environ
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + 100 * "x")
+    quiet_libraries()
+    assert os.environ["RAY_TMPDIR"] == os.environ["VLLM_RPC_BASE_PATH"] == "/tmp"
 
 
 def test_libraries_log_errors_alone(caplog):

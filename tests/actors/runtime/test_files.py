@@ -33,7 +33,7 @@ def to_full_disk():
 def test_a_full_disk_is_known_by_the_errors_of_python_and_of_libraries(tmp_path):
     assert is_no_space(error_of(to_full_disk))
     assert is_no_space(error_of(lambda: torch.save({"a": torch.zeros(100_000)}, "/dev/full")))
-    assert not is_no_space(error_of(lambda: open(tmp_path / "no" / "file", "w")))
+    assert not is_no_space(error_of(lambda: (tmp_path / "no" / "file").write_text("")))
     assert not is_no_space(error_of(lambda: save_file({"a": np.zeros(1)}, tmp_path / "no" / "file")))
 
 

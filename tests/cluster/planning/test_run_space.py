@@ -9,7 +9,7 @@ import pytest
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.planning.footprint import footprint
-from cluster.planning.run_space import remarks_on_space
+from cluster.planning.run_space import check_sockets, remarks_on_space
 
 
 @pytest.fixture
@@ -58,3 +58,15 @@ def test_commits_elsewhere_need_room_there(tmp_path, free):
     free(needs.commit - 1)
     with pytest.raises(UserError, match=r"^checkpoint.storage: no room for a commit, about [\d.]+ MiB, on "):
         remarks_on_space(recipe, tmp_path / "run")
+
+
+def test_a_folder_too_long_for_sockets_is_named(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", "/" + 50 * "x")
+    with pytest.raises(UserError, match="^RAY_TMPDIR /xx.* has 51 characters, .* at most 40, such as /tmp"):
+        check_sockets()
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    check_sockets()
+    monkeypatch.setenv("RAY_TMPDIR", "/" + 39 * "x")
+    monkeypatch.delenv("RAY_ADDRESS")
+    check_sockets()
