@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import tempfile
 import warnings
+from pathlib import Path
 
 ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -34,8 +36,23 @@ def _is_error(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR
 
 
+def name_user() -> None:
+    """Gives a user without an entry in the system's list of users a name and a home, which libraries ask for."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        os.environ["USER"] = f"user-{os.getuid()}"
+    try:
+        Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir(), f"home-{os.getuid()}")
+        home.mkdir(mode=0o700, exist_ok=True)
+        os.environ["HOME"] = str(home)
+
+
 def quiet_libraries() -> None:
     """Sets the environment variables and log filters of this process. Call it before importing large libraries."""
+    name_user()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if len(tempfile.gettempdir()) > MAX_FOLDER:  # TMPDIR is too long for the sockets of Ray and vLLM

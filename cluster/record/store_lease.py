@@ -16,6 +16,7 @@ import json
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from types import TracebackType
 
@@ -75,7 +76,11 @@ class StoreLease:
         try:
             self._claim()
         except OSError as error:
-            raise UserError(f"checkpoint.storage: {self.place}: cannot be written ({error_line(error)})") from error
+            self._take_back()
+            raise UserError(f"checkpoint.storage: {self.place}: cannot be used ({error_line(error)})") from error
+        except BaseException:
+            self._take_back()
+            raise
         self._beat.start()
         return self
 
@@ -84,10 +89,7 @@ class StoreLease:
     ) -> None:
         self._ended.set()
         self._beat.join(BEAT_S)
-        try:
-            self.claims.delete(self.name)
-        except OSError:  # out of reach: its silence will tell the others
-            return
+        self._take_back()
 
     def check(self) -> None:
         """Raises LeaseLost: another process was seen to have the place. Asks nobody."""
@@ -129,6 +131,10 @@ class StoreLease:
         owner = alive[0].owner if alive else None
         raise FolderTaken(taken_by(self.place, owner), owner)
 
+    def _take_back(self) -> None:
+        with suppress(OSError):  # out of reach: its silence will tell the others
+            self.claims.delete(self.name)
+
     def _remove(self, dead: list[Claim]) -> None:
         """Removes claims of processes that are gone. One on another machine may only have been held up; it gets the
         time of a sign of life to show that."""
@@ -150,7 +156,7 @@ class StoreLease:
             return Claim(name, Owner(**kept["owner"]), kept["holds"], silent_s)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError):
             return Claim(name, None, False, silent_s)
 
     def _write(self, holds: bool) -> None:

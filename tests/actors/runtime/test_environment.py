@@ -2,8 +2,12 @@
 
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 import warnings
+
+import pytest
 
 from actors.runtime.environment import ENVIRONMENT, quiet_libraries
 
@@ -44,3 +48,19 @@ def test_libraries_log_errors_alone(caplog):
         finally:
             logger.removeHandler(monitor)
         assert [record.getMessage() for record in seen] == ["everybody needs this"]
+
+
+def test_a_user_without_an_entry_has_a_name_and_a_home(tmp_path):
+    """In a user namespace, as in a container that runs under a number that it has not heard of."""
+    ask = "from actors.runtime.environment import name_user; name_user(); import getpass, os; print(getpass.getuser())"
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME")}
+    done = subprocess.run(
+        ["unshare", "-U", "--map-user=54321", sys.executable, "-c", f"{ask}; print(os.path.expanduser('~'))"],
+        env=environment | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    if "unshare" in done.stderr:
+        pytest.skip("no user namespaces on this machine")
+    assert done.stdout.split() == ["user-54321", str(tmp_path / "home-54321")], done.stderr
+    assert (tmp_path / "home-54321").stat().st_mode & 0o777 == 0o700
