@@ -22,7 +22,8 @@ from types import TracebackType
 
 import psutil
 
-from cluster.errors import UserError, error_line
+from actors.runtime.files import write_fault
+from cluster.errors import UserError
 
 FILE_NAME = "owner.json"
 LOCK_NAME = "owner.lock"
@@ -106,14 +107,14 @@ class Lease:
         try:
             self._lock = os.open(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written ({error_line(error)})") from error
+            raise UserError(f"this run cannot be owned: {write_fault(error, self.folder)}") from error
         try:
             if not _try_lock(self._lock):
                 raise _taken(self.folder, _wait_for_owner(self.folder))
             self._take()
         except OSError as error:
             os.close(self._lock)
-            raise UserError(f"{self.folder}: cannot be written ({error_line(error)})") from error
+            raise UserError(f"this run cannot be owned: {write_fault(error, self.folder)}") from error
         except BaseException:
             os.close(self._lock)
             raise
