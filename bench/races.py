@@ -121,7 +121,7 @@ def dead_run(root: Path, name: str) -> dict[str, str]:
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     for file in KEPT:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text(json.dumps({"status": "running", "of": name}))
+        (folder / file).write_text(json.dumps({"status": "running", "of": name, "state": {}, "sha256": {}}))
     owner = {"process": 2**22 + 1, "started_at": 1.0, "host": "gone", "machine": "gone/1/1", "lease": "gone"}
     (folder / "owner.json").write_text(json.dumps(owner))
     os.utime(folder / "owner.json", (1, 1))

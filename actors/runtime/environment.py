@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 import warnings
+import zlib
 from pathlib import Path
 
 ENVIRONMENT = {
@@ -50,14 +51,27 @@ def name_user() -> None:
         os.environ["HOME"] = str(home)
 
 
+def shorten_temporary_folder() -> None:
+    """Reaches a temporary folder with a long path by a link with a short one: it must hold sockets of Ray and vLLM."""
+    folder = tempfile.gettempdir()
+    if len(folder) <= MAX_FOLDER:
+        return
+    link = f"{SHORT_FOLDER}/t-{os.getuid()}-{zlib.crc32(os.fsencode(folder)):08x}"
+    try:
+        if not os.path.lexists(link):
+            os.symlink(folder, link)
+        is_ours = os.lstat(link).st_uid == os.getuid() and os.readlink(link) == folder
+    except OSError:
+        is_ours = False
+    os.environ["TMPDIR"] = tempfile.tempdir = link if is_ours else SHORT_FOLDER
+
+
 def quiet_libraries() -> None:
     """Sets the environment variables and log filters of this process. Call it before importing large libraries."""
     name_user()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if len(tempfile.gettempdir()) > MAX_FOLDER:  # TMPDIR is too long for the sockets of Ray and vLLM
-        os.environ.setdefault("RAY_TMPDIR", SHORT_FOLDER)
-        os.environ.setdefault("VLLM_RPC_BASE_PATH", SHORT_FOLDER)
+    shorten_temporary_folder()
     warnings.filterwarnings("ignore")
     logging.getLogger("DeepSpeed").addFilter(_is_error)  # a filter, because it sets its level when imported
     for name in ("transformers", "vllm", "ray.train", "ray.data", "ray.serve", "ray.dashboard", "ray._private"):

@@ -110,7 +110,7 @@ class Lease:
             raise UserError(f"this run cannot be owned: {write_fault(error, self.folder)}") from error
         try:
             if not _try_lock(self._lock):
-                raise _taken(self.folder, _wait_for_owner(self.folder))
+                raise _taken(self.folder, wait_for_owner(self.folder))
             self._take()
         except OSError as error:
             os.close(self._lock)
@@ -154,7 +154,7 @@ class Lease:
             with open(file, "x", encoding="utf-8") as new:  # only one process can create it, on all machines
                 json.dump(asdict(self.owner), new)
         except FileExistsError:
-            raise _taken(self.folder, _wait_for_owner(self.folder)) from None
+            raise _taken(self.folder, wait_for_owner(self.folder)) from None
 
     def _check_gone(self, owner: Owner) -> None:
         """Raises FolderTaken: it may be alive."""
@@ -189,6 +189,16 @@ def owner_of(folder: Path) -> Owner | None:
     return owner if owner is not None and _is_alive(folder, owner) else None
 
 
+def wait_for_owner(folder: Path) -> Owner | None:
+    """The owner of a folder that a process has just taken: it may be about to write its name."""
+    for _ in range(READ_TRIES):
+        owner = _read(folder / FILE_NAME)
+        if owner is not None and (not owner.is_here or owner.is_running):
+            return owner
+        time.sleep(0.05)
+    return None
+
+
 def _is_alive(folder: Path, owner: Owner, limit_s: float = SILENT_S) -> bool:
     """Whether an owner is running; or, if that cannot be seen, whether it gave a sign of life within `limit_s`."""
     return owner.is_running if owner.is_here else _silent_s(folder) < limit_s
@@ -216,16 +226,6 @@ def _read(file: Path) -> Owner | None:
         return Owner(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _wait_for_owner(folder: Path) -> Owner | None:
-    """Who holds the lock: it may be about to write its name."""
-    for _ in range(READ_TRIES):
-        owner = _read(folder / FILE_NAME)
-        if owner is not None and (not owner.is_here or owner.is_running):
-            return owner
-        time.sleep(0.05)
-    return None
 
 
 def _silent_s(folder: Path) -> float:

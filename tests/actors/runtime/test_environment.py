@@ -21,16 +21,29 @@ def test_variables_are_set_unless_the_user_has_set_them(monkeypatch):
     assert {name: os.environ[name] for name in ENVIRONMENT} == {**ENVIRONMENT, "VLLM_LOGGING_LEVEL": "DEBUG"}
 
 
-def test_sockets_go_to_a_short_folder_if_the_temporary_one_has_a_long_path(monkeypatch):
-    for name in ("RAY_TMPDIR", "VLLM_RPC_BASE_PATH"):
-        monkeypatch.setenv(name, "")  # so that it is put back afterwards
-        monkeypatch.delenv(name)
+def test_a_temporary_folder_with_a_long_path_gets_a_short_one(tmp_path, monkeypatch):
+    long, short = tmp_path / (100 * "x"), tmp_path / "s"
+    long.mkdir()
+    short.mkdir()
+    monkeypatch.setattr("actors.runtime.environment.SHORT_FOLDER", str(short))
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    quiet_libraries()
+    assert os.environ["TMPDIR"] == tempfile.gettempdir() and os.path.dirname(os.environ["TMPDIR"]) == str(short)
+    assert os.path.samefile(os.environ["TMPDIR"], long)
+    (link,) = short.iterdir()
+    link.unlink()
+    link.symlink_to(tmp_path)  # as if somebody else had it
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    quiet_libraries()
+    assert os.environ["TMPDIR"] == str(short)
+
+
+def test_a_temporary_folder_with_a_short_path_stays(monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/tmp/short")
     monkeypatch.setattr(tempfile, "tempdir", "/tmp/short")
     quiet_libraries()
-    assert "RAY_TMPDIR" not in os.environ
-    monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + 100 * "x")
-    quiet_libraries()
-    assert os.environ["RAY_TMPDIR"] == os.environ["VLLM_RPC_BASE_PATH"] == "/tmp"
+    assert os.environ["TMPDIR"] == tempfile.gettempdir() == "/tmp/short"
 
 
 def test_libraries_log_errors_alone(caplog):
