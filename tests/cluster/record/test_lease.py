@@ -16,6 +16,7 @@ CONTENDER = """
 import sys, time
 from pathlib import Path
 from cluster.record.lease import FolderTaken, Lease
+print("ready", flush=True)
 while not Path(sys.argv[1], "go").exists():
     time.sleep(0.001)
 try:
@@ -28,8 +29,13 @@ except FolderTaken as error:
 
 
 def contend(folder, count, seconds):
+    """Starts processes that want the folder at the same moment, and lets them go."""
     command = [sys.executable, "-c", CONTENDER, str(folder), str(seconds)]
-    return [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    (folder / "go").touch()
+    return processes
 
 
 def move_elsewhere(folder, silent_s=0.0):
@@ -54,9 +60,7 @@ def dead_elsewhere(tmp_path):
 
 
 def test_of_many_that_want_a_folder_one_gets_it_and_is_named(tmp_path):
-    contenders = contend(tmp_path, 8, 1.5)
-    (tmp_path / "go").touch()
-    lines = [process.communicate(timeout=60)[0].strip() for process in contenders]
+    lines = [process.communicate(timeout=60)[0].strip() for process in contend(tmp_path, 8, 4)]
     (winner,) = [line for line in lines if line.startswith("owns")]
     others = [line for line in lines if line != winner]
     number = winner.partition(" ")[2]
@@ -66,7 +70,6 @@ def test_of_many_that_want_a_folder_one_gets_it_and_is_named(tmp_path):
 
 
 def test_a_killed_owners_folder_is_free_at_once(tmp_path):
-    (tmp_path / "go").touch()
     (owner,) = contend(tmp_path, 1, 60)
     assert owner.stdout.readline().startswith("owns")
     assert owner_of(tmp_path).process == owner.pid
