@@ -1,6 +1,7 @@
 """Faults that a user can fix, reported in one line."""
 
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 TOKEN_ADVICE = (
@@ -34,5 +35,11 @@ def first_sentence(error: BaseException) -> str:
 
 def fail(text: str, code: int) -> NoReturn:
     """Ends the process with one line on standard error."""
-    print(f"curlvpr: {one_line(text)}", file=sys.stderr)
+    tell(f"curlvpr: {one_line(text)}")
     sys.exit(code)
+
+
+def tell(*lines: str) -> None:
+    """Prints lines on standard error, if anybody reads it."""
+    with suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr, flush=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
+from actors.runtime.files import is_no_space, write_fault
 from cluster.cli import control, runs, service, training
 from cluster.cli.data import data
 from cluster.cli.reward import reward
-from cluster.errors import UserError, fail
+from cluster.errors import UserError, error_line, fail
+from cluster.outputs import mute_stdout
 
 app = typer.Typer(
     help="Curriculum reinforcement learning with verifiable process rewards for chest X-ray models, on Ray.",
@@ -42,6 +46,22 @@ app.add_typer(reward, name="reward")
 def main() -> None:
     """The entry point. Expected faults become one line and an exit code: 2 for bad input, 1 for a run that failed."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a fault of standard output can still be told
     except UserError as error:
         fail(str(error), 2)
+    except BrokenPipeError:  # whoever read the output has enough of it, as `head` has
+        mute_stdout()
+        sys.exit(1)
+    except OSError as error:
+        mute_stdout()
+        fail(_file_fault(error), 2)
+
+
+def _file_fault(error: OSError) -> str:
+    """An error of a file that a command did not expect. One that names no file is of the output, if a disk is full."""
+    if error.filename is not None:
+        return write_fault(error, error.filename)
+    return "no space left where the output goes" if is_no_space(error) else error_line(error)

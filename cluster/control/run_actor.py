@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from cluster.control.ray_connection import near_driver
 from cluster.control.run_address import FILE_NAME, find_address, remove_address, write_address
 from cluster.control.token_check import check_token
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
-from cluster.record.lease import owner_of
+from cluster.record.lease import LeaseLost, owner_of
 from cluster.record.run_status import check_run_folder, saved_status
 
 NAMESPACE = "curlvpr"
@@ -85,7 +86,9 @@ class Control:
     def __exit__(self, *_: object) -> None:
         if self._previous_handler is not None:
             signal.signal(signal.SIGINT, self._previous_handler)
-        remove_address(self.run)
+        with suppress(LeaseLost):  # then the address is that of the new owner
+            self.check_owner()
+            remove_address(self.run)
         ray.kill(self.actor)
 
     def sync(self, status: dict[str, Any]) -> list[ControlRequest]:
@@ -155,6 +158,8 @@ def send_request(run: Path, request: ControlRequest) -> None:
     """Hands a request to the run. Raises UserError if it is not in progress."""
     actor = find_run(run)
     if actor is None:
+        if owner := owner_of(run):
+            raise UserError(f"{run}: {owner} has this run, and its cluster does not answer here; ask again there")
         raise UserError(f"{run}: this run is not in progress; it is {read_status(run)['status']}")
     wait_for(actor.add_request.remote(request), ANSWER_S, f"the run {run}")
 

@@ -109,6 +109,11 @@ class Run:
             self.learner.call(Export(self.writer.path / "model"))
         return self.summary.write("finished")
 
+    def abandon(self) -> None:
+        """Drops what is not written yet: the run's folder is another process's."""
+        self.ledger.abandon()
+        self.context.timeline.abandon()
+
     def close(self) -> None:
         """Closes the files of the run's folder."""
         self.writer.close()

@@ -5,23 +5,30 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from actors.runtime.files import replacing
 from cluster.config.recipe import Recipe
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_jobs import Job, list_jobs, submit_command
 from cluster.control.run_actor import ControlRequest, read_status, send_request
 from cluster.errors import UserError
+from cluster.outputs import told
+from cluster.record.lease import FolderTaken, Lease
 from cluster.record.scale import read_scale
 from cluster.service.quotas import Holding, holding, quota_fault
 from cluster.service.tokens import Token
 
 CACHE_S = 1.0  # for which the list of jobs is reused
 ENDING_S = 20.0  # for which a job may outlive its run, to write the report
+TURN_S = 20.0  # for which a request waits while others start runs
+BEGIN_S = 600.0  # within which a job that another cluster took has made its run folder
+CLOCKS_S = 60.0  # by which the clocks of the folder and of a cluster may differ
 RECIPE_COUNTS: Mapping[str, int | None] = {}  # numbers of workers as the recipe has them
 
 
@@ -39,8 +46,8 @@ class RunJobs:
         self.root = root
         self.tokens = tuple(tokens)
         self.driver_cpus = driver_cpus
-        # Keeps two requests from taking the same name, or the same rest of a quota; `quota_keeper` does so for several
-        # replicas of the service.
+        # Keeps two requests from taking the same rest of a quota; `quota_keeper` does so for several replicas of the
+        # service. `_turn` keeps names apart for all.
         self._lock = threading.Lock()
         self._cached: tuple[float, list[Job]] = (0.0, [])  # when the cluster was asked last, and its answer
 
@@ -52,17 +59,17 @@ class RunJobs:
 
         Raises:
             Conflict: the name is taken, or the token's quota is used up.
-            UserError: the cluster takes no job.
+            UserError: the cluster takes no job, or the root cannot be written.
         """
         self._check_quota(token, "", recipe, RECIPE_COUNTS, [])  # too large by itself: nobody need be asked
-        with self._lock:
+        with self._lock, told("the folder of runs", self.root), self._turn():
             jobs = self._jobs() if token.limited or name else []
-            if name and ((self.root / name).exists() or any(job.run == name and job.going for job in jobs)):
+            if name and ((self.root / name).exists() or self._is_starting(name, jobs)):
                 raise Conflict(f"run {name} exists already")
             self._check_quota(token, "", recipe, RECIPE_COUNTS, jobs)
             run = name or self._free_name(recipe.name)
-            self._submitted(run).parent.mkdir(exist_ok=True)
-            self._submitted(run).write_text(recipe.model_dump_json(), encoding="utf-8")  # JSON is YAML
+            with replacing(self._submitted(run)) as partial:
+                partial.write_text(recipe.model_dump_json(), encoding="utf-8")  # JSON is YAML
             try:
                 return run, self._submit(["train", str(self._submitted(run)), "--name", run], run, token)
             except UserError:
@@ -164,6 +171,34 @@ class RunJobs:
             return holding(recipe, self.driver_cpus, read_scale(folder, recipe) | counts)
         except UserError:  # its folder was removed or damaged
             return Holding(0, 0)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The block in which this service alone, of all that have this root, starts a run. Raises Conflict: no turn."""
+        folder = self.root / ".submitted"
+        folder.mkdir(exist_ok=True)
+        with ExitStack() as stack:
+            deadline = time.monotonic() + TURN_S
+            while True:
+                try:
+                    stack.enter_context(Lease(folder))
+                    break
+                except FolderTaken as error:
+                    if time.monotonic() > deadline:
+                        raise Conflict("other runs are being started; ask again in a moment") from error
+                    time.sleep(0.05)
+            yield
+
+    def _is_starting(self, run: str, jobs: Sequence[Job]) -> bool:
+        """Whether a job for a new run of that name is on its way, here or on another cluster with the same root."""
+        if any(job.run == run and job.going for job in jobs):
+            return True
+        file = self._submitted(run)
+        if not file.is_file():
+            return False
+        at = file.stat().st_mtime
+        ended_here = any(job.run == run and job.submitted > at - CLOCKS_S for job in jobs)
+        return not ended_here and time.time() - at < BEGIN_S
 
     def _submitted(self, run: str) -> Path:
         """The recipe of a run that was started, for its job."""

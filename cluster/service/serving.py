@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.control.ray_connection import join
 from cluster.errors import UserError, one_line
+from cluster.outputs import told
 from cluster.service.app import build
 from cluster.service.chat_policy import deployment, find_source
 from cluster.service.quota_keeper import SharedRunJobs, end_keeper
@@ -38,10 +39,11 @@ class ServiceArguments(Strict):
 
 
 def application(arguments: ServiceArguments) -> Application:
-    """The service for the runs below a folder. Raises UserError: no readable tokens file, or no such policy."""
+    """The service for the runs below a folder. Raises UserError: no tokens file, root or policy."""
     root, driver_cpus = arguments.root.absolute(), arguments.driver_cpus
     tokens = read_tokens(arguments.tokens)
-    root.mkdir(parents=True, exist_ok=True)
+    with told("--root", root):
+        root.mkdir(parents=True, exist_ok=True)
     source = find_source(root, arguments.policy) if arguments.policy else None
     name = source.name if source else None
     for remark in source.remarks if source else ():
