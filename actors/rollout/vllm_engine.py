@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import multiprocessing
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from curriculum.images import load_image
 CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
 
 
+ENGINE_IMPORTS = ["vllm.v1.engine.core", "vllm.v1.executor.uniproc_executor", "actors.rollout.vllm_cpu"]
 PROBED_TOKENS = 4  # forbidden ones, whose probability a probe asks for
 
 
@@ -60,8 +63,8 @@ class VllmEngine:
         extension: str = "actors.rollout.vllm_extension.WeightReader",
         image_cache: bool = True,
     ) -> None:
-        for name, value in engine_environment(config).items():
-            os.environ[name] = value
+        begin_imports(config)
+        import vllm.v1.engine.utils
         from transformers import AutoConfig
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -109,6 +112,8 @@ class VllmEngine:
                 gpu_memory_utilization=config.gpu_share,
                 enable_sleep_mode=config.sleep,
             )
+        if config.gpus == 0:
+            vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
         self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
     async def wait_until_dead(self) -> None:
@@ -237,6 +242,18 @@ class VllmEngine:
             pass
         queue.close()
         return output
+
+
+def begin_imports(config: RolloutConfig) -> None:
+    """On a CPU, has a second process import what the engine's process needs, while this one imports its own part.
+
+    vLLM would start the engine's process with nothing when all is imported here, and would wait for it to import the
+    same once more. With a fork server it is there by then.
+    """
+    os.environ.update(engine_environment(config))
+    if config.gpus == 0:
+        multiprocessing.set_forkserver_preload(ENGINE_IMPORTS)
+        forkserver.ensure_running()
 
 
 def engine_environment(config: RolloutConfig) -> dict[str, str]:

@@ -13,7 +13,7 @@ import ray
 from actors.model.encode import Encoder, PromptConfig
 from actors.rollout.config import RolloutConfig
 from actors.rollout.probe import probe_fault
-from actors.rollout.vllm_engine import VllmEngine
+from actors.rollout.vllm_engine import VllmEngine, begin_imports
 from actors.runtime.process_title import set_title
 from actors.trajectory import Group, Request, Trajectory
 from actors.weights.transports import TRANSPORTS
@@ -50,6 +50,7 @@ class RolloutWorker:
         from actors.runtime.environment import quiet_libraries
 
         quiet_libraries()
+        begin_imports(config)
         self.rank, self.config, self.model, self.images = rank, config, model, images
         self.receiver: Receiver | None = None
         if store is not None:

@@ -23,7 +23,9 @@ _ABOVE = frozenset(
 )
 _BELOW = frozenset(["less", "below", "under", "smaller", "<", "≤", "lower", "within"])
 _SPECIAL = frozenset(["Pericardial Effusion", "ratio"])
-_OF_PLEURA = frozenset(["Effusion", "Pneumothorax", "Hydropneumothorax", "Pleural Thickening"])  # may lie along the chest wall
+_OF_PLEURA = frozenset(
+    ["Effusion", "Pneumothorax", "Hydropneumothorax", "Pleural Thickening"]
+)  # may lie along the chest wall
 _TO_ELSEWHERE = frozenset(["attribute", "within", "elsewhere", "resume"])
 
 

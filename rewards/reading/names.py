@@ -331,7 +331,9 @@ def _without_explanation(name: str) -> tuple[tuple[str, Status], ...]:
     findings = load_ontology().findings
     named = statuses_in(outer.strip(_EDGES))
     explains = [
-        status for status in statuses if status not in named and status[0] in load_signs().signs and status[0] in findings
+        status
+        for status in statuses
+        if status not in named and status[0] in load_signs().signs and status[0] in findings
     ]
     return tuple(status for status in statuses if status not in explains)
 

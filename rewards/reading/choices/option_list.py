@@ -26,7 +26,9 @@ from rewards.reading.words import tables
 _AFTER_LETTER = frozenset(")]}.:=->→")
 _DECORATES = frozenset(":=#-*<>.,;([{)]}\n•!→⇒")
 _VERBS = frozenset({"is", "are", "shows", "there", "has", "appears", "demonstrates"})
-_CONFIRMS = frozenset({"correct", "true", "right", "yes", "present", "the correct answer", "correct answer", "best answer"})
+_CONFIRMS = frozenset(
+    {"correct", "true", "right", "yes", "present", "the correct answer", "correct answer", "best answer"}
+)
 _ABBREVIATIONS = frozenset({"AF", "ABD", "ABG", "CF", "AFB"})
 """Words of medicine that look like a run of letters."""
 _MAX_ITEMS = 30  # no question has more than seven options; a longer list is not an answer

@@ -11,7 +11,10 @@ from rewards.reading.marks import MARKS, read_marks, split_at_marks
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
-_VERDICT = re.compile(r"(.*?\S)\s*(?:[:=(\[-]|(?<=[A-G])\.(?=\s)|\b(?:is|was|are|were)(?:\s+(?:both|all))?\b|[)\]])\s*([^\W\d_]+)[.)\]\s]*", re.DOTALL | re.IGNORECASE)
+_VERDICT = re.compile(
+    r"(.*?\S)\s*(?:[:=(\[-]|(?<=[A-G])\.(?=\s)|\b(?:is|was|are|were)(?:\s+(?:both|all))?\b|[)\]])\s*([^\W\d_]+)[.)\]\s]*",
+    re.DOTALL | re.IGNORECASE,
+)
 _BETWEEN = re.compile(r"[,;\n|]+|(?<=[^\W\d_])(?<!option)\s+(?=(?:option\s+)?[(\[]?[A-G][)\]:.])", re.IGNORECASE)
 _EXTRA = {"right": True, "wrong": False}
 
