@@ -21,7 +21,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!])\s+|[;\n]+|,\s*(?=no\b)", re.IGNORECASE)
 _ODD_MARK = re.compile(r"[^\w\s.,;:()\[\]'/-]")
 _EDGES = " \t\n.,:;!()[]{}-"
 _MAX_CHARACTERS = 200
-_NOT_WHOLE = frozenset({"acute", "active", "other", "additional", "further", "new", "major", "concerning", "otherwise"})
+_NOT_WHOLE = frozenset({"acute", "active", "other", "additional", "further", "new", "major", "concerning", "otherwise", "rest", "remainder", "remaining", "else"})
 
 _WEAK_STATES = frozenset({"well", "expanded", "inflated", "aerated", "normally"})  # of lungs that may still be sick
 

@@ -11,12 +11,9 @@ from rewards.reading.marks import MARKS, read_marks, split_at_marks
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
-_VERDICT = re.compile(
-    r"(.*?\S)\s*(?:[:=(\[-]|(?<=[A-G])\.(?=\s)|\b(?:is|was|are|were)(?:\s+(?:both|all))?\b|[)\]])\s*([^\W\d_]+)[.)\]\s]*",
-    re.DOTALL | re.IGNORECASE,
-)
+_VERDICT = re.compile(r"(.*?\S)\s*(?:[:=(\[-]|(?<=[A-G])\.(?=\s)|\b(?:is|was|are|were)(?:\s+(?:both|all))?\b|[)\]])\s*([^\W\d_]+|[01])[.)\]\s]*", re.DOTALL | re.IGNORECASE)
 _BETWEEN = re.compile(r"[,;\n|]+|(?<=[^\W\d_])(?<!option)\s+(?=(?:option\s+)?[(\[]?[A-G][)\]:.])", re.IGNORECASE)
-_EXTRA = {"right": True, "wrong": False}
+_EXTRA = {"right": True, "wrong": False, "1": True, "0": False}
 
 
 def read_verdicts(text: str, options: OptionSet) -> Reading | None:
