@@ -44,7 +44,9 @@ _VERB = re.compile(
     r"shows?|supports?|explains?|based|appears?|remains?|consistent|suggesting|indicating)\b",
     re.IGNORECASE,
 )
-_ADVICE = re.compile(r"(?:recommend|suggest|consider|correlate|advise|follow[ -]?up|please|further)\w*\b", re.IGNORECASE)
+_ADVICE = re.compile(
+    r"(?:recommend|suggest|consider|correlate|advise|follow[ -]?up|please|further)\w*\b", re.IGNORECASE
+)
 _CAUSE = re.compile(
     r"(?:(?:most\s+)?likely\s+|probably\s+|possibly\s+|presumably\s+)?"
     r"(?:due|secondary|related|suggest|consistent|compatible|caused|indicat|reflect|attribut)\w*\s",

@@ -48,7 +48,11 @@ def _is_pointed_at(text: str, match: re.Match[str], options: OptionSet) -> bool:
     if following.isascii() and following not in _ENDS and not _own_text_follows(text[match.end() :], match[0], options):
         return False
     word = before[1].casefold() if before else ""
-    return _is_bare_end(text, match) or word in table.points_to or (not word.isascii() and table.points_to_cjk.search(word) is not None)
+    return (
+        _is_bare_end(text, match)
+        or word in table.points_to
+        or (not word.isascii() and table.points_to_cjk.search(word) is not None)
+    )
 
 
 def _is_bare_end(text: str, match: re.Match[str]) -> bool:
