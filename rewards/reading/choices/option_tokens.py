@@ -75,9 +75,9 @@ class OptionTokens:
         noun = position + (2 if self.lowered(position) in ("-", ",") else 1)
         if self.lowered(noun - 1) == "the":  # "B, the best choice"
             return self._tail_from <= noun < self._ends_from
-        return self.lowered(position) in _BEGIN_TAIL and self._tail_from <= position < self._ends_from - (
-            self.lowered(position) in ("is", "are")
-        )
+        is_whole = self.lowered(position) not in ("is", "are")  # "is" needs "correct" after it, "only" needs nothing
+        is_begun = self.lowered(position) in _BEGIN_TAIL
+        return is_begun and self._tail_from <= position < self._ends_from - (0 if is_whole else 1)
 
     def is_marked_letter(self, position: int) -> bool:
         """Whether "C)", "C.", "C:" or "(C)" begins at a place."""
