@@ -28,6 +28,8 @@ def read_json(text: str) -> Structured | None:
 
     An empty list stands for no finding. Keys that are neither an answer nor a reason leave the object unread.
     """
+    if text.lstrip()[:1] not in ("{", "[", "`"):  # as nearly all answers
+        return None
     bare = _FENCE.sub("", text)
     if not bare.startswith(("{", "[")):
         return None

@@ -72,12 +72,14 @@ class OptionTokens:
         """Whether nothing follows but "is correct" and the like, or marks of punctuation."""
         if position >= self._ends_from or position >= self._cjk_from:
             return True
-        noun = position + (2 if self.lowered(position) in ("-", ",") else 1)
+        first = self.lowered(position)
+        noun = position + (2 if first in ("-", ",") else 1)
+        if self._tail_from > noun:
+            return False
         if self.lowered(noun - 1) == "the":  # "B, the best choice"
-            return self._tail_from <= noun < self._ends_from
-        is_whole = self.lowered(position) not in ("is", "are")  # "is" needs "correct" after it, "only" needs nothing
-        is_begun = self.lowered(position) in _BEGIN_TAIL
-        return is_begun and self._tail_from <= position < self._ends_from - (0 if is_whole else 1)
+            return noun < self._ends_from
+        needs_more = first in ("is", "are")  # "is" needs "correct" after it, "only" needs nothing
+        return first in _BEGIN_TAIL and self._tail_from <= position < self._ends_from - needs_more
 
     def is_marked_letter(self, position: int) -> bool:
         """Whether "C)", "C.", "C:" or "(C)" begins at a place."""
