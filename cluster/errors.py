@@ -1,5 +1,6 @@
 """Faults that a user can fix, reported in one line."""
 
+import io
 import sys
 from contextlib import suppress
 from typing import NoReturn
@@ -31,6 +32,13 @@ def first_sentence(error: BaseException) -> str:
     if not text:
         return type(error).__name__
     return text.splitlines()[0].split(". ")[0].rstrip(".")
+
+
+def print_any_text() -> None:
+    """Lets both streams print what they cannot encode (half a character, or ✅ on an ASCII terminal) as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def fail(text: str, code: int) -> NoReturn:

@@ -10,7 +10,7 @@ from actors.runtime.files import is_no_space, write_fault
 from cluster.cli import control, runs, service, training
 from cluster.cli.data import data
 from cluster.cli.reward import reward
-from cluster.errors import UserError, error_line, fail
+from cluster.errors import UserError, error_line, fail, print_any_text
 from cluster.outputs import mute_stdout
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.add_typer(reward, name="reward")
 
 def main() -> None:
     """The entry point. Expected faults become one line and an exit code: 2 for bad input, 1 for a run that failed."""
+    print_any_text()
     try:
         try:
             app()

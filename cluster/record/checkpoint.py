@@ -10,7 +10,7 @@ from typing import Any
 from actors.runtime.files import disk_words, size_words
 from actors.runtime.storage import POLICY, Storage
 from cluster.config.recipe import Recipe
-from cluster.errors import UserError
+from cluster.errors import UserError, error_line
 
 MANIFEST = "manifest.json"
 
@@ -108,9 +108,12 @@ def _manifest(folder: Storage) -> tuple[dict[str, Any], dict[str, str]]:
     """The state, and the hash of each part by its name."""
     try:
         manifest = json.loads(folder.read(MANIFEST))
-        return manifest["state"], manifest["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: its manifest cannot be read ({error!r})") from error
+        state, digests = manifest["state"], manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{folder}: its manifest cannot be read ({error_line(error)})") from error
+    if not isinstance(state, dict) or not isinstance(digests, dict):
+        raise CheckpointError(f"{folder}: its manifest holds no state, or no hashes of parts")
+    return state, digests
 
 
 def _check(folder: Storage, name: str, digest: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -17,7 +18,7 @@ import yaml
 from actors.runtime.files import replacing
 from actors.trajectory import ScoredGroup
 from cluster.config.recipe import Recipe
-from cluster.errors import UserError
+from cluster.errors import UserError, error_line
 from cluster.measures import Result
 from cluster.record.run_status import taken_words
 from cluster.record.trackers import Trackers, tracker_numbers
@@ -25,6 +26,7 @@ from cluster.trackers import RunInfo, TensorBoard
 from curriculum.task import Task
 from rewards.verdict import Verdict
 
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 FLUSH_S = 10.0  # the greatest age of metrics.parquet while steps are made
 
 
@@ -37,11 +39,20 @@ def run_path(recipe: Recipe, name: str | None) -> Path:
         name: the user's name for the run. None takes the recipe's, with a number after it if that is taken.
 
     Raises:
-        UserError: `name` is taken.
+        UserError: `name` is taken or is no name, or the recipe's root is no path.
     """
     base = Path.home() / "curlvpr" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
-    root = base / recipe.root.expanduser()
+    try:
+        root = base / recipe.root.expanduser()
+        str(root).encode()
+    except (RuntimeError, UnicodeError) as error:  # no such user, or bytes that are no text
+        raise UserError(f"root: {str(recipe.root)!a} is no path ({error_line(error)})") from error
     if name is not None:
+        if not RUN_NAME.fullmatch(name):
+            raise UserError(
+                f"--name {name!a:.120}: a name has at most 100 letters, digits, dots, dashes and underscores, and begins "
+                "with a letter or a digit"
+            )
         if (root / name).exists():
             raise UserError(f"--name {name}: {taken_words(root / name)}")
         return root / name

@@ -50,7 +50,11 @@ def start(recipe: Recipe, path: Path) -> int:
     except FileExistsError as error:
         raise UserError(taken_words(path)) from error
     except OSError as error:
+        _remove_empty(new_parents)
         raise UserError(f"the run folder cannot be made: {write_fault(error, path)}; see root and --name") from error
+    except ValueError as error:
+        _remove_empty(new_parents)
+        raise UserError(f"the run folder cannot be made: {str(path)!a}: {error}; see root and --name") from error
     with ExitStack() as owning:
         try:
             owned = owning.enter_context(own_run(recipe, path))
@@ -58,10 +62,15 @@ def start(recipe: Recipe, path: Path) -> int:
             return _execute(recipe, path, owned)
         except UserError:  # the folder is still this process's
             shutil.rmtree(path, ignore_errors=True)
-            for folder in new_parents:  # the innermost first; one that another run uses by now stays
-                with suppress(OSError):
-                    folder.rmdir()
+            _remove_empty(new_parents)
             raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Removes folders, the innermost first; one that another run uses by now stays."""
+    for folder in folders:
+        with suppress(OSError, ValueError):
+            folder.rmdir()
 
 
 def resume(recipe: Recipe, path: Path, take_over: bool = False) -> int:

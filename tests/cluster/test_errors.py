@@ -1,8 +1,11 @@
 """Errors of libraries in one line."""
 
+import io
+import sys
+
 import pytest
 
-from cluster.errors import error_line, fail, first_sentence, one_line
+from cluster.errors import error_line, fail, first_sentence, one_line, print_any_text
 
 
 def test_a_long_message_becomes_one_line():
@@ -30,3 +33,11 @@ def test_a_failure_is_one_line_and_a_code(capsys):
     with pytest.raises(SystemExit):
         fail("name '\x1b[2J'\nis unknown", 2)
     assert capsys.readouterr().err == "curlvpr: name '\ufffd[2J' is unknown\n"
+
+
+def test_a_text_that_a_stream_cannot_encode_is_printed_as_an_escape(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    print_any_text()
+    print("✅ half \ud83d", flush=True)
+    assert written.getvalue() == b"\\u2705 half \\ud83d\n"

@@ -38,7 +38,7 @@ def recipe_files(corpus: Corpus) -> Visits:
     """Recipes with odd keys and values, and YAML that is damaged."""
     trees = recipes()
     written = [yaml.safe_dump(tree, sort_keys=False).encode() for tree in trees]
-    odd = odd_tree(trees).map(_yaml) | odd_bytes(written, YAML_PIECES)
+    odd = odd_tree(trees).map(recipe_bytes) | odd_bytes(written, YAML_PIECES)
     overrides = st.lists(_override(trees), max_size=2)
     links = {"data": corpus.task_set, "model": corpus.model}
     planned = st.builds(
@@ -54,7 +54,8 @@ def recipe_files(corpus: Corpus) -> Visits:
     return planned | planned | rules
 
 
-def _yaml(tree: Any) -> bytes:
+def recipe_bytes(tree: Any) -> bytes:
+    """A tree in YAML, or if that cannot hold it, as Python shows it."""
     try:
         return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).encode("utf-8", "surrogatepass")
     except (yaml.YAMLError, TypeError, ValueError):

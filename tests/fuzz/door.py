@@ -79,14 +79,17 @@ def receive(visit: Visit, folder: Path) -> Reception:
     for name, target in visit.links.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(target)
-    before = snapshot(folder)
+    before = _apart_from(visit.reports, snapshot(folder))
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         with _streams(Path(scratch)) as streams, _working_in(folder, Path(scratch, "tmp")):
             code = _exit_code(visit.arguments)
         left = sorted(name for name in os.listdir(Path(scratch, "tmp")) if not name.startswith(LIBRARY_CACHE))
         out, err = (stream.read_text(encoding="utf-8", errors="replace") for stream in streams)
-    after = {name: seen for name, seen in snapshot(folder).items() if name not in visit.reports}
-    return Reception(code, out, err, before, after, left)
+    return Reception(code, out, err, before, _apart_from(visit.reports, snapshot(folder)), left)
+
+
+def _apart_from(names: tuple[str, ...], found: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    return {name: seen for name, seen in found.items() if name not in names}
 
 
 def judge(reception: Reception) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hypothesis import strategies as st
@@ -44,8 +45,13 @@ TEXTS = ("config.json", "generation_config.json", "processor_config.json", "toke
 
 def model_folders(corpus: Corpus) -> Visits:
     right = {path.name: path for path in corpus.model.iterdir()}
+    index = {
+        "metadata": {"total_size": 1},
+        "weight_map": dict.fromkeys(_header(right["model.safetensors"])[0], "model.safetensors"),
+    }
     recipe = yaml.safe_dump(recipes()[-1]).encode()
     choices = [_of_json(name, right[name].read_bytes()) for name in TEXTS]
+    choices.append(_of_json("model.safetensors.index.json", json.dumps(index).encode()))
     template = right["chat_template.jinja"].read_bytes()
     templates = odd_bytes([template], TEMPLATE_PIECES).map(lambda content: {"chat_template.jinja": content})
     weights = _weights(right["model.safetensors"])
@@ -67,10 +73,8 @@ def _of_json(name: str, content: bytes) -> st.SearchStrategy[dict[str, bytes]]:
 
 def _weights(path: Path) -> st.SearchStrategy[dict[str, bytes]]:
     """Files of weights with a spoilt header and little or nothing behind it."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = file.read(length)
-    trees = odd_tree([json.loads(header)], JSON_VALUES).map(lambda tree: json.dumps(tree).encode())
+    tree, header = _header(path)
+    trees = odd_tree([tree], JSON_VALUES).map(lambda tree: json.dumps(tree).encode())
     lengths = st.sampled_from([None, None, 0, 7, 10**6, 2**63, 2**64 - 1])
 
     def written(header: bytes, length: int | None) -> dict[str, bytes]:
@@ -78,3 +82,10 @@ def _weights(path: Path) -> st.SearchStrategy[dict[str, bytes]]:
         return {"model.safetensors": said.to_bytes(8, "little") + header + b"\0" * 64}
 
     return st.builds(written, trees | odd_bytes([header], JSON_PIECES), lengths)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The header of a file of weights: its tensors by name, and the bytes."""
+    with open(path, "rb") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+    return json.loads(header), header

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import commands, http, models, run_folders, tokens
+from tests.fuzz import commands, http, models, run_folders, tokens, trainings
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.door import visit_and_judge
 
@@ -44,6 +44,8 @@ TARGETS = [
     Target("DICOM films", commands.dicom_films, visit_and_judge),
     Target("label files", commands.label_files, visit_and_judge),
     Target("model folders", models.model_folders, visit_and_judge, 25),
+    Target("trainings", trainings.trainings, trainings.receive_before_workers, 25),
+    Target("resumes", trainings.resumes, trainings.receive_before_ray, 25),
     Target("responses", commands.response_files, visit_and_judge),
     Target("run folders", run_folders.run_folders, visit_and_judge),
     Target("requests", http.calls, http.receive_call, 80),

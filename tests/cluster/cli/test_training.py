@@ -144,3 +144,23 @@ def test_a_name_that_is_taken_is_not_submitted(refused, tmp_path):
     shutil.copy(SMOKE, tmp_path / "smoke.yaml")
     line = refused("submit", "smoke.yaml", "--name", "mine", "--set", f"root={tmp_path / 'runs'}")
     assert "--name mine: " in line and "exists already" in line
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\0", "half-\udcff", "-a", "a" * 101, "two words"])
+def test_a_name_that_no_run_can_have_is_refused(refused, tmp_path, name):
+    assert "a name has at most 100 letters, digits, dots" in refused("train", SMOKE, f"--name={name}")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "root, words",
+    [
+        ("new/a\\0b", "embedded null byte; see root and --name"),
+        ("~nobody-of-that-name/runs", "is no path (RuntimeError"),
+        ("new/\\udcff", "is no path (UnicodeEncodeError"),
+        ("/dev/null/runs", "the run folder cannot be made: /dev/null/runs"),
+    ],
+)
+def test_a_root_that_no_folder_can_have_is_refused_and_leaves_none(refused, tmp_path, root, words):
+    assert words in refused("train", SMOKE, "--set", f'root="{root}"')
+    assert not (tmp_path / "new").exists()

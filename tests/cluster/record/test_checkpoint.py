@@ -40,6 +40,9 @@ def test_the_newest_two_are_kept_and_unfinished_ones_do_not_count(checkpoints):
         (lambda f: (f / "learner" / "part.pt").write_bytes(b"\x01" * 99), "learner/part.pt is not what was written"),
         (lambda f: (f / "learner" / "part.pt").unlink(), "learner/part.pt is missing"),
         (lambda f: (f / "manifest.json").write_text("{"), "manifest cannot be read"),
+        (lambda f: (f / "manifest.json").write_text("[" * 3000), "manifest cannot be read"),
+        (lambda f: (f / "manifest.json").write_text('{"state": {}, "sha256": null}'), "no hashes of parts"),
+        (lambda f: (f / "manifest.json").write_text('{"state": [], "sha256": {}}'), "holds no state"),
     ],
 )
 def test_a_damaged_commit_is_refused_by_name(checkpoints, damage, words):
