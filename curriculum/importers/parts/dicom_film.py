@@ -129,7 +129,7 @@ def _begins_with_an_element(path: str | Path) -> bool:
 
 def _complete(header: Dataset) -> None:
     """Fills in what films leave out and their other elements imply."""
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     for name, value in _DEFAULTS.items():
         if header.get(name) in (None, ""):
@@ -140,6 +140,9 @@ def _complete(header: Dataset) -> None:
         implicit, little = header.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    syntax = header.file_meta.TransferSyntaxUID
+    if not isinstance(syntax, UID):
+        raise FilmError(f"its TransferSyntaxUID is {syntax!s:.60}; one UID is needed")
 
 
 def _padding(header: Dataset, stored: np.ndarray) -> np.ndarray:

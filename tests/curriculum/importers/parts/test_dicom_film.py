@@ -278,6 +278,13 @@ def test_a_damaged_file_is_read_or_refused(tmp_path_factory, changes, cut):
         assert "\n" not in str(error)
 
 
+def test_several_transfer_syntaxes_are_none(tmp_path):
+    content = written(header()).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840\\10008.1.2.1\0", 1)
+    (tmp_path / "film.dcm").write_bytes(content)
+    with pytest.raises(FilmError, match="its TransferSyntaxUID is .*; one UID is needed"):
+        read_film(tmp_path / "film.dcm")
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="the shared fault cases are not here")
 def test_films_of_the_fault_cases():
     plain = film_pixels(read_film(REAL / "dicom-one-bad-film/plain.dcm")).astype(int)
