@@ -117,7 +117,11 @@ def _manifest(folder: Storage) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _check(folder: Storage, name: str, digest: str) -> None:
-    if not folder.has(name):
+    try:
+        there = folder.has(name)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: its manifest names {name!r:.60}, which is no file's name") from error
+    if not there:
         raise CheckpointError(f"{folder}: {name} is missing")
     if folder.digest(name) != digest:
         raise CheckpointError(f"{folder}: {name} is not what was written (its hash differs)")

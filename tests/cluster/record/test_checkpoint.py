@@ -43,6 +43,10 @@ def test_the_newest_two_are_kept_and_unfinished_ones_do_not_count(checkpoints):
         (lambda f: (f / "manifest.json").write_text("[" * 3000), "manifest cannot be read"),
         (lambda f: (f / "manifest.json").write_text('{"state": {}, "sha256": null}'), "no hashes of parts"),
         (lambda f: (f / "manifest.json").write_text('{"state": [], "sha256": {}}'), "holds no state"),
+        (
+            lambda f: (f / "manifest.json").write_text('{"state": {}, "sha256": {"a\\u0000": ""}}'),
+            "which is no file's name",
+        ),
     ],
 )
 def test_a_damaged_commit_is_refused_by_name(checkpoints, damage, words):
