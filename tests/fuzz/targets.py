@@ -72,8 +72,8 @@ def fuzz(target: Target, corpus: Corpus, seconds: float | None = None) -> int:
     if seconds is None:
         settings(max_examples=target.examples, suppress_health_check=quiet)(test)()
         return tried
+    fresh = settings(max_examples=AT_ONCE, derandomize=False, suppress_health_check=quiet)(test)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        fresh = settings(max_examples=AT_ONCE, derandomize=False, suppress_health_check=quiet)(test)
         seed(random.getrandbits(64))(fresh)()
     return tried

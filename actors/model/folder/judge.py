@@ -63,8 +63,16 @@ def judge(folder: Path, prompt: PromptConfig) -> JudgedModel:
     encoder = _encoder(folder, files, prompt)
     embedding = embedding_of(files.tensors)
     rows = files.tensors[embedding].shape[0] if embedding else None
-    remarks = check_dialogue(folder, encoder, rows)
-    check_patches(folder, files.config, encoder)
+    try:
+        remarks = check_dialogue(folder, encoder, rows)
+        check_patches(folder, files.config, encoder)
+    except ModelFolderError:
+        raise
+    except Exception as error:  # a setting of an odd type shows only where transformers uses it
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelFolderError(
+            f"{folder}: its tokenizer or its processor fails at a prompt ({reason:.200}); {SAVED}"
+        ) from error
     return JudgedModel(files, encoder, remarks)
 
 

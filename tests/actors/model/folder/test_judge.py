@@ -120,3 +120,8 @@ def test_a_configuration_alone_is_known_as_such(folder):
     assert only_described(folder)
     (folder / "pytorch_model.bin").write_bytes(b"1")
     assert not only_described(folder)
+
+
+def test_a_setting_of_an_odd_type_that_shows_only_at_a_prompt(folder):
+    change_json(folder / "tokenizer_config.json", lambda content: content.update(model_max_length="512"))
+    assert "its tokenizer or its processor fails at a prompt (TypeError: '>' not supported" in fault(folder)
