@@ -50,8 +50,8 @@ def run_path(recipe: Recipe, name: str | None) -> Path:
     if name is not None:
         if not RUN_NAME.fullmatch(name):
             raise UserError(
-                f"--name {name!a:.120}: a name has at most 100 letters, digits, dots, dashes and underscores, and begins "
-                "with a letter or a digit"
+                f"--name {name!a:.120}: a name has at most 100 letters, digits, dots, dashes and underscores, and "
+                "begins with a letter or a digit"
             )
         if (root / name).exists():
             raise UserError(f"--name {name}: {taken_words(root / name)}")
