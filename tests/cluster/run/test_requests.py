@@ -1,6 +1,7 @@
 """What users request of a run while it goes on."""
 
 import json
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cluster.config.recipe_file import load_recipe
 from cluster.control.run_actor import ControlRequest, read_status, send_request
 from cluster.run.launch import resume
+from cluster.run.requests import Requests
 from tests.support.short_run import SHORT, SMOKE, wait_until
 from tests.support.whole_runs import booked, events, reached, train_beside
 
@@ -61,3 +63,23 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     issued = [e["group"] for e in events(path) if e["event"] == "issued"]
     trained = [e["group"] for e in events(path) if e["event"] == "trained"]
     assert sorted(issued) == sorted(trained) and len(issued) == len(set(issued)) == 64
+
+
+def test_a_scale_that_was_asked_holds_in_the_next_session(tmp_path):
+    """The request alone; the run above is asked, stopped and resumed as a whole."""
+    said, scaled, asked = [], [], [ControlRequest("scale", rollout=3), ControlRequest("stop")]
+    context = SimpleNamespace(
+        workers=SimpleNamespace(scale=lambda rollout=None, reward=None: scaled.append((rollout, reward))),
+        display=SimpleNamespace(say=said.append),
+        writer=SimpleNamespace(path=tmp_path),
+        recipe=load_recipe(SMOKE),
+    )
+    progress = SimpleNamespace(status=lambda state: {"status": state}, report=lambda status: None)
+    control = SimpleNamespace(sync=lambda status: asked)
+    first = Requests(context, control, progress, None)
+    first.restore_scale()
+    assert not said and not scaled
+    first.handle()
+    Requests(context, control, progress, None).restore_scale()
+    assert scaled == [(3, None), (3, None)]
+    assert said == ["asked to scale, 3 rollout", "asked to stop", "scaled as was asked before, 3 rollout"]
