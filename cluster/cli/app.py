@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from cluster.cli import control, runs, service, training
 from cluster.cli.data import data
 from cluster.cli.reward import reward
 from cluster.errors import UserError, fail
+from cluster.signals import Signals
 
 app = typer.Typer(
     help="Curriculum reinforcement learning with verifiable process rewards for chest X-ray models, on Ray.",
@@ -40,8 +43,20 @@ app.add_typer(reward, name="reward")
 
 
 def main() -> None:
-    """The entry point. Expected faults become one line and an exit code: 2 for bad input, 1 for a run that failed."""
-    try:
-        app()
-    except UserError as error:
-        fail(str(error), 2)
+    """The entry point. Expected faults become one line and an exit code: 2 for bad input, 1 for a run that failed.
+
+    A process that a signal ends has the exit code 128 and the signal's number.
+    """
+    with Signals() as signals:
+        try:
+            app()
+        except UserError as error:
+            if not signals.ending:
+                fail(str(error), 2)
+        except (SystemExit, KeyboardInterrupt):
+            if not signals.ending:
+                raise
+        if signals.ending:
+            if not signals.told:
+                print(f"curlvpr: ended by {signals.cause}", file=sys.stderr)
+            signals.exit(signals.code)

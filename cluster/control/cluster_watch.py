@@ -1,0 +1,76 @@
+"""Notices within a second that the Ray cluster under a command goes away, and names it.
+
+Ray itself prints pages of its log after a quarter of a minute and ends the process, or crashes.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import psutil
+
+POLL_S = 0.5
+CALL_S = 5.0  # between two calls to the head
+SILENT_S = 25.0  # after which a head that does not answer is given up; after 60 s Ray would end the process
+
+
+class ClusterWatch:
+    """Calls `lost` with a line, once, if a cluster goes away while the context lasts.
+
+    Args:
+        address: of the cluster's head.
+        processes: those of Ray on this machine that the command needs, by what they are called.
+        whose: "this run's own", or what else the line calls the cluster.
+        lost: is called in a thread of the watch.
+    """
+
+    def __init__(
+        self, address: str, processes: dict[str, psutil.Process], whose: str, lost: Callable[[str], None]
+    ) -> None:
+        self.address, self.processes, self.whose, self.lost = address, processes, whose, lost
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="cluster-watch", daemon=True)
+
+    def __enter__(self) -> ClusterWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(CALL_S)
+
+    def _watch(self) -> None:
+        answered = called = time.monotonic()
+        while not self._ended.wait(POLL_S):
+            for name, process in self.processes.items():
+                if not _runs(process):
+                    return self._lose(f"its {name}, process {process.pid}, has ended")
+            if time.monotonic() - called < CALL_S:
+                continue
+            called = time.monotonic()
+            if self._answers():
+                answered = time.monotonic()
+            elif time.monotonic() - answered > SILENT_S:
+                return self._lose(f"its head has not answered for {SILENT_S:g} s")
+
+    def _lose(self, why: str) -> None:
+        if not self._ended.is_set():
+            self.lost(f"{self.whose} Ray cluster, {self.address}, is gone: {why}")
+
+    def _answers(self) -> bool:
+        host, _, port = self.address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CALL_S).close()
+        except OSError:
+            return False
+        return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,124 @@
+"""Which Ray cluster a command joins, and whether that answers: told within seconds, where Ray would try for a minute."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+from cluster.control.own_cluster import bears_mark
+from cluster.errors import UserError, error_line
+
+ANSWER_S = 5.0  # for a cluster to answer; it is near, and does so within milliseconds
+LOCAL = "local"
+ADVICE = "RAY_ADDRESS=HOST:PORT names a cluster, RAY_ADDRESS=local starts one for this command alone"
+
+
+def cluster_to_join() -> str | None:
+    """The address of the cluster that RAY_ADDRESS names, else of the one that `ray start` started on this machine.
+
+    A cluster that another command started for itself is nobody else's, also with RAY_ADDRESS=auto.
+
+    Returns:
+        HOST:PORT; None if the command is to start a cluster of its own.
+
+    Raises:
+        UserError: there is an address, and no cluster answers at it, or none has a node on this machine.
+    """
+    from ray._private.utils import read_ray_address
+
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named == LOCAL:
+        return None
+    if named not in ("", "auto"):
+        check_answers(named, f"RAY_ADDRESS={named}", ADVICE)
+        return named
+    started: str | None = read_ray_address()
+    if started is None:
+        if named:
+            raise UserError(f"RAY_ADDRESS=auto: no Ray cluster was started here by `ray start`; {ADVICE}")
+        return None
+    what = f"the Ray cluster that `ray start` started on this machine, at {started},"
+    check_answers(started, what, f"if it has died, `ray stop` forgets it; {ADVICE}")
+    return started
+
+
+def check_answers(address: str, what: str, advice: str) -> None:
+    """Raises UserError: no cluster answers at HOST:PORT, or none of its nodes is this machine. It begins with `what`."""
+    if address.startswith("ray://"):
+        raise UserError(
+            f"{what}: a run takes part in its cluster, which Ray's client cannot; run it on a node of the cluster, or "
+            "send it there with curlvpr submit"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UserError(f"{what}: is no address; {advice}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except OSError as error:
+        raise UserError(f"{what} does not answer ({error_line(error)}); {advice}") from error
+    if not _speaks_grpc(address):
+        raise UserError(f"{what}: something answers there, but it is no Ray cluster; {advice}")
+    if not any(_port_of(raylet) == port for raylet in raylets()):
+        raise UserError(
+            f"{what}: no node of that cluster runs on this machine; start one with `ray start --address={address}`, or "
+            f"send the run there with curlvpr submit; {advice}"
+        )
+
+
+def raylets() -> Iterator[psutil.Process]:
+    """The processes of Ray nodes on this machine that do not belong to one command alone."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.name() == "raylet" and process.status() != psutil.STATUS_ZOMBIE and not bears_mark(process):
+                yield process
+
+
+def raylet_of(address: str) -> psutil.Process | None:
+    """The node of a cluster on this machine."""
+    port = address.rpartition(":")[2]
+    return next((raylet for raylet in raylets() if _port_of(raylet) == port), None)
+
+
+def describe_cluster(address: str, resources: dict[str, Any], nodes: int) -> str:
+    """One line about a cluster that is joined: whose it is, since when, and how big."""
+    size = [f"{nodes} node{'s' if nodes > 1 else ''}"]
+    size += [f"{resources[name]:g} {name}s" for name in ("CPU", "GPU") if resources.get(name)]
+    whose = ""
+    if raylet := raylet_of(address):
+        with suppress(psutil.Error):
+            hours = (time.time() - raylet.create_time()) / 3600
+            whose = f", which {raylet.username()} started {hours:.1f} h ago"
+    return f"joins the Ray cluster at {address}{whose}: {', '.join(size)}"
+
+
+def _port_of(raylet: psutil.Process) -> str:
+    """The port of the cluster that a node belongs to."""
+    with suppress(psutil.Error):
+        for argument in raylet.cmdline():
+            if argument.startswith("--gcs-address="):
+                return argument.rpartition(":")[2]
+    return ""
+
+
+def _speaks_grpc(address: str) -> bool:
+    import grpc
+    from ray._private.gcs_utils import create_gcs_channel
+    from ray.exceptions import AuthenticationError
+
+    try:
+        channel = create_gcs_channel(address)
+    except AuthenticationError:  # Ray says it better when it connects
+        return True
+    try:
+        grpc.channel_ready_future(channel).result(timeout=ANSWER_S)
+    except grpc.FutureTimeoutError:
+        return False
+    finally:
+        channel.close()
+    return True
