@@ -90,16 +90,28 @@ class Signals:
         """What ends the process, in a word or a line."""
         return self.why or ("" if self.number is None else self.number.name)
 
+    def renew(self) -> None:
+        """Takes the signals again after a library took them below Python: Ray's prints a trace first."""
+        for number in self._handlers:
+            signal.signal(number, signal.getsignal(number))
+
     def check(self) -> None:
         """Raises KeyboardInterrupt if the process is to end: a library may have swallowed the first one."""
         if self.ending:
             raise KeyboardInterrupt
 
     def lose(self, why: str) -> None:
-        """Ends what the process does because it cannot go on. Any thread may call it."""
-        if not self.ending:
+        """Ends what the process does because it cannot go on. Any thread may call it.
+
+        After a SIGTERM that is the cause: whoever stops a service sends it to all processes of its group.
+        """
+        if self.ending:
+            return
+        if self._stopping:
+            self.number = signal.SIGTERM
+        else:
             self.why = why
-            self._interrupt()
+        self._interrupt()
 
     def exit(self, code: int) -> NoReturn:
         """Ends the process without what libraries do at an exit: that may wait, or crash, for what is gone."""

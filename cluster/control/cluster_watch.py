@@ -42,23 +42,34 @@ class ClusterWatch:
         self._ended.set()
         self._thread.join(CALL_S)
 
+    def ended_process(self) -> str:
+        """Which process of Ray on this machine has ended, in words; "" if none has."""
+        for name, process in self.processes.items():
+            if not _runs(process):
+                return (
+                    f"{self.whose} Ray cluster, {self.address}, is gone: its {name}, process {process.pid}, has ended"
+                )
+        return ""
+
     def _watch(self) -> None:
         answered = called = time.monotonic()
         while not self._ended.wait(POLL_S):
-            for name, process in self.processes.items():
-                if not _runs(process):
-                    return self._lose(f"its {name}, process {process.pid}, has ended")
+            if why := self.ended_process():
+                self._lose(why)
+                return
             if time.monotonic() - called < CALL_S:
                 continue
             called = time.monotonic()
             if self._answers():
                 answered = time.monotonic()
             elif time.monotonic() - answered > SILENT_S:
-                return self._lose(f"its head has not answered for {SILENT_S:g} s")
+                silent = f"its head has not answered for {SILENT_S:g} s"
+                self._lose(f"{self.whose} Ray cluster, {self.address}, is gone: {silent}")
+                return
 
     def _lose(self, why: str) -> None:
         if not self._ended.is_set():
-            self.lost(f"{self.whose} Ray cluster, {self.address}, is gone: {why}")
+            self.lost(why)
 
     def _answers(self) -> bool:
         host, _, port = self.address.rpartition(":")

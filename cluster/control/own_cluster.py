@@ -45,8 +45,10 @@ def marked() -> Iterator[None]:
 
 
 def bears_mark(process: psutil.Process) -> bool:
-    """Whether a process belongs to a cluster that some command started for itself. Raises psutil.Error."""
-    return MARK in process.environ()
+    """Whether a process belongs to a cluster that a command of this user started for itself."""
+    with suppress(psutil.Error, OSError):
+        return MARK in process.environ()
+    return False
 
 
 def own_processes() -> list[psutil.Process]:

@@ -1,4 +1,4 @@
-"""Which Ray cluster a command joins, and whether that answers: told within seconds, where Ray would try for a minute."""
+"""Which Ray cluster a command joins, and whether it answers: known within seconds, where Ray tries for a minute."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cluster_to_join() -> str | None:
 
 
 def check_answers(address: str, what: str, advice: str) -> None:
-    """Raises UserError: no cluster answers at HOST:PORT, or none of its nodes is this machine. It begins with `what`."""
+    """Raises UserError, which begins with `what`: no cluster answers at HOST:PORT, or it has no node here."""
     if address.startswith("ray://"):
         raise UserError(
             f"{what}: a run takes part in its cluster, which Ray's client cannot; run it on a node of the cluster, or "

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,8 @@ def join(address: str | None, **options: Any) -> Any:
     Raises:
         UserError: no connection, or Ray does not start.
     """
-    options |= {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": dict(ENVIRONMENT)}}
+    options |= {"log_to_driver": False, "logging_level": "ERROR"}
+    options["runtime_env"] = {"env_vars": dict(ENVIRONMENT)}
     ray._private.worker._worker_logs_enabled = False  # pages of Ray's own log when a process of it dies
     try:
         with own_handlers():
@@ -115,30 +116,42 @@ def leave() -> None:
 @contextmanager
 def _watched(address: str | None) -> Iterator[None]:
     """Ends what the process does if its cluster goes away. Without the process's signals nobody could be told."""
-    with ExitStack() as stack:
-        if signals := current():
-            head = ray.get_runtime_context().gcs_address
-            if address is None:
-                watch = ClusterWatch(head, system_processes(), "this command's own", signals.lose)
-            else:
-                raylet = raylet_of(head)
-                watch = ClusterWatch(head, {"raylet": raylet} if raylet else {}, "the", signals.lose)
-            stack.enter_context(watch)
+    signals = current()
+    if signals is None:
         yield
+        return
+    head = ray.get_runtime_context().gcs_address
+    if address is None:
+        processes = system_processes()
+    else:
+        raylet = raylet_of(head)
+        processes = {"raylet": raylet} if raylet else {}
+    with ClusterWatch(head, processes, "the" if address else "this command's own", signals.lose) as watch:
+        try:
+            yield
+        except Exception:  # of a call that the end of the cluster broke, before the watch has noticed
+            if why := watch.ended_process():
+                signals.lose(why)
+            signals.check()
+            raise
 
 
 @contextmanager
 def own_handlers() -> Iterator[None]:
-    """For a call of `ray.init`: keeps Ray from handling SIGTERM: it ends its processes first, and this one then crashes for lack of them."""
+    """Keeps `ray.init` from handling SIGTERM: Ray ends its own processes then, and this one crashes without them."""
     from ray._private import utils
 
+    signals = current()
+    if signals is None:
+        yield
+        return
     ray_sets = utils.set_sigterm_handler
-    if current():
-        utils.set_sigterm_handler = lambda handler: None
+    utils.set_sigterm_handler = lambda handler: None
     try:
         yield
     finally:
         utils.set_sigterm_handler = ray_sets
+        signals.renew()
 
 
 def _busy() -> str:

@@ -34,8 +34,8 @@ def start(recipe: Recipe, path: Path) -> int:
     """Trains in the new run folder `path` until the curriculum ends.
 
     Returns:
-        0 if it came to its end or was asked to stop, 1 if it failed, 128 and the number of the signal that ended it, such
-        as 130 for Ctrl-C; the summary says more.
+        0 if it came to its end or was asked to stop, 1 if it failed, 128 and a signal's number if that ended it (130
+        for Ctrl-C); the summary says more.
 
     Raises:
         UserError: something the user gave cannot be used, or the folder exists. No run folder is left behind.
@@ -248,7 +248,9 @@ def _stops_at_sigterm(signals: Signals | None, run: Run) -> Iterator[None]:
 
     def stop() -> None:
         run.requests.stopping = True
-        run.context.display.say("SIGTERM: the run stops after this step and its commit; another one, or Ctrl-C, ends it")
+        run.context.display.say(
+            "SIGTERM: the run stops after this step and its commit; another one, or Ctrl-C, ends it"
+        )
 
     if signals:
         signals.stop_gently = stop
@@ -259,9 +261,7 @@ def _stops_at_sigterm(signals: Signals | None, run: Run) -> Iterator[None]:
             signals.stop_gently = None
 
 
-def _interrupted(
-    signals: Signals | None, run: Run | None, recipe: Recipe, path: Path, display: LoggedDisplay
-) -> int:
+def _interrupted(signals: Signals | None, run: Run | None, recipe: Recipe, path: Path, display: LoggedDisplay) -> int:
     """What a run leaves that a signal ends, or the end of its Ray cluster. Returns the exit code."""
     if signals:
         signals.told = True

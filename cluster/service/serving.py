@@ -6,7 +6,6 @@ import logging
 import threading
 from pathlib import Path
 
-import ray
 from pydantic import Field
 from ray import serve
 from ray.serve import Application
