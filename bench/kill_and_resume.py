@@ -5,7 +5,8 @@
 Trains a short form of `recipes/smoke.yaml` once without kills. Each trial trains it again in a new folder. SIGKILL hits
 the process group of the command, its process alone, or its raylet alone, at a random moment between its first second
 and its end; `curlvpr resume` follows 0, 1, 3 or 10 s later. If there is nothing to resume, the command says so and the
-trial starts anew. A trial takes two to three minutes on two cores.
+trial starts anew. A moment is one of the run without kills: a run on a busier machine is killed as far on, later. A
+trial takes two to three minutes on two cores.
 
 OUT keeps the run folders and trials.jsonl, a line for each trial: what was killed and when, the exit codes, the lines
 that `resume` printed first, whether the model's file has the SHA-256 of the run without kills, and processes that were
@@ -131,27 +132,41 @@ def settings(out: Path) -> list[str]:
     return [part for setting in (f"root={out}", *SETTINGS) for part in ("--set", setting)]
 
 
-def plain_run(out: Path) -> tuple[str, float]:
-    """The weights of the run without kills, and the seconds that it took."""
+def plain_run(out: Path) -> tuple[str, list[float]]:
+    """The weights of the run without kills, and after how many seconds it printed each line."""
     run, note = out / "plain", out / "plain.json"
     if not note.is_file():
         shutil.rmtree(run, ignore_errors=True)
         began = time.monotonic()
         command = Command(out / "plain.log", "train", RECIPE, "--name", "plain", *settings(out))
+        times: list[float] = []
+        while command.process.poll() is None:
+            times += [time.monotonic() - began] * (len(command.lines) - len(times))
+            time.sleep(0.1)
         if code := command.wait():
             raise SystemExit(f"the run without kills ended with {code}:\n" + "\n".join(command.lines[-5:]))
-        note.write_text(json.dumps({"weights": weights(run), "seconds": time.monotonic() - began}))
+        note.write_text(json.dumps({"weights": weights(run), "times": times}))
     kept = json.loads(note.read_text())
-    return kept["weights"], kept["seconds"]
+    return kept["weights"], kept["times"]
 
 
-def trial(out: Path, number: int, victim: str, at_s: float, delay_s: float, expected: str) -> dict[str, Any]:
+def wait_until(command: Command, at_s: float, times: Sequence[float]) -> None:
+    """Waits until a run is as far on as the one without kills was after `at_s`, or has ended."""
+    lines = sum(printed <= at_s for printed in times)
+    while len(command.lines) < lines and command.process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(at_s - times[lines - 1] if lines else at_s)
+
+
+def trial(
+    out: Path, number: int, victim: str, at_s: float, delay_s: float, expected: str, times: Sequence[float]
+) -> dict[str, Any]:
     """One run that is killed and resumed."""
     name = f"{number:03d}-{victim}"
     run = out / name
     shutil.rmtree(run, ignore_errors=True)
     first = Command(out / f"{name}-train.log", "train", RECIPE, "--name", name, *settings(out))
-    time.sleep(at_s)
+    wait_until(first, at_s, times)
     hit = kill(first, victim)
     began = time.monotonic()
     first_code = first.wait(120)
@@ -196,14 +211,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     out = args.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    expected, seconds = plain_run(out)
+    expected, times = plain_run(out)
     victims = args.what.split(",")
     rows = []
     for number in range(args.first, args.first + args.trials):
         rng = random.Random(f"{args.seed}/{number}")
-        row = trial(
-            out, number, victims[number % len(victims)], rng.uniform(1, seconds), rng.choice(DELAYS_S), expected
-        )
+        at_s, delay_s = rng.uniform(1, times[-1]), rng.choice(DELAYS_S)
+        row = trial(out, number, victims[number % len(victims)], at_s, delay_s, expected, times)
         rows.append(row)
         with open(out / "trials.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
