@@ -20,7 +20,7 @@ from cluster.record.run_status import check_run_folder, saved_status
 from cluster.signals import current, is_ending
 
 NAMESPACE = "curlvpr"
-RELEASE_S = 15  # for Ray to give back the name of an actor whose process just died
+RELEASE_S = 60  # for Ray to give back the name of an actor whose process just died
 ANSWER_S = 30
 
 
@@ -65,7 +65,7 @@ class Control:
         check_owner: raises an exception if the run is not this process's any more.
 
     Raises:
-        UserError: another process holds the run.
+        UserError: the cluster does not let go of the run for a process that held it before.
     """
 
     def __init__(self, run: Path, check_owner: Callable[[], None] = lambda: None) -> None:
@@ -111,7 +111,10 @@ class Control:
                 return ray.remote(RunActor).options(**options).remote()
             except ValueError as error:  # the name is taken
                 if time.monotonic() > deadline:
-                    raise UserError(f"{self.run}: this run is already in progress, in another process") from error
+                    raise UserError(
+                        f"{self.run}: the cluster still holds this run for a process that is gone, after {RELEASE_S} s; "
+                        "try again"
+                    ) from error
                 time.sleep(0.5)
 
 
