@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from cluster.control.own_cluster import bears_mark
-from cluster.errors import UserError, error_line
+from cluster.errors import TOKEN_ADVICE, UserError, error_line, first_sentence
 
 ANSWER_S = 5.0  # for a cluster to answer; it is near, and does so within milliseconds
 LOCAL = "local"
@@ -30,6 +30,7 @@ def cluster_to_join() -> str | None:
     Raises:
         UserError: there is an address, and no cluster answers at it, or none has a node on this machine.
     """
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray._private.utils import read_ray_address
 
     named = os.environ.get("RAY_ADDRESS", "")
@@ -43,6 +44,7 @@ def cluster_to_join() -> str | None:
         if named:
             raise UserError(f"RAY_ADDRESS=auto: no Ray cluster was started here by `ray start`; {ADVICE}")
         return None
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # as `ray.init` does for it
     what = f"the Ray cluster that `ray start` started on this machine, at {started},"
     check_answers(started, what, f"if it has died, `ray stop` forgets it; {ADVICE}")
     return started
@@ -50,6 +52,8 @@ def cluster_to_join() -> str | None:
 
 def check_answers(address: str, what: str, advice: str) -> None:
     """Raises UserError, which begins with `what`: no cluster answers at HOST:PORT, or it has no node here."""
+    from ray.exceptions import AuthenticationError
+
     if address.startswith("ray://"):
         raise UserError(
             f"{what}: a run takes part in its cluster, which Ray's client cannot; run it on a node of the cluster, or "
@@ -57,13 +61,17 @@ def check_answers(address: str, what: str, advice: str) -> None:
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UserError(f"{what}: is no address; {advice}")
+        raise UserError(f"{what} is no address; {advice}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
     except OSError as error:
         raise UserError(f"{what} does not answer ({error_line(error)}); {advice}") from error
-    if not _speaks_grpc(address):
-        raise UserError(f"{what}: something answers there, but it is no Ray cluster; {advice}")
+    try:
+        fault = _fault_of_head(address)
+    except AuthenticationError as error:  # this process has no token to show
+        raise UserError(f"no connection to {address}: {first_sentence(error)}; {TOKEN_ADVICE}; {advice}") from error
+    if fault:
+        raise UserError(f"{what} {fault}; {advice}")
     if not any(_port_of(raylet) == port for raylet in raylets()):
         raise UserError(
             f"{what}: no node of that cluster runs on this machine; start one with `ray start --address={address}`, or "
@@ -106,19 +114,20 @@ def _port_of(raylet: psutil.Process) -> str:
     return ""
 
 
-def _speaks_grpc(address: str) -> bool:
+def _fault_of_head(address: str) -> str:
+    """Why what answers at an address is no cluster for this process; "" if it is one. Raises AuthenticationError."""
     import grpc
     from ray._private.gcs_utils import create_gcs_channel
-    from ray.exceptions import AuthenticationError
+    from ray.core.generated.gcs_service_pb2 import GetClusterIdRequest
+    from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
 
+    channel = create_gcs_channel(address)
     try:
-        channel = create_gcs_channel(address)
-    except AuthenticationError:  # Ray says it better when it connects
-        return True
-    try:
-        grpc.channel_ready_future(channel).result(timeout=ANSWER_S)
-    except grpc.FutureTimeoutError:
-        return False
+        NodeInfoGcsServiceStub(channel).GetClusterId(GetClusterIdRequest(), timeout=ANSWER_S)
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            return f"refuses this process; {TOKEN_ADVICE}"
+        return f"is no Ray cluster, although something answers there ({error.code().name})"
     finally:
         channel.close()
-    return True
+    return ""
