@@ -197,13 +197,28 @@ def _noted(number: int, frame: FrameType | None) -> None:
     """A handler, so that Python writes the signal's number to the pipe."""
 
 
-def _leave_to_parent() -> None:
-    """In a forked process: a signal to it is none to its parent, whose pipe it shares."""
-    if _current is not None:
-        signal.set_wakeup_fd(-1)
-        for number in _current.numbers:
-            if signal.getsignal(number) is _noted:
-                signal.signal(number, signal.SIG_DFL)
+class _Fork(threading.local):
+    """Around a fork: a signal to the new process is none to its parent, whose pipe it shares until it lets go of it."""
+
+    mask: set[int] | None = None
+
+    def before(self) -> None:
+        if _current is not None:
+            self.mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, _current.numbers))
+
+    def in_parent(self) -> None:
+        if self.mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+            self.mask = None
+
+    def in_child(self) -> None:
+        if _current is not None:
+            signal.set_wakeup_fd(-1)
+            for number in _current.numbers:
+                if signal.getsignal(number) is _noted:
+                    signal.signal(number, signal.SIG_DFL)
+        self.in_parent()
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+_fork = _Fork()
+os.register_at_fork(before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child)

@@ -24,8 +24,8 @@ def train(
 ) -> None:
     """Train through all stages of a recipe, from the supervised cold start to a model folder at the end.
 
-    Ctrl-C ends the run, SIGTERM after its step; a second one at once. Exit codes: 0 done or stopped as asked, 1 failed, 2
-    bad input, 128 and a signal's number (130: Ctrl-C).
+    Ctrl-C ends the run, SIGTERM after its step; a second one at once. Exit codes: 0 done or stopped as asked, 1 failed,
+    2 bad input, 128 and a signal's number (130: Ctrl-C).
     """
     from actors.runtime.environment import quiet_libraries
 

@@ -112,8 +112,8 @@ class Control:
             except ValueError as error:  # the name is taken
                 if time.monotonic() > deadline:
                     raise UserError(
-                        f"{self.run}: the cluster still holds this run for a process that is gone, after {RELEASE_S} s; "
-                        "try again"
+                        f"{self.run}: after {RELEASE_S} s the cluster still holds this run for a process that is "
+                        "gone; try again"
                     ) from error
                 time.sleep(0.5)
 

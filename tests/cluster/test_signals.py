@@ -34,6 +34,7 @@ SLOW_TO_END = """
 GENTLE = """
         stopped = []
         signals.stop_gently = lambda: (stopped.append(1), print("stops", flush=True))
+        print("steps", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         signals.exit(signals.code + 100 * len(stopped))
@@ -95,12 +96,13 @@ def test_a_second_signal_ends_it_at_once_and_so_does_the_limit():
 
 
 def test_sigterm_first_asks_to_stop_and_the_second_ends():
-    program = Program(GENTLE)
+    program, other = Program(GENTLE), Program(GENTLE)
+    for each in (program, other):
+        each.expect("steps")
     program.send(signal.SIGTERM)
     program.expect("stops")
     program.send(signal.SIGTERM)
     assert program.end()[0] == 128 + signal.SIGTERM + 100
-    other = Program(GENTLE)
     other.send(signal.SIGHUP)
     assert other.end()[0] == 128 + signal.SIGHUP
 
