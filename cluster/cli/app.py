@@ -49,14 +49,25 @@ def main() -> None:
     """
     with Signals() as signals:
         try:
-            app()
-        except UserError as error:
-            if not signals.ending:
-                fail(str(error), 2)
-        except (SystemExit, KeyboardInterrupt):
+            _run()
+        except BaseException:
             if not signals.ending:
                 raise
         if signals.ending:
             if not signals.told:
                 print(f"curlvpr: ended by {signals.cause}", file=sys.stderr)
             signals.exit(signals.code)
+
+
+def _run() -> None:
+    try:
+        app()
+    except UserError as error:
+        fail(str(error), 2)
+    except Exception as error:
+        if "ray" in sys.modules:
+            from actors.runtime.remote import ray_failure
+
+            if line := ray_failure(error):
+                fail(line, 1)
+        raise

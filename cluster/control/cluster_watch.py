@@ -5,6 +5,7 @@ Ray itself prints pages of its log after a quarter of a minute and ends the proc
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -14,7 +15,9 @@ import psutil
 
 POLL_S = 0.5
 CALL_S = 5.0  # between two calls to the head
-SILENT_S = 25.0  # after which a head that does not answer is given up; after 60 s Ray would end the process
+RAY_GIVES_UP = "RAY_gcs_rpc_server_reconnect_timeout_s"  # a head that can be restarted gets longer by it
+RAY_GIVES_UP_S = 60.0  # after which Ray ends a process, with a trace
+BEFORE_S = 35.0  # so much earlier a head that does not answer is given up here
 
 
 class ClusterWatch:
@@ -53,6 +56,7 @@ class ClusterWatch:
 
     def _watch(self) -> None:
         answered = called = time.monotonic()
+        limit_s = float(os.environ.get(RAY_GIVES_UP, RAY_GIVES_UP_S)) - BEFORE_S
         while not self._ended.wait(POLL_S):
             if why := self.ended_process():
                 self._lose(why)
@@ -62,8 +66,8 @@ class ClusterWatch:
             called = time.monotonic()
             if self._answers():
                 answered = time.monotonic()
-            elif time.monotonic() - answered > SILENT_S:
-                silent = f"its head has not answered for {SILENT_S:g} s"
+            elif time.monotonic() - answered > limit_s:
+                silent = f"its head has not answered for {limit_s:g} s"
                 self._lose(f"{self.whose} Ray cluster, {self.address}, is gone: {silent}")
                 return
 

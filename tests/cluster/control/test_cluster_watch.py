@@ -41,7 +41,7 @@ def test_a_process_that_ends_is_named_though_nobody_has_read_its_exit_code(rayle
 
 def test_a_head_that_falls_silent_is_given_up_after_a_while(raylet, monkeypatch):
     monkeypatch.setattr(cluster_watch, "CALL_S", 0.1)
-    monkeypatch.setattr(cluster_watch, "SILENT_S", 0.5)
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "35.5")
     lost = Lost()
     server = socket.create_server(("127.0.0.1", 0))
     address = f"127.0.0.1:{server.getsockname()[1]}"
