@@ -39,6 +39,7 @@ class Signals:
         why: what else ends it, from `lose`.
         told: the user has been told of its end.
         stop_gently: what SIGTERM does instead, once: a run finishes its step. Called in another thread.
+        owns_cluster: the process has a Ray cluster of its own, which it ends in any case.
         before_exit: is called before the process is ended, in any thread; must be quick.
     """
 
@@ -49,6 +50,7 @@ class Signals:
         self.told = False
         self.stop_gently: Callable[[], None] | None = None
         self.before_exit: Callable[[], None] = lambda: None
+        self.owns_cluster = False
         self._stopping = False  # gently
         self._deadline: float | None = None
         self._main = threading.main_thread().ident
@@ -177,8 +179,10 @@ def current() -> Signals | None:
 
 
 def is_ending() -> bool:
-    """Whether this process is about to end: what ends with it need not be ended one by one."""
-    return _current is not None and _current.ending and _current.owns_process
+    """Whether this process is about to end, or its cluster has: what ends with them need not be ended one by one."""
+    if _current is None or not _current.ending:
+        return False
+    return _current.owns_process or _current.owns_cluster or bool(_current.why)
 
 
 def heed() -> Signals | None:

@@ -30,7 +30,7 @@ from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
 from cluster.planning.footprint import missing_resource
 from cluster.planning.nodes import nodes_of
 from cluster.planning.placement import describe, place, worker_requests
-from cluster.signals import current, is_ending
+from cluster.signals import current
 
 LEARNER_RESOURCE = "learner"
 
@@ -92,7 +92,7 @@ def join(address: str | None, **options: Any) -> Any:
             if address:
                 return ray.init(address, **options)
             if signals := current():
-                signals.before_exit = kill_own_workers
+                signals.before_exit, signals.owns_cluster = kill_own_workers, True
             with marked():
                 return ray.init("local", **options)
     except Exception as error:  # Ray raises many kinds, Exception itself among them
@@ -107,10 +107,13 @@ def join(address: str | None, **options: Any) -> Any:
 
 def leave() -> None:
     """Ends the connection, and the cluster if it is this process's own. Left to the end of a process that ends now."""
-    if is_ending():
+    signals = current()
+    if signals and signals.ending and signals.owns_process:
         return
     ray.shutdown()
     end_own_cluster()
+    if signals:
+        signals.owns_cluster = False
 
 
 @contextmanager
