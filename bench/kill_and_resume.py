@@ -45,6 +45,8 @@ SETTINGS = [
     "model.tiny.vision_steps=0",
     "checkpoint.every_minutes=0.05",
 ]
+BUSY = "Ray does not start on this machine"  # the machine has other work, too: no fault, and tried again
+BUSY_TRIES, BUSY_S = 6, 30
 MARK = "KILL_AND_RESUME"  # an environment variable that every process of a command inherits
 VICTIMS = ("group", "driver", "raylet")
 DELAYS_S = (0, 1, 3, 10)
@@ -100,6 +102,17 @@ def title(process: psutil.Process) -> str:
     with suppress(psutil.Error):
         return f"{process.pid} {' '.join(process.cmdline()).strip()[:80]}"
     return str(process.pid)
+
+
+def until_ray_starts(log: Path, *arguments: object) -> tuple[Command, int | str, int]:
+    """A command, its exit code, and how often it was tried before in vain since the machine was too busy for Ray."""
+    for tries in range(BUSY_TRIES):
+        command = Command(log, *arguments)
+        code = command.wait()
+        if BUSY not in "\n".join(command.lines):
+            break
+        time.sleep(BUSY_S)
+    return command, code, tries
 
 
 def raylet_of(command: Command) -> psutil.Process | None:
@@ -182,16 +195,15 @@ def trial(
     }
     time.sleep(delay_s)
     began = time.monotonic()
-    second = Command(out / f"{name}-resume.log", "resume", run)
-    row["resume_code"] = second.wait()
+    second, row["resume_code"], row["too_busy"] = until_ray_starts(out / f"{name}-resume.log", "resume", run)
     row["resumed"] = [line for line in second.lines if "resume" in line or "ended" in line or "curlvpr:" in line][:4]
     row["trace"] = any("Traceback" in line or "*** SIG" in line for line in [*first.lines, *second.lines])
     complete = "this run is complete" in "\n".join(second.lines)
     if row["resume_code"] == 2 and not complete and not (run / "recipe.yaml").is_file():
         row["anew"] = True
         shutil.rmtree(run, ignore_errors=True)
-        second = Command(out / f"{name}-anew.log", "train", RECIPE, "--name", name, *settings(out))
-        row["resume_code"] = second.wait()
+        log = out / f"{name}-anew.log"
+        second, row["resume_code"], _ = until_ray_starts(log, "train", RECIPE, "--name", name, *settings(out))
     row["seconds"] = round(time.monotonic() - began, 1)
     row["same_weights"] = weights(run) == expected
     row["left"] = first.left(0) + second.left()

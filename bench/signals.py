@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.kill_and_resume import RECIPE, Command, settings
+from bench.kill_and_resume import BUSY, BUSY_S, BUSY_TRIES, RECIPE, Command, settings
 
 MOMENTS = {
     "second 0.2": ("", 0.2),
@@ -59,8 +59,12 @@ def cell(out: Path, moment: str, name: str) -> dict[str, Any]:
     run_name = f"{moment.replace(' ', '-')}-{name}"
     run = out / run_name
     shutil.rmtree(run, ignore_errors=True)
-    command = Command(out / f"{run_name}.log", "train", RECIPE, "--name", run_name, *settings(out))
-    reached = reach(command, run, *MOMENTS[moment])
+    for _ in range(BUSY_TRIES):
+        command = Command(out / f"{run_name}.log", "train", RECIPE, "--name", run_name, *settings(out))
+        reached = reach(command, run, *MOMENTS[moment])
+        if reached or BUSY not in "\n".join(command.lines):
+            break
+        time.sleep(BUSY_S)
     began = time.monotonic()
     before = len(command.lines)
     if reached:

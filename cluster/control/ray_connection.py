@@ -84,7 +84,7 @@ def join(address: str | None, **options: Any) -> Any:
     Raises:
         UserError: no connection, or Ray does not start.
     """
-    options |= {"log_to_driver": False, "logging_level": "ERROR"}
+    options |= {"log_to_driver": False, "logging_level": "CRITICAL"}  # what is wrong is in the error
     options["runtime_env"] = {"env_vars": dict(ENVIRONMENT)}
     ray._private.worker._worker_logs_enabled = False  # pages of Ray's own log when a process of it dies
     try:
