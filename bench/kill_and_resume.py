@@ -106,13 +106,14 @@ def title(process: psutil.Process) -> str:
 
 def until_ray_starts(log: Path, *arguments: object) -> tuple[Command, int | str, int]:
     """A command, its exit code, and how often it was tried before in vain since the machine was too busy for Ray."""
-    for tries in range(BUSY_TRIES):
+    tries = 0
+    while True:
         command = Command(log, *arguments)
         code = command.wait()
-        if BUSY not in "\n".join(command.lines):
-            break
+        if BUSY not in "\n".join(command.lines) or tries == BUSY_TRIES:
+            return command, code, tries
+        tries += 1
         time.sleep(BUSY_S)
-    return command, code, tries
 
 
 def raylet_of(command: Command) -> psutil.Process | None:
