@@ -1,6 +1,7 @@
 """Faults that a user can fix, reported in one line."""
 
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 TOKEN_ADVICE = (
@@ -14,8 +15,9 @@ class UserError(Exception):
 
 
 def one_line(text: object) -> str:
-    """A library's text, or an error's, on one line."""
-    return " ".join(str(text).split())
+    """A library's text, or an error's, on one line; a character that could change the terminal becomes U+FFFD."""
+    words = " ".join(str(text).split())
+    return "".join(character if character.isprintable() else "\ufffd" for character in words)
 
 
 def error_line(error: BaseException) -> str:
@@ -33,5 +35,11 @@ def first_sentence(error: BaseException) -> str:
 
 def fail(text: str, code: int) -> NoReturn:
     """Ends the process with one line on standard error."""
-    print(f"curlvpr: {text}", file=sys.stderr)
+    tell(f"curlvpr: {one_line(text)}")
     sys.exit(code)
+
+
+def tell(*lines: str) -> None:
+    """Prints lines on standard error, if anybody reads it."""
+    with suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr, flush=True)

@@ -45,6 +45,10 @@ class LearnerRestarted(RemoteFailure):
     """Ranks died, and all were restarted: what they held is lost, and the order was not carried out."""
 
 
+class DiskFull(RemoteFailure):
+    """A rank could not write, because the disk that the message names is full. It goes on."""
+
+
 class Learner:
     """Sends orders to all ranks, and waits for each order at most `config.timeout_s`.
 
@@ -181,7 +185,8 @@ class Learner:
             raise self._restarted(name, ranks_before, state)
         for rank, answer in enumerate(answers):
             if answer.error is not None:
-                raise RemoteFailure(f"learner rank {rank} failed at {name}: {answer.error}\n{answer.trace}")
+                fault = f"learner rank {rank} failed at {name}: {answer.error}"
+                raise DiskFull(fault) if answer.no_space else RemoteFailure(f"{fault}\n{answer.trace}")
         return [answer.value for answer in answers]
 
     def _state(self) -> MailboxState:

@@ -17,11 +17,15 @@ class PostedOrder(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a rank made of an order: its `value`, or the `error` in a line, and where it arose."""
+    """What a rank made of an order: its `value`, or the `error` in a line, and where it arose.
+
+    `no_space`: the error is that a disk is full.
+    """
 
     value: Any = None
     error: str | None = None
     trace: str = ""
+    no_space: bool = False
 
 
 class MailboxState(NamedTuple):

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -21,6 +23,7 @@ from actors.model.encode import Encoder
 from actors.model.lora import adapters
 from actors.model.policy import MicroBatch, Policy
 from actors.model.reference import AdapterReference, CopiedReference
+from actors.runtime.files import disk_named
 from actors.runtime.process_title import set_title
 from actors.runtime.storage import POLICY, Storage
 from actors.trajectory import Sample
@@ -207,7 +210,8 @@ class DeepSpeedRank:
         """Writes DeepSpeed's checkpoint. Returns the SHA-256 of every file that this rank wrote, by its path in the
         folder.
         """
-        with storage.workspace() as folder:  # the rank's own, which shows which files it wrote
+        place = storage.path if storage.local else tempfile.gettempdir()
+        with disk_named(place), storage.workspace() as folder:  # the rank's own, which shows which files it wrote
             self.engine.save(folder)
             policy = self.policy.state(wanted=self.rank == 0)
             if self.rank == 0:
@@ -248,11 +252,24 @@ class DeepSpeedRank:
             shared.remove()
 
     def export(self, folder: Path) -> None:
-        """Writes a Hugging Face folder that `AutoModelForImageTextToText`, `AutoProcessor` and vLLM load."""
+        """Writes a Hugging Face folder that `AutoModelForImageTextToText`, `AutoProcessor` and vLLM load.
+
+        The folder is there when it is complete, not before.
+        """
         state = self.policy.state(wanted=self.rank == 0)
-        if self.rank == 0:
-            self.policy.model.save_pretrained(folder, state_dict=state)
-            self.encoder.processor.save_pretrained(folder)
+        if self.rank != 0:
+            return
+        partial = folder.with_name(f".{folder.name}")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            with disk_named(folder):
+                self.policy.model.save_pretrained(partial, state_dict=state)
+                self.encoder.processor.save_pretrained(partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier end of the same run
+        partial.rename(folder)
 
 
 def probe_text(task: Task) -> str:

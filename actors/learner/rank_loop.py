@@ -10,6 +10,7 @@ import ray
 
 from actors.learner.mailbox import Answer, PostedOrder
 from actors.learner.orders import Order, Resize, Stop
+from actors.runtime.files import NoSpaceError
 from actors.runtime.remote import wait_for
 
 
@@ -47,6 +48,8 @@ def learner_rank(loop_config: dict[str, Any]) -> None:
 
                 worker = DeepSpeedRank(setup, rank, ranks)
             answer = Answer(order.run(worker))
+        except NoSpaceError as error:
+            answer = Answer(error=str(error), no_space=True)
         except Exception as error:  # noqa: BLE001 - goes to the run, which names the rank
             answer = Answer(error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
         wait_for(mailbox.answer.remote(rank, done, group, answer), 60, who)

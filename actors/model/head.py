@@ -142,7 +142,15 @@ def _parts(
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, temperature: float) -> Tensor:
-    logits = nn.functional.linear(hidden, weight, bias).float()
+    """In float32 even if the weight is not, as the engine's: logits rounded to 16 bits differ by up to an eighth."""
+    if weight.dtype == torch.float32:
+        logits = nn.functional.linear(hidden, weight, bias)
+    elif weight.is_cuda:
+        logits = torch.mm(hidden, weight.T, out_dtype=torch.float32)
+    else:
+        logits = hidden.float() @ weight.T.float()
+    if bias is not None and weight.dtype != torch.float32:
+        logits += bias
     if offset is not None:
         logits += offset
     return logits.div_(temperature)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from actors.rollout.probe import default_tolerance
 from curriculum.strict import Strict
 
 
@@ -44,11 +45,20 @@ class RolloutConfig(Strict):
         description="engines give their GPU memory back while the learner works, if GPUs are few: with "
         "gpus 0.5 each, a rollout worker and a learner share one",
     )
-    probe_tolerance: PositiveFloat = Field(1e-4, description="largest log-probability difference of a verified worker")
+    probe_tolerance: PositiveFloat | None = Field(
+        None,
+        description="mean log-probability difference between engine and learner of a verified worker; the largest "
+        "may be 30 times that; by default 1e-5 in float32, 0.05 in 16 bits",
+    )
     timeout_s: PositiveFloat = Field(
         600, description="for a worker's share of a step, its start, and an update of its weights"
     )
     silent_s: PositiveFloat = Field(60, description="a worker that gives no sign of life for this long is replaced")
+
+    @property
+    def tolerance(self) -> float:
+        """Of the mean log-probability difference of a verified worker."""
+        return default_tolerance(self.dtype) if self.probe_tolerance is None else self.probe_tolerance
 
     @property
     def gpu_share(self) -> float:

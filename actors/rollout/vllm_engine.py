@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import multiprocessing
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 
 from actors.model.encode import Encoder
 from actors.rollout.config import RolloutConfig
+from actors.rollout.probe import ProbeDifference
 from actors.weights.store import Offer
 from actors.weights.version import Probe
 from curriculum.images import load_image
@@ -20,8 +24,16 @@ from curriculum.images import load_image
 CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
 
 
+ENGINE_IMPORTS = ["vllm.v1.engine.core", "vllm.v1.executor.uniproc_executor", "actors.rollout.vllm_cpu"]
+PROBED_TOKENS = 4  # forbidden ones, whose probability a probe asks for
+
+
 class PromptMismatch(RuntimeError):
     """The engine does not read a prompt as the learner does."""
+
+
+class MaskLost(RuntimeError):
+    """The engine would write tokens that no response may contain."""
 
 
 class VllmEngine:
@@ -51,8 +63,8 @@ class VllmEngine:
         extension: str = "actors.rollout.vllm_extension.WeightReader",
         image_cache: bool = True,
     ) -> None:
-        for name, value in engine_environment(config).items():
-            os.environ[name] = value
+        begin_imports(config)
+        import vllm.v1.engine.utils
         from transformers import AutoConfig
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -65,6 +77,7 @@ class VllmEngine:
         self.counter = 0
         self.pausing = asyncio.Lock()
         vocab = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config().vocab_size
+        self.forbidden = encoder.forbidden(vocab)
         arguments: dict[str, Any] = dict(
             model=model,
             dtype=config.dtype,
@@ -78,7 +91,9 @@ class VllmEngine:
             seed=0,
             disable_log_stats=True,
             logits_processors=[TokenMask],
-            additional_config={FORBIDDEN_KEY: encoder.forbidden(vocab)},
+            additional_config={FORBIDDEN_KEY: self.forbidden},
+            # The learner's head is in float32 as well; in 16 bits the logits of both would be rounded apart.
+            hf_overrides={"head_dtype": "float32"},
         )
         if encoder.family.reads_images:
             arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
@@ -97,6 +112,8 @@ class VllmEngine:
                 gpu_memory_utilization=config.gpu_share,
                 enable_sleep_mode=config.sleep,
             )
+        if config.gpus == 0:
+            vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
         self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
     async def wait_until_dead(self) -> None:
@@ -171,20 +188,29 @@ class VllmEngine:
     async def wake(self) -> None:
         await self.llm.wake_up()
 
-    async def max_logprob_error(self, probe: Probe) -> float:
-        """The largest |engine − learner| over the response tokens of the probe's samples, by prompt log-probabilities.
+    async def compare(self, probe: Probe) -> ProbeDifference:
+        """How far the engine is from the learner on the probe's response tokens, by prompt log-probabilities.
 
         Raises:
             PromptMismatch: the engine reads other tokens than the learner.
+            MaskLost: forbidden tokens have a chance.
         """
         from vllm import SamplingParams
 
-        largest = 0.0
-        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        forbidden = self.forbidden[:PROBED_TOKENS]
+        parameters = SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=0,
+            logprobs=len(forbidden) or None,
+            logprob_token_ids=forbidden or None,
+            detokenize=False,
+        )
         queues = []
         for task, sample, _ in probe:  # all at once: one forward if they fit
             ids = [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()]
             queues.append(await self.submit(ids, sample.images, parameters))
+        differences = []
         for (task, sample, expected), queue in zip(probe, queues, strict=True):
             output = await self.finish(queue)
             start = len(sample.prompt_ids)
@@ -196,8 +222,11 @@ class VllmEngine:
             got = [
                 output.prompt_logprobs[start + i][token].logprob for i, token in enumerate(sample.response_ids.tolist())
             ]
-            largest = max(largest, float(np.abs(np.array(got) - expected).max()))
-        return largest
+            differences.append(np.array(got) - expected)
+            for token in forbidden:
+                if output.outputs[0].logprobs[0][token].logprob != -math.inf:
+                    raise MaskLost(f"the engine gives the forbidden token {token} a chance: its mask was lost")
+        return ProbeDifference.over(differences)
 
     async def submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
         """Puts a prompt with images (paths) into the engine's queue; `finish` waits for its output."""
@@ -213,6 +242,18 @@ class VllmEngine:
             pass
         queue.close()
         return output
+
+
+def begin_imports(config: RolloutConfig) -> None:
+    """On a CPU, has a second process import what the engine's process needs, while this one imports its own part.
+
+    vLLM would start the engine's process with nothing when all is imported here, and would wait for it to import the
+    same once more. With a fork server it is there by then.
+    """
+    os.environ.update(engine_environment(config))
+    if config.gpus == 0:
+        multiprocessing.set_forkserver_preload(ENGINE_IMPORTS)
+        forkserver.ensure_running()
 
 
 def engine_environment(config: RolloutConfig) -> dict[str, str]:

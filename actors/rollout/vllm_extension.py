@@ -22,12 +22,12 @@ class TokenMask(LogitsProcessor, GpuLogitsProcessor):
     default on GPUs and accepts only its own processors.
     """
 
-    def __init__(self, vllm_config: Any, device_or_state: Any, *_: Any) -> None:
-        """`device_or_state`: the device, or with the second runner the state of all requests, which has it."""
+    def __init__(self, vllm_config: Any, *_: Any) -> None:
+        """The tokens stay on the CPU until the first logits come: the second runner makes its processors in the memory
+        of the weights, which a sleeping engine gives away and gets back empty.
+        """
         _die_with_parent()
-        is_device = isinstance(device_or_state, torch.device)
-        device = device_or_state if is_device else device_or_state.device
-        self.forbidden = torch.tensor(vllm_config.additional_config[FORBIDDEN_KEY], dtype=torch.long, device=device)
+        self.forbidden = torch.tensor(vllm_config.additional_config[FORBIDDEN_KEY], dtype=torch.long)
 
     def is_argmax_invariant(self) -> bool:
         return False
@@ -37,6 +37,7 @@ class TokenMask(LogitsProcessor, GpuLogitsProcessor):
 
     def apply(self, logits: torch.Tensor, *_: Any) -> torch.Tensor:
         """logits [requests, vocabulary], changed in place."""
+        self.forbidden = self.forbidden.to(logits.device)
         return logits.index_fill_(-1, self.forbidden, -torch.inf)
 
 

@@ -12,7 +12,8 @@ import ray
 
 from actors.model.encode import Encoder, PromptConfig
 from actors.rollout.config import RolloutConfig
-from actors.rollout.vllm_engine import VllmEngine
+from actors.rollout.probe import probe_fault
+from actors.rollout.vllm_engine import VllmEngine, begin_imports
 from actors.runtime.process_title import set_title
 from actors.trajectory import Group, Request, Trajectory
 from actors.weights.transports import TRANSPORTS
@@ -49,6 +50,7 @@ class RolloutWorker:
         from actors.runtime.environment import quiet_libraries
 
         quiet_libraries()
+        begin_imports(config)
         self.rank, self.config, self.model, self.images = rank, config, model, images
         self.receiver: Receiver | None = None
         if store is not None:
@@ -110,15 +112,13 @@ class RolloutWorker:
         self.version = None  # until it has all of them: half a model must not generate
         async with self.engine.weights_swapped(str(version)):
             probe = await delivery.load(self.engine)
-        error = await self.engine.max_logprob_error(probe)
-        if not error <= self.config.probe_tolerance:
-            raise WeightsMismatch(
-                f"rollout-{self.rank} does not hold weights version {version}: log-probabilities of the probe "
-                f"differ by {error:.2g} (at most {self.config.probe_tolerance:g} is allowed)"
-            )
+        difference = await self.engine.compare(probe)
+        fault = probe_fault(difference, self.config.tolerance)
+        if fault:
+            raise WeightsMismatch(f"rollout-{self.rank} does not hold weights version {version}: {fault}")
         self.version = version
         set_title(repr(self))
-        return error
+        return difference.largest
 
     async def generate(
         self, requests: Sequence[Request], temperature: float, version: Version

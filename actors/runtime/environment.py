@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
+import tempfile
 import warnings
+import zlib
+from pathlib import Path
 
 ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
@@ -25,14 +29,49 @@ ENVIRONMENT = {
 }
 
 
+MAX_FOLDER = 40  # characters; Ray's sockets lie 66 below its temporary folder, and may have 107 in all
+SHORT_FOLDER = "/tmp"
+
+
 def _is_error(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR
 
 
+def name_user() -> None:
+    """Gives a user without an entry in the system's list of users a name and a home, which libraries ask for."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        os.environ["USER"] = f"user-{os.getuid()}"
+    try:
+        Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir(), f"home-{os.getuid()}")
+        home.mkdir(mode=0o700, exist_ok=True)
+        os.environ["HOME"] = str(home)
+
+
+def shorten_temporary_folder() -> None:
+    """Reaches a temporary folder with a long path by a link with a short one: it must hold sockets of Ray and vLLM."""
+    folder = tempfile.gettempdir()
+    if len(folder) <= MAX_FOLDER:
+        return
+    link = f"{SHORT_FOLDER}/t-{os.getuid()}-{zlib.crc32(os.fsencode(folder)):08x}"
+    try:
+        if not os.path.lexists(link):
+            os.symlink(folder, link)
+        is_ours = os.lstat(link).st_uid == os.getuid() and os.readlink(link) == folder
+    except OSError:
+        is_ours = False
+    os.environ["TMPDIR"] = tempfile.tempdir = link if is_ours else SHORT_FOLDER
+
+
 def quiet_libraries() -> None:
     """Sets the environment variables and log filters of this process. Call it before importing large libraries."""
+    name_user()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    shorten_temporary_folder()
     warnings.filterwarnings("ignore")
     logging.getLogger("DeepSpeed").addFilter(_is_error)  # a filter, because it sets its level when imported
     for name in ("transformers", "vllm", "ray.train", "ray.data", "ray.serve", "ray.dashboard", "ray._private"):

@@ -11,10 +11,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from pyarrow import ArrowInvalid, fs
+
+from actors.runtime.files import existing, replacing
 
 POLICY = "policy.safetensors"  # in a commit: the policy's weights by their Hugging Face names, for serving
 
@@ -60,6 +62,12 @@ class Storage:
         entries = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return sorted(info.base_name for info in entries if info.type is fs.FileType.Directory)
 
+    def written_at(self) -> dict[str, float]:
+        """When each of its files was last written, by the storage's own clock, in seconds of the epoch."""
+        entries = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        whole = (info for info in entries if info.type is fs.FileType.File and not info.base_name.startswith("."))
+        return {info.base_name: info.mtime_ns / 1e9 for info in whole}
+
     def has(self, name: str) -> bool:
         """Whether it has a file of that name."""
         return self.files.get_file_info(self._in(name)).type is fs.FileType.File
@@ -76,16 +84,20 @@ class Storage:
 
     def write(self, name: str, data: bytes) -> None:
         """Writes a file, which is complete as soon as it is visible."""
-        if not self.local:  # a bucket shows no object before it is complete
+        if not isinstance(self.files, fs.LocalFileSystem):  # a bucket shows no object before it is complete
             with self.files.open_output_stream(self._in(name)) as file:
                 file.write(data)
             return
-        partial = Path(self._in(f".{name}"))
-        with open(partial, "wb") as file:
+        self.files.create_dir(self.path, recursive=True)
+        with replacing(Path(self._in(name))) as partial, open(partial, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, self._in(name))
+
+    def delete(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self.files.delete_file(self._in(name))
 
     def digest(self, name: str) -> str:
         """The SHA-256 of a file, in hex."""
@@ -157,7 +169,7 @@ class Storage:
 
     def free(self) -> int | None:
         """Free space in bytes; None for a bucket."""
-        return shutil.disk_usage(self.path).free if self.local else None
+        return shutil.disk_usage(existing(Path(self.path))).free if self.local else None
 
     def _in(self, name: str) -> str:
         return f"{self.path}/{name}"

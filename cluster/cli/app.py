@@ -6,10 +6,12 @@ import sys
 
 import typer
 
+from actors.runtime.files import is_no_space, write_fault
 from cluster.cli import control, runs, service, training
 from cluster.cli.data import data
 from cluster.cli.reward import reward
-from cluster.errors import UserError, fail
+from cluster.errors import UserError, error_line, fail, tell
+from cluster.outputs import mute_stdout
 from cluster.signals import Signals
 
 app = typer.Typer(
@@ -55,15 +57,24 @@ def main() -> None:
                 raise
         if signals.ending:
             if not signals.told:
-                print(f"curlvpr: ended by {signals.cause}", file=sys.stderr)
+                tell(f"curlvpr: ended by {signals.cause}")
             signals.exit(signals.code)
 
 
 def _run() -> None:
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a fault of standard output can still be told
     except UserError as error:
         fail(str(error), 2)
+    except BrokenPipeError:  # whoever read the output has enough of it, as `head` has
+        mute_stdout()
+        sys.exit(1)
+    except OSError as error:
+        mute_stdout()
+        fail(_file_fault(error), 2)
     except Exception as error:
         if "ray" in sys.modules:
             from actors.runtime.remote import ray_failure
@@ -71,3 +82,10 @@ def _run() -> None:
             if line := ray_failure(error):
                 fail(line, 1)
         raise
+
+
+def _file_fault(error: OSError) -> str:
+    """An error of a file that a command did not expect. One that names no file is of the output, if a disk is full."""
+    if error.filename is not None:
+        return write_fault(error, error.filename)
+    return "no space left where the output goes" if is_no_space(error) else error_line(error)

@@ -57,13 +57,12 @@ def check(
     no_images: Annotated[bool, typer.Option("--no-images", help="no films on the page, for patient data")] = False,
 ) -> None:
     """Report every bad row with its number and the reason, then what the set holds. Exits with 2 if a row is bad."""
+    from actors.runtime.environment import quiet_libraries
+
+    quiet_libraries()
     from cluster.config.recipe_file import load_recipe
     from cluster.standalone.data_check import check
 
-    if recipe:
-        from actors.runtime.environment import quiet_libraries
-
-        quiet_libraries()
     sys.exit(0 if check(tasks, load_recipe(recipe) if recipe else None, html, not no_images) else 2)
 
 
@@ -115,6 +114,9 @@ def _run(importer: Importer, values: dict[str, Any]) -> None:
     Raises:
         UserError: a path does not exist, or what it holds cannot be used.
     """
+    from actors.runtime.environment import quiet_libraries
+
+    quiet_libraries()  # Pillow, for one, warns of every odd film
     from pydantic import ValidationError
 
     from curriculum.importers.parts.output import output_folder

@@ -66,10 +66,12 @@ def compare(
     out: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
 ) -> None:
     """Compare runs on one page: recipes, stages, scores, paired differences to the first, curves, time, ledger."""
+    from cluster.outputs import check_file
     from cluster.reporting.compare import compare as compare_runs
     from cluster.reporting.compare import short_table, write_comparison
     from cluster.terminal import print_table, printable
 
+    check_file("--out", out)
     comparison = compare_runs(runs)
     write_comparison(comparison, out)
     print_table(short_table(comparison))

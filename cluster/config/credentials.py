@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+MAX_VALUES = 100_000  # a file with aliases of aliases holds more than could ever be visited
 MAX_DEPTH = 32  # mappings and lists within each other; no recipe has half as many
 _VALUES = (
     (re.compile(r"://[^/\s@:]*:[^/\s@]+@"), "a URI with a password"),
@@ -26,11 +27,15 @@ def find_credential(tree: Any) -> tuple[str, str] | None:
         Its path and what it looks like, never the value itself; None if there is none.
 
     Raises:
-        ValueError: the tree is deeper than `MAX_DEPTH`.
+        ValueError: the tree is deeper than `MAX_DEPTH`, or has more than `MAX_VALUES` values.
     """
+    visited = 0
     unvisited: list[tuple[tuple[str, ...], Any]] = [((), tree)]
     while unvisited:
         path, node = unvisited.pop()
+        visited += 1
+        if visited > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES:,} values; no recipe needs so many")
         if len(path) > MAX_DEPTH:
             raise ValueError(f"{'.'.join(path[:3])}…: more than {MAX_DEPTH} mappings and lists within each other")
         if isinstance(node, dict):

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from cluster.config.credentials import find_credential
 from cluster.config.recipe import Recipe
+from cluster.config.yaml_text import YamlFault, read_yaml
 from cluster.errors import UserError
 from cluster.stages import STAGE_KINDS, StageKind
 
@@ -29,11 +29,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         near = difflib.get_close_matches(path.name, [p.name for p in Path("recipes").glob("*.yaml")], 1)
         raise UserError(f"{path}: no such recipe" + (f"; did you mean recipes/{near[0]}?" if near else ""))
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise UserError(f"{path}: broken YAML, {where}{getattr(error, 'problem', None) or error}") from error
+        tree = read_yaml(path.read_text(encoding="utf-8"))
+    except (YamlFault, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: broken YAML, {error}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys to values, found {type(tree).__name__}")
     for text in overrides:
@@ -113,9 +111,9 @@ def _override(tree: Any, text: str) -> None:
     if not equals or not all(path.split(".")):
         raise UserError(f"--set {text}: a setting is written a.b=c")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {text}: the value is broken YAML") from error
+        parsed = read_yaml(value)
+    except YamlFault as error:
+        raise UserError(f"--set {text}: the value is broken YAML, {error}") from error
     try:
         set_key(tree, path, parsed)
     except ValueError as error:

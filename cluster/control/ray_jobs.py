@@ -14,6 +14,7 @@ from typing import Any
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence, one_line
 from cluster.planning.machine import CODE
+from cluster.record.run_status import taken_words
 
 
 def submit(
@@ -25,9 +26,10 @@ def submit(
         As `submit_command`.
 
     Raises:
-        UserError: the recipe is faulty or outside the working directory, or the cluster does not take the job.
+        UserError: the recipe is faulty or outside the working directory, the name is taken, or the cluster does not
+            take the job.
     """
-    load_recipe(recipe, settings)
+    loaded = load_recipe(recipe, settings)
     folder = Path.cwd()
     if not recipe.resolve().is_relative_to(folder):
         raise UserError(
@@ -35,10 +37,23 @@ def submit(
         )
     command = ["train", str(recipe.resolve().relative_to(folder))]
     if name:
+        _check_free(name, loaded.root.expanduser(), address)
         command += ["--name", name]
     for setting in settings:
         command += ["--set", setting]
     return submit_command(command, {"run": name or recipe.stem}, folder, address, driver_cpus)
+
+
+def _check_free(name: str, root: Path, address: str | None) -> None:
+    """Checks a run's name as far as it can be seen from here; in the end the job itself makes the folder, or ends.
+
+    Raises:
+        UserError: the folder exists, or a job of that name is in progress.
+    """
+    if root.is_absolute() and (root / name).exists():
+        raise UserError(f"--name {name}: {taken_words(root / name)}")
+    if any(job.run == name and job.going for job in list_jobs(address)):
+        raise UserError(f"--name {name}: a job of this cluster trains a run of that name; choose another")
 
 
 def submit_command(
@@ -93,7 +108,7 @@ class Job:
     why: str
 
 
-def list_jobs(address: str) -> list[Job]:
+def list_jobs(address: str | None) -> list[Job]:
     """The jobs of a cluster that belong to runs, newest first. Raises UserError: the cluster cannot be reached."""
     with _job_client(address) as client:
         jobs = sorted(client.list_jobs(), key=lambda job: job.start_time or 0, reverse=True)

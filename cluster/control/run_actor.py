@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,9 @@ from ray.exceptions import AuthenticationError
 from actors.runtime.remote import RemoteFailure, wait_for
 from cluster.control.ray_connection import near_driver, own_handlers
 from cluster.control.run_address import FILE_NAME, find_address, remove_address, write_address
+from cluster.control.token_check import check_token
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
-from cluster.record.lease import owner_of
+from cluster.record.lease import LeaseLost, owner_of
 from cluster.record.run_status import check_run_folder, saved_status
 from cluster.signals import current, is_ending
 
@@ -77,7 +79,9 @@ class Control:
         return self
 
     def __exit__(self, *_: object) -> None:
-        remove_address(self.run)
+        with suppress(LeaseLost):  # then the address is that of the new owner
+            self.check_owner()
+            remove_address(self.run)
         if not is_ending():  # then the actor ends with this process
             ray.kill(self.actor)
 
@@ -131,6 +135,7 @@ def find_run(run: Path) -> Any | None:
         return None
     try:
         if not ray.is_initialized():
+            check_token(address)
             with own_handlers():
                 ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
         return ray.get_actor(str(run.absolute()), namespace=NAMESPACE)
@@ -147,6 +152,8 @@ def send_request(run: Path, request: ControlRequest) -> None:
     """Hands a request to the run. Raises UserError if it is not in progress."""
     actor = find_run(run)
     if actor is None:
+        if owner := owner_of(run):
+            raise UserError(f"{run}: {owner} has this run, and its cluster does not answer here; ask again there")
         raise UserError(f"{run}: this run is not in progress; it is {read_status(run)['status']}")
     wait_for(actor.add_request.remote(request), ANSWER_S, f"the run {run}")
 

@@ -10,6 +10,7 @@ import os
 import socket
 from pathlib import Path
 
+from actors.runtime.files import replacing
 from cluster.errors import UserError, error_line
 
 FILE_NAME = "ray_address"
@@ -17,9 +18,9 @@ FILE_NAME = "ray_address"
 
 def write_address(run: Path, address: str) -> None:
     """Keeps the address of this process's cluster, and whether it wants a token."""
-    partial = run / f".{FILE_NAME}"  # renamed when complete, so that no reader sees half of it
-    partial.write_text(json.dumps({"address": address, "auth_mode": os.environ.get("RAY_AUTH_MODE")}), encoding="utf-8")
-    os.replace(partial, run / FILE_NAME)
+    kept = {"address": address, "auth_mode": os.environ.get("RAY_AUTH_MODE")}
+    with replacing(run / FILE_NAME) as partial:
+        partial.write_text(json.dumps(kept), encoding="utf-8")
 
 
 def remove_address(run: Path) -> None:

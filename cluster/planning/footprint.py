@@ -40,6 +40,7 @@ class Footprint:
     Attributes:
         fault: why the size of the model is unknown; all numbers are then without weights and optimiser.
         weights: size of one published version.
+        commit: size of one commit.
         files: size of the run folder at its fullest, by kind of file.
         memory: RAM of all workers, by kind.
         gpu_memory: on each GPU of a worker, for kinds that use GPUs; without activations and KV cache.
@@ -48,6 +49,7 @@ class Footprint:
     recipe: Recipe
     fault: str | None
     weights: int
+    commit: int
     files: Mapping[str, int]
     memory: Mapping[str, float]
     gpu_memory: Mapping[str, float]
@@ -67,6 +69,7 @@ def footprint(recipe: Recipe) -> Footprint:
         recipe,
         fault,
         weights=count * width,
+        commit=_commit(recipe, count, trained, width),
         files=_files(recipe, count, trained, width),
         memory=_memory(recipe, count, trained),
         gpu_memory=_gpu_memory(recipe, count, trained),
@@ -93,13 +96,18 @@ def missing_resource(roles: Mapping[str, Role], limits: Mapping[str, float]) -> 
     return None
 
 
-def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, int]:
+def _commit(recipe: Recipe, count: int, trained: int, width: int) -> int:
     plain = recipe.learner.dtype == "float32" and recipe.learner.zero_stage == 0
     # The policy; then, of what is trained, the weights, Adam's two float32 moments and, except in the plain case, a
     # float32 master copy.
     commit = count * width + trained * (width + 8 + (0 if plain else 4))
     if has_reference(recipe):
         commit += (trained if recipe.learner.lora else count) * width
+    return commit
+
+
+def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, int]:
+    commit = _commit(recipe, count, trained, width)
     films = recipe.data.phantoms
     answers = 2 * len(recipe.stages) * len(recipe.tested_families) * recipe.evaluation.test_per_family
     steps = sum(stage.gate.max_steps for stage in recipe.stages)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actors.runtime.files import disk_words, size_words
 from actors.runtime.storage import POLICY, Storage
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
@@ -44,18 +45,23 @@ class Checkpoints:
         self.storage = storage
         self.keep = keep
 
-    def missing_space(self) -> str:
-        """Why there is no space for another commit like the last one, in words; "" if there is, or if none was made."""
+    def missing_space(self, estimate: int = 0) -> str:
+        """Why there is no space for another commit like the last one, in words; "" if there is.
+
+        Args:
+            estimate: what a commit takes, in bytes, as long as none was made.
+        """
         committed = self.committed()
-        if not committed:
-            return ""
         free = self.storage.free()
-        if free is None:  # the storage does not say
+        needed = committed[-1].size() if committed else estimate
+        if free is None or free > 1.1 * needed:  # a bucket does not say
             return ""
-        needed = committed[-1].size()
-        if free > 1.1 * needed:
-            return ""
-        return f"{self.storage} has {free / 2**30:.1f} GiB left, a commit takes {needed / 2**30:.1f}"
+        return f"the disk of {self.storage}, {disk_words(self.storage.path)}, lacks the {size_words(needed)} for it"
+
+    def newest_words(self) -> str:
+        """From where a resumed run would go on: "the last one is step-0000040"."""
+        committed = self.committed()
+        return f"the last one is {committed[-1].name}" if committed else "there is none so far"
 
     def begin(self, step: int) -> Storage:
         """An empty folder for the parts of a commit."""

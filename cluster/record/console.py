@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from cluster.measures import Interval
 from cluster.measures.headlines import HEADLINES
+from cluster.outputs import mute_stdout
 from cluster.record.run_log import LOG
 from cluster.stages import STAGE_KINDS
 from cluster.stages.row import StepRow
@@ -196,16 +197,24 @@ class LoggedDisplay:
             self.waiting.clear()
 
     def say(self, text: str) -> None:
-        self.shown.say(text)
+        self._show(lambda: self.shown.say(text))
         self.keep("say", text)
 
     def step(self, row: StepRow) -> None:
-        self.shown.step(row)
+        self._show(lambda: self.shown.step(row))
         self.keep("step", step_words(row))
 
     def evaluation(self, stage: str, when: str, measures: Mapping[str, Interval]) -> None:
-        self.shown.evaluation(stage, when, measures)
+        self._show(lambda: self.shown.evaluation(stage, when, measures))
         self.keep("evaluation", evaluation_words(stage, when, measures))
 
     def close(self) -> None:
-        self.shown.close()
+        self._show(self.shown.close)
+
+    def _show(self, show: Callable[[], None]) -> None:
+        """Shows something. A run whose output nobody can read any more goes on: its log has everything."""
+        try:
+            show()
+        except OSError as error:
+            mute_stdout()
+            self.keep("say", f"standard output: {error.strerror}; the run goes on, and shows nothing more there")

@@ -22,17 +22,23 @@ from types import TracebackType
 
 import psutil
 
-from cluster.errors import UserError, error_line
+from actors.runtime.files import write_fault
+from cluster.errors import UserError
 
 FILE_NAME = "owner.json"
 LOCK_NAME = "owner.lock"
 BEAT_S = 5.0
 SILENT_S = 60.0  # after which an owner on another machine is given up
+TAKE_OVER_S = 3 * BEAT_S  # after which it is given up on request: one that has just given a sign of life is not
 READ_TRIES = 20  # an owner writes its name right after it has the lock
 
 
 class FolderTaken(UserError):
-    """A process that is alive owns the run folder."""
+    """A process that is alive owns the run folder: `owner`, if its name could be read."""
+
+    def __init__(self, text: str, owner: Owner | None = None) -> None:
+        super().__init__(text)
+        self.owner = owner
 
 
 class LeaseLost(RuntimeError):
@@ -84,7 +90,8 @@ class Lease:
 
     Args:
         folder: of the run; it exists.
-        take_over: take it from an owner on another machine that gives no sign of life here, without waiting.
+        take_over: take it from an owner on another machine that has missed three signs of life, without waiting
+            longer.
 
     Raises:
         FolderTaken: another process owns it.
@@ -102,11 +109,14 @@ class Lease:
         try:
             self._lock = os.open(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written ({error_line(error)})") from error
+            raise UserError(f"this run cannot be owned: {write_fault(error, self.folder)}") from error
         try:
             if not _try_lock(self._lock):
-                raise FolderTaken(_taken_by(self.folder, _wait_for_owner(self.folder)))
+                raise _taken(self.folder, wait_for_owner(self.folder))
             self._take()
+        except OSError as error:
+            os.close(self._lock)
+            raise UserError(f"this run cannot be owned: {write_fault(error, self.folder)}") from error
         except BaseException:
             os.close(self._lock)
             raise
@@ -146,13 +156,12 @@ class Lease:
             with open(file, "x", encoding="utf-8") as new:  # only one process can create it, on all machines
                 json.dump(asdict(self.owner), new)
         except FileExistsError:
-            raise FolderTaken(_taken_by(self.folder, _wait_for_owner(self.folder))) from None
+            raise _taken(self.folder, wait_for_owner(self.folder)) from None
 
     def _check_gone(self, owner: Owner) -> None:
         """Raises FolderTaken: it may be alive."""
-        given_up = self.take_over and not owner.is_here
-        if not given_up and _is_alive(self.folder, owner):
-            raise FolderTaken(_taken_by(self.folder, owner))
+        if _is_alive(self.folder, owner, TAKE_OVER_S if self.take_over else SILENT_S):
+            raise _taken(self.folder, owner)
 
     def _remove(self, owner: Owner | None) -> None:
         """Removes the file of an owner that is gone, and puts it back if another process was faster."""
@@ -163,7 +172,7 @@ class Lease:
             return
         if _read(old) != owner:
             os.rename(old, file)
-            raise FolderTaken(_taken_by(self.folder, _read(file)))
+            raise _taken(self.folder, _read(file))
         old.unlink()
 
     def _beat_until_end(self) -> None:
@@ -182,9 +191,19 @@ def owner_of(folder: Path) -> Owner | None:
     return owner if owner is not None and _is_alive(folder, owner) else None
 
 
-def _is_alive(folder: Path, owner: Owner) -> bool:
-    """Whether an owner is running; or, if that cannot be seen, whether it may be."""
-    return owner.is_running if owner.is_here else _silent_s(folder) < SILENT_S
+def wait_for_owner(folder: Path) -> Owner | None:
+    """The owner of a folder that a process has just taken: it may be about to write its name."""
+    for _ in range(READ_TRIES):
+        owner = _read(folder / FILE_NAME)
+        if owner is not None and (not owner.is_here or owner.is_running):
+            return owner
+        time.sleep(0.05)
+    return None
+
+
+def _is_alive(folder: Path, owner: Owner, limit_s: float = SILENT_S) -> bool:
+    """Whether an owner is running; or, if that cannot be seen, whether it gave a sign of life within `limit_s`."""
+    return owner.is_running if owner.is_here else _silent_s(folder) < limit_s
 
 
 def _machine() -> str:
@@ -211,16 +230,6 @@ def _read(file: Path) -> Owner | None:
         return None
 
 
-def _wait_for_owner(folder: Path) -> Owner | None:
-    """Who holds the lock: it may be about to write its name."""
-    for _ in range(READ_TRIES):
-        owner = _read(folder / FILE_NAME)
-        if owner is not None and (not owner.is_here or owner.is_running):
-            return owner
-        time.sleep(0.05)
-    return None
-
-
 def _silent_s(folder: Path) -> float:
     """How long ago the owner last touched its file, by the clock of the file system."""
     try:
@@ -231,9 +240,9 @@ def _silent_s(folder: Path) -> float:
         return 0.0
 
 
-def _taken_by(folder: Path, owner: Owner | None) -> str:
+def _taken(folder: Path, owner: Owner | None) -> FolderTaken:
     who = owner or "another process"
     advice = f"curlvpr status {folder} shows it, curlvpr stop {folder} ends it after the current step"
     if owner is not None and not owner.is_here:
-        advice += f"; if that machine is gone, wait {SILENT_S:g} s or use --take-over"
-    return f"{folder}: this run is already in progress, in {who}; {advice}"
+        advice += f"; if that machine is gone, wait {SILENT_S:g} s, or {TAKE_OVER_S:g} s with --take-over"
+    return FolderTaken(f"{folder}: this run is already in progress, in {who}; {advice}", owner)

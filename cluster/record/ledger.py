@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
+from actors.runtime.files import drop
 from actors.trajectory import Request
 
 
@@ -72,6 +73,10 @@ class Ledger:
 
     def totals(self) -> dict[str, int]:
         return {**self.counts, "in_flight": len(self.in_flight)}
+
+    def abandon(self) -> None:
+        """Drops what is not written yet."""
+        drop(self._file)
 
     def close(self) -> None:
         self._file.close()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
+from cluster.config.yaml_text import read_yaml
 from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_status import check_run_folder
@@ -164,7 +164,7 @@ class RunRecord:
         if not (path / "summary.json").is_file():
             raise UserError(f"{path}: has no summary.json; a run writes it after its first evaluation")
         try:
-            self.recipe: dict[str, Any] = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
+            self.recipe: dict[str, Any] = read_yaml((path / "recipe.yaml").read_text(encoding="utf-8"))
             self.summary: dict[str, Any] = json.loads((path / "summary.json").read_text(encoding="utf-8"))
             metrics = path / "metrics.parquet"
             self.metrics: list[dict[str, Any]] = pq.read_table(metrics).to_pylist() if metrics.is_file() else []
@@ -173,7 +173,15 @@ class RunRecord:
                 _history(stage, begun[stage["name"]]) for stage in self.recipe["stages"] if stage["name"] in begun
             ]
             _ = self.phases, self.gains, self.tests  # so that damage is found now
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, pa.ArrowException) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            pa.ArrowException,
+        ) as error:
             raise UserError(f"{path}: the run folder cannot be read ({error_line(error)})") from error
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import UserError, error_line
-from cluster.record.lease import owner_of
+from cluster.record.lease import owner_of, wait_for_owner
 
 GOING = ("starting", "waiting", "running", "paused", "stopping")
 """The states of a run that a process holds."""
@@ -17,6 +17,16 @@ def check_run_folder(run: Path) -> None:
     """Raises UserError: it is no run folder."""
     if not (run / "recipe.yaml").is_file():
         raise UserError(f"{run}: no run folder; it has no recipe.yaml")
+
+
+def taken_words(path: Path) -> str:
+    """Why a new run cannot have the folder `path`, which exists: what is there, and what to do."""
+    is_run = (path / "recipe.yaml").is_file()
+    if owner := owner_of(path) if is_run else wait_for_owner(path):  # one that has just been made has no recipe yet
+        return f"{path}: is in use, by a run in progress in {owner}; choose another --name"
+    if not is_run:
+        return f"{path}: exists already, and is no run folder; choose another --name, or remove it"
+    return f"{path}: exists already; choose another --name, or go on with the run in it: curlvpr resume {path}"
 
 
 def saved_status(run: Path) -> dict[str, Any]:

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from actors.runtime.files import replacing
 from actors.trajectory import ScoredGroup
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.measures import Result
+from cluster.record.run_status import taken_words
 from cluster.record.trackers import Trackers, tracker_numbers
 from cluster.trackers import RunInfo, TensorBoard
 from curriculum.task import Task
@@ -41,7 +43,7 @@ def run_path(recipe: Recipe, name: str | None) -> Path:
     root = base / recipe.root.expanduser()
     if name is not None:
         if (root / name).exists():
-            raise UserError(f"--name {name}: {root / name} exists already; choose another name or remove it")
+            raise UserError(f"--name {name}: {taken_words(root / name)}")
         return root / name
     number = 1
     while (path := root / (recipe.name if number == 1 else f"{recipe.name}-{number}")).exists():
@@ -147,9 +149,8 @@ class RunWriter:
         """Writes metrics.parquet and the TensorBoard files."""
         self._flushed = time.monotonic()
         if self._metrics:
-            partial = self.path / ".metrics.parquet"
-            pq.write_table(_table_of(self._metrics), partial)
-            os.replace(partial, self.path / "metrics.parquet")
+            with replacing(self.path / "metrics.parquet") as partial:
+                pq.write_table(_table_of(self._metrics), partial)
         self._board.flush()
 
     def close(self) -> None:
@@ -159,9 +160,8 @@ class RunWriter:
             self._trackers.close()
 
     def _replace(self, name: str, text: str) -> None:
-        partial = self.path / f".{name}"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.path / name)
+        with replacing(self.path / name) as partial:
+            partial.write_text(text, encoding="utf-8")
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         with open(self.path / name, "a", encoding="utf-8") as file:

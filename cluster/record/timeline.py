@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from actors.runtime.files import drop
+
 FILE_NAME = "timeline.json"
 STEP_PHASES = ("generate", "score", "learn", "publish")
 """What a step consists of; the rest of a run is evaluation, commits and waiting."""
@@ -49,6 +51,10 @@ class Timeline:
 
     def flush(self) -> None:
         self._file.flush()
+
+    def abandon(self) -> None:
+        """Drops what is not written yet."""
+        drop(self._file)
 
     def close(self) -> None:
         self._file.close()

@@ -13,6 +13,7 @@ from typing import Any
 from cluster.errors import UserError
 from cluster.measures import MIN_PATIENTS
 from cluster.measures.headlines import HEADLINES, measure_words
+from cluster.outputs import told
 from cluster.record.run_reader import RunRecord, duration
 from cluster.reporting.charts import MAX_SERIES
 from cluster.reporting.compare_figures import difference_figures, learnt_figures, time_figures, training_figures
@@ -73,10 +74,6 @@ def compare(folders: Sequence[Path]) -> Comparison:
 
 def write_comparison(comparison: Comparison, out: Path) -> None:
     """Writes the page. Raises UserError: `out` cannot be written."""
-    if out.is_dir():
-        raise UserError(f"--out {out}: is a folder; give a file")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: its folder does not exist")
     records, labels, paired = comparison.records, comparison.labels, comparison.paired
     page = render(
         "compare.html.j2",
@@ -99,10 +96,8 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
         ledger=ledger_table(comparison),
         written=datetime.now().astimezone(),
     )
-    try:
+    with told("--out", out):
         write_page(out, page)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error})") from error
 
 
 def runs_table(comparison: Comparison) -> Table:

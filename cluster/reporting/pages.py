@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from actors.runtime.files import replacing
 from curriculum.images import load_image
 
 
@@ -25,9 +25,8 @@ def render(template: str, **values: Any) -> str:
 
 def write_page(path: Path, text: str) -> None:
     """Writes a page at once: a reader sees the old one or the whole new one."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(text, encoding="utf-8", errors="replace")  # a model may write half of a surrogate pair
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="replace")  # a model may write half of a surrogate pair
 
 
 def thumbnail(path: str | Path, size: int = 256) -> str:

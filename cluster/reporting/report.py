@@ -12,6 +12,7 @@ from statistics import mean
 from typing import Any
 
 from cluster.measures.headlines import HEADLINES, measure_words
+from cluster.outputs import told
 from cluster.record.run_reader import TASK_SET_FAULTS, Estimate, RunRecord, duration
 from cluster.reporting.examples import RULE, choose
 from cluster.reporting.pages import render, thumbnail, write_page
@@ -43,10 +44,13 @@ def write_report(folder: Path, no_images: bool = False) -> Path:
         no_images: leaves the films out, as `report.images: false` in the recipe does; questions and answers stay.
 
     Raises:
-        UserError: `folder` is no run folder, nothing was measured yet, or one of its files is damaged.
+        UserError: `folder` is no run folder, nothing was measured yet, one of its files is damaged, or the report
+            cannot be written.
     """
     path = folder / FILE_NAME
-    write_page(path, report_page(folder, None if no_images else film_of))
+    page = report_page(folder, None if no_images else film_of)
+    with told("the report", path):
+        write_page(path, page)
     return path
 
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cluster.config.yaml_text import read_yaml
 from cluster.control.run_address import find_address
 from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
@@ -110,7 +109,7 @@ def _row(run: Path, environment: Mapping[str, str], ask_s: float) -> RunRow:
 
 def _fill(row: RunRow, run: Path, environment: Mapping[str, str], ask_s: float) -> None:
     check_run_folder(run)
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe = read_yaml((run / "recipe.yaml").read_text(encoding="utf-8"))
     row.recipe = str(recipe["name"])
     status = _status(run, environment, ask_s)
     row.status, row.why, row.seconds = status["status"], status.get("why"), status.get("seconds")

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from actors.runtime.files import disk_named, write_fault
+from actors.runtime.imports import import_ahead
 from actors.runtime.remote import RemoteFailure, ray_failure
 from actors.runtime.storage import Storage
 from cluster.config.recipe import Recipe
 from cluster.control.ray_connection import ray_cluster
 from cluster.control.run_actor import Control
 from cluster.control.run_queue import wait_for_slot, worker_bundles
-from cluster.errors import UserError, error_line
+from cluster.errors import UserError, error_line, tell
 from cluster.planning.model_check import remarks_on_model
+from cluster.planning.run_space import check_sockets, remarks_on_space
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
 from cluster.record.console import Display, LoggedDisplay, clock, open_display
-from cluster.record.lease import Lease, LeaseLost
+from cluster.record.lease import LeaseLost
+from cluster.record.ownership import Ownership, own_run
+from cluster.record.run_status import taken_words
 from cluster.record.run_writer import RunWriter, recipe_text
 from cluster.record.trackers import Trackers
 from cluster.run.loop import Run
@@ -44,20 +48,22 @@ def start(recipe: Recipe, path: Path) -> int:
     try:
         path.mkdir(parents=True)
     except FileExistsError as error:
-        raise UserError(f"{path}: exists already; choose another name, or resume the run in it") from error
+        raise UserError(taken_words(path)) from error
     except OSError as error:
-        raise UserError(f"{path}: the run folder cannot be made ({error_line(error)})") from error
-    try:
-        with Lease(path) as lease:
-            # At once: a run that is killed from here on can be resumed.
-            Storage(str(path.absolute())).write("recipe.yaml", recipe_text(recipe).encode())
-            return _execute(recipe, path, lease)
-    except UserError:
-        shutil.rmtree(path, ignore_errors=True)
-        for folder in new_parents:  # the innermost first; one that another run uses by now stays
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+        raise UserError(f"the run folder cannot be made: {write_fault(error, path)}; see root and --name") from error
+    with ExitStack() as owning:
+        try:
+            owned = owning.enter_context(own_run(recipe, path))
+            _check_place_is_new(recipe, path)
+            with _told(path):  # at once: a run that is killed from here on can be resumed
+                Storage(str(path.absolute())).write("recipe.yaml", recipe_text(recipe).encode())
+            return _execute(recipe, path, owned)
+        except UserError:  # the folder is still this process's
+            shutil.rmtree(path, ignore_errors=True)
+            for folder in new_parents:  # the innermost first; one that another run uses by now stays
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
 
 
 def resume(recipe: Recipe, path: Path, take_over: bool = False) -> int:
@@ -72,11 +78,21 @@ def resume(recipe: Recipe, path: Path, take_over: bool = False) -> int:
     Raises:
         UserError: another process owns the run, the run is complete, or its newest commit is damaged.
     """
-    with Lease(path, take_over) as lease:
-        return _resume(recipe, path, lease)
+    with own_run(recipe, path, take_over) as owned:
+        return _resume(recipe, path, owned)
 
 
-def _resume(recipe: Recipe, path: Path, lease: Lease) -> int:
+def _check_place_is_new(recipe: Recipe, path: Path) -> None:
+    """Raises UserError: the place of a new run's commits holds those of another run."""
+    checkpoints = run_checkpoints(recipe, path)
+    if checkpoints.committed():
+        raise UserError(
+            f"checkpoint.storage: {checkpoints.storage} has the commits of another run; choose another --name, or "
+            "resume that run in its own folder"
+        )
+
+
+def _resume(recipe: Recipe, path: Path, owned: Ownership) -> int:
     summary = path / "summary.json"
     if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "finished":
         raise UserError(f"{path}: this run is complete; its model is {path / 'model'}")
@@ -86,45 +102,48 @@ def _resume(recipe: Recipe, path: Path, lease: Lease) -> int:
     except OSError as error:
         raise UserError(f"{checkpoints.storage} cannot be read: {error}") from error
     if not commits:
-        return _execute(recipe, path, lease, resumed=True)
+        return _execute(recipe, path, owned, resumed=True)
     try:
         state = checkpoints.load(commits[-1])
     except CheckpointError as error:
         older = f"; the one before is {commits[-2].name}" if len(commits) > 1 else ""
         raise UserError(f"{error}{older}. Remove the damaged folder to go on from what is left.") from error
-    return _execute(recipe, path, lease, (commits[-1], state), resumed=True)
+    return _execute(recipe, path, owned, (commits[-1], state), resumed=True)
 
 
 def _execute(
     recipe: Recipe,
     path: Path,
-    lease: Lease,
+    owned: Ownership,
     commit: tuple[Storage, dict[str, Any]] | None = None,
     resumed: bool = False,
 ) -> int:
     """Runs to the end, or to where the run is stopped. Turns every expected fault into a line and an exit code."""
     with nullcontext(current()) if current() else (heed() or nullcontext()) as signals:
-        return _execute_under(signals, recipe, path, lease, commit, resumed)
+        return _execute_under(signals, recipe, path, owned, commit, resumed)
 
 
 def _execute_under(
     signals: Signals | None,
     recipe: Recipe,
     path: Path,
-    lease: Lease,
+    owned: Ownership,
     commit: tuple[Storage, dict[str, Any]] | None,
     resumed: bool,
 ) -> int:
     display = open_display(path.name)
     run: Run | None = None
     try:
+        check_sockets()
         remarks = remarks_on_model(recipe)  # a model that cannot be trained is refused before Ray is started
-        for line in (f"run folder {path}", *remarks):
+        for line in (f"run folder {path}", *remarks, *remarks_on_space(recipe, path)):
             display.say(line)
+        import_ahead()
         with ray_cluster(recipe.roles, display.say) as dashboard:
             if dashboard:
                 display.say(f"Ray dashboard http://{dashboard}")
-            with open_run(recipe, path, display, lease.check) as run, _stops_at_sigterm(signals, run):
+            with open_run(recipe, path, display, owned.check) as run, _stops_at_sigterm(signals, run):
+                run.recovery.confirm_owner = owned.confirm
                 if resumed:
                     _restore(run, commit)
                 summary = run.train()
@@ -135,8 +154,10 @@ def _execute_under(
             display.say(f"finished in {duration}; model {path / 'model'}, summary {path / 'summary.json'}")
         return 0
     except LeaseLost as error:
+        if run:
+            run.abandon()
         run = None  # nothing of this folder is its to write
-        print(f"curlvpr: {error}", file=sys.stderr)
+        tell(f"curlvpr: {error}")
         return 1
     except StoppedEarly:
         _write_early_summary(recipe, path, "stopped", "while it waited for room on the cluster")
@@ -145,7 +166,8 @@ def _execute_under(
     except RemoteFailure as error:
         return _end_early(run, recipe, path, display, "failed", str(error), 1)
     except OSError as error:  # a disk or a bucket
-        return _end_early(run, recipe, path, display, "failed", f"{type(error).__name__}: {error}", 1)
+        why = f"{write_fault(error, path)}; go on with: curlvpr resume {path}"
+        return _end_early(run, recipe, path, display, "failed", why, 1)
     except KeyboardInterrupt:
         return _interrupted(signals, run, recipe, path, display)
     except Exception as error:
@@ -155,10 +177,18 @@ def _execute_under(
         return _end_early(run, recipe, path, display, "failed", failure, 1)
     finally:
         if run:
-            run.close()
+            _close(run, display)
             if not is_ending():  # it shall end soon; `curlvpr report` writes them
                 write_pages(path, display)
         display.close()
+
+
+def _close(run: Run, display: Display) -> None:
+    """Closes the files of the run. What cannot be written any more does not hide how the run ended."""
+    try:
+        run.close()
+    except OSError as error:
+        display.say(f"the last numbers are lost: {write_fault(error, run.writer.path)}")
 
 
 def _restore(run: Run, commit: tuple[Storage, dict[str, Any]] | None) -> None:
@@ -189,12 +219,14 @@ def open_run(
     """
     run_storage(recipe, path)  # a place that does not exist is refused before anything is started
     path.mkdir(parents=True, exist_ok=True)
-    writer = RunWriter(path, Trackers(recipe, path, display.say))
-    writer.write_recipe(recipe)
+    with _told(path):
+        writer = RunWriter(path, Trackers(recipe, path, display.say))
+        writer.write_recipe(recipe)
     with Control(path, check_owner) as control:
         display.log_to(path)
         display.say("preparing tasks and model")
-        prepared = prepare(recipe, path, display.say)
+        with _told(path):
+            prepared = prepare(recipe, path, display.say)
         if prepared.dropped:
             kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
             display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
@@ -207,6 +239,16 @@ def open_run(
             run = Run(recipe, prepared, writer, workers, display, control)
             display.at = lambda: run.position.step
             yield run
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns it into a UserError if files of the run cannot be written: nothing has been done yet."""
+    try:
+        with disk_named(path):
+            yield
+    except OSError as error:
+        raise UserError(write_fault(error, path)) from error
 
 
 def _worker_counts(recipe: Recipe) -> str:
@@ -298,12 +340,13 @@ def _end_early(
     run: Run | None, recipe: Recipe, path: Path, display: LoggedDisplay, status: str, why: str, code: int
 ) -> int:
     """Writes why a run ended before its end, to the summary, the log and standard error. Returns the exit code."""
-    if run:
-        run.summary.write(status, why)
-    else:
-        _write_early_summary(recipe, path, status, why)
+    with suppress(OSError):  # the disk may be what is wrong
+        if run:
+            run.summary.write(status, why)
+        else:
+            _write_early_summary(recipe, path, status, why)
     display.keep("say", why if why.startswith(status) else f"{status}: {why}")
     display.close()
     first, *rest = why.splitlines()
-    print(f"curlvpr: {first}", *rest, sep="\n", file=sys.stderr)
+    tell(f"curlvpr: {first}", *rest)
     return code

@@ -64,6 +64,7 @@ class Run:
         Raises:
             RemoteFailure: a worker failed or did not answer.
         """
+        self.requests.restore_scale()
         self.tests.show_baseline()
         restart: LearnerRestarted | None = None
         with _rare_garbage_collection():
@@ -107,6 +108,11 @@ class Run:
         with self.phases.phase("export"):
             self.learner.call(Export(self.writer.path / "model"))
         return self.summary.write("finished")
+
+    def abandon(self) -> None:
+        """Drops what is not written yet: the run's folder is another process's."""
+        self.ledger.abandon()
+        self.context.timeline.abandon()
 
     def close(self) -> None:
         """Closes the files of the run's folder."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
+from actors.learner.handle import DiskFull
 from actors.learner.orders import Load
 from actors.runtime.remote import RemoteFailure
 from actors.runtime.storage import Storage
 from cluster.config.guards import Guards
+from cluster.planning.footprint import footprint
 from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoints
 from cluster.record.ledger import Ledger
 from cluster.run.context import RunContext
@@ -31,6 +34,9 @@ class Recovery:
         checkpoints: the commits.
         first_state: the state before the first step.
         roll_backs: how often a guard sent the run back; each divides the learning rate by ten.
+        commit_bytes: what a commit takes, estimated.
+        confirm_owner: raises LeaseLost if the run is another process's by now; called before a commit begins, and
+            before it counts.
     """
 
     def __init__(
@@ -52,7 +58,9 @@ class Recovery:
         self.in_flight, self.steps, self.tests, self.guards = in_flight, steps, tests, guards
         self.publisher, self.progress, self.summary = publisher, progress, summary
         self.checkpoints: Checkpoints = run_checkpoints(context.recipe, self.writer.path)
+        self.commit_bytes = footprint(context.recipe).commit
         self.roll_backs = 0
+        self.confirm_owner: Callable[[], None] = lambda: None
         self.committed = time.monotonic()
         self._commit_s = 0.0  # what the last commit took
         self.first_state = copy.deepcopy(self._state()) | {"ledger": Ledger.EMPTY}
@@ -70,20 +78,34 @@ class Recovery:
         Args:
             grow: let more learner ranks join now, if there is room for them: nothing is lost by their restart.
         """
-        if missing := self.checkpoints.missing_space():
-            self.display.say(f"no checkpoint is written: {missing}")
-            self.committed = time.monotonic()
+        began = self.committed = time.monotonic()
+        missing = self.checkpoints.missing_space(self.commit_bytes)
+        if not missing:
+            try:
+                with self.phases.phase("commit"):
+                    self._write_commit(grow)
+            except DiskFull as error:  # something else filled it meanwhile
+                missing = str(error)
+        if missing:
+            self.display.say(f"no checkpoint is written, {self.checkpoints.newest_words()}: {missing}")
             return
-        began = time.monotonic()
-        with self.phases.phase("commit"):
-            folder = self.checkpoints.begin(self.position.step)
-            digests = self.learner.save(folder)
-            self.writer.flush()
-            self.checkpoints.commit(folder, digests, self._state())
-            if grow and not self.curriculum.finished:
-                self.learner.grow()
         self.committed = time.monotonic()
         self._commit_s = self.committed - began
+
+    def _write_commit(self, grow: bool) -> None:
+        self.confirm_owner()
+        folder = self.checkpoints.begin(self.position.step)
+        try:
+            digests = self.learner.save(folder)
+            self.writer.flush()
+            self.confirm_owner()
+            self.checkpoints.commit(folder, digests, self._state())
+        except (RemoteFailure, OSError):
+            with suppress(OSError):
+                folder.remove()  # what is written of it takes space that may be missing
+            raise
+        if grow and not self.curriculum.finished:
+            self.learner.grow()
 
     def restore(self, commit: Storage | None, state: Mapping[str, Any]) -> None:
         """Goes on from a commit, whose state `Checkpoints.load` gave; without one from the start, by `first_state`.

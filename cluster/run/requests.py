@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from cluster.control.run_actor import Control, ControlRequest
+from cluster.errors import error_line
+from cluster.record.scale import read_scale, write_scale
 from cluster.run.context import RunContext
 from cluster.run.progress.step_log import Progress
 from cluster.run.recovery import Recovery
@@ -24,7 +27,15 @@ class Requests:
     def __init__(self, context: RunContext, control: Control, progress: Progress, recovery: Recovery) -> None:
         self.workers, self.display = context.workers, context.display
         self.control, self.progress, self.recovery = control, progress, recovery
+        self.run, self.recipe = context.writer.path, context.recipe
         self.paused = self.stopping = False
+
+    def restore_scale(self) -> None:
+        """Gives a run that is resumed the numbers of workers that were asked of it before."""
+        asked = read_scale(self.run, self.recipe)
+        if asked:
+            self.display.say(f"scaled as was asked before{_sizes(asked)}")
+            self.workers.scale(**asked)
 
     def handle(self) -> None:
         """Reports the run's status and does what was requested; stays here while the run is paused."""
@@ -49,14 +60,24 @@ class Requests:
 
     def _grant(self, request: ControlRequest) -> None:
         sizes = {"rollout": request.rollout, "reward": request.reward}
-        self.display.say(
-            f"asked to {request.action}" + "".join(f", {size} {kind}" for kind, size in sizes.items() if size)
-        )
+        self.display.say(f"asked to {request.action}{_sizes(sizes)}")
         if request.action == "scale":
-            self.workers.scale(request.rollout, request.reward)
+            self.workers.scale(**sizes)
+            self._keep_scale(sizes)
         elif request.action == "checkpoint":
             self.recovery.commit(grow=not self.stopping)
         elif request.action == "stop":
             self.stopping = True
         else:
             self.paused = request.action == "pause"
+
+    def _keep_scale(self, sizes: Mapping[str, int | None]) -> None:
+        """Keeps what was asked, for a resume. A folder that cannot be written is told, and is no reason to end."""
+        try:
+            write_scale(self.run, sizes, self.recipe)
+        except OSError as error:
+            self.display.say(f"a resumed run will not have this scale: {error_line(error)}")
+
+
+def _sizes(sizes: Mapping[str, int | None]) -> str:
+    return "".join(f", {size} {kind}" for kind, size in sizes.items() if size)

@@ -37,17 +37,17 @@ class Workers:
             .remote()
         )
         transport = recipe.weight_transport
-        # All start at once; importing vLLM and DeepSpeed takes longest.
+        # All start at once. The learner comes first: Ray Train starts several processes before its ranks.
+        ranks = RankSetup(recipe.learner, recipe.prompt, str(model), self.store, recipe.seed, transport)
+        self.learner = Learner(
+            LearnerSetup(name, ranks, run_storage(recipe, run), has_learner_resource(), near_driver()), self.pump
+        )
         self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, transport)
         self.rewards = RewardPool(
             name,
             recipe.reward.model_copy(update={"rules": rules}),
             meanwhile=lambda: self.rollouts.pool.pump(0),
             cache=run / "rule_values",
-        )
-        ranks = RankSetup(recipe.learner, recipe.prompt, str(model), self.store, recipe.seed, transport)
-        self.learner = Learner(
-            LearnerSetup(name, ranks, run_storage(recipe, run), has_learner_resource(), near_driver()), self.pump
         )
 
     def __enter__(self) -> Workers:

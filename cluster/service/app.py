@@ -33,7 +33,11 @@ bearer = HTTPBearer(auto_error=False, description="a token listed in the service
 
 
 def build(
-    root: Path, tokens: Sequence[Token], allowed: Sequence[str] = (), policy: str | None = None, driver_cpus: float = 0
+    root: Path,
+    tokens: Sequence[Token],
+    allowed: Sequence[str] = (),
+    policy: str | None = None,
+    run_jobs: RunJobs | None = None,
 ) -> FastAPI:
     """The application for the runs below `root`; every route of /v1 needs a token.
 
@@ -42,7 +46,7 @@ def build(
         tokens: the tokens that are accepted.
         allowed: folders and URIs beside `root` that a recipe may name as its data, model and storage, and rules.
         policy: the name of the model that the service serves, if any.
-        driver_cpus: for every run, as in `submit_command`.
+        run_jobs: what starts runs; by default one for this process alone.
     """
     app = FastAPI(
         title="curlvpr",
@@ -58,7 +62,7 @@ def build(
     app.state.tokens = tuple(tokens)
     app.state.allowed = (str(root), *allowed)
     app.state.policy = policy
-    app.state.run_jobs = RunJobs(root, tokens, driver_cpus)
+    app.state.run_jobs = run_jobs or RunJobs(root, tokens, driver_cpus=0)
     read = [Depends(needs("read"))]
     app.include_router(runs.router, dependencies=read, responses=_REFUSED)
     app.include_router(dashboard.page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import VllmEngine
 from actors.runtime.storage import POLICY, Storage
 from cluster.config.recipe_file import load_recipe
-from cluster.errors import UserError, one_line
+from cluster.errors import UserError, error_line, one_line
 from cluster.planning.model_check import remarks_on_model
 from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoints
+from cluster.record.lease import owner_of
 from cluster.standalone.evaluate import find_subject
 from curriculum.images import ImageError, read_image
 
@@ -69,13 +71,14 @@ def find_source(root: Path, policy: str) -> Source:
     run = root / policy
     if "/" not in policy and (run / "recipe.yaml").is_file():
         recipe = load_recipe(run / "recipe.yaml")
-        remarks = remarks_on_model(recipe)
+        commits = run_checkpoints(recipe, run)
+        remarks = (*remarks_on_model(recipe), _follows(run, commits))
         return Source(
             policy,
             run / "base" if recipe.model.path is None else recipe.model.path.absolute(),
             recipe.prompt,
             recipe.rollout,
-            run_checkpoints(recipe, run),
+            commits,
             remarks,
         )
     try:
@@ -83,6 +86,18 @@ def find_source(root: Path, policy: str) -> Source:
     except UserError as error:
         raise UserError(f"--policy {policy}: neither a run of {root} nor a model folder: {error}") from error
     return Source(subject.name, subject.folder, subject.prompt, subject.rollout, None, subject.remarks)
+
+
+def _follows(run: Path, commits: Checkpoints) -> str:
+    """What is served of a run: it is only read, whether or not a process trains in it."""
+    owner = owner_of(run)
+    state = f"in progress, in {owner}" if owner else "not in progress"
+    try:
+        newest = commits.committed()[-1:]
+    except OSError as error:
+        raise UserError(f"{commits.storage}: the commits cannot be read: {error_line(error)}") from error
+    served = f"its commit {newest[0].name} is served" if newest else "it has committed no weights yet"
+    return f"policy {run.name}: this run is {state}; {served}, and newer ones as they come"
 
 
 def deployment(source: Source, replicas: int) -> Deployment:
@@ -114,8 +129,9 @@ class ChatPolicy:
         self.encoder = Encoder(source.model, source.prompt)
         self.engine = VllmEngine(source.config, str(source.model), self.encoder, IMAGES, image_cache=False)
         self.chats = _chat_server(self.engine, source)
-        if newest := source.newest():
-            await self._load(newest)
+        with contextlib.suppress(OSError, CheckpointError):  # the run has just removed it for a newer one
+            if newest := source.newest():
+                await self._load(newest)
         self.following = asyncio.create_task(self._follow())
 
     def __repr__(self) -> str:

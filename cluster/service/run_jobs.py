@@ -6,22 +6,29 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from actors.runtime.files import replacing
 from cluster.config.recipe import Recipe
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_jobs import Job, list_jobs, submit_command
-from cluster.control.run_actor import read_status
+from cluster.control.run_actor import ControlRequest, read_status, send_request
 from cluster.errors import UserError
+from cluster.outputs import told
+from cluster.record.lease import FolderTaken, Lease
+from cluster.record.scale import read_scale
 from cluster.service.quotas import Holding, holding, quota_fault
 from cluster.service.tokens import Token
 
 CACHE_S = 1.0  # for which the list of jobs is reused
 ENDING_S = 20.0  # for which a job may outlive its run, to write the report
+TURN_S = 20.0  # for which a request waits while others start runs
+BEGIN_S = 600.0  # within which a job that another cluster took has made its run folder
+CLOCKS_S = 60.0  # by which the clocks of the folder and of a cluster may differ
 RECIPE_COUNTS: Mapping[str, int | None] = {}  # numbers of workers as the recipe has them
 
 
@@ -39,8 +46,8 @@ class RunJobs:
         self.root = root
         self.tokens = tuple(tokens)
         self.driver_cpus = driver_cpus
-        # Keeps two requests from taking the same name, or the same rest of a quota. It covers this replica only; Serve
-        # starts a second one if more than 100 requests are answered at once.
+        # Keeps two requests from taking the same rest of a quota; `quota_keeper` does so for several replicas of the
+        # service. `_turn` keeps names apart for all.
         self._lock = threading.Lock()
         self._cached: tuple[float, list[Job]] = (0.0, [])  # when the cluster was asked last, and its answer
 
@@ -52,16 +59,17 @@ class RunJobs:
 
         Raises:
             Conflict: the name is taken, or the token's quota is used up.
-            UserError: the cluster takes no job.
+            UserError: the cluster takes no job, or the root cannot be written.
         """
-        with self._lock:
+        self._check_quota(token, "", recipe, RECIPE_COUNTS, [])  # too large by itself: nobody need be asked
+        with self._lock, told("the folder of runs", self.root), self._turn():
             jobs = self._jobs() if token.limited or name else []
-            if name and ((self.root / name).exists() or any(job.run == name and job.going for job in jobs)):
+            if name and ((self.root / name).exists() or self._is_starting(name, jobs)):
                 raise Conflict(f"run {name} exists already")
             self._check_quota(token, "", recipe, RECIPE_COUNTS, jobs)
             run = name or self._free_name(recipe.name)
-            self._submitted(run).parent.mkdir(exist_ok=True)
-            self._submitted(run).write_text(recipe.model_dump_json(), encoding="utf-8")  # JSON is YAML
+            with replacing(self._submitted(run)) as partial:
+                partial.write_text(recipe.model_dump_json(), encoding="utf-8")  # JSON is YAML
             try:
                 return run, self._submit(["train", str(self._submitted(run)), "--name", run], run, token)
             except UserError:
@@ -70,23 +78,30 @@ class RunJobs:
 
     def resume(self, run: Path, token: Token) -> str:
         """Starts a job that continues a run that has ended. Returns the job's id. Raises as `start`."""
+        self.wait_for_last_job(run)
+        with self._lock:
+            jobs = self._jobs()
+            if _has_job(run, jobs):  # another request was quicker
+                raise Conflict(f"run {run.name} is being resumed already")
+            recipe = _recipe_of(run)
+            self._check_quota(token, run.name, recipe, read_scale(run, recipe), jobs)
+            return self._submit(["resume", str(run)], run.name, token)
+
+    def wait_for_last_job(self, run: Path) -> None:
+        """Waits until a run that has ended has no job that goes on. Raises Conflict: it takes longer than ENDING_S."""
         deadline = time.monotonic() + ENDING_S
-        while any(job.run == run.name and job.going for job in self._jobs()):
+        while _has_job(run, self._jobs()):
             if time.monotonic() > deadline:
                 raise Conflict(f"the last job of run {run.name} has not ended yet; ask again in a moment")
             time.sleep(0.5)
-        with self._lock:
-            jobs = self._jobs()
-            self._check_quota(token, run.name, _recipe_of(run), RECIPE_COUNTS, jobs)
-            return self._submit(["resume", str(run)], run.name, token)
 
-    @contextmanager
-    def within_quota(self, run: Path, counts: Mapping[str, int | None]) -> Iterator[None]:
-        """For the block that scales a run: checks the quota of the token that started it, and keeps others out.
+    def scale(self, run: Path, counts: Mapping[str, int | None]) -> None:
+        """Requests other numbers of workers by kind, within the quota of the token that started the run.
 
         Raises:
-            Conflict: it would exceed the quota.
+            Conflict: it would exceed the quota, or the run is not in progress.
             UserError: the cluster cannot be reached.
+            RemoteFailure: the run does not answer.
         """
         with self._lock:
             jobs = self._jobs() if any(token.limited for token in self.tokens) else []
@@ -94,7 +109,10 @@ class RunJobs:
             for token in self.tokens:
                 if token.name == owner:
                     self._check_quota(token, run.name, _recipe_of(run), counts, jobs)
-            yield
+            try:
+                send_request(run, ControlRequest("scale", counts.get("rollout"), counts.get("reward")))
+            except UserError as error:
+                raise Conflict(str(error)) from error
 
     def without_folder(self) -> list[str]:
         """Runs that were started, but whose job has not made their run folder yet."""
@@ -148,10 +166,39 @@ class RunJobs:
             if not (folder / "recipe.yaml").is_file():
                 return holding(load_recipe(self._submitted(run)), self.driver_cpus, RECIPE_COUNTS)
             workers = read_status(folder).get("workers", {})
+            recipe = load_recipe(folder / "recipe.yaml")
             counts = {kind: sum(states.values()) for kind, states in workers.items()}
-            return holding(load_recipe(folder / "recipe.yaml"), self.driver_cpus, counts)
+            return holding(recipe, self.driver_cpus, read_scale(folder, recipe) | counts)
         except UserError:  # its folder was removed or damaged
             return Holding(0, 0)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The block in which this service alone, of all that have this root, starts a run. Raises Conflict: no turn."""
+        folder = self.root / ".submitted"
+        folder.mkdir(exist_ok=True)
+        with ExitStack() as stack:
+            deadline = time.monotonic() + TURN_S
+            while True:
+                try:
+                    stack.enter_context(Lease(folder))
+                    break
+                except FolderTaken as error:
+                    if time.monotonic() > deadline:
+                        raise Conflict("other runs are being started; ask again in a moment") from error
+                    time.sleep(0.05)
+            yield
+
+    def _is_starting(self, run: str, jobs: Sequence[Job]) -> bool:
+        """Whether a job for a new run of that name is on its way, here or on another cluster with the same root."""
+        if any(job.run == run and job.going for job in jobs):
+            return True
+        file = self._submitted(run)
+        if not file.is_file():
+            return False
+        at = file.stat().st_mtime
+        ended_here = any(job.run == run and job.submitted > at - CLOCKS_S for job in jobs)
+        return not ended_here and time.time() - at < BEGIN_S
 
     def _submitted(self, run: str) -> Path:
         """The recipe of a run that was started, for its job."""
@@ -181,6 +228,10 @@ def _cluster() -> str:
     if not ray.is_initialized():
         raise UserError("the service is in no cluster")
     return ray.get_runtime_context().gcs_address
+
+
+def _has_job(run: Path, jobs: Sequence[Job]) -> bool:
+    return any(job.run == run.name and job.going for job in jobs)
 
 
 def _recipe_of(run: Path) -> Recipe:

@@ -6,6 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
+import ray
 from pydantic import Field
 from ray import serve
 from ray.serve import Application
@@ -15,8 +16,10 @@ from cluster.control.own_cluster import end_what_is_left
 from cluster.control.ray_address import cluster_to_join
 from cluster.control.ray_connection import join, leave
 from cluster.errors import UserError, one_line
+from cluster.outputs import told
 from cluster.service.app import build
 from cluster.service.chat_policy import deployment, find_source
+from cluster.service.quota_keeper import SharedRunJobs, end_keeper
 from cluster.service.tokens import read_tokens
 from cluster.signals import current
 from curriculum.strict import Strict
@@ -38,14 +41,17 @@ class ServiceArguments(Strict):
 
 
 def application(arguments: ServiceArguments) -> Application:
-    """The service for the runs below a folder. Raises UserError: no readable tokens file, or no such policy."""
-    root = arguments.root.absolute()
+    """The service for the runs below a folder. Raises UserError: no tokens file, root or policy."""
+    root, driver_cpus = arguments.root.absolute(), arguments.driver_cpus
     tokens = read_tokens(arguments.tokens)
-    root.mkdir(parents=True, exist_ok=True)
+    with told("--root", root):
+        root.mkdir(parents=True, exist_ok=True)
     source = find_source(root, arguments.policy) if arguments.policy else None
     name = source.name if source else None
     for remark in source.remarks if source else ():
         print(remark, flush=True)
+    if ray.is_initialized():  # as when Serve reads a configuration file
+        end_keeper(root)
 
     @serve.deployment(
         name="Api",
@@ -53,7 +59,7 @@ def application(arguments: ServiceArguments) -> Application:
         ray_actor_options={"num_cpus": 0.25},
         autoscaling_config={"min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 100},
     )
-    @serve.ingress(lambda: build(root, tokens, arguments.allow, name, arguments.driver_cpus))
+    @serve.ingress(lambda: build(root, tokens, arguments.allow, name, SharedRunJobs(root, tokens, driver_cpus)))
     class Api:
         def __init__(self, *parts: DeploymentHandle) -> None:
             self.parts = parts  # so that they belong to the application; routes find them by name
@@ -75,6 +81,7 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Serve sets its own when it is imported
     end_what_is_left(print)
     join(cluster_to_join(), namespace=NAME)
+    end_keeper(arguments.root.absolute())
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
         serve.run(service, name=NAME)
@@ -88,4 +95,5 @@ def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
         raise UserError(f"the service does not start: {one_line(error)[:300]}") from error
     finally:
         serve.shutdown()
+        end_keeper(arguments.root.absolute())
         leave()

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from cluster.config.yaml_text import YamlFault, read_yaml
 from cluster.errors import UserError
 from curriculum.strict import Strict
 
@@ -54,14 +54,14 @@ def new_token(name: str, role: Role, quota: Quota = NO_QUOTA) -> tuple[str, Toke
 def read_tokens(path: Path) -> list[Token]:
     """The tokens of a YAML file: a list of {name, role, sha256}, some with a quota. Raises UserError."""
     try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rows = read_yaml(path.read_text(encoding="utf-8"))
         return TypeAdapter(list[Token]).validate_python(rows)
     except OSError as error:
         raise UserError(
             f"{path}: {error.strerror}; curlvpr token NAME --role read|operate prints a line for it"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: broken YAML") from error
+    except (YamlFault, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: broken YAML, {error}") from error
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the file"

@@ -137,9 +137,10 @@ def parse_stage(value: Any) -> Any:
     known = ", ".join(repr(name) for name in STAGE_KINDS)
     if "kind" not in value:
         raise _fault("missing", f"is missing; one of {known}", value)
-    if value["kind"] not in STAGE_KINDS:
-        raise _fault("stage_kind", f"unknown kind, one of {known} is needed", value["kind"])
-    return STAGE_KINDS[value["kind"]].model_validate(value)
+    kind = value["kind"]
+    if not isinstance(kind, str) or kind not in STAGE_KINDS:
+        raise _fault("stage_kind", f"unknown kind, one of {known} is needed", kind)
+    return STAGE_KINDS[kind].model_validate(value)
 
 
 def _fault(name: str, message: str, value: Any) -> ValidationError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from rich.progress import Progress
 
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
+from cluster.outputs import check_file, told
 from cluster.terminal import rich_table
 from curriculum.check import check_tasks
 from curriculum.missing import valid_text
@@ -39,7 +39,7 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     if valid_text(str(path)) != str(path):
         raise UserError(f"{str(path)!a}: this path has bytes that are no UTF-8; rename it")
     if page:
-        _check_page(page)
+        check_file("--html", page)
     console = Console(highlight=False)
     summary = Summary(tokens=recipe is not None)
     try:
@@ -62,21 +62,6 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     return not summary.bad_rows
 
 
-def _check_page(page: Path) -> None:
-    """Raises UserError unless the page can be written."""
-    folder = page.absolute().parent
-    if not folder.is_dir():
-        raise UserError(f"--html {page}: {folder} is not a folder")
-    if page.is_dir():
-        raise UserError(f"--html {page}: a folder is there; the name of a file is needed")
-    try:
-        probe = folder / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"--html {page}: {folder} cannot be written ({error.strerror})") from error
-
-
 def _write_page(page: Path, path: Path, summary: Summary, images: bool) -> None:
     from cluster.reporting.pages import render, thumbnail, write_page
 
@@ -90,10 +75,8 @@ def _write_page(page: Path, path: Path, summary: Summary, images: bool) -> None:
         images=images,
         thumbnail=thumbnail,
     )
-    try:
+    with told("--html", page):
         write_page(page, html)
-    except OSError as error:
-        raise UserError(f"--html {page}: it cannot be written ({error.strerror})") from error
 
 
 def _rows(path: Path, recipe: Recipe | None, console: Console) -> Iterator[TaskRow]:

@@ -22,6 +22,7 @@ from cluster.errors import UserError, one_line
 from cluster.measures import MIN_PATIENTS, Interval, Result, Scores
 from cluster.measures.forms import texts_for_bertscore
 from cluster.measures.strata import HEAD, TAIL, frequency_group, train_shares
+from cluster.outputs import check_file, told
 from cluster.planning.model_check import check_model
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
@@ -132,11 +133,10 @@ def find_scorer(folder: Path, layer: int | None) -> BertScorer:
 
 
 def check_new_file(path: Path) -> None:
-    """Raises UserError if the file exists, or its folder does not."""
+    """Raises UserError if the file exists, or cannot be written."""
+    check_file("--answers", path)
     if path.exists():
         raise UserError(f"--answers {path}: it exists already")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"--answers {path}: its folder does not exist")
 
 
 @contextmanager
@@ -262,7 +262,7 @@ def _tree(intervals: Mapping[tuple[str, ...], Interval], scores: Scores) -> dict
 
 
 def _write_answers(path: Path, subject: Subject, results: Sequence[Result]) -> None:
-    with open(path, "a", encoding="utf-8") as file:
+    with told("--answers", path), open(path, "a", encoding="utf-8") as file:
         for result in results:
             row = {
                 "model": subject.name,

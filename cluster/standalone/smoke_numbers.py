@@ -168,7 +168,7 @@ def engine(context: Context) -> str:
     async def engine_error() -> float:
         vllm = VllmEngine(config, str(context.model), context.encoder, 2)
         try:
-            return await vllm.max_logprob_error(list(zip(context.tasks, samples, reference, strict=True)))
+            return (await vllm.compare(list(zip(context.tasks, samples, reference, strict=True)))).largest
         finally:
             vllm.llm.shutdown()
             vllm.llm.shutdown = _do_nothing  # vLLM calls it again when Python ends, and complains then

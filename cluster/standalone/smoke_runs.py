@@ -151,7 +151,6 @@ def _recipe(
                 "dtype": context.dtype,
                 "max_response_tokens": 96,
                 "max_model_tokens": 384,
-                "probe_tolerance": 0.3 if half else 1e-4,
                 **rollout,
             },
             "reward": {"cpus": 0.25},

@@ -23,6 +23,9 @@ _ABOVE = frozenset(
 )
 _BELOW = frozenset(["less", "below", "under", "smaller", "<", "≤", "lower", "within"])
 _SPECIAL = frozenset(["Pericardial Effusion", "ratio"])
+_OF_PLEURA = frozenset(
+    ["Effusion", "Pneumothorax", "Hydropneumothorax", "Pleural Thickening"]
+)  # may lie along the chest wall
 _TO_ELSEWHERE = frozenset(["attribute", "within", "elsewhere", "resume"])
 
 
@@ -106,7 +109,7 @@ def plain_phrases(words: list[str]) -> Sequence[PlainEvent]:
 def _read_specially(events: list[Event], words: list[str]) -> list[Event]:
     read: list[Event] = []
     for index, event in enumerate(events):
-        if event.kind == "finding" and not is_sign(event.payload) and _is_elsewhere(events, index):
+        if event.kind == "finding" and not is_sign(event.payload) and _is_elsewhere(events, index, words):
             if event.payload == "Emphysema":
                 event = event._replace(payload="Subcutaneous Emphysema")
             else:
@@ -119,7 +122,7 @@ def _read_specially(events: list[Event], words: list[str]) -> list[Event]:
     return sorted(read, key=lambda event: event.start)
 
 
-def _is_elsewhere(events: list[Event], index: int) -> bool:
+def _is_elsewhere(events: list[Event], index: int, words: list[str]) -> bool:
     """Whether the place just before a finding, or after it, is none of the lungs, pleura or heart."""
     finding = events[index]
     before = events[index - 1] if index else finding
@@ -127,6 +130,9 @@ def _is_elsewhere(events: list[Event], index: int) -> bool:
         return True
     for event in events[index + 1 :]:
         if event.kind == "elsewhere":
+            is_chest_wall = words[event.end - 1] == "wall" and words[event.end - 2] == "chest"
+            if is_chest_wall and finding.payload in _OF_PLEURA:
+                return False
             return event.start - finding.end <= _FEW_WORDS
         if event.kind not in _TO_ELSEWHERE:
             return False

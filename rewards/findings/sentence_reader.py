@@ -297,7 +297,7 @@ class SentenceReader:
             self.cues("uncertain", event)
 
     def on_colon(self, event: Event) -> None:
-        if self.status == "absent":
+        if self.status == "absent" or self.rule == "after_event":  # "S/p thoracentesis: …"
             self.status = "present"
 
     def on_verb(self, event: Event) -> None:

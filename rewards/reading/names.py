@@ -11,10 +11,13 @@ from rewards.findings.canonical import canonical
 from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
 from rewards.findings.sentence_reader import Status
+from rewards.findings.signs import load_signs
+from rewards.reading.groups import Group, heading_of, is_remark
 from rewards.reading.marks import MAX_CHARACTERS, read_marks, split_at_marks
 from rewards.reading.normal import normality
 from rewards.reading.plain import plain
 from rewards.reading.reading import Reading, unread
+from rewards.reading.structured import read_json, without_tables
 from rewards.reading.words import tables
 
 _PLAIN_LIST = re.compile(
@@ -23,7 +26,7 @@ _PLAIN_LIST = re.compile(
 _BETWEEN_NAMES = re.compile(
     r"[,;\n/&•·、+|]|(?<!\S)(?:and|plus)(?!\S)|(?<!\S)as\s+well\s+as(?!\S)|(?<!\S)\d{1,2}[.)](?=\s)", re.IGNORECASE
 )
-_SENTENCE_END = re.compile(r"(?<=[^\W\d_)\]✅❌])[.!](?:\s+|$)|[;\n]+")
+_SENTENCE_END = re.compile(r"(?<=[^\W\d_)\]✅❌])(?<!\bvs)[.!](?:\s+|$)|\n+")
 _BULLET = re.compile(r"^(?:[-*–—•]|\d{1,2}[.)])\s+")
 _EDGES = " \t\r\f\v.:[](){}'’-"
 _LABEL = re.compile(
@@ -39,7 +42,7 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"\b(?:no|not|without|negative|free|nil|zero|neither|nor)\b", re.IGNORECASE)
-_VERDICT = re.compile(r"([^:=]{1,80}?)\s*(?::|=|\s-)\s*([^\W\d_]+)\.?")
+_VERDICT = re.compile(r"([^:=(]{1,80}?)\s*(?:(?::|=|\s-)\s*([^\W\d_]+)\.?|\(([^\W\d_]+)\))")
 _WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*+")
 _NO_FINDING_ALONE = re.compile(r"no\s+findings?", re.IGNORECASE)
 
@@ -78,13 +81,16 @@ def read_list_of_findings(answer: str) -> Reading:
     quick = _quick(answer)
     if quick is not None:
         return quick
-    text = plain(answer)
+    said = read_json(answer)
+    text = plain(without_tables(said.answer if said else answer))
     if not text:
         return unread("empty")
     found = _Found()
     for sentence in _sentences(_without_label(text)):
-        if not found.add_sentence(sentence):
-            return unread("contradicts itself", sentence.strip())
+        for part in sentence.split(";"):
+            if part.strip(_EDGES) and not found.add_sentence(part):
+                return unread("contradicts itself", part.strip())
+        found.end_sentence()
     return found.reading()
 
 
@@ -113,22 +119,46 @@ class _Found:
         self.is_open = False
         self.is_healthy = False
         self.is_partly_healthy = False
+        self.group: Group = "present"  # that the last heading began
+        self.is_group_open = False  # it stood in a line of its own
 
     def add_sentence(self, sentence: str) -> bool:
         """Adds what a sentence says; False if it marks one name with both marks."""
         sentence = _BULLET.sub("", sentence.strip(), count=1)
+        heading = heading_of(sentence)
+        if heading:
+            self.group, sentence = heading
         text = sentence.strip(_EDGES)
+        if heading:
+            self.is_group_open = not text
+            if not text:
+                return True
+        if self.group != "present":
+            self._add_group(text)
+            return True
+        if self._add_verdicts(text):
+            return True
         said = normality(text)
         if said:
             self.is_healthy |= said == "film"
             self.is_partly_healthy |= said == "part"
             return True
-        if self._add_verdicts(text):
-            return True
         if text.isascii() and _CUE.search(text):
             self._add_denied_list(", ".join(self._without_no_finding(text)))
             return True
         return self._add_names(sentence)
+
+    def end_sentence(self) -> None:
+        """Ends a group whose names stand behind its heading in the same sentence."""
+        if not self.is_group_open:
+            self.group = "present"
+
+    def _add_group(self, text: str) -> None:
+        """Adds the names of a list whose heading denies them or leaves them open."""
+        for name in _names_of(text):
+            for finding, status in statuses_in(name.strip(_EDGES)):
+                if status == "present" and finding != NO_FINDING:
+                    self._add(finding, self.group)
 
     def _add_denied_list(self, sentence: str) -> None:
         """A sentence that denies or doubts: its words govern the names after them, so it is read as a whole."""
@@ -141,6 +171,11 @@ class _Found:
         place = 0
         for part in _BETWEEN_NAMES.split(sentence):
             place = sentence.find(part, place)
+            said = normality(part.strip(_EDGES))
+            if said:
+                self.is_healthy |= said == "film"
+                self.is_partly_healthy |= said == "part"
+                continue
             is_denied = denial is not None and place + len(part) > denial.start()
             name = part.strip(_EDGES)
             if (
@@ -151,13 +186,11 @@ class _Found:
                 and not _CUE.search(name)
             ):
                 self._add_name(name)
-            elif normality(name) == "film":
-                self.is_healthy = True
 
     def _add_verdicts(self, sentence: str) -> bool:
         """Adds "Edema: yes, Mass - no", a verdict on each name; False if the sentence is no such list."""
         matches = [_VERDICT.fullmatch(part.strip()) for part in _BETWEEN_NAMES.split(sentence) if part.strip()]
-        verdicts = [(match[1], _said(match[2])) for match in matches if match]
+        verdicts = [(match[1], _said(match[2] or match[3])) for match in matches if match]
         if not matches or len(verdicts) < len(matches) or any(status is None for _, status in verdicts):
             return False
         for name, status in verdicts:
@@ -189,14 +222,14 @@ class _Found:
         return True
 
     def _add_piece(self, name: str, marks: list[bool], sentence: str) -> None:
-        if _is_no_name(name, self.asserted, sentence):
+        if _is_no_name(name, self.asserted, sentence) or is_remark(name):
             return
         said = normality(name)
         if said and marks[:1] != [False]:
             self.is_healthy |= said == "film"
             self.is_partly_healthy |= said == "part"
             return
-        for finding, status in statuses_in(name):
+        for finding, status in _without_explanation(name):
             self._add(finding, "absent" if marks[:1] == [False] else status)
 
     def _add_name(self, name: str) -> None:
@@ -263,7 +296,8 @@ def _is_no_name(name: str, asserted: Iterable[str], sentence: str) -> bool:
         return True
     if not words or (len(words) == 1 and words[0] in table.headings) or words == ["final", "diagnosis"]:
         return True
-    return any(lowered in table.aliases.get(finding, ()) for finding in _named_in(sentence, asserted))
+    is_alias = any(lowered in table.aliases.get(finding, ()) for finding in _named_in(sentence, asserted))
+    return is_alias and not extract(name).mentions
 
 
 def _named_in(sentence: str, asserted: Iterable[str]) -> set[str]:
@@ -286,6 +320,22 @@ def statuses_in(name: str) -> tuple[tuple[str, Status], ...]:
         is_open = is_choice and mention.status == "present"
         statuses.append((mention.finding, "uncertain" if is_open else mention.status))
     return tuple(statuses) or ((known, "present"),)
+
+
+def _without_explanation(name: str) -> tuple[tuple[str, Status], ...]:
+    """What a name says, but for a mere sign in brackets after it: "Effusion (blunted costophrenic angle)"."""
+    statuses = statuses_in(name)
+    outer = name.partition("(")[0]
+    if len(statuses) < 2 or outer == name:
+        return statuses
+    findings = load_ontology().findings
+    named = statuses_in(outer.strip(_EDGES))
+    explains = [
+        status
+        for status in statuses
+        if status not in named and status[0] in load_signs().signs and status[0] in findings
+    ]
+    return tuple(status for status in statuses if status not in explains)
 
 
 def read_finding(name: str) -> str:

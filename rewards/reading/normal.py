@@ -23,6 +23,8 @@ _EDGES = " \t\n.,:;!()[]{}-"
 _MAX_CHARACTERS = 200
 _NOT_WHOLE = frozenset({"acute", "active", "other", "additional", "further", "new", "major", "concerning", "otherwise"})
 
+_WEAK_STATES = frozenset({"well", "expanded", "inflated", "aerated", "normally"})  # of lungs that may still be sick
+
 
 @lru_cache(maxsize=4096)
 def normality(statement: str) -> Normality:
@@ -38,7 +40,7 @@ def normality(statement: str) -> Normality:
         return "film"
     for phrase in ("within normal limits", "not enlarged"):
         lowered = lowered.replace(phrase, "normal")
-    words = _WORD.findall(lowered)
+    words = _WORD.findall(lowered) if "-" not in lowered else _words_in_parts(lowered)
     if not all(_is_known(word) for word in words):
         return ""
     denial = _first(words, table.denials)
@@ -47,14 +49,15 @@ def normality(statement: str) -> Normality:
         if denial is None or denial > noun:
             return ""
         return "part" if _NOT_WHOLE.intersection(words) else "film"
-    if words in (["nothing", "abnormal"], ["nothing", "acute"]):
+    if words[:2] in (["nothing", "abnormal"], ["nothing", "acute"]) and table.fillers.issuperset(words[2:]):
         return "film"
     if words[:1] in (["none"], ["nothing"]) and all(word in table.fillers for word in words[1:]):
         return "film"
     if not table.states.intersection(words) or not all(_describes_health(word) for word in words):
         return ""
     parts = table.parts.intersection(words)
-    is_whole = not _NOT_WHOLE.intersection(words) and (not parts or table.whole.intersection(words))
+    is_weak = _WEAK_STATES.issuperset(table.states.intersection(words))
+    is_whole = not _NOT_WHOLE.intersection(words) and (not parts or table.whole.intersection(words)) and not is_weak
     return "film" if is_whole else "part"
 
 
@@ -64,10 +67,19 @@ def is_normal(text: str) -> bool:
     return bool(statements) and all(normality(part) for part in statements)
 
 
+def _words_in_parts(text: str) -> list[str]:
+    """The words, hyphenated ones in parts unless they are in a table as they are."""
+    words: list[str] = []
+    for word in _WORD.findall(text):
+        words += [word] if _is_known(word) else word.split("-")
+    return words
+
+
 def _is_known(word: str) -> bool:
     table = tables().normal
     return (
-        word in table.fillers
+        word.isdecimal()
+        or word in table.fillers
         or word in table.parts
         or word in table.adjectives
         or word in table.nouns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import string
 import unicodedata
@@ -12,6 +13,9 @@ _END_TOKENS = r"<\|[A-Za-z_]{1,30}\|>|</?s>|<eos>|<end_of_turn>|<end_of_utteranc
 _BLANK = re.compile(rf"[\s{INVISIBLE}]*+")
 _BLANK_END = re.compile(rf"(?:[\s{INVISIBLE}]|{_END_TOKENS})*+")
 _TOKEN = re.compile(_END_TOKENS)
+_BOX_TICKED = re.compile(r"^[ \t]*(?:[-*][ \t]+)?\[x\][ \t]+", re.MULTILINE)
+_BOX_OPEN = re.compile(r"^[ \t]*(?:[-*][ \t]+)?\[ \][ \t]+", re.MULTILINE)
+_BOLD_LETTER = re.compile(r"<(B|I)>([^<>]*)</\1>")
 _LINE_TAG = re.compile(r"<(?:br|/?p|/?li|/?div|/?[uo]l|/?h[1-6])\s?/?>", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:b|strong|i|em|u|span|code|pre|mark|center|answer|box)>")  # not "<B>"
 _LATEX = re.compile(
@@ -63,9 +67,15 @@ def plain(answer: str) -> str:
     if not answer.isascii():
         answer = unicodedata.normalize("NFKC", answer.translate(_FOLDED))
         answer = _CJK_BORDER.sub(" ", answer)
+    if "&" in answer and ";" in answer:
+        answer = html.unescape(answer).replace("\xa0", " ")
+    if "[ ]" in answer or "[x]" in answer:
+        answer = _BOX_TICKED.sub("✅ ", _BOX_OPEN.sub("❌ ", answer))
     if "<" in answer:
+        answer = _BOLD_LETTER.sub(r"\2", answer)
         answer = _TAG.sub("", _LINE_TAG.sub("\n", _TOKEN.sub("", answer)))
     if any(character in answer for character in "\\$`{"):
+        answer = answer.replace("}{", "} {")
         answer = _LATEX.sub(_kept_mark, answer)
     return _QUOTES.sub("", _MARKDOWN.sub("", answer)).strip()
 

@@ -23,6 +23,9 @@ _LISTS = (
     "corrections",
     "rejections",
     "not_sure",
+    "exceptions",
+    "points_to",
+    "speaks_for",
     "qualifiers",
     "fillers",
     "headings",
@@ -36,6 +39,9 @@ class Tables:
     Attributes:
         frame: words around an option that add nothing.
         frame_cjk: matches a run of such words of a script without blanks.
+        points_to: words and marks before a letter that say that it is meant, `speaks_for` those after it.
+        points_to_cjk: matches such words at the end of a run of a script without blanks; `doubts_cjk` what doubts.
+        answer_keys: keys of a JSON object whose value is the answer; beside them `reason_keys` may stand.
         et_cetera: ends of a list that name nothing.
         aliases: finding to other names that stand beside it.
         two_words: two words to "yes" or "no".
@@ -53,6 +59,13 @@ class Tables:
     corrections: Words
     rejections: Words
     not_sure: Words
+    exceptions: Words
+    points_to: Words
+    points_to_cjk: re.Pattern[str]
+    doubts_cjk: re.Pattern[str]
+    speaks_for: Words
+    answer_keys: Words
+    reason_keys: Words
     qualifiers: Words
     fillers: Words
     headings: Words
@@ -89,6 +102,10 @@ def tables() -> Tables:
     return Tables(
         **{name: _words(data[name]) for name in _LISTS},
         frame_cjk=re.compile(f"(?:{'|'.join(map(re.escape, cjk))})++"),
+        points_to_cjk=re.compile(f"(?:{'|'.join(data['points_to_cjk'].split())})\\Z"),
+        doubts_cjk=re.compile("|".join(data["doubts_cjk"].split())),
+        answer_keys=frozenset(data["answer_keys"]),
+        reason_keys=frozenset(data["reason_keys"]),
         et_cetera=frozenset(data["et_cetera"]),
         aliases={finding: frozenset(names) for finding, names in data["aliases"].items()},
         yes=_words(yes_no["yes"]),

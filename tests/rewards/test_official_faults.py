@@ -54,7 +54,7 @@ def test_the_reference_does_not_get_the_most():
         ("The correct option is B.", "E", "B"),
         ("Final answer: (D)", "F", "D"),
         ("enlarged heart", "E", "A"),
-        ("Label: B", "A", None),
+        ("Label: B", "A", "B"),
         ("I see a mass", "E", "C"),
         ("Because of the haze", "B", None),
         ("Unclear", "C", None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,9 @@ class RunSummary:
         )
         if why:
             summary["why"] = why
+        if status != "running":
+            with suppress(OSError):  # as on a full disk; the summary is smaller, and is tried itself
+                self.writer.flush()  # whoever sees that the run has ended finds its last rows
         self.writer.write_summary(summary)
         return summary
 

@@ -164,8 +164,9 @@ def scale(request: Request, run: Run, counts: Scale) -> Any:
     """Change the number of workers of a run in progress, within the quota of the token that started it."""
     if counts.rollout is None and counts.reward is None:
         raise HTTPException(422, "give rollout, reward or both")
-    with _job_errors(), request.app.state.run_jobs.within_quota(run, counts.model_dump()):
-        return _send(run, ControlRequest("scale", counts.rollout, counts.reward))
+    with _job_errors():
+        request.app.state.run_jobs.scale(run, counts.model_dump())
+    return {"run": run.name, "asked": "scale"}
 
 
 @operate.post("/{name}/{action}", status_code=202, response_model=ControlAnswer, responses=_NOT_CONTROLLED)
@@ -186,7 +187,7 @@ def _job_errors() -> Iterator[None]:
         yield
     except Conflict as error:
         raise HTTPException(409, str(error)) from error
-    except UserError as error:
+    except (UserError, RemoteFailure) as error:
         raise HTTPException(503, str(error)) from error
 
 

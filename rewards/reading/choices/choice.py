@@ -11,6 +11,7 @@ from rewards.reading.choices.explanation import objection
 from rewards.reading.choices.option_list import read_list, skip_frame
 from rewards.reading.choices.option_set import OptionSet, option_set
 from rewards.reading.choices.option_tokens import OptionTokens
+from rewards.reading.choices.pointed import read_pointed_letter
 from rewards.reading.choices.sentence import read_sentence
 from rewards.reading.choices.statements import read_letter_with_reason, read_with_explanation
 from rewards.reading.choices.verdict_list import read_marked, read_verdicts
@@ -19,11 +20,19 @@ from rewards.reading.choices.yes_no import objection as yes_no_objection
 from rewards.reading.marks import MARKS, MAX_CHARACTERS, read_marks
 from rewards.reading.plain import plain
 from rewards.reading.reading import Reading, unread
+from rewards.reading.structured import read_json, without_tables
 
 _PLAIN = re.compile(r"[(\[]?([A-G])(?:[)\].:]\s*|\Z)(\S.*)?", re.IGNORECASE)
 _AFTER_LETTER = frozenset(")]}:.-=")
 MARKS_TWICE = re.compile(f"[{MARKS}][^{MARKS}]*+[{MARKS}]")
 _AFTER_WORD = frozenset(",.;:!-")
+_PERCENT = r"\d{1,3}(?:\.\d+)?\s*%"
+_CONFIDENCE = re.compile(
+    rf"[-,;(\s]*\(?(?:(?:with|confidence|probability)\s*[:=]?\s*)*{_PERCENT}"
+    r"(?:\s*(?:confiden(?:t|ce)|sure|certain(?:ty)?|probability|likely))?\)?",
+    re.IGNORECASE,
+)
+_ALL_PERCENT = 101  # what the shares of one answer add up to
 _STRANGE_LETTER = re.compile(r"[(\[]?([A-Z])[)\].:]*")
 
 
@@ -40,12 +49,20 @@ def read_choice(answer: str, options: Mapping[str, str], question: str = "") -> 
         letter, rest = match[1].upper(), match[2]
         if letter in options and (rest is None or rest.casefold() == options[letter].casefold()):
             return Reading((letter,), "an option")
-    text = plain(answer)
+    said = read_json(answer)
+    if said:
+        answer = f"{said.answer}\n{said.reason}"
+    text = plain(without_tables(answer))
     if not text:
         return unread("empty")
     prepared = option_set(options, question)
     if not text.isascii() and MARKS_TWICE.search(text):
         return read_marked(text, prepared) or unread("contradicts itself", "its marks")
+    percents = re.findall(_PERCENT, text) if "%" in text else []
+    if len(percents) == 1:
+        text = _CONFIDENCE.sub("", text).strip()
+    elif percents and sum(float(percent.rstrip(" %")) for percent in percents) <= _ALL_PERCENT:
+        return unread("hedges", ", ".join(percents))
     text, marks = read_marks(text)
     return _read(text, prepared) if all(marks) else unread("its mark rejects it", answer.strip())
 
@@ -62,7 +79,11 @@ def _read(text: str, options: OptionSet) -> Reading:
     if options.yes_no:
         return _answer_to_yes_no(text, options)
     objects = partial(objection, options=options)
-    found = read_with_explanation(text, options, objects) or read_letter_with_reason(text, options, objects)
+    found = (
+        read_with_explanation(text, options, objects)
+        or read_letter_with_reason(text, options, objects)
+        or read_pointed_letter(text, options, objects)
+    )
     if found:
         return found
     found = read_sentence(text, options)
@@ -81,7 +102,9 @@ def _answer_to_yes_no(text: str, options: OptionSet) -> Reading:
         rest = tokens.between(position + 2, tokens.count)
         return _lettered(tokens.words[position], rest.strip(" )]}:.-"), options)
     if position < tokens.count and (is_explicit or following in _AFTER_WORD):
-        return read_yes_no(tokens.between(position, tokens.count), options)
+        found = read_yes_no(tokens.between(position, tokens.count), options)
+        if found.unread != "says nothing of what was asked":
+            return found
     found = read_yes_no(text, options)
     if found.value is None and found.unread == "says nothing of what was asked":
         return read_with_explanation(text, options, partial(_objection, options=options)) or found

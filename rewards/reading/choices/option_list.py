@@ -26,6 +26,9 @@ from rewards.reading.words import tables
 _AFTER_LETTER = frozenset(")]}.:=->→")
 _DECORATES = frozenset(":=#-*<>.,;([{)]}\n•!→⇒")
 _VERBS = frozenset({"is", "are", "shows", "there", "has", "appears", "demonstrates"})
+_CONFIRMS = frozenset(
+    {"correct", "true", "right", "yes", "present", "the correct answer", "correct answer", "best answer"}
+)
 _ABBREVIATIONS = frozenset({"AF", "ABD", "ABG", "CF", "AFB"})
 """Words of medicine that look like a run of letters."""
 _MAX_ITEMS = 30  # no question has more than seven options; a longer list is not an answer
@@ -136,6 +139,8 @@ def _in_brackets(tokens: OptionTokens, position: int, letters: frozenset[str]) -
     while end < limit and tokens.words[end] not in CLOSES:
         end += 1
     inner = tokens.between(position + 1, end)
+    if len(letters) == 1 and inner.strip(" .").casefold() in _CONFIRMS:
+        return _Item(letters, min(end + 1, tokens.count))
     if inner.strip().upper() in letters or all(agrees(part, letters, tokens.options) for part in _parts(inner)):
         return _Item(letters, min(end + 1, tokens.count))
     return None

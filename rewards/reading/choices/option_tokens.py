@@ -71,7 +71,15 @@ class OptionTokens:
         """Whether nothing follows but "is correct" and the like, or marks of punctuation."""
         if position >= self._ends_from or position >= self._cjk_from:
             return True
-        return self.lowered(position) in ("is", "are") and self._tail_from <= position < self._ends_from - 1
+        noun = position + (2 if self.lowered(position) in ("-", ",") else 1)
+        if self.lowered(noun - 1) == "the":  # "B, the best choice"
+            return self._tail_from <= noun < self._ends_from
+        return self.lowered(position) in (
+            "is",
+            "are",
+            "only",
+            "alone",
+        ) and self._tail_from <= position < self._ends_from - (self.lowered(position) in ("is", "are"))
 
     def is_marked_letter(self, position: int) -> bool:
         """Whether "C)", "C.", "C:" or "(C)" begins at a place."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rewards.findings.extract import extract
 from rewards.reading.choices.option_list import Listed, read_list
 from rewards.reading.choices.option_set import OptionSet, words_of
+from rewards.reading.normal import normality
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
 _PIECE_END = re.compile(
-    r"\n+|(?<=[.!])\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)"
-    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)|;\s*(?=the (?:\w+ )?(?:answer|option|choice) is\b)",
+    r"\n+|(?<=[.!])(?<!i\.e\.)\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)"
+    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)|[,;]\s*(?=(?:i\.e\.|that is,?|in other words)\s)|;\s*(?=the (?:\w+ )?(?:answer|option|choice) is\b)",
     re.IGNORECASE,
 )
 _LETTER_AND_REASON = re.compile(r"[(\[]?([A-G])[)\].]?\s*[-:]\s+(\S.*)", re.DOTALL)
-_CONCLUDES = re.compile(r"(?:so|therefore|thus|hence)\b", re.IGNORECASE)
+_CONCLUDES = re.compile(r"(?:so|therefore|thus|hence|i\.e\.|that is|in other words)(?!\w)", re.IGNORECASE)
+_THAT_IS = re.compile(r"\A(?:i\.e\.|that is,?|in other words,?)\s", re.IGNORECASE)
 _LABEL = re.compile(r"\s*(?:explanation|reasoning|rationale|reason|justification|note|analysis)\s*:", re.IGNORECASE)
 _MAX_PIECES = 40
 
@@ -36,11 +39,11 @@ def read_with_explanation(text: str, options: OptionSet, objects: Objection) -> 
     answers: list[Listed] = []
     explanations: list[str] = []
     for place, piece in enumerate(pieces):
-        listed = read_list(piece, options)
+        listed = read_list(_THAT_IS.sub("", piece), options)
         is_answer = listed and (listed.is_explicit or _CONCLUDES.match(piece) or (place == 0 and _is_bare(pieces)))
         if listed and is_answer:
             answers.append(listed)
-        elif _CONCLUDES.match(piece):
+        elif _CONCLUDES.match(piece) and not any(answer.is_explicit for answer in answers):
             return None  # what it concludes may be another answer
         else:
             explanations.append(_LABEL.sub("", piece))
@@ -66,5 +69,12 @@ def read_letter_with_reason(text: str, options: OptionSet, objects: Objection) -
 
 
 def _is_bare(pieces: list[str]) -> bool:
-    """Whether the first piece is short enough to be an answer without a word that says so."""
-    return len(pieces[0]) <= 100
+    """Whether the first piece is short enough to be an answer without a word that says so.
+
+    That a part of the film is normal is none if what follows names a finding.
+    """
+    if len(pieces[0]) > 100:
+        return False
+    return normality(pieces[0]) != "part" or all(
+        mention.status == "absent" for piece in pieces[1:] for mention in extract(piece).mentions
+    )

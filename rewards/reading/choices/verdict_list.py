@@ -11,7 +11,10 @@ from rewards.reading.marks import MARKS, read_marks, split_at_marks
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
-_VERDICT = re.compile(r"(.*?\S)\s*(?:[:=-]|\bis\b|\bwas\b|[)\]])\s*([^\W\d_]+)[.\s]*", re.DOTALL | re.IGNORECASE)
+_VERDICT = re.compile(
+    r"(.*?\S)\s*(?:[:=(\[-]|(?<=[A-G])\.(?=\s)|\b(?:is|was|are|were)(?:\s+(?:both|all))?\b|[)\]])\s*([^\W\d_]+)[.)\]\s]*",
+    re.DOTALL | re.IGNORECASE,
+)
 _BETWEEN = re.compile(r"[,;\n|]+|(?<=[^\W\d_])(?<!option)\s+(?=(?:option\s+)?[(\[]?[A-G][)\]:.])", re.IGNORECASE)
 _EXTRA = {"right": True, "wrong": False}
 
@@ -28,9 +31,9 @@ def read_verdicts(text: str, options: OptionSet) -> Reading | None:
         match = _VERDICT.fullmatch(piece)
         said = _said(match[2]) if match else None
         listed = read_list(match[1], options) if match and said is not None else None
-        if listed is None or len(listed.letters) != 1 or said is None:
+        if listed is None or said is None:
             return None
-        verdicts.append((next(iter(listed.letters)), said))
+        verdicts += [(letter, said) for letter in sorted(listed.letters)]
     return _accepted(verdicts, options, "a verdict on each option")
 
 
@@ -39,13 +42,20 @@ def read_marked(answer: str, options: OptionSet) -> Reading | None:
     if answer.isascii() or sum(character in MARKS for character in answer) < 2:
         return None
     verdicts: list[tuple[str, bool]] = []
-    for piece in split_at_marks(answer):
+    for piece in _marked_pieces(answer):
         name, marks = read_marks(piece)
         listed = read_list(name.strip(" ,;:\n.-="), options) if name else None
         if len(set(marks)) != 1 or listed is None:
             return None
         verdicts += [(letter, marks[0]) for letter in listed.letters]
     return _accepted(verdicts, options, "a mark on each option")
+
+
+def _marked_pieces(answer: str) -> list[str]:
+    """The pieces with a mark each: lines that have one each, wherever in the line ("A: ❌ Mass"), else from mark to mark."""
+    lines = [line for line in answer.split("\n") if line.strip()]
+    has_one_each = all(sum(character in MARKS for character in line) == 1 for line in lines)
+    return lines if has_one_each else split_at_marks(answer)
 
 
 def _said(word: str) -> bool | None:

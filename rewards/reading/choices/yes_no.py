@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Literal
 
 from curriculum.task import NO_FINDING
-from rewards.findings.extract import extract
+from rewards.findings.extract import extract, mentions_of
 from rewards.findings.ontology import load_ontology
 from rewards.findings.sentence_reader import Mention
+from rewards.findings.signs import SURE, load_signs
 from rewards.reading.choices.option_set import OptionSet, words_of
 from rewards.reading.normal import is_normal, normality
 from rewards.reading.reading import Reading, unread
@@ -24,11 +25,13 @@ _CLAUSE_END = re.compile(
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SAYS = re.compile(
     r"\b(?:is|are|was|has|have|had|shows?|showing|demonstrates?|reveals?|seen|noted|present|consistent|absent|suggests?|"
-    r"identified|visible|evident|indicates?|there|yes|true|positive)\b",
+    r"identified|visible|evident|indicates?|there|yes|true|positive|appears?|appeared|looks?|seems?|were|reveals?|exhibits?|"
+    r"displays?|depicts?|detected|found|observed|confirmed|i\s+see|can\s+see|contains?|remains?)\b",
     re.IGNORECASE,
 )
 _DOUBTS = frozenset({"may", "might", "could", "maybe", "perhaps", "possibly", "possible", "questionable", "equivocal"})
 _ASKS_HEALTHY = re.compile(r"\b(?:normal|healthy|unremarkable)\b", re.IGNORECASE)
+_NOT_HEALTHY = re.compile(r"\b(?:not|isn't)\s+(?:a\s+|entirely\s+)?(?:normal|healthy|unremarkable)\b", re.IGNORECASE)
 _ASKS_SICK = re.compile(r"\b(?:abnormal(?:ity|ities)?|patholog(?:y|ies|ical)|disease)\b", re.IGNORECASE)
 
 
@@ -142,6 +145,7 @@ def _from_sentence(text: str, about: str | None, letters: dict[str, str], word: 
             "abnormal",
         )
         said = _of_healthy(about) if is_film or word == "no" else ""
+    said = said or _says_by_signs(text, about)
     if said == "doubt" or (said == "yes" and _DOUBTS & words) or (tables().hedges & words and not said):
         return unread("hedges", text)
     if said not in ("yes", "no"):
@@ -170,6 +174,8 @@ def _says(mentions: Sequence[Mention], about: str | None, text: str) -> Literal[
     if about is None:
         return _says_alone(mentions)
     if about in (NO_FINDING, "abnormal"):
+        if _NOT_HEALTHY.search(text):
+            return "no" if about == NO_FINDING else "yes"
         present = any(mention.status == "present" for mention in mentions)
         is_sick = present or (re.search(r"\babnormal(?:ity|ities)?\b", text, re.IGNORECASE) and not is_normal(text))
         if is_sick:
@@ -186,6 +192,22 @@ def _says(mentions: Sequence[Mention], about: str | None, text: str) -> Literal[
     if not statuses:
         return ""
     return "yes" if statuses == {"present"} else "no"
+
+
+def _says_by_signs(text: str, about: str) -> Literal["yes", "no", ""]:
+    """What sure signs say of the finding that was asked about: "The costophrenic angles are sharp."."""
+    said: set[Answer] = set()
+    signs = load_signs().signs
+    for mention in mentions_of(text):
+        sign = signs.get(mention.finding)
+        if sign is None or about not in sign.findings or mention.status == "uncertain":
+            continue
+        is_seen = mention.status == "present"
+        is_for = sign.speaks_for == is_seen
+        if (sign.seen if is_seen else sign.unseen) < SURE or (is_for and len(sign.findings) > 1):
+            return ""
+        said.add("yes" if is_for else "no")
+    return said.pop() if len(said) == 1 else ""
 
 
 def _says_alone(mentions: Sequence[Mention]) -> Literal["yes", "no", ""]:

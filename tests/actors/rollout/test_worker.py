@@ -159,6 +159,22 @@ def test_forbidden_tokens_cannot_be_sampled_even_where_the_model_wants_them(read
     assert not any(policy.encoder.image_token in t.ids for g in groups for t in g.trajectories)
 
 
+def test_an_engine_that_lost_its_mask_proves_nothing(ready, policy, sender, phantom_tasks):
+    def probe_for(worker, tokens):
+        before, worker.engine.forbidden = worker.engine.forbidden, tokens
+        return before
+
+    publish(policy, sender, phantom_tasks[0], 2)
+    word = policy.encoder.response_ids("effusion").tolist()[:1]  # to the engine no forbidden one
+    before = ray.get(ready.__ray_call__.remote(probe_for, word))
+    try:
+        with pytest.raises(RemoteFailure, match=f"forbidden token {word[0]} a chance: its mask was lost"):
+            wait_for(ready.update.remote(Version(0, 2)), 120, "the worker")
+    finally:
+        ray.get(ready.__ray_call__.remote(probe_for, before))
+    wait_for(ready.update.remote(Version(0, 2)), 120, "the worker")
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(
     ready, policy, sender, phantom_tasks, damage

@@ -1,6 +1,9 @@
 """Where commits are kept, as a path and as a URI: the same files, the same answers."""
 
 import hashlib
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +62,35 @@ def test_a_child_of_a_bucket_keeps_how_it_is_reached():
 def test_what_is_no_place_is_refused_by_name(uri):
     with pytest.raises(ValueError, match=f"^{uri}: .*s3://bucket/folder"):
         Storage(uri)
+
+
+FULL = """
+import sys
+from pathlib import Path
+from actors.runtime.files import NoSpaceError, disk_named
+from actors.runtime.storage import Storage
+
+storage = Storage(sys.argv[1])
+storage.write("manifest.json", b"old")
+try:
+    with disk_named(storage.path), storage.workspace() as folder:
+        (folder / "part.pt").write_bytes(bytes(2**21))
+except NoSpaceError as error:
+    print(error)
+try:
+    storage.write("manifest.json", bytes(2**21))
+except OSError as error:
+    print(error.strerror)
+print(storage.read("manifest.json").decode(), *Path(sys.argv[1]).iterdir())
+"""
+
+
+def test_a_full_disk_is_named_and_what_was_there_stays_whole(tmp_path):
+    """On a disk of 1 MiB, in a namespace of its own."""
+    script = f'mount -t tmpfs -o size=1m none {tmp_path} || exit 9; exec {sys.executable} -c "$1" {tmp_path}'
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script, "sh", FULL], capture_output=True, text=True)
+    if done.returncode == 9 or "unshare" in done.stderr:
+        pytest.skip("no disk can be mounted here")
+    named, again, kept = done.stdout.splitlines() or [done.stderr] * 3
+    assert re.fullmatch(rf"no space left on {tmp_path} \(1.0 MiB, of which [01].0 MiB are free\)", named)
+    assert again == "No space left on device" and kept == f"old {tmp_path}/manifest.json"

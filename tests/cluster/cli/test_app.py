@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from cluster.cli.app import app
@@ -27,3 +28,23 @@ def test_an_unknown_command_is_refused():
 
 def test_what_a_user_can_mend_is_one_line_and_exit_code_2(refused):
     assert refused("report", "nowhere").startswith("curlvpr: nowhere: no run folder")
+
+
+@pytest.fixture
+def texts(tmp_path):
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"text": "No pleural effusion."}\n' * 5000)
+    return file
+
+
+def test_a_reader_that_has_enough_is_no_fault(texts):
+    command = f"{sys.executable} -m cluster.cli reward extract {texts} | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.stdout == '{"present": [], "absent": ["Effusion"], "uncertain": []}\n' and done.stderr == ""
+
+
+def test_an_output_without_room_is_told_in_one_line(texts):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "cluster.cli", "reward", "extract", str(texts)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "curlvpr: no space left where the output goes\n")

@@ -1,11 +1,13 @@
 """`curlvpr train` and `resume` with bad input: one line that names the place, exit code 2, nothing left behind."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cluster.record.lease import Lease
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.taskset import write_tasks
 
@@ -111,3 +113,34 @@ def test_a_taken_name_and_a_folder_that_is_no_run_are_named(refused, tmp_path):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     assert "exists already" in refused("train", SMOKE, "--name", "mine")
     assert "no run folder" in refused("resume", "runs/mine")
+
+
+def test_a_root_that_cannot_be_made_is_named(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    words = "the run folder cannot be made: {}/file/in/smoke: a part of this path is a file, where a folder is needed"
+    assert words.format(tmp_path) in refused("train", SMOKE, "--set", "root=file/in")
+    assert "proc/here: " in refused("train", SMOKE, "--set", "root=/proc/here")
+
+
+def test_the_commits_of_another_run_are_not_mixed_with_those_of_a_new_one(refused, tmp_path):
+    commit = tmp_path / "far" / "smoke" / "checkpoints" / "step-0000007"
+    commit.mkdir(parents=True)
+    (commit / "manifest.json").write_text("{}")
+    line = refused("train", SMOKE, "--set", f"checkpoint.storage={tmp_path / 'far'}")
+    assert "far/smoke/checkpoints has the commits of another run; choose another --name" in line
+    assert commit.exists()
+
+
+def test_a_place_that_another_run_commits_to_is_refused(refused, tmp_path):
+    place = tmp_path / "far" / "smoke"
+    place.mkdir(parents=True)
+    with Lease(place):
+        line = refused("train", SMOKE, "--set", f"checkpoint.storage={tmp_path / 'far'}")
+    assert f"{place} belongs to a run in progress, in process {os.getpid()} on" in line
+
+
+def test_a_name_that_is_taken_is_not_submitted(refused, tmp_path):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    shutil.copy(SMOKE, tmp_path / "smoke.yaml")
+    line = refused("submit", "smoke.yaml", "--name", "mine", "--set", f"root={tmp_path / 'runs'}")
+    assert "--name mine: " in line and "exists already" in line

@@ -59,3 +59,10 @@ def test_the_name_of_a_variable_that_holds_a_key_is_no_key():
     rule["options"] = {"api_key_env": "hunter2hunter2"}
     with pytest.raises(UserError, match="api_key_env: looks like a password or key"):
         load_recipe(SMOKE, [f"reward.rules.own={json.dumps({'judge': rule})}"])
+
+
+def test_a_file_of_aliases_that_would_never_be_visited_to_its_end_is_refused(tmp_path):
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (tmp_path / "recipe.yaml").write_text("\n".join(["a0: &a0 [x]", *levels]))
+    with pytest.raises(UserError, match="more than 100,000 values; no recipe needs so many"):
+        load_recipe(tmp_path / "recipe.yaml")

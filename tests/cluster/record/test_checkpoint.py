@@ -47,3 +47,13 @@ def test_a_damaged_commit_is_refused_by_name(checkpoints, damage, words):
     damage(Path(folder.path))
     with pytest.raises(CheckpointError, match=f"step-0000001.*{words}"):
         checkpoints.load(folder)
+
+
+def test_what_a_commit_needs_is_known_before_the_first_one(tmp_path):
+    checkpoints = Checkpoints(Storage(f"{tmp_path}/checkpoints"), 2)
+    assert checkpoints.missing_space(estimate=10) == "" and checkpoints.newest_words() == "there is none so far"
+    assert f"the disk of {tmp_path}/checkpoints, /" in checkpoints.missing_space(estimate=2**60)
+    assert "lacks the 1073741824.0 GiB for it" in checkpoints.missing_space(estimate=2**60)
+    commit(checkpoints, 1)
+    assert checkpoints.missing_space(estimate=2**60) == "", "what the last one took is known"
+    assert checkpoints.newest_words() == "the last one is step-0000001"

@@ -1,6 +1,8 @@
 """What a run shows is logged in its folder, line by line."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -79,3 +81,22 @@ def test_a_disk_that_cannot_be_written_fails_no_run_and_loses_no_line(run):
     (run / "log.jsonl").unlink()
     display.say("two \udcff")
     assert [line["text"] for line in read_log(run)] == ["one", "two ?"]
+
+
+def test_a_run_whose_output_cannot_be_written_goes_on_and_says_so_in_its_log(run):
+    """Nobody reads its output any more, or it went to a file on a full disk."""
+    code = (
+        "import sys; from pathlib import Path; from cluster.record.console import LineDisplay, LoggedDisplay\n"
+        "display = LoggedDisplay(LineDisplay(), 'x'); display.log_to(Path(sys.argv[1]))\n"
+        "for text in ('one', 'two'): display.say(text)\n"
+        "display.close()"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code, str(run)], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    lines = [line["text"] for line in read_log(run)]
+    assert lines == [
+        "standard output: No space left on device; the run goes on, and shows nothing more there",
+        "one",
+        "two",
+    ]

@@ -10,12 +10,13 @@ import time
 import pytest
 
 from cluster.errors import UserError
-from cluster.record.lease import FILE_NAME, SILENT_S, FolderTaken, Lease, Owner, owner_of
+from cluster.record.lease import FILE_NAME, SILENT_S, TAKE_OVER_S, FolderTaken, Lease, Owner, owner_of
 
 CONTENDER = """
 import sys, time
 from pathlib import Path
 from cluster.record.lease import FolderTaken, Lease
+print("ready", flush=True)
 while not Path(sys.argv[1], "go").exists():
     time.sleep(0.001)
 try:
@@ -28,8 +29,13 @@ except FolderTaken as error:
 
 
 def contend(folder, count, seconds):
+    """Starts processes that want the folder at the same moment, and lets them go."""
     command = [sys.executable, "-c", CONTENDER, str(folder), str(seconds)]
-    return [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    (folder / "go").touch()
+    return processes
 
 
 def move_elsewhere(folder, silent_s=0.0):
@@ -54,9 +60,7 @@ def dead_elsewhere(tmp_path):
 
 
 def test_of_many_that_want_a_folder_one_gets_it_and_is_named(tmp_path):
-    contenders = contend(tmp_path, 8, 1.5)
-    (tmp_path / "go").touch()
-    lines = [process.communicate(timeout=60)[0].strip() for process in contenders]
+    lines = [process.communicate(timeout=60)[0].strip() for process in contend(tmp_path, 8, 4)]
     (winner,) = [line for line in lines if line.startswith("owns")]
     others = [line for line in lines if line != winner]
     number = winner.partition(" ")[2]
@@ -66,7 +70,6 @@ def test_of_many_that_want_a_folder_one_gets_it_and_is_named(tmp_path):
 
 
 def test_a_killed_owners_folder_is_free_at_once(tmp_path):
-    (tmp_path / "go").touch()
     (owner,) = contend(tmp_path, 1, 60)
     assert owner.stdout.readline().startswith("owns")
     assert owner_of(tmp_path).process == owner.pid
@@ -83,12 +86,18 @@ def test_a_killed_owners_folder_is_free_at_once(tmp_path):
 def test_an_owner_elsewhere_keeps_the_folder_as_long_as_it_gives_a_sign_of_life(dead_elsewhere):
     folder = dead_elsewhere(silent_s=SILENT_S / 2)
     assert owner_of(folder).host == "far"
-    gone = r"process \d+ on far; .* if that machine is gone, wait 60 s or use"
+    gone = r"process \d+ on far; .* if that machine is gone, wait 60 s, or 15 s with --take-over"
     with pytest.raises(FolderTaken, match=gone), Lease(folder):
         pass
     assert owner_of(folder).host == "far"
     with Lease(folder, take_over=True) as lease:
         assert lease.is_held
+
+
+def test_an_owner_elsewhere_that_has_just_given_a_sign_of_life_keeps_the_folder_for_good(dead_elsewhere):
+    folder = dead_elsewhere(silent_s=TAKE_OVER_S - 5)
+    with pytest.raises(FolderTaken), Lease(folder, take_over=True):
+        pass
 
 
 def test_an_owner_elsewhere_that_is_silent_for_long_is_given_up(dead_elsewhere):
@@ -119,5 +128,5 @@ def test_a_damaged_file_of_an_owner_stands_in_nobodys_way(tmp_path, content):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match="nowhere: cannot be written"), Lease(tmp_path / "nowhere"):
+    with pytest.raises(UserError, match="cannot be owned: .*nowhere.*No such file"), Lease(tmp_path / "nowhere"):
         pass

@@ -98,3 +98,13 @@ def test_what_counts_is_told_from_what_was_lost(tmp_path):
 def test_a_seed_depends_on_run_task_and_pass_alone():
     seeds = {sampling_seed(run, task, turn) for run in (0, 1) for task in ("a", "b") for turn in (0, 1)}
     assert len(seeds) == 8 and sampling_seed(0, "a", 0) == sampling_seed(0, "a", 0)
+
+
+def test_what_was_not_written_yet_can_be_dropped(tmp_path):
+    """The run is another process's by now."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.issue(request("a"), "closed", 0, 0)
+    ledger.check()
+    ledger.drop("a", "written too late")
+    ledger.abandon()
+    assert [event["event"] for event in committed_events(tmp_path / "ledger.jsonl")] == ["issued"]

@@ -267,8 +267,8 @@ def test_the_terminal_has_the_short_table(pair, tmp_path, monkeypatch, capsys):
         (["weak", "strong/../weak"], "the same run is given twice"),
         (["weak", "nowhere"], "nowhere: no run folder"),
         (["weak"] * 9, "9 runs are too many; at most 8"),
-        (["weak", "strong", "--out", "nowhere/c.html"], "--out nowhere/c.html: its folder does not exist"),
-        (["weak", "strong", "--out", "strong"], "--out strong: is a folder"),
+        (["weak", "strong", "--out", "nowhere/c.html"], "--out nowhere/c.html: there is no folder"),
+        (["weak", "strong", "--out", "strong"], "--out strong: a folder is there"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(pair, monkeypatch, capsys, arguments, words):

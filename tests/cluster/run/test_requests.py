@@ -1,5 +1,7 @@
 """What users request of a run while it goes on."""
 
+import json
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -47,6 +49,8 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     assert asked["paused"]["stage"] == "closed" and asked["paused"]["ledger"]["trained"] >= 8
     assert read_status(path)["status"] == "stopped" and not (path / "model").exists()
     assert resume(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
+    log = [line["text"] for line in map(json.loads, (path / "log.jsonl").read_text().splitlines())]
+    assert "scaled as was asked before, 2 rollout, 2 reward" in log
     rows = [
         r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"
     ]

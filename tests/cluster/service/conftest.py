@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from cluster.control.ray_jobs import Job
 from cluster.service.app import build
-from cluster.service.tokens import new_token
+from cluster.service.tokens import Quota, new_token
 from tests.support.service import Caller
 
 
@@ -30,6 +30,8 @@ def service(run, tmp_path_factory):
     for role in ("read", "operate"):
         caller.tokens[role], token = new_token(f"{role}er", role)
         kept.append(token.model_dump())
+    caller.tokens["nothing"], token = new_token("starter of nothing", "operate", Quota(runs=0))
+    kept.append(token.model_dump())
     tokens = tmp_path_factory.mktemp("service") / "tokens.yaml"
     tokens.write_text(yaml.safe_dump(kept))
     serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})

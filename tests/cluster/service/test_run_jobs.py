@@ -53,4 +53,20 @@ def test_a_run_is_told_from_its_start_on(client, tmp_path, jobs):
 def test_a_run_that_no_cluster_takes_leaves_nothing_behind(client, tmp_path):
     answer = client.post("/v1/runs", json={"recipe": RECIPE})
     assert answer.status_code == 503 and re.search("in no cluster|takes no job", answer.json()["detail"])
-    assert not list((tmp_path / "runs" / ".submitted").iterdir()) and client.get("/v1/runs").json() == []
+    assert not list((tmp_path / "runs" / ".submitted").glob("*.yaml")) and client.get("/v1/runs").json() == []
+
+
+def test_two_services_with_one_folder_do_not_take_the_same_name(client, tmp_path, jobs):
+    """The other one is on a cluster whose jobs this one cannot see."""
+    assert client.post("/v1/runs", json={"recipe": RECIPE, "name": "one"}).status_code == 201
+    jobs.clear()
+    answer = client.post("/v1/runs", json={"recipe": RECIPE, "name": "one"})
+    assert answer.status_code == 409 and "exists already" in answer.json()["detail"]
+    os.utime(tmp_path / "runs" / ".submitted" / "one.yaml", (1, 1))  # it never made a run folder
+    assert client.post("/v1/runs", json={"recipe": RECIPE, "name": "one"}).status_code == 201
+
+
+def test_a_root_that_cannot_be_written_is_told(client, tmp_path, jobs):
+    (tmp_path / "runs" / ".submitted").write_text("a file")
+    answer = client.post("/v1/runs", json={"recipe": RECIPE})
+    assert answer.status_code == 503 and "the folder of runs" in answer.json()["detail"]

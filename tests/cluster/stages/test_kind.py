@@ -80,6 +80,12 @@ def test_an_unknown_kind_is_named_with_those_that_there_are():
         recipe(kind="ppo")
 
 
+@pytest.mark.parametrize("kind", [{}, ["grpo"], None, 1])
+def test_a_kind_that_is_no_text_is_unknown(kind):
+    with pytest.raises(UserError, match=r"kinds.yaml: stages\.0\.kind: unknown kind, one of"):
+        recipe(kind=kind)
+
+
 def test_a_stage_without_a_kind_is_named():
     with pytest.raises(UserError, match=r"kinds.yaml: stages\.0\.kind: is missing"):
         recipe()

@@ -58,8 +58,8 @@ def test_what_cannot_be_read_or_written_is_told_in_one_line(clean_set, tmp_path,
     page.mkdir()
     tasks = clean_set[0]
     assert "a folder is there; the name of a file is needed" in one_line(monkeypatch, capsys, tasks, "--html", page)
-    assert "is not a folder" in one_line(monkeypatch, capsys, tasks, "--html", page / "no/page.html")
-    assert "cannot be written" in one_line(monkeypatch, capsys, tasks, "--html", "/proc/page.html")
+    assert "there is no folder" in one_line(monkeypatch, capsys, tasks, "--html", page / "no/page.html")
+    assert "--html /proc" in one_line(monkeypatch, capsys, tasks, "--html", "/proc/page.html")
     for content in (b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", bytes(range(256))):
         (tmp_path / "tasks.parquet").write_bytes(content)
         assert "not a readable Parquet file" in one_line(monkeypatch, capsys, tmp_path)

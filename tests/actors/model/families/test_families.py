@@ -231,13 +231,13 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, 
     async def differences():
         engine = VllmEngine(RolloutConfig(max_model_tokens=1024), str(folder_of(name)), policy.encoder, images)
         try:
-            first = await engine.max_logprob_error(probe())
+            first = (await engine.compare(probe())).largest
             with torch.no_grad():
                 for parameter in policy.model.parameters():
                     parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
-            stale = await engine.max_logprob_error(probe())
+            stale = (await engine.compare(probe())).largest
             await engine.load(files_of(bucket_of(policy.published(part)) for part in policy.parts(2**14)), "0.1")
-            return first, stale, await engine.max_logprob_error(probe())
+            return first, stale, (await engine.compare(probe())).largest
         finally:
             engine.llm.shutdown()
 
