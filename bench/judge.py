@@ -24,34 +24,19 @@ import ray
 
 from actors.reward import RewardWorkersConfig
 from actors.runtime.restart_policy import Restarts
-from actors.trajectory import Group, Trajectory
+from actors.trajectory import Group
 from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import Limits
-from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.verdict import Verdict
+from tests.support.rewards.choice import groups
 from tests.support.simulated_judge import SimulatedJudge
 
-TASK = Task(
-    id="t",
-    domain="closed",
-    family="single_choice",
-    question="Which finding is seen?",
-    images=("x.png",),
-    gold=("B",),
-    options={"A": "Mass", "B": "Edema"},
-)
 GROUP = 8
 DEAD_S = 30.0
 TIMEOUT_S = 5.0
-
-
-def groups(texts: list[str]) -> list[Group]:
-    empty = np.array([], np.int32)
-    made = [Trajectory(text, empty, empty, empty, empty, "stop", 0) for text in texts]
-    return [Group(str(i), TASK, empty, tuple(made[i : i + GROUP])) for i in range(0, len(made), GROUP)]
 
 
 def text(number: int, mark: str) -> str:
@@ -78,7 +63,7 @@ def one_pass(texts: list[str], config: RewardConfig, workers: int) -> tuple[floa
     try:
         pool.pool.wait_until_ready()
         start = time.perf_counter()
-        found = pool.take(groups(texts))
+        found = pool.take(groups(*texts, size=GROUP))
         seconds = time.perf_counter() - start
         return seconds, [verdict for group in found for verdict in group], pool.pool.take_events(), pool.pool.deaths
     finally:
@@ -115,7 +100,9 @@ def one_step(texts: list[str], config: RewardConfig, workers: int, step_s: float
         engines.wait_until_ready()
         rewards.pool.wait_until_ready()
         start = time.perf_counter()
-        batch = engines.submit(groups(texts), lambda worker, share: worker.generate.remote(share), 600, rewards.add)
+        batch = engines.submit(
+            groups(*texts, size=GROUP), lambda worker, share: worker.generate.remote(share), 600, rewards.add
+        )
         made = engines.gather(batch, rewards.pump)
         arrived = time.perf_counter()
         verdicts = [verdict for group in rewards.take(made) for verdict in group]

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-def import_ahead() -> None:
-    """Begins to import what makes and reads model folders, in a thread. What fails there is told where it is used."""
-    threading.Thread(target=_import, name="imports", daemon=True).start()
+@contextmanager
+def imports_ahead() -> Iterator[None]:
+    """Inside, a thread imports what makes and reads model folders. What fails there is told where it is used.
+
+    Nobody else may import torch inside: two threads would see each other's modules half-made.
+    """
+    thread = threading.Thread(target=_import, name="imports", daemon=True)
+    thread.start()
+    try:
+        yield
+    except KeyboardInterrupt:  # the process is to end, and imports no more
+        raise
+    except BaseException:
+        thread.join()
+        raise
+    thread.join()
 
 
 def _import() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.runtime.files import disk_named, write_fault
-from actors.runtime.imports import import_ahead
+from actors.runtime.imports import imports_ahead
 from actors.runtime.remote import RemoteFailure, ray_failure
 from actors.runtime.storage import Storage
 from cluster.config.recipe import Recipe
@@ -138,8 +138,9 @@ def _execute_under(
         remarks = remarks_on_model(recipe)  # a model that cannot be trained is refused before Ray is started
         for line in (f"run folder {path}", *remarks, *remarks_on_space(recipe, path)):
             display.say(line)
-        import_ahead()
-        with ray_cluster(recipe.roles, display.say) as dashboard:
+        with ExitStack() as stack:
+            with imports_ahead():
+                dashboard = stack.enter_context(ray_cluster(recipe.roles, display.say))
             if dashboard:
                 display.say(f"Ray dashboard http://{dashboard}")
             with open_run(recipe, path, display, owned.check) as run, _stops_at_sigterm(signals, run):

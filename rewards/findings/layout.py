@@ -29,6 +29,7 @@ _SENTENCE_END = re.compile(
 )
 _ABBREVIATION_END = re.compile(r"\b(?:vs|dr|e\.g|i\.e|approx|incl|poss|prob|pulm|bilat|[lr]t|mod)\.$", re.IGNORECASE)
 _ITEM = re.compile(r"[-–—*•·▪◦●‣+]\s*\S|\(?(?:\d{1,2}|[a-hA-H])[.)/]|\|")
+_ROW = re.compile(r"[A-Za-z][A-Za-z ]{2,40}\s[-–—=]\s")  # "Effusion - trace"
 _WORD_AT_START = re.compile(r"\W*([\w/]+)")
 _LAST_WORDS = re.compile(r"(?:^|(\S+)\s+)([\w/]+)\W*$")
 
@@ -125,7 +126,7 @@ def _is_wrapped(lines: list[str]) -> bool:
 
 def _goes_on(before: str, after: str, is_wrapped: bool, is_cased: bool) -> bool:
     """Whether the statement of one line goes on in the next."""
-    if _ITEM.match(after):
+    if _ITEM.match(after) or (_ROW.match(before) and _ROW.match(after)):
         return False
     if before[-1] in ".;:!?|":
         return before[-1] == "." and _ABBREVIATION_END.search(before) is not None

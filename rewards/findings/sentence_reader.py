@@ -115,7 +115,9 @@ class SentenceReader:
             first = next((event for event in statement.events if event.kind != "pronoun"), first)
             if first.kind in _ABOUT_BEFORE:
                 self.block = previous_block  # "effusion, which has resolved"; "edema, but it is unchanged"
-        if statement.is_question and first.kind == "verb" and first.start == statement.start:
+        opening = next((event for event in statement.events if event.kind != "comma"), first)  # "Hmm, could …"
+        asks = opening.kind == "uncertain" or (first.kind == "verb" and first.start == statement.start)
+        if statement.is_question and asks:
             self.status, self.cue, self.rule = "uncertain", first, "asked"
 
     def found_since(self, event: Event) -> bool:
@@ -235,11 +237,19 @@ class SentenceReader:
         before = [earlier.kind for earlier in self.events[max(0, self.index - 2) : self.index]]
         if before == ["finding", "colon"] and self.found:
             self.found[-1].judge("absent", event)  # "Edema: no …"
+        elif before[-1:] == ["finding"] and self.found and self.is_value(event):
+            self.found[-1].judge("absent", event)  # "cardiomegaly yes, edema no"
+            return
         self.cues("absent", event)
         self.denial_end = event.end
 
+    def is_value(self, event: Event) -> bool:
+        """Whether a word follows its finding at once and ends what is said: "edema no"."""
+        before = self.previous()
+        return before is not None and before.end == event.start and self.kind_after(event) in ("stop", "comma")
+
     def on_uncertain(self, event: Event) -> None:
-        if self.status != "absent" or event.start - self.denial_end > 1:
+        if self.rule != "asked" and (self.status != "absent" or event.start - self.denial_end > 1):
             self.cues("uncertain", event)
 
     def on_uncertain_weak(self, event: Event) -> None:

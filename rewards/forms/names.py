@@ -83,7 +83,15 @@ def read_final(task: Task, answer: str) -> Reading:
 
 def as_gold_names(names: Sequence[str], key: AnswerKey) -> tuple[str, ...]:
     """The names, each that is the gold's with a place before it as the gold has it: "Rib Fracture" for "Fracture"."""
-    return tuple(sorted({_as_gold_name(name, key) for name in names}))
+    named = {_as_gold_name(name, key) for name in names}
+    return tuple(sorted(named - _implied(named, key)))
+
+
+def _implied(named: set[str], key: AnswerKey) -> set[str]:
+    """The names beyond the gold that a right name is a kind of: with "Pneumonia", "Lung Opacity" says nothing more."""
+    findings = load_ontology().findings
+    kinds = {kind for name in named & key.gold if name in findings for kind in findings[name].ancestors}
+    return named & kinds - key.gold
 
 
 def _as_gold_name(name: str, key: AnswerKey) -> str:

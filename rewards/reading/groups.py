@@ -15,7 +15,7 @@ _HEADINGS: tuple[tuple[Group, re.Pattern[str]], ...] = (
         "absent",
         re.compile(
             r"(?:(?:pertinent\s+|relevant\s+)?negatives?|absent|not\s+(?:present|seen|found|detected|identified)|"
-            r"ruled\s+out|excluded|denied|no\s+evidence\s+of|no\s+signs?\s+of)" + _NOUN + r"\s*:",
+            r"ruled\s+out|excluded|normal|denied|no\s+evidence\s+of|no\s+signs?\s+of)" + _NOUN + r"\s*:",
             re.IGNORECASE,
         ),
     ),
@@ -47,6 +47,11 @@ _VERB = re.compile(
 _ADVICE = re.compile(
     r"(?:recommend|suggest|consider|correlate|advise|follow[ -]?up|please|further)\w*\b", re.IGNORECASE
 )
+_CAUSE = re.compile(
+    r"(?:(?:most\s+)?likely\s+|probably\s+|possibly\s+|presumably\s+)?"
+    r"(?:due|secondary|related|suggest|consistent|compatible|caused|indicat|reflect|attribut)\w*\s",
+    re.IGNORECASE,
+)
 _FEWEST_WORDS = 4
 
 
@@ -62,6 +67,6 @@ def heading_of(text: str) -> tuple[Group, str] | None:
 def is_remark(name: str) -> bool:
     """Whether words are a sentence that names no finding: "Clinical correlation is recommended"."""
     is_sentence = len(name.split()) >= _FEWEST_WORDS and _VERB.search(name) is not None
-    if not is_sentence and not (" " in name and _ADVICE.match(name)):
+    if not is_sentence and not (" " in name and (_ADVICE.match(name) or _CAUSE.match(name))):
         return False
     return not extract(name).mentions

@@ -36,6 +36,11 @@ _LABEL = re.compile(
     r"(?:\s*:|\s+(?:is|are|includes?)\b:?)",
     re.IGNORECASE,
 )
+_LEAD = re.compile(
+    r"(?:(?:the|these|this)\s+)?(?:chest\s+)?(?:findings?|image|x-?ray|radiograph|film|cxr|appearances?|features?)\s+"
+    r"(?:(?:is|are)\s+)?(?:most\s+)?(?:suggests?|suggestive\s+of|indicates?)\b",
+    re.IGNORECASE,
+)
 _CUE = re.compile(
     r"\b(?:no|not|without|negative|free|absent|denies|nil|zero|neither|nor|never|lack|excluded|unlikely|resolved|or|vs|versus|"
     r"possible|possibly|may|might|could|cannot|questionable|suspected)\b|\?|n't\b",
@@ -65,7 +70,7 @@ def split_names(answer: str) -> list[str]:
 
 
 def _without_label(text: str) -> str:
-    label = _LABEL.match(text)
+    label = _LABEL.match(text) or _LEAD.match(text)
     return text[label.end() :] if label else text
 
 

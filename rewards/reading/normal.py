@@ -21,7 +21,23 @@ _SENTENCE_END = re.compile(r"(?<=[.!])\s+|[;\n]+|,\s*(?=no\b)", re.IGNORECASE)
 _ODD_MARK = re.compile(r"[^\w\s.,;:()\[\]'/-]")
 _EDGES = " \t\n.,:;!()[]{}-"
 _MAX_CHARACTERS = 200
-_NOT_WHOLE = frozenset({"acute", "active", "other", "additional", "further", "new", "major", "concerning", "otherwise"})
+_NOT_WHOLE = frozenset(
+    {
+        "acute",
+        "active",
+        "other",
+        "additional",
+        "further",
+        "new",
+        "major",
+        "concerning",
+        "otherwise",
+        "rest",
+        "remainder",
+        "remaining",
+        "else",
+    }
+)
 
 _WEAK_STATES = frozenset({"well", "expanded", "inflated", "aerated", "normally"})  # of lungs that may still be sick
 
@@ -41,8 +57,10 @@ def normality(statement: str) -> Normality:
     for phrase in ("within normal limits", "not enlarged"):
         lowered = lowered.replace(phrase, "normal")
     words = _WORD.findall(lowered) if "-" not in lowered else _words_in_parts(lowered)
-    if not all(_is_known(word) for word in words):
+    if not all(_is_known(word) for word in words) or len(table.denials.intersection(words)) > 1:
         return ""
+    if words[:2] in (["there", "is"], ["there", "was"]):
+        words = words[2:]
     denial = _first(words, table.denials)
     noun = _first(words, table.nouns)
     if noun is not None:

@@ -26,12 +26,13 @@ _QUOTES = re.compile(r"[\"“”„«»「」『』\ufe0f]|(?<!\w)['‘’]|['�
 _CJK_BORDER = re.compile(
     r"(?<=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])(?=[A-Za-z])|(?<=[A-Za-z])(?=[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
 )
+_DECORATION = "👉⭐🌟✨📌💡🎯🔹🔸🩻🫁🩺✍➜▶"
 _DARK_CIRCLES = {0x1F150 + n: letter for n, letter in enumerate(string.ascii_uppercase)}  # 🅐 …
 _DARK_SQUARES = {0x1F170 + n: letter for n, letter in enumerate(string.ascii_uppercase)}  # 🅰 …
 _FOLDED = (
     _DARK_CIRCLES
     | _DARK_SQUARES
-    | dict.fromkeys(map(ord, INVISIBLE), "")
+    | dict.fromkeys(map(ord, INVISIBLE + _DECORATION), "")
     | {
         ord("。"): ".",
         ord("、"): ",",

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from rewards.reading.words import tables
 
 _FENCE = re.compile(r"\A\s*```(?:json)?\s*|\s*```\s*\Z", re.IGNORECASE)
+_GROUPS = frozenset(
+    f"{group}{noun}" for group in ("present", "absent", "positive", "negative", "normal") for noun in ("", " findings")
+)
 _RULE = re.compile(r"\s*\|?(?:\s*:?-{2,}:?\s*\|)+\s*(?::?-{2,}:?\s*)?")
 _ROW = re.compile(r"\s*\|(.+)\|\s*")
 
@@ -25,6 +28,8 @@ def read_json(text: str) -> Structured | None:
 
     An empty list stands for no finding. Keys that are neither an answer nor a reason leave the object unread.
     """
+    if text.lstrip()[:1] not in ("{", "[", "`"):  # as nearly all answers
+        return None
     bare = _FENCE.sub("", text)
     if not bare.startswith(("{", "[")):
         return None
@@ -38,6 +43,9 @@ def read_json(text: str) -> Structured | None:
 
 
 def _of_object(value: dict[str, Any]) -> Structured | None:
+    groups = {re.sub(r"[\W_]+", " ", key.casefold()).strip(): _in_words(said) for key, said in value.items()}
+    if groups and groups.keys() <= _GROUPS:
+        return Structured("\n".join(f"{key}: {said}" for key, said in groups.items()), "")
     table = tables()
     answers: list[str] = []
     reasons: list[str] = []

@@ -12,7 +12,9 @@ from rewards.reading.choices.phrases import contradicts, letters_of_finding
 from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
-_CLAUSE_END = re.compile(r"[.;!\n]+|,\s*(?=(?:but(?!\s+(?:it|this|that)\s+is)|so|and|while|whereas|although)\b)")
+_CLAUSE_END = re.compile(
+    r"[.;!\n]+|,\s*(?=(?:but(?!\s+(?:it|this|that)\s+is)|so|and|while|whereas|although)\b)|,\s*(?=(?:the|my)\s+(?:\w+\s+)?(?:answer|option|choice)\b)"
+)
 _LETTER = re.compile(r"(?<![\w'])([A-G])(?![\w'])")
 _GUESSES = frozenset({"maybe", "perhaps", "possibly", "guess", "guessing", "either"})
 _NAMED_LETTER = re.compile(r"\b(?:option|answer|choice|or|and|is|be|either)\s+\(?$", re.IGNORECASE)

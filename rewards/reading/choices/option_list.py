@@ -24,6 +24,7 @@ from rewards.reading.choices.phrases import QUALIFIES, agrees, named_by
 from rewards.reading.words import tables
 
 _AFTER_LETTER = frozenset(")]}.:=->→")
+_BEFORE_LETTER = frozenset("-:=→")
 _DECORATES = frozenset(":=#-*<>.,;([{)]}\n•!→⇒")
 _VERBS = frozenset({"is", "are", "shows", "there", "has", "appears", "demonstrates"})
 _CONFIRMS = frozenset(
@@ -56,6 +57,9 @@ def read_list(text: str, options: OptionSet) -> Listed | None:
     if run:
         return Listed(run, is_explicit)
     letters: frozenset[str] = frozenset()
+    if position + 1 < tokens.count and tokens.words[position + 1] in OPENS:  # "AC (mass, edema)"
+        letters = _letter_run([tokens.words[position]], options) or letters
+        position += bool(letters)
     for _ in range(_MAX_ITEMS):
         if position >= tokens.count:
             break
@@ -183,6 +187,12 @@ def _text_item(tokens: OptionTokens, letter: str, end: int) -> _Item | None:
     """An option's own text, with its letter or words that agree after it: "Edema (B)", "Edema on the left"."""
     letters = frozenset(letter)
     after = tokens.after_letter(end, letters)
+    if (
+        tokens.lowered(end) in _BEFORE_LETTER
+        and tokens.lowered(end + 1).upper() == letter
+        and tokens.ends_item(end + 2)
+    ):
+        after = end + 2  # "Edema - B"
     if after != end or tokens.ends_item(end):
         return _Item(letters, after)
     stop = tokens.phrase_end(end)

@@ -12,6 +12,7 @@ OPENS = frozenset("([{")
 CLOSES = frozenset(")]}")
 SEPARATES = frozenset(",;/&+|\n•·")
 ENDS = frozenset(".!)]}>,;\n")
+_BEGIN_TAIL = frozenset(["is", "are", "only", "alone", "fit", "fits", "match", "matches", "apply", "applies"])
 MAX_PHRASE = 60  # words and marks of a phrase, and of what stands in brackets
 
 
@@ -71,15 +72,14 @@ class OptionTokens:
         """Whether nothing follows but "is correct" and the like, or marks of punctuation."""
         if position >= self._ends_from or position >= self._cjk_from:
             return True
-        noun = position + (2 if self.lowered(position) in ("-", ",") else 1)
+        first = self.lowered(position)
+        noun = position + (2 if first in ("-", ",") else 1)
+        if self._tail_from > noun:
+            return False
         if self.lowered(noun - 1) == "the":  # "B, the best choice"
-            return self._tail_from <= noun < self._ends_from
-        return self.lowered(position) in (
-            "is",
-            "are",
-            "only",
-            "alone",
-        ) and self._tail_from <= position < self._ends_from - (self.lowered(position) in ("is", "are"))
+            return noun < self._ends_from
+        needs_more = first in ("is", "are")  # "is" needs "correct" after it, "only" needs nothing
+        return first in _BEGIN_TAIL and self._tail_from <= position < self._ends_from - needs_more
 
     def is_marked_letter(self, position: int) -> bool:
         """Whether "C)", "C.", "C:" or "(C)" begins at a place."""

@@ -28,8 +28,7 @@ def read_pointed_letter(text: str, options: OptionSet, objects: Objection) -> Re
     for match in _LETTER.finditer(text):
         if match[0] not in options.texts or not _is_pointed_at(text, match, options):
             continue
-        is_last = not text[match.end() :].strip(" .!)]*")
-        if _is_doubted(text if is_last else _clause_of(text, match)):
+        if _is_doubted(text if _is_bare_end(text, match) else _clause_of(text, match)):
             return None
         found.add(match[0])
     if len(found) != 1:
@@ -49,9 +48,16 @@ def _is_pointed_at(text: str, match: re.Match[str], options: OptionSet) -> bool:
     if following.isascii() and following not in _ENDS and not _own_text_follows(text[match.end() :], match[0], options):
         return False
     word = before[1].casefold() if before else ""
-    if word == "," and not text[match.end() :].strip(" .!)]*"):
-        return True  # "With all that, B."
-    return word in table.points_to or (not word.isascii() and table.points_to_cjk.search(word) is not None)
+    return (
+        _is_bare_end(text, match)
+        or word in table.points_to
+        or (not word.isascii() and table.points_to_cjk.search(word) is not None)
+    )
+
+
+def _is_bare_end(text: str, match: re.Match[str]) -> bool:
+    """Whether nothing but the letter follows the last comma: "With all that, B."."""
+    return text[: match.start()].rstrip(" ([*").endswith(",") and not text[match.end() :].strip(" .!)]*")
 
 
 def _begins_clause(text: str, match: re.Match[str], before: re.Match[str] | None) -> bool:

@@ -15,7 +15,7 @@ from rewards.reading.words import tables
 MAX_CHARACTERS = 300  # of a sentence that states an answer
 _SAYS = re.compile(
     r"\b(?:is|are|has|have|shows?|showing|demonstrates?|reveals?|there|seen|see|noted|present|consistent|suggests?|"
-    r"indicates?|appears?|exhibits?|displays?|depicts?|with)\b",
+    r"indicates?|appears?|exhibits?|displays?|depicts?|with|explains?|fits?|looks?|seems?)\b",
     re.IGNORECASE,
 )
 _LEADS = re.compile(
@@ -74,7 +74,8 @@ def _by_findings(text: str, options: OptionSet) -> Reading:
         (denied if mention.status == "absent" else asserted).update(letters)
     if asserted & denied:
         return unread("contradicts itself", ", ".join(sorted(asserted & denied)))
-    if asserted and _SAYS.search(text):
+    is_plain = len(asserted) == 1 and not tables().rejections & frozenset(words_of(text)) - {"no", "without"}
+    if asserted and (is_plain or _SAYS.search(text)):
         return Reading(tuple(sorted(asserted)), "an option's own sentence")
     others = {letter for letter, name in options.finding.items() if name != NO_FINDING}
     is_all_denied = len(others) == len(options.texts) - 1 and others <= denied

@@ -14,7 +14,8 @@ from rewards.reading.words import tables
 
 _PIECE_END = re.compile(
     r"\n+|(?<=[.!])(?<!i\.e\.)\s+|,?\s+(?=(?:because|since|due to|given that|based on)\b)|,\s+(?=as\b)"
-    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)|[,;]\s*(?=(?:i\.e\.|that is,?|in other words)\s)|;\s*(?=the (?:\w+ )?(?:answer|option|choice) is\b)",
+    r"|[,;]\s*(?=(?:so|therefore|thus|hence)\b)|[,;]\s*(?=(?:i\.e\.|that is,?|in other words)\s)"
+    r"|;\s*(?=the (?:\w+ )?(?:answer|option|choice) is\b)",
     re.IGNORECASE,
 )
 _LETTER_AND_REASON = re.compile(r"[(\[]?([A-G])[)\].]?\s*[-:]\s+(\S.*)", re.DOTALL)

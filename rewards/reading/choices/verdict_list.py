@@ -12,11 +12,11 @@ from rewards.reading.reading import Reading, unread
 from rewards.reading.words import tables
 
 _VERDICT = re.compile(
-    r"(.*?\S)\s*(?:[:=(\[-]|(?<=[A-G])\.(?=\s)|\b(?:is|was|are|were)(?:\s+(?:both|all))?\b|[)\]])\s*([^\W\d_]+)[.)\]\s]*",
+    r"(.*?\S)\s*(?:[:=(\[-]|(?<=[A-G])\.(?=\s)|\b(?:is|was|are|were)(?:\s+(?:both|all))?\b|[)\]])\s*([^\W\d_]+|[01])[.)\]\s]*",
     re.DOTALL | re.IGNORECASE,
 )
 _BETWEEN = re.compile(r"[,;\n|]+|(?<=[^\W\d_])(?<!option)\s+(?=(?:option\s+)?[(\[]?[A-G][)\]:.])", re.IGNORECASE)
-_EXTRA = {"right": True, "wrong": False}
+_EXTRA = {"right": True, "wrong": False, "1": True, "0": False}
 
 
 def read_verdicts(text: str, options: OptionSet) -> Reading | None:
@@ -52,7 +52,7 @@ def read_marked(answer: str, options: OptionSet) -> Reading | None:
 
 
 def _marked_pieces(answer: str) -> list[str]:
-    """The pieces with a mark each: lines that have one each, wherever in the line ("A: ❌ Mass"), else from mark to mark."""
+    """The pieces with a mark each: lines that have one each, wherever in it ("A: ❌ Mass"), else from mark to mark."""
     lines = [line for line in answer.split("\n") if line.strip()]
     has_one_each = all(sum(character in MARKS for character in line) == 1 for line in lines)
     return lines if has_one_each else split_at_marks(answer)

@@ -115,7 +115,11 @@ def _objection_in(clause: str, words: frozenset[str], word: Answer, about: str |
     if mentions:
         is_doubted = _DOUBTS & words and _says(mentions, about, clause) in ("yes", "doubt")
         return unread("hedges", clause.strip()) if is_doubted else None
-    if table.hedges & words or "unlikely" in words or {"probably", "sure", "certain", "doubt", "determined"} & words:
+    if (
+        table.hedges & words
+        or "unlikely" in words
+        or {"probably", "sure", "certain", "doubt", "determined", "if", "unless", "assuming"} & words
+    ):
         return unread("hedges", clause.strip())
     if normality(clause.strip()):
         return None

@@ -6,19 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from actors.reward import Response, RewardWorker, RewardWorkersConfig
-from curriculum.task import Task
 from rewards.score import score
+from tests.support.rewards.choice import TASK
 from tests.support.rewards.waiting_rules import worth
 
-TASK = Task(
-    id="t",
-    domain="closed",
-    family="single_choice",
-    question="?",
-    images=("x.png",),
-    gold=("B",),
-    options={"A": "Mass", "B": "Edema"},
-)
 TEXTS = [f"<think>Look.</think><answer>{answer}</answer>" for answer in ("A", "B", "B", "nothing")]
 RESPONSES = [Response(TASK, index, text, truncated=index == 2) for index, text in enumerate(TEXTS)]
 

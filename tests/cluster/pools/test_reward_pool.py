@@ -5,27 +5,17 @@ import signal
 import threading
 import time
 
-import numpy as np
 import pytest
 import ray
 
 from actors.reward import RewardWorkersConfig
-from actors.trajectory import Group, Trajectory
+from actors.trajectory import Group
 from cluster.pools.reward_pool import RewardPool
-from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.score import score
 from rewards.verdict import NOT_SCORED
+from tests.support.rewards.choice import TASK, groups, say
 
-TASK = Task(
-    id="t",
-    domain="closed",
-    family="single_choice",
-    question="?",
-    images=("x.png",),
-    gold=("B",),
-    options={"A": "Mass", "B": "Edema"},
-)
 DEFAULT_RULES = RewardConfig()
 RULE = """
 import os, time
@@ -41,16 +31,6 @@ def misbehave(task, response, verdict):
         return 7.0
     return 0.5
 """
-
-
-def groups(*texts, size=2):
-    empty = np.array([], np.int32)
-    made = [Trajectory(text, empty, empty, empty, empty, "stop", 0) for text in texts]
-    return [Group(str(i), TASK, empty, tuple(made[i : i + size])) for i in range(0, len(made), size)]
-
-
-def say(word, answer="B"):
-    return f"<think>{word}</think><answer>{answer}</answer>"
 
 
 def open_pool(workers, rules=DEFAULT_RULES, timeout=30.0):

@@ -3,28 +3,17 @@
 import os
 import time
 
-import numpy as np
 import pytest
 import ray
 
 from actors.reward import RewardWorkersConfig
-from actors.trajectory import Group, Trajectory
 from cluster.pools.reward_pool import RewardPool
-from curriculum.task import Task
 from rewards.config import RewardConfig
 from rewards.verdict import NOT_SCORED
+from tests.support.rewards.choice import groups, say
 from tests.support.rewards.waiting_rules import worth
 from tests.support.simulated_judge import SimulatedJudge
 
-TASK = Task(
-    id="t",
-    domain="closed",
-    family="single_choice",
-    question="?",
-    images=("x.png",),
-    gold=("B",),
-    options={"A": "Mass", "B": "Edema"},
-)
 RULES = "tests.support.rewards.waiting_rules"
 PIDS = """
 import asyncio, os, pathlib, time
@@ -51,16 +40,6 @@ async def slow(task, response, verdict):
     await asyncio.sleep(4)
     return 0.5
 """
-
-
-def say(words):
-    return f"<think>{words}</think><answer>B</answer>"
-
-
-def groups(*texts):
-    empty = np.array([], np.int32)
-    made = [Trajectory(text, empty, empty, empty, empty, "stop", 0) for text in texts]
-    return [Group("g", TASK, empty, tuple(made))]
 
 
 @pytest.fixture
@@ -90,7 +69,7 @@ def house(tmp_path, monkeypatch):
 
 
 def scored(pool, *texts):
-    return [verdict for group in pool.take(groups(*texts)) for verdict in group]
+    return [verdict for group in pool.take(groups(*texts, size=len(texts))) for verdict in group]
 
 
 def test_faults_of_a_judge_are_those_of_single_responses_and_told_in_a_line(pool_of, tmp_path):

@@ -127,3 +127,11 @@ def test_a_place_is_an_answer_where_the_gold_is_one(gold):
         for answer in (gold, gold.lower(), f"{gold}, edema", "Left lower lobe", " ".join([gold] * 400))
     ]
     assert outcomes[:2] == [1, 1] and outcomes[2] < 1 and outcomes[3:] == [0, 0]
+
+
+def test_what_a_right_name_is_a_kind_of_is_no_wrong_name():
+    task = Task(id="t", domain="open", family="vqa", question="Which?", gold=("Pneumonia",), images=("x.png",))
+    assert judged(task, "Opacity at the base consistent with pneumonia").outcome == 1
+    assert judged(task, "Lung Opacity").outcome == 0  # alone it says less than the gold
+    assert judged(task, "Lung Opacity, Mass").outcome == 0
+    assert 0 < judged(task, "Pneumonia, Mass").outcome < 1
