@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections import Counter
@@ -84,9 +85,10 @@ def join(address: str | None, **options: Any) -> Any:
     Raises:
         UserError: no connection, or Ray does not start.
     """
-    options |= {"log_to_driver": False, "logging_level": "CRITICAL"}  # what is wrong is in the error
+    options |= {"log_to_driver": False, "logging_level": "CRITICAL"}
+    logging.getLogger("ray._private").setLevel(logging.CRITICAL)  # what is wrong is in the error, without pages of log
     options["runtime_env"] = {"env_vars": dict(ENVIRONMENT)}
-    ray._private.worker._worker_logs_enabled = False  # pages of Ray's own log when a process of it dies
+    ray._private.worker._worker_logs_enabled = False  # nor more of it when a process of Ray dies
     try:
         with own_handlers():
             if address:

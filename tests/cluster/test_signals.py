@@ -14,7 +14,7 @@ PREAMBLE = """
 import signal, sys, time
 import cluster.signals
 from cluster.signals import Signals
-cluster.signals.ORDERLY_S = 0.5
+cluster.signals.ORDERLY_S = float(sys.argv[1])
 with Signals() as signals:
     signals.before_exit = lambda: print("tidy", flush=True)
     try:
@@ -55,9 +55,9 @@ SWALLOWED = """
 class Program:
     """A process that runs one of the bodies above."""
 
-    def __init__(self, body, **options):
+    def __init__(self, body, orderly_s=10, **options):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PREAMBLE + body],
+            [sys.executable, "-c", PREAMBLE + body, str(orderly_s)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -74,8 +74,11 @@ class Program:
 
     def end(self):
         """The exit code, and what else the process printed."""
-        output = self.process.communicate(timeout=20)[0]
-        return self.process.returncode, output
+        limit = threading.Timer(60, self.process.kill)
+        limit.start()
+        output = self.process.stdout.read()
+        limit.cancel()
+        return self.process.wait(), output
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -86,7 +89,7 @@ def test_the_first_signal_ends_a_process_in_order_with_its_own_code(number):
 
 
 def test_a_second_signal_ends_it_at_once_and_so_does_the_limit():
-    impatient, patient = Program(SLOW_TO_END), Program(SLOW_TO_END)
+    impatient, patient = Program(SLOW_TO_END), Program(SLOW_TO_END, orderly_s=0.5)
     for program in (impatient, patient):
         program.send(signal.SIGINT)
         program.expect("ending")
