@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rewards.config import RewardConfig
     from rewards.verdict import Verdict
 
-INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended
+SIGNAL = 128  # an exit code above it is this and the number of the signal that ended the run
 
 
 class RunFailed(RuntimeError):
@@ -161,7 +161,7 @@ def _quiet() -> None:
 
 def _ended(code: int, path: Path) -> RunRecord:
     """The run of a folder whose process came to an exit code."""
-    if code == INTERRUPTED:
+    if code > SIGNAL:
         raise KeyboardInterrupt
     if code:
         summary = path / "summary.json"

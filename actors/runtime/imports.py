@@ -17,8 +17,12 @@ def imports_ahead() -> Iterator[None]:
     thread.start()
     try:
         yield
-    finally:
+    except KeyboardInterrupt:  # the process is to end, and imports no more
+        raise
+    except BaseException:
         thread.join()
+        raise
+    thread.join()
 
 
 def _import() -> None:

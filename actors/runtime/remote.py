@@ -7,6 +7,9 @@ from typing import Any
 
 import ray
 
+OUT_OF_MEMORY = re.compile(r"low on memory.*? was ([\d.]+ ?\w+)(?: used)? / ([\d.]+ ?\w+)", re.DOTALL)
+EXIT_DETAIL = re.compile(r"Worker exit detail: (.+?)(?:\. |\n|$)")
+CONNECTION_ENDED = "connection error code 2"  # all that Ray knows about a process that was killed
 NAMES_AN_ERROR = re.compile(r"\w(Error|Exception|Killed): ")
 
 
@@ -36,9 +39,39 @@ def wait_for(ref: Any, timeout_s: float, who: str) -> Any:
         first, *more = str(error).strip().splitlines()
         if more and "creation task" in first:  # the reason is below the trace
             raise RemoteFailure(f"{who} could not start: {more[-1].strip()}") from error
-        raise RemoteFailure(f"{who} died: {first}") from error
+        raise RemoteFailure(f"{who} died: {_reason(str(error)) or first}") from error
     except ray.exceptions.RayTaskError as error:
         raise CallFailed(f"{who} failed: {error.cause!r}") from error
+    except ray.exceptions.RayError as error:
+        raise RemoteFailure(f"{who}: {ray_failure(error)}") from error
+
+
+def ray_failure(error: BaseException) -> str | None:
+    """One line about an error that Ray raised; None if it comes from elsewhere."""
+    if not isinstance(error, ray.exceptions.RayError) and not _raised_by_ray(error):
+        return None
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else ""
+    return f"Ray: {_reason(text) or first or type(error).__name__}"
+
+
+def _raised_by_ray(error: BaseException) -> bool:
+    """Whether the innermost call of an error is one of Ray's."""
+    trace = error.__traceback__
+    module = ""
+    while trace is not None:
+        module, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
+    return module.split(".")[0] == "ray"
+
+
+def _reason(text: str) -> str:
+    """Why a worker died, out of Ray's paragraphs about it; "" if they do not say."""
+    if memory := OUT_OF_MEMORY.search(text):
+        return f"its node ran low on memory ({memory[1]} of {memory[2]} used), and Ray's memory monitor ended it"
+    detail = EXIT_DETAIL.search(text)
+    if detail is None or CONNECTION_ENDED in detail[1]:
+        return ""
+    return detail[1].strip().rstrip(".")
 
 
 def cause(error: BaseException | None) -> str:

@@ -10,8 +10,9 @@ from actors.runtime.files import is_no_space, write_fault
 from cluster.cli import control, runs, service, training
 from cluster.cli.data import data
 from cluster.cli.reward import reward
-from cluster.errors import UserError, error_line, fail, print_any_text
+from cluster.errors import UserError, error_line, fail, print_any_text, tell
 from cluster.outputs import mute_stdout
+from cluster.signals import Signals
 
 app = typer.Typer(
     help="Curriculum reinforcement learning with verifiable process rewards for chest X-ray models, on Ray.",
@@ -44,8 +45,24 @@ app.add_typer(reward, name="reward")
 
 
 def main() -> None:
-    """The entry point. Expected faults become one line and an exit code: 2 for bad input, 1 for a run that failed."""
+    """The entry point. Expected faults become one line and an exit code: 2 for bad input, 1 for a run that failed.
+
+    A process that a signal ends has the exit code 128 and the signal's number.
+    """
     print_any_text()
+    with Signals() as signals:
+        try:
+            _run()
+        except BaseException:
+            if not signals.ending:
+                raise
+        if signals.ending:
+            if not signals.told:
+                tell(f"curlvpr: ended by {signals.cause}")
+            signals.exit(signals.code)
+
+
+def _run() -> None:
     try:
         try:
             app()
@@ -59,6 +76,13 @@ def main() -> None:
     except OSError as error:
         mute_stdout()
         fail(_file_fault(error), 2)
+    except Exception as error:
+        if "ray" in sys.modules:
+            from actors.runtime.remote import ray_failure
+
+            if line := ray_failure(error):
+                fail(line, 1)
+        raise
 
 
 def _file_fault(error: OSError) -> str:

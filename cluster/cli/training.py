@@ -22,7 +22,11 @@ def train(
     name: RunName = None,
     set: Overrides = None,
 ) -> None:
-    """Train through all stages of a recipe, from the supervised cold start to a model folder at the end."""
+    """Train through all stages of a recipe, from the supervised cold start to a model folder at the end.
+
+    Ctrl-C ends the run, SIGTERM after its step; a second one at once. Exit codes: 0 done or stopped as asked, 1 failed,
+    2 bad input, 128 and a signal's number (130: Ctrl-C).
+    """
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()
@@ -65,7 +69,10 @@ def resume(
         bool, typer.Option("--take-over", help="do not wait for an owner on another machine that is gone")
     ] = False,
 ) -> None:
-    """Continue a paused run, or one that has stopped, from its newest checkpoint."""
+    """Continue a paused run, or one that has stopped or was killed, from its newest checkpoint.
+
+    Signals and exit codes are those of train.
+    """
     from actors.runtime.environment import quiet_libraries
 
     quiet_libraries()

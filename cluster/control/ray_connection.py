@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections import Counter
@@ -12,27 +13,39 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import AuthenticationError
 
 from actors.learner.config import LearnerConfig
 from actors.runtime.environment import ENVIRONMENT
 from cluster.config.recipe import Role
+from cluster.control.cluster_watch import ClusterWatch
+from cluster.control.own_cluster import (
+    Say,
+    end_own_cluster,
+    end_what_is_left,
+    kill_own_workers,
+    marked,
+    system_processes,
+)
+from cluster.control.ray_address import cluster_to_join, describe_cluster, raylet_of
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
 from cluster.planning.footprint import missing_resource
 from cluster.planning.nodes import nodes_of
 from cluster.planning.placement import describe, place, worker_requests
+from cluster.signals import current
 
 LEARNER_RESOURCE = "learner"
 
 
 @contextmanager
-def ray_cluster(roles: Mapping[str, Role]) -> Iterator[str]:
+def ray_cluster(roles: Mapping[str, Role], say: Say = lambda line: None) -> Iterator[str]:
     """A connection to Ray for the duration of the block.
 
-    Joins the cluster of RAY_ADDRESS, else one on this machine, else starts one that ends with the block.
+    Joins the cluster of RAY_ADDRESS, else one that `ray start` started on this machine, else starts one that ends with
+    the block. If the cluster goes away, or a signal ends the process, the block ends with KeyboardInterrupt.
 
     Args:
         roles: the workers that will be started, from `Recipe.roles`.
+        say: is given a line about a cluster that is joined, and about what a dead command left.
 
     Yields:
         The dashboard's address ("" if there is none).
@@ -45,27 +58,113 @@ def ray_cluster(roles: Mapping[str, Role]) -> Iterator[str]:
         check_fits(roles)
         yield ""
         return
-    context = join()
+    end_what_is_left(say)
+    address = cluster_to_join()
+    context = join(address)
     try:
+        if address:
+            say(describe_cluster(address, ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes())))
         check_code(Path.cwd(), ray.nodes())
         check_fits(roles)
-        yield context.dashboard_url or ""
+        with _watched(address):
+            yield context.dashboard_url or ""
     finally:
-        ray.shutdown()
+        leave()
 
 
-def join(**options: Any) -> Any:
-    """Calls `ray.init(**options)` with a run's environment. Returns Ray's context. Raises UserError: no connection."""
+def join(address: str | None, **options: Any) -> Any:
+    """Calls `ray.init` with a run's environment.
+
+    Args:
+        address: from `cluster_to_join`; None starts a cluster for this process alone. End it with `leave`.
+        options: further ones of `ray.init`.
+
+    Returns:
+        Ray's context.
+
+    Raises:
+        UserError: no connection, or Ray does not start.
+    """
+    options |= {"log_to_driver": False, "logging_level": "CRITICAL"}
+    logging.getLogger("ray._private").setLevel(logging.CRITICAL)  # what is wrong is in the error, without pages of log
+    options["runtime_env"] = {"env_vars": dict(ENVIRONMENT)}
+    ray._private.worker._worker_logs_enabled = False  # nor more of it when a process of Ray dies
     try:
-        return ray.init(
-            log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": dict(ENVIRONMENT)}, **options
-        )
-    except (ConnectionError, RuntimeError, ValueError, AuthenticationError) as error:
-        address = os.environ.get("RAY_ADDRESS", "the Ray cluster on this machine")
-        raise UserError(
-            f"no connection to {address}: {first_sentence(error)}; {TOKEN_ADVICE}; RAY_ADDRESS=HOST:PORT names a "
-            "cluster, RAY_ADDRESS=local starts one for this command alone"
-        ) from error
+        with own_handlers():
+            if address:
+                return ray.init(address, **options)
+            if signals := current():
+                signals.before_exit, signals.owns_cluster = kill_own_workers, True
+            with marked():
+                return ray.init("local", **options)
+    except Exception as error:  # Ray raises many kinds, Exception itself among them
+        if address:
+            raise UserError(
+                f"no connection to {address}: {first_sentence(error)}; {TOKEN_ADVICE}; RAY_ADDRESS=HOST:PORT names a "
+                "cluster, RAY_ADDRESS=local starts one for this command alone"
+            ) from error
+        end_own_cluster()
+        raise UserError(f"Ray does not start on this machine: {first_sentence(error)}{_busy()}") from error
+
+
+def leave() -> None:
+    """Ends the connection, and the cluster if it is this process's own. Left to the end of a process that ends now."""
+    signals = current()
+    if signals and signals.ending and signals.owns_process:
+        return
+    ray.shutdown()
+    end_own_cluster()
+    if signals:
+        signals.owns_cluster = False
+
+
+@contextmanager
+def _watched(address: str | None) -> Iterator[None]:
+    """Ends what the process does if its cluster goes away. Without the process's signals nobody could be told."""
+    signals = current()
+    if signals is None:
+        yield
+        return
+    head = ray.get_runtime_context().gcs_address
+    if address is None:
+        processes = system_processes()
+    else:
+        raylet = raylet_of(head)
+        processes = {"raylet": raylet} if raylet else {}
+    with ClusterWatch(head, processes, "the" if address else "this command's own", signals.lose) as watch:
+        try:
+            yield
+        except Exception:  # of a call that the end of the cluster broke, before the watch has noticed
+            if why := watch.ended_process():
+                signals.lose(why)
+            signals.check()
+            raise
+
+
+@contextmanager
+def own_handlers() -> Iterator[None]:
+    """Keeps `ray.init` from handling SIGTERM: Ray ends its own processes then, and this one crashes without them."""
+    from ray._private import utils
+
+    signals = current()
+    if signals is None:
+        yield
+        return
+    ray_sets = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = ray_sets
+        signals.renew()
+
+
+def _busy() -> str:
+    """What may be why Ray does not start in time."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < 2 * cores:
+        return ""
+    return f"; this machine is busy ({load:.0f} processes want its {cores} cores): try again when it is less so"
 
 
 def near_driver() -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,15 +13,16 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from actors.runtime.remote import RemoteFailure, wait_for
-from cluster.control.ray_connection import near_driver
+from cluster.control.ray_connection import near_driver, own_handlers
 from cluster.control.run_address import FILE_NAME, find_address, remove_address, write_address
 from cluster.control.token_check import check_token
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
 from cluster.record.lease import LeaseLost, owner_of
 from cluster.record.run_status import check_run_folder, saved_status
+from cluster.signals import current, is_ending
 
 NAMESPACE = "curlvpr"
-RELEASE_S = 15  # for Ray to give back the name of an actor whose process just died
+RELEASE_S = 60  # for Ray to give back the name of an actor whose process just died
 ANSWER_S = 30
 
 
@@ -62,21 +61,17 @@ class RunActor:
 class Control:
     """The run's side: a context in which others can reach the run.
 
-    Ctrl-C is a request, too. Python drops a KeyboardInterrupt that falls into a library's callback or destructor; then
-    the next `sync` raises it.
+    Python drops a KeyboardInterrupt that falls into a library's callback or destructor; then the next `sync` raises it.
 
     Args:
         check_owner: raises an exception if the run is not this process's any more.
 
     Raises:
-        UserError: another process holds the run.
+        UserError: the cluster does not let go of the run for a process that held it before.
     """
 
     def __init__(self, run: Path, check_owner: Callable[[], None] = lambda: None) -> None:
         self.run, self.check_owner = run, check_owner
-        self.interrupted = False
-        in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set a signal handler
-        self._previous_handler = signal.signal(signal.SIGINT, self._interrupt) if in_main_thread else None
         self.actor = self._start_actor()
         write_address(run, ray.get_runtime_context().gcs_address)
 
@@ -84,12 +79,11 @@ class Control:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGINT, self._previous_handler)
         with suppress(LeaseLost):  # then the address is that of the new owner
             self.check_owner()
             remove_address(self.run)
-        ray.kill(self.actor)
+        if not is_ending():  # then the actor ends with this process
+            ray.kill(self.actor)
 
     def sync(self, status: dict[str, Any]) -> list[ControlRequest]:
         """Reports the status; returns the requests since the last call (none if the actor fails: the run goes on).
@@ -99,8 +93,8 @@ class Control:
             LeaseLost: another process has taken the run folder over.
         """
         self.check_owner()
-        if self.interrupted:
-            raise KeyboardInterrupt
+        if signals := current():
+            signals.check()
         try:
             return wait_for(self.actor.sync.remote(status | {"told_at": time.time()}), ANSWER_S, "the run's actor")
         except RemoteFailure:
@@ -121,12 +115,11 @@ class Control:
                 return ray.remote(RunActor).options(**options).remote()
             except ValueError as error:  # the name is taken
                 if time.monotonic() > deadline:
-                    raise UserError(f"{self.run}: this run is already in progress, in another process") from error
+                    raise UserError(
+                        f"{self.run}: after {RELEASE_S} s the cluster still holds this run for a process that is "
+                        "gone; try again"
+                    ) from error
                 time.sleep(0.5)
-
-    def _interrupt(self, *_: object) -> None:
-        self.interrupted = True
-        raise KeyboardInterrupt
 
 
 def find_run(run: Path) -> Any | None:
@@ -143,7 +136,8 @@ def find_run(run: Path) -> Any | None:
     try:
         if not ray.is_initialized():
             check_token(address)
-            ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+            with own_handlers():
+                ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
         return ray.get_actor(str(run.absolute()), namespace=NAMESPACE)
     except (AuthenticationError, ConnectionError) as error:  # something listens there: the run may be in progress
         raise UserError(

@@ -20,6 +20,7 @@ from cluster.config.recipe import Recipe
 from cluster.control.ray_connection import LEARNER_RESOURCE, has_learner_resource
 from cluster.control.run_actor import NAMESPACE
 from cluster.planning.placement import describe, worker_requests
+from cluster.signals import is_ending
 
 QUEUE_NAME = "line-of-runs"
 POLL_S = 1.0
@@ -82,11 +83,17 @@ def wait_for_slot(run: str, bundles: list[dict[str, float]], wait: Callable[[str
         yield
     finally:
         done.set()
-        if keeper.ident is not None:
-            keeper.join(5)
-        if group is not None:
-            remove_placement_group(group)
-        queue.leave.remote(run)
+        if not is_ending():
+            _leave(queue, run, group, keeper)
+
+
+def _leave(queue: Any, run: str, group: PlacementGroup | None, keeper: threading.Thread) -> None:
+    """Gives the place and the room back. A process that ends gives them back by its end."""
+    if keeper.ident is not None:
+        keeper.join(5)
+    if group is not None:
+        remove_placement_group(group)
+    queue.leave.remote(run)
 
 
 def worker_bundles(recipe: Recipe) -> list[dict[str, float]]:

@@ -73,9 +73,11 @@ class Owner:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is there. Only of use if it `is_here`."""
+        """Whether the process is there, and not only its exit code for a parent to read. Of use if it `is_here`."""
         try:
-            return abs(psutil.Process(self.process).create_time() - self.started_at) < 1
+            process = psutil.Process(self.process)
+            same = abs(process.create_time() - self.started_at) < 1
+            return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
 

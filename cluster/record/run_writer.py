@@ -62,6 +62,11 @@ def run_path(recipe: Recipe, name: str | None) -> Path:
     return path
 
 
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe.yaml of a run, from which it can be resumed."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
 class RunWriter:
     """Writes into a run folder. Whole files are replaced at once, so a reader never sees half a file."""
 
@@ -76,9 +81,7 @@ class RunWriter:
             self._metrics = pq.read_table(path / "metrics.parquet").to_pylist()
 
     def write_recipe(self, recipe: Recipe) -> None:
-        self._replace(
-            "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        )
+        self._replace("recipe.yaml", recipe_text(recipe))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         self._replace("summary.json", json.dumps(summary, indent=2))

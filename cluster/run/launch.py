@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from actors.runtime.files import disk_named, write_fault
 from actors.runtime.imports import imports_ahead
-from actors.runtime.remote import RemoteFailure
+from actors.runtime.remote import RemoteFailure, ray_failure
 from actors.runtime.storage import Storage
 from cluster.config.recipe import Recipe
 from cluster.control.ray_connection import ray_cluster
@@ -27,19 +25,21 @@ from cluster.record.console import Display, LoggedDisplay, clock, open_display
 from cluster.record.lease import LeaseLost
 from cluster.record.ownership import Ownership, own_run
 from cluster.record.run_status import taken_words
-from cluster.record.run_writer import RunWriter
+from cluster.record.run_writer import RunWriter, recipe_text
 from cluster.record.trackers import Trackers
 from cluster.run.loop import Run
 from cluster.run.prepare import prepare
 from cluster.run.progress.summary import empty_summary
 from cluster.run.workers import Workers
+from cluster.signals import Signals, current, heed, is_ending
 
 
 def start(recipe: Recipe, path: Path) -> int:
     """Trains in the new run folder `path` until the curriculum ends.
 
     Returns:
-        0 if it came to its end or was asked to stop, 1 if it failed, 130 if it was interrupted; the summary says more.
+        0 if it came to its end or was asked to stop, 1 if it failed, 128 and a signal's number if that ended it (130
+        for Ctrl-C); the summary says more.
 
     Raises:
         UserError: something the user gave cannot be used, or the folder exists. No run folder is left behind.
@@ -59,6 +59,8 @@ def start(recipe: Recipe, path: Path) -> int:
         try:
             owned = owning.enter_context(own_run(recipe, path))
             _check_place_is_new(recipe, path)
+            with _told(path):  # at once: a run that is killed from here on can be resumed
+                Storage(str(path.absolute())).write("recipe.yaml", recipe_text(recipe).encode())
             return _execute(recipe, path, owned)
         except UserError:  # the folder is still this process's
             shutil.rmtree(path, ignore_errors=True)
@@ -126,6 +128,18 @@ def _execute(
     resumed: bool = False,
 ) -> int:
     """Runs to the end, or to where the run is stopped. Turns every expected fault into a line and an exit code."""
+    with nullcontext(current()) if current() else (heed() or nullcontext()) as signals:
+        return _execute_under(signals, recipe, path, owned, commit, resumed)
+
+
+def _execute_under(
+    signals: Signals | None,
+    recipe: Recipe,
+    path: Path,
+    owned: Ownership,
+    commit: tuple[Storage, dict[str, Any]] | None,
+    resumed: bool,
+) -> int:
     display = open_display(path.name)
     run: Run | None = None
     try:
@@ -135,12 +149,11 @@ def _execute(
             display.say(line)
         with ExitStack() as stack:
             with imports_ahead():
-                dashboard = stack.enter_context(ray_cluster(recipe.roles))
+                dashboard = stack.enter_context(ray_cluster(recipe.roles, display.say))
             if dashboard:
                 display.say(f"Ray dashboard http://{dashboard}")
-            with open_run(recipe, path, display, owned.check) as run:
+            with open_run(recipe, path, display, owned.check) as run, _stops_at_sigterm(signals, run):
                 run.recovery.confirm_owner = owned.confirm
-                _stop_at_sigterm(run)
                 if resumed:
                     _restore(run, commit)
                 summary = run.train()
@@ -166,12 +179,17 @@ def _execute(
         why = f"{write_fault(error, path)}; go on with: curlvpr resume {path}"
         return _end_early(run, recipe, path, display, "failed", why, 1)
     except KeyboardInterrupt:
-        why = f"interrupted; go on with: curlvpr resume {path}"
-        return _end_early(run, recipe, path, display, "interrupted", why, 130)
+        return _interrupted(signals, run, recipe, path, display)
+    except Exception as error:
+        failure = ray_failure(error)
+        if failure is None:
+            raise
+        return _end_early(run, recipe, path, display, "failed", failure, 1)
     finally:
         if run:
             _close(run, display)
-            write_pages(path, display)
+            if not is_ending():  # it shall end soon; `curlvpr report` writes them
+                write_pages(path, display)
         display.close()
 
 
@@ -276,13 +294,34 @@ class QueueWait:
             self.display.say(f"asked to {request.action}: not possible before the workers are up")
 
 
-def _stop_at_sigterm(run: Run) -> None:
-    def stop(*_: object) -> None:
-        run.context.display.say("SIGTERM: the run stops after this step")
-        run.requests.stopping = True
+@contextmanager
+def _stops_at_sigterm(signals: Signals | None, run: Run) -> Iterator[None]:
+    """In the block SIGTERM lets the run finish its step and commit. A second one ends it, as Ctrl-C does."""
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
+    def stop() -> None:
+        run.requests.stopping = True
+        run.context.display.say(
+            "SIGTERM: the run stops after this step and its commit; another one, or Ctrl-C, ends it"
+        )
+
+    if signals:
+        signals.stop_gently = stop
+    try:
+        yield
+    finally:
+        if signals:
+            signals.stop_gently = None
+
+
+def _interrupted(signals: Signals | None, run: Run | None, recipe: Recipe, path: Path, display: LoggedDisplay) -> int:
+    """What a run leaves that a signal ends, or the end of its Ray cluster. Returns the exit code."""
+    if signals:
+        signals.told = True
+    if signals and signals.why:
+        return _end_early(run, recipe, path, display, "failed", f"{signals.why}; go on with: curlvpr resume {path}", 1)
+    by = f" by {signals.cause}" if signals and signals.cause else ""
+    why = f"interrupted{by}; go on with: curlvpr resume {path}"
+    return _end_early(run, recipe, path, display, "interrupted", why, signals.code if signals else 130)
 
 
 def write_pages(path: Path, display: Display) -> None:

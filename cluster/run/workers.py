@@ -18,6 +18,7 @@ from cluster.pools.shares import WorkSpan
 from cluster.pools.work_pool import WorkPool
 from cluster.record.checkpoint import run_storage
 from cluster.run.prepare import Prepared
+from cluster.signals import is_ending
 
 
 class Workers:
@@ -98,6 +99,8 @@ class Workers:
         return {pool.kind: pool.take_spans() for pool in self.pools}
 
     def stop(self) -> None:
+        if is_ending():
+            return
         self.learner.stop()
         self.rollouts.stop()
         self.rewards.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from pathlib import Path
 
@@ -13,13 +12,16 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from cluster.control.ray_connection import join
+from cluster.control.own_cluster import end_what_is_left
+from cluster.control.ray_address import cluster_to_join
+from cluster.control.ray_connection import join, leave
 from cluster.errors import UserError, one_line
 from cluster.outputs import told
 from cluster.service.app import build
 from cluster.service.chat_policy import deployment, find_source
 from cluster.service.quota_keeper import SharedRunJobs, end_keeper
 from cluster.service.tokens import read_tokens
+from cluster.signals import current
 from curriculum.strict import Strict
 
 NAME = "curlvpr"
@@ -70,28 +72,28 @@ def application(arguments: ServiceArguments) -> Application:
 
 
 def serve_forever(arguments: ServiceArguments, host: str, port: int) -> None:
-    """Joins the cluster (or starts one on this machine), and serves until SIGINT or SIGTERM.
+    """Joins the cluster (or starts one on this machine), and serves until Ctrl-C or SIGTERM.
 
     Raises:
         UserError: the tokens cannot be read, there is no such policy, no connection, or the service does not start.
     """
     service = application(arguments)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # Serve sets its own when it is imported
-    join(namespace=NAME)
+    end_what_is_left(print)
+    join(cluster_to_join(), namespace=NAME)
     end_keeper(arguments.root.absolute())
-    ray._private.worker._worker_logs_enabled = False  # the service does not print what happens to other processes
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port})
         serve.run(service, name=NAME)
         url = f"http://{host}:{port}"
         print(f"serving the runs of {arguments.root.absolute()} at {url}; routes: {url}/docs", flush=True)
         stopped = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopped.set())
+        if signals := current():
+            signals.stop_gently = stopped.set
         stopped.wait()
     except RuntimeError as error:
         raise UserError(f"the service does not start: {one_line(error)[:300]}") from error
     finally:
         serve.shutdown()
         end_keeper(arguments.root.absolute())
-        ray.shutdown()
+        leave()

@@ -190,7 +190,7 @@ def evaluate(
     for subject in subjects:
         check_images(subject.folder, "--model", tasks, subject.rollout)
     scores: list[Scores] = []
-    with ray_cluster(subjects[0].roles):
+    with ray_cluster(subjects[0].roles, log):
         for subject in subjects:
             results = _answer_all(subject, tasks, images, log)
             if answers:

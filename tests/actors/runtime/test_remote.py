@@ -8,7 +8,7 @@ import time
 import pytest
 import ray
 
-from actors.runtime.remote import CallFailed, RemoteFailure, cause, wait_for
+from actors.runtime.remote import CallFailed, RemoteFailure, cause, ray_failure, wait_for
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 
@@ -65,3 +65,41 @@ def test_an_actor_that_cannot_start_is_reported_with_its_error(ray_session):
 )
 def test_one_line_out_of_many(error, line):
     assert cause(error) == line
+
+
+MEMORY = """1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 10.0.0.2, ID: 27) \
+was 23.88GB used / 24.00GB limit (0.995)
+OOM kill reason: Memory usage exceeded threshold
+Object store memory usage: [- objects spillable: 0"""
+DEAD = "The actor died unexpectedly before finishing this task.\n\tclass_name: A\nThe actor is dead because its {}"
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (
+            ray.exceptions.OutOfMemoryError(MEMORY),
+            "Ray: its node ran low on memory (23.88GB of 24.00GB used), and Ray's memory monitor ended it",
+        ),
+        (ray.exceptions.RaySystemError("the store is gone\nframe 1\nframe 2"), "Ray: System error: the store is gone"),
+        (
+            ray.exceptions.RayActorError(error_msg=DEAD.format("node has died. Worker exit detail: No luck. More.")),
+            "Ray: No luck",
+        ),
+        (
+            ray.exceptions.RayActorError(
+                error_msg=DEAD.format("worker died. Worker exit detail: It exits with a connection error code 2. EOF.")
+            ),
+            "Ray: The actor died unexpectedly before finishing this task.",
+        ),
+        (ValueError("ours"), None),
+    ],
+)
+def test_an_error_of_ray_is_one_line_with_its_cause(error, line):
+    assert ray_failure(error) == line
+
+
+def test_a_plain_exception_that_ray_raises_is_its_own(ray_session):
+    with pytest.raises(ValueError) as nowhere:
+        ray.get_actor("nowhere")
+    assert ray_failure(nowhere.value).startswith("Ray: Failed to look up actor")

@@ -37,3 +37,21 @@ def test_what_the_cluster_can_never_hold_is_told_at_once(ray_session):
         UserError, match="learner.min_workers: no node of this cluster offers the custom resource learner"
     ):
         check_fits({"learner": LearnerConfig(workers=9, min_workers=1)})
+
+
+def test_a_machine_that_cannot_start_ray_says_why_and_how_busy_it_is(monkeypatch):
+    import ray
+
+    from cluster.control.ray_connection import join
+
+    def late(*_, **options):
+        raise Exception("The current node timed out during startup. This could happen because …")
+
+    monkeypatch.setattr(ray, "init", late)
+    monkeypatch.setattr("os.getloadavg", lambda: (900.0, 0.0, 0.0))
+    with pytest.raises(UserError, match="Ray does not start on this machine: The current node timed out") as busy:
+        join(None)
+    assert "900 processes want its" in str(busy.value) and "\n" not in str(busy.value)
+    monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.0, 0.0))
+    with pytest.raises(UserError, match="timed out during startup$"):
+        join(None)

@@ -1,0 +1,79 @@
+"""What a dead command left is found by its mark and ended; real processes, of which some outlive their parent."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from cluster.control import own_cluster
+from cluster.control.own_cluster import bears_mark, end_what_is_left, left_processes, marked, own_processes
+
+COMMAND = """
+import subprocess, sys, time
+from cluster.control.own_cluster import marked
+with marked():
+    child = subprocess.Popen(["sleep", sys.argv[1]], start_new_session=True)
+other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+print(child.pid, other.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def dead_command():
+    """Starts a command whose cluster is one process, and kills it; returns that process, and one without the mark."""
+    others = []
+
+    def make(lives_s):
+        command = subprocess.Popen([sys.executable, "-c", COMMAND, str(lives_s)], stdout=subprocess.PIPE, text=True)
+        child, other = map(psutil.Process, map(int, command.stdout.readline().split()))
+        others.append(other)
+        assert bears_mark(child) and child not in left_processes()  # its owner is alive
+        command.kill()
+        return child, other, command
+
+    yield make
+    for other in others:
+        other.kill()
+
+
+def test_what_stays_is_ended_with_a_line_and_nothing_else_is(dead_command, monkeypatch):
+    monkeypatch.setattr(own_cluster, "BY_ITSELF_S", 0.2)
+    child, other, command = dead_command(60)
+    assert child in left_processes()  # although nobody has read its owner's exit code yet
+    command.wait()
+    lines = []
+    end_what_is_left(lines.append)
+    assert not psutil.pid_exists(child.pid) or child.status() == psutil.STATUS_ZOMBIE
+    assert other.is_running()
+    (line,) = lines
+    assert line.startswith("waited ") and line.endswith(
+        "for 1 processes of a Ray cluster whose command was killed, and ended 1 of them"
+    )
+    end_what_is_left(lines.append)
+    assert len(lines) == 1
+
+
+def test_what_ends_by_itself_is_waited_for(dead_command):
+    dead_command(0.5)
+    lines = []
+    began = time.monotonic()
+    end_what_is_left(lines.append)
+    assert time.monotonic() - began < own_cluster.BY_ITSELF_S
+    assert len(lines) == 1 and "ended" not in lines[0]
+
+
+def test_a_process_knows_its_own_and_leaves_no_mark_in_itself():
+    with marked():
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert own_cluster.MARK not in os.environ
+    for _ in range(100):  # until it has its environment
+        if own := own_processes():
+            break
+        time.sleep(0.05)
+    assert [process.pid for process in own] == [child.pid]
+    own_cluster.end_own_cluster()
+    assert child.wait(10) < 0
