@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from actors.runtime.files import disk_named, write_fault
+from actors.runtime.files import disk_named, missing, remove_empty, write_fault
 from actors.runtime.imports import imports_ahead
 from actors.runtime.remote import RemoteFailure
 from actors.runtime.storage import Storage
@@ -44,7 +44,7 @@ def start(recipe: Recipe, path: Path) -> int:
     Raises:
         UserError: something the user gave cannot be used, or the folder exists. No run folder is left behind.
     """
-    new_parents = [folder for folder in path.parents if not folder.exists()]
+    new_parents = missing(path.parent)
     try:
         path.mkdir(parents=True)
     except FileExistsError as error:
@@ -58,9 +58,7 @@ def start(recipe: Recipe, path: Path) -> int:
             return _execute(recipe, path, owned)
         except UserError:  # the folder is still this process's
             shutil.rmtree(path, ignore_errors=True)
-            for folder in new_parents:  # the innermost first; one that another run uses by now stays
-                with suppress(OSError):
-                    folder.rmdir()
+            remove_empty(new_parents)  # one that another run uses by now stays
             raise
 
 
