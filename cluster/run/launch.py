@@ -283,7 +283,8 @@ def write_pages(path: Path, display: Display) -> None:
         try:
             file = write(path)
         except Exception as error:  # noqa: BLE001 - a page is no reason to lose a run
-            display.say(f"the {page} was not written: {error_line(error)}")
+            why = str(error) if isinstance(error, UserError) else error_line(error)
+            display.say(f"the {page} was not written: {why}")
         else:
             if file:
                 display.say(f"{page} {file}")
