@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+from uuid import uuid4
 
 RECIPE = "recipes/smoke.yaml"
 LIMIT_S = 240.0  # for the commands of a race
@@ -65,7 +66,8 @@ class Cluster:
         ports = [f"--{name}={port}" for name, port in self.ports.items()]
         workers = [f"--min-worker-port={base}", f"--max-worker-port={base + 800}"]
         command = [Path(sys.executable).with_name("ray"), "start", "--head", "--num-cpus=4", *ports, *workers]
-        subprocess.run([*command, f"--temp-dir={self.folder}"], check=True, stdout=subprocess.DEVNULL)
+        options = [f"--temp-dir={self.folder}"]
+        subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self) -> None:
         """Ends the processes of this cluster alone: those that know its folder."""
@@ -197,6 +199,7 @@ def main() -> None:
     args = parser.parse_args()
     out = args.out.absolute()
     (out / "printed").mkdir(parents=True, exist_ok=True)
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex}  # Ray reads it when it is imported
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["cluster.run.launch", "cluster.cli.app", "cluster.service.chat_policy"])
     clusters = [Cluster(number, args.temp / f"{number}") for number in range(args.clusters)]

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from actors.runtime.files import write_fault
+from actors.runtime.files import write_reason
 from cluster.errors import UserError
 
 
@@ -29,7 +29,7 @@ def check_file(what: str, path: Path) -> None:
         raise UserError(f"{what} {path}: {folder} is a file, where a folder is needed")
     if path.is_dir():
         raise UserError(f"{what} {path}: a folder is there; the name of a file is needed")
-    with told(what, folder):
+    with told(what, path):
         _probe(folder)
     if path.exists() and not os.access(path, os.W_OK):
         raise UserError(f"{what} {path}: this file may not be written; choose another")
@@ -41,7 +41,7 @@ def told(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{what} {write_fault(error, path)}") from error
+        raise UserError(f"{what} {path}: {write_reason(error, path)}") from error
 
 
 def mute_stdout() -> None:

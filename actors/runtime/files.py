@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -50,11 +50,16 @@ def write_fault(error: BaseException, path: str | Path) -> str:
     """Why `path`, or the file that the error names, cannot be written, in one line."""
     named = getattr(error, "filename", None)
     place = path if named is None or isinstance(named, int) else os.fsdecode(named)
+    return f"{place}: {write_reason(error, path)}"
+
+
+def write_reason(error: BaseException, path: str | Path) -> str:
+    """As `write_fault`, without the file."""
     if is_no_space(error):
-        return f"{place}: no space left on {disk_words(path)}"
+        return f"no space left on {disk_words(path)}"
     number = error.errno if isinstance(error, OSError) else None
     reason = REASONS.get(number or 0) or getattr(error, "strerror", None) or error
-    return f"{place}: {' '.join(str(reason).split())}"
+    return " ".join(str(reason).split())
 
 
 @contextmanager
@@ -95,6 +100,19 @@ def disk_words(path: str | Path) -> str:
     while not os.path.ismount(place):
         place = place.parent
     return f"{place} ({size_words(usage.total)}, of which {size_words(usage.free)} are free)"
+
+
+def missing(path: Path) -> list[Path]:
+    """The path and the folders around it, as far as they do not exist; innermost first."""
+    path = Path(os.path.abspath(path))
+    return [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes folders, in this order, as far as they are empty."""
+    for folder in folders:
+        with suppress(OSError, ValueError):  # a name that no file can have
+            folder.rmdir()
 
 
 def existing(path: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from actors.runtime.files import disk_words, is_no_space
 from cluster.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -132,6 +133,9 @@ def _run(importer: Importer, values: dict[str, Any]) -> None:
                     stack.enter_context(output_folder(values[option.name]))
             summary = importer.run(**values)
     except TaskSetError as error:
+        if is_no_space(error.__cause__):
+            out = next(values[option.name] for option in importer.options if option.kind == "output")
+            raise UserError(f"{out}: no space left on {disk_words(out)}; nothing was written") from error
         raise UserError(str(error)) from error
     except ValidationError as error:  # what a set holds makes no task, and its importer did not say so
         raise UserError(f"{importer.name}: {one_line(fault_text(error.errors()[0]))}") from error

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,7 +100,8 @@ class Lease:
     """
 
     def __init__(self, folder: Path, take_over: bool = False) -> None:
-        self.folder, self.take_over = folder, take_over
+        self.folder, self.file = folder, folder / FILE_NAME
+        self.limit_s = TAKE_OVER_S if take_over else SILENT_S
         self.owner = Owner.of_this_process()
         self.previous: Owner | None = None  # who owned it before, and died
         self._ended = threading.Event()
@@ -129,13 +131,13 @@ class Lease:
         self._ended.set()
         self._beat.join(BEAT_S)
         if self.is_held:
-            (self.folder / FILE_NAME).unlink(missing_ok=True)
+            self._release()
         os.close(self._lock)
 
     @property
     def is_held(self) -> bool:
         """Whether this process still owns the folder."""
-        return _read(self.folder / FILE_NAME) == self.owner
+        return _read(self.file) == self.owner
 
     def check(self) -> None:
         """Raises LeaseLost: the folder is another process's now, and nothing may be written into it."""
@@ -145,41 +147,69 @@ class Lease:
 
     def _take(self) -> None:
         """Writes this process down as the owner, with this machine's lock in hand."""
-        file = self.folder / FILE_NAME
-        owner = _read(file)
-        if owner is not None:
-            self._check_gone(owner)
-            self.previous = owner
-        if file.exists():
-            self._remove(owner)
+        new = self.folder / f".{FILE_NAME}-{self.owner.lease}"
         try:
-            with open(file, "x", encoding="utf-8") as new:  # only one process can create it, on all machines
-                json.dump(asdict(self.owner), new)
-        except FileExistsError:
-            raise _taken(self.folder, wait_for_owner(self.folder)) from None
+            new.write_text(json.dumps(asdict(self.owner)), encoding="utf-8")
+            while not _create(new, self.file):
+                head = self._whole(self.file)
+                if head is not None or self.file.exists():  # else it was given back at this moment
+                    return self._succeed(head, new)
+        finally:
+            new.unlink(missing_ok=True)
 
-    def _check_gone(self, owner: Owner) -> None:
-        """Raises FolderTaken: it may be alive."""
-        if _is_alive(self.folder, owner, TAKE_OVER_S if self.take_over else SILENT_S):
-            raise _taken(self.folder, owner)
+    def _succeed(self, head: Owner | None, new: Path) -> None:
+        """Takes the place of an owner that is gone, by making a file that is named after it.
 
-    def _remove(self, owner: Owner | None) -> None:
-        """Removes the file of an owner that is gone, and puts it back if another process was faster."""
-        file, old = self.folder / FILE_NAME, self.folder / f".{FILE_NAME}-{self.owner.lease}"
+        Of all processes that try, on all machines, one can make that file. If that one dies before it is the owner, the
+        next makes a file that is named after it.
+
+        Args:
+            head: the owner that is gone; None if its file is damaged.
+            new: what `owner.json` shall hold.
+        """
+        known, place, marks = head, self.file, []
+        while True:
+            if known is not None and _is_alive(place, known, self.limit_s):
+                raise _taken(self.folder, known)
+            place = self.folder / f".after-{known.lease if known else 'damaged'}"
+            marks.append(place)
+            if _create(new, place):
+                break
+            known = self._whole(place)
+            if known is None:  # that process is the owner by now
+                raise _taken(self.folder, wait_for_owner(self.folder))
         try:
-            os.rename(file, old)
-        except FileNotFoundError:
-            return
-        if _read(old) != owner:
-            os.rename(old, file)
-            raise _taken(self.folder, _read(file))
-        old.unlink()
+            if _read(self.file) != head or not self.file.exists():  # another was faster, and has removed its mark
+                raise _taken(self.folder, _read(self.file))
+            os.replace(new, self.file)
+            self.previous = head
+        finally:
+            for mark in marks if self.is_held else marks[-1:]:
+                mark.unlink(missing_ok=True)
+
+    def _release(self) -> None:
+        """Removes `owner.json` if it is this process's, and puts it back if it became another's at this moment."""
+        old = self.folder / f".{FILE_NAME}-{self.owner.lease}"
+        with suppress(FileNotFoundError):
+            os.rename(self.file, old)
+            if _read(old) != self.owner:
+                _create(old, self.file)
+            old.unlink()
+
+    @staticmethod
+    def _whole(file: Path) -> Owner | None:
+        """Who a file names; None if it is damaged, and not only being written."""
+        for _ in range(READ_TRIES):
+            if (owner := _read(file)) is not None:
+                return owner
+            time.sleep(0.05)
+        return None
 
     def _beat_until_end(self) -> None:
         while not self._ended.wait(BEAT_S):
             if not self.is_held:
                 return
-            os.utime(self.folder / FILE_NAME)
+            os.utime(self.file)
 
 
 def owner_of(folder: Path) -> Owner | None:
@@ -188,7 +218,7 @@ def owner_of(folder: Path) -> Owner | None:
     An owner on another machine counts as live until it has been silent for `SILENT_S`.
     """
     owner = _read(folder / FILE_NAME)
-    return owner if owner is not None and _is_alive(folder, owner) else None
+    return owner if owner is not None and _is_alive(folder / FILE_NAME, owner) else None
 
 
 def wait_for_owner(folder: Path) -> Owner | None:
@@ -201,9 +231,25 @@ def wait_for_owner(folder: Path) -> Owner | None:
     return None
 
 
-def _is_alive(folder: Path, owner: Owner, limit_s: float = SILENT_S) -> bool:
-    """Whether an owner is running; or, if that cannot be seen, whether it gave a sign of life within `limit_s`."""
-    return owner.is_running if owner.is_here else _silent_s(folder) < limit_s
+def _is_alive(file: Path, owner: Owner, limit_s: float = SILENT_S) -> bool:
+    """Whether the owner that a file names is running; or, if that cannot be seen, whether it wrote within `limit_s`."""
+    return owner.is_running if owner.is_here else _silent_s(file) < limit_s
+
+
+def _create(new: Path, file: Path) -> bool:
+    """Lets a file have a second name. False if that name is taken: only one process can have it, on all machines."""
+    try:
+        os.link(new, file)
+        return True
+    except FileExistsError:
+        return new.stat().st_nlink > 1  # it is this file: a server's answer was lost, and the call was repeated
+    except OSError:  # a file system without second names
+        try:
+            with open(file, "x", encoding="utf-8") as copy:
+                copy.write(new.read_text(encoding="utf-8"))
+            return True
+        except FileExistsError:
+            return False
 
 
 def _machine() -> str:
@@ -230,11 +276,11 @@ def _read(file: Path) -> Owner | None:
         return None
 
 
-def _silent_s(folder: Path) -> float:
-    """How long ago the owner last touched its file, by the clock of the file system."""
+def _silent_s(file: Path) -> float:
+    """How long ago a file was last touched, by the clock of the file system."""
     try:
-        touched_at = (folder / FILE_NAME).stat().st_mtime
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as probe:
+        touched_at = file.stat().st_mtime
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".clock-") as probe:
             return os.stat(probe.name).st_mtime - touched_at
     except OSError:
         return 0.0

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from actors.runtime.files import missing, remove_empty, write_reason
 from actors.runtime.storage import Storage
 from cluster.config.recipe import Recipe
-from cluster.errors import UserError, error_line
+from cluster.errors import UserError
 from cluster.record.checkpoint import run_storage
 from cluster.record.lease import FolderTaken, Lease
 from cluster.record.store_lease import StoreLease, taken_by
@@ -58,17 +59,18 @@ def own_run(recipe: Recipe, run: Path, take_over: bool = False) -> Iterator[Owne
 def _folder_lease(place: Storage, take_over: bool) -> Iterator[Lease]:
     """A lease on a folder outside the run folder, made if it is not there. A run that is refused leaves none."""
     folder = Path(place.path)
-    is_new = not folder.exists()
+    new = missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"checkpoint.storage: {place}: cannot be made ({error_line(error)})") from error
+        raise UserError(f"checkpoint.storage: {place} cannot be made: {write_reason(error, folder)}") from error
     try:
         with Lease(folder, take_over) as lease:
             yield lease
     except FolderTaken as error:
         raise FolderTaken(taken_by(place, error.owner), error.owner) from error
     except UserError:
-        if is_new:
+        if new:
             shutil.rmtree(folder, ignore_errors=True)
+            remove_empty(new[1:])
         raise

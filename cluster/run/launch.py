@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from actors.runtime.files import disk_named, write_fault
+from actors.runtime.files import disk_named, missing, remove_empty, write_fault
 from actors.runtime.imports import imports_ahead
 from actors.runtime.remote import RemoteFailure, ray_failure
 from actors.runtime.storage import Storage
@@ -44,16 +44,16 @@ def start(recipe: Recipe, path: Path) -> int:
     Raises:
         UserError: something the user gave cannot be used, or the folder exists. No run folder is left behind.
     """
-    new_parents = [folder for folder in path.parents if not folder.exists()]
+    new_parents = missing(path.parent)
     try:
         path.mkdir(parents=True)
     except FileExistsError as error:
         raise UserError(taken_words(path)) from error
     except OSError as error:
-        _remove_empty(new_parents)
+        remove_empty(new_parents)
         raise UserError(f"the run folder cannot be made: {write_fault(error, path)}; see root and --name") from error
     except ValueError as error:
-        _remove_empty(new_parents)
+        remove_empty(new_parents)
         raise UserError(f"the run folder cannot be made: {str(path)!a}: {error}; see root and --name") from error
     with ExitStack() as owning:
         try:
@@ -64,15 +64,8 @@ def start(recipe: Recipe, path: Path) -> int:
             return _execute(recipe, path, owned)
         except UserError:  # the folder is still this process's
             shutil.rmtree(path, ignore_errors=True)
-            _remove_empty(new_parents)
+            remove_empty(new_parents)  # one that another run uses by now stays
             raise
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Removes folders, the innermost first; one that another run uses by now stays."""
-    for folder in folders:
-        with suppress(OSError, ValueError):
-            folder.rmdir()
 
 
 def resume(recipe: Recipe, path: Path, take_over: bool = False) -> int:
@@ -333,7 +326,8 @@ def write_pages(path: Path, display: Display) -> None:
         try:
             file = write(path)
         except Exception as error:  # noqa: BLE001 - a page is no reason to lose a run
-            display.say(f"the {page} was not written: {error_line(error)}")
+            why = str(error) if isinstance(error, UserError) else error_line(error)
+            display.say(f"the {page} was not written: {why}")
         else:
             if file:
                 display.say(f"{page} {file}")

@@ -96,8 +96,11 @@ def _follows(run: Path, commits: Checkpoints) -> str:
         newest = commits.committed()[-1:]
     except OSError as error:
         raise UserError(f"{commits.storage}: the commits cannot be read: {error_line(error)}") from error
-    served = f"its commit {newest[0].name} is served" if newest else "it has committed no weights yet"
-    return f"policy {run.name}: this run is {state}; {served}, and newer ones as they come"
+    if newest:
+        served = f"its commit {newest[0].name} is served, and newer ones as they come"
+    else:
+        served = "it has committed no weights yet; they are served as they come"
+    return f"policy {run.name}: this run is {state}; {served}"
 
 
 def deployment(source: Source, replicas: int) -> Deployment:

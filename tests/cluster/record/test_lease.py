@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
 from cluster.errors import UserError
-from cluster.record.lease import FILE_NAME, SILENT_S, TAKE_OVER_S, FolderTaken, Lease, Owner, owner_of
+from cluster.record.lease import FILE_NAME, LOCK_NAME, SILENT_S, TAKE_OVER_S, FolderTaken, Lease, Owner, owner_of
 
 CONTENDER = """
 import sys, time
@@ -36,6 +37,25 @@ def contend(folder, count, seconds):
         assert process.stdout.readline() == "ready\n"
     (folder / "go").touch()
     return processes
+
+
+ELSEWHERE = """
+import sys, time
+from pathlib import Path
+from cluster.record import lease
+here = lease._machine()
+lease._machine = lambda: sys.argv[1] + here
+lease._try_lock = lambda file: True
+print("ready", flush=True)
+for line in sys.stdin:
+    try:
+        with lease.Lease(Path(line.strip())):
+            began = time.monotonic()
+            time.sleep(0.2)
+            print(began, time.monotonic(), flush=True)
+    except lease.FolderTaken:
+        print(flush=True)
+"""
 
 
 def move_elsewhere(folder, silent_s=0.0):
@@ -67,6 +87,33 @@ def test_of_many_that_want_a_folder_one_gets_it_and_is_named(tmp_path):
     assert len(others) == 7
     assert all(f"already in progress, in process {number} on " in line and "curlvpr stop" in line for line in others)
     assert owner_of(tmp_path) is None and not (tmp_path / FILE_NAME).exists()
+
+
+def test_of_many_machines_that_share_no_locks_one_succeeds_a_dead_owner(tmp_path):
+    """Or one that died before it had succeeded another; or a file that is damaged."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    command = [sys.executable, "-c", ELSEWHERE]
+    processes = [subprocess.Popen([*command, f"{number}"], text=True, **pipes) for number in range(5)]
+    assert all(process.stdout.readline() == "ready\n" for process in processes)
+    dead = vars(Owner.of_this_process()) | {"process": 2**22 + 1, "machine": "gone", "lease": "first"}
+    for number in range(9):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        files = {FILE_NAME: "{" if number % 3 == 2 else json.dumps(dead)}
+        if number % 3 == 1:
+            files[".after-first"] = json.dumps(dead | {"lease": "second"})
+        for name, text in files.items():
+            (folder / name).write_text(text)
+            os.utime(folder / name, (1, 1))
+        for process in processes:
+            process.stdin.write(f"{folder}\n")
+            process.stdin.flush()
+        spans = sorted(tuple(map(float, process.stdout.readline().split())) for process in processes)
+        spans = [span for span in spans if span]
+        assert spans and all(earlier[1] <= later[0] for earlier, later in pairwise(spans)), spans
+    for process in processes:
+        process.communicate(timeout=60)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {LOCK_NAME}
 
 
 def test_a_killed_owners_folder_is_free_at_once(tmp_path):

@@ -48,6 +48,18 @@ def test_a_place_that_cannot_be_made_is_named_and_the_folder_is_free_again(tmp_p
     (tmp_path / "file").write_text("")
     recipe = load_recipe(Path("recipes/smoke.yaml"), [f"checkpoint.storage={tmp_path / 'file'}"])
     run = folder(tmp_path, "a")
-    with pytest.raises(UserError, match=r"^checkpoint.storage: .*/file/run: cannot be made"), own_run(recipe, run):
+    with (
+        pytest.raises(
+            UserError, match=r"^checkpoint.storage: .*/file/run cannot be made: a part of this path is a file"
+        ),
+        own_run(recipe, run),
+    ):
         pass
     assert not (run / FILE_NAME).exists()
+
+
+def test_a_run_that_is_refused_leaves_no_folder_at_its_place(tmp_path):
+    recipe = load_recipe(Path("recipes/smoke.yaml"), [f"checkpoint.storage={tmp_path / 'far' / 'away'}"])
+    with pytest.raises(UserError, match="something else"), own_run(recipe, folder(tmp_path, "a")):
+        raise UserError("something else")
+    assert not (tmp_path / "far").exists()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from actors.runtime.storage import POLICY, Storage
 from cluster.record.checkpoint import Checkpoints
+from cluster.record.lease import Lease
 from cluster.record.run_reader import RunRecord
-from cluster.service.chat_policy import IMAGES, MAX_PIXELS, ChatRefused, _with_images
+from cluster.service.chat_policy import IMAGES, MAX_PIXELS, ChatRefused, _with_images, find_source
 from tests.support.service import chat_of, film
+from tests.support.short_run import SMOKE
 
 
 def test_a_chat_is_answered_as_the_run_answered_the_same_task(service, run, openai_client):
@@ -105,3 +108,22 @@ def test_the_images_of_a_chat_have_so_many_pixels_together():
     assert [part["type"] for part in told[0]["content"]] == ["image_pil", "text", "image_pil"]
     with pytest.raises(ChatRefused, match=r"messages.1.content.0: 1 × 1 pixels; 0 pixels at most"):
         _with_images([{"role": "user", "content": [half, half]}, {"role": "user", "content": [film(1, 1)]}])
+
+
+def test_who_trains_in_a_served_run_is_told(tmp_path):
+    """It is only read, so it may go on."""
+    shutil.copytree(SMOKE.parent, tmp_path / "runs" / "one")
+    (tmp_path / "runs" / "one" / "smoke.yaml").rename(tmp_path / "runs" / "one" / "recipe.yaml")
+
+    def told():
+        return find_source(tmp_path / "runs", "one").remarks[-1]
+
+    assert told() == (
+        "policy one: this run is not in progress; it has committed no weights yet; they are served as they come"
+    )
+    with Lease(tmp_path / "runs" / "one"):
+        assert f"one: this run is in progress, in process {os.getpid()} on" in told()
+    commit = tmp_path / "runs" / "one" / "checkpoints" / "step-0000007"
+    commit.mkdir(parents=True)
+    (commit / "manifest.json").write_text("{}")
+    assert "its commit step-0000007 is served, and newer ones as they come" in told()
