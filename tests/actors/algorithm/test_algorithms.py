@@ -33,7 +33,7 @@ def moved(one, groups, tmp_path_factory):  # noqa: F811
     one.update(GrpoUpdate(groups, GrpoTraining(kl=0.1), 5e-3, 1.0))
     storage.clear()
     one.call(Save(storage))
-    one.call(Export(str(folder / "model")))
+    one.call(Export(folder / "model"))
     return one, storage, folder / "model"
 
 
