@@ -129,7 +129,7 @@ def test_a_step_of_each_algorithm_is_the_plain_one(moved, groups, tiny_model, tm
     rank.call(Load(storage))
     rank.call(StartStage(True, training.kl > 0, True))
     row = rank.update(GrpoUpdate(groups, training, LR, 1.0))
-    rank.call(Export(str(tmp_path)))
+    rank.call(Export(tmp_path))
     expected, numbers = plain_step(folder, tiny_model, groups, training)
     assert row["loss"] == pytest.approx(np.mean([loss for loss, _ in numbers]), rel=1e-3, abs=2e-5)
     assert row["grad_norm"] == pytest.approx(np.mean([norm for _, norm in numbers]), rel=1e-3)

@@ -96,7 +96,7 @@ def test_what_is_exported_is_a_plain_model_that_says_the_same(two, encoder, samp
     two.make(zero=ENTIRELY if config["zero_stage"] == 3 else {}, lora=EVERYWHERE, **config)
     for _ in range(3):
         two.update(SftUpdate(phantom_tasks[:4], LR))
-    two.call(Export(str(tmp_path)))
+    two.call(Export(tmp_path))
     exact = "dtype" not in config
     for mine, ours in zip(
         logprobs_of(tmp_path, encoder, samples, torch.float32 if exact else torch.bfloat16),
@@ -129,7 +129,7 @@ def test_the_reference_is_the_policy_of_the_stages_start(
     )
     two.make_unchecked(ENTIRELY, **config)
     two.update(SftUpdate(phantom_tasks[:4], LR))
-    two.call(Export(str(tmp_path / "start")))
+    two.call(Export(tmp_path / "start"))
     two.call(StartStage(True, True, False))
     two.update(GrpoUpdate(groups, training, LR, 1.0))
     before = two.first("weights"), two.first("logprobs", samples)
