@@ -148,14 +148,18 @@ def find_run(run: Path) -> Any | None:
         return None
 
 
+def reach_run(run: Path) -> Any:
+    """The actor of a run in progress. Raises UserError if it is not in progress."""
+    if actor := find_run(run):
+        return actor
+    if owner := owner_of(run):
+        raise UserError(f"{run}: {owner} has this run, and its cluster does not answer here; ask again there")
+    raise UserError(f"{run}: this run is not in progress; it is {read_status(run)['status']}")
+
+
 def send_request(run: Path, request: ControlRequest) -> None:
     """Hands a request to the run. Raises UserError if it is not in progress."""
-    actor = find_run(run)
-    if actor is None:
-        if owner := owner_of(run):
-            raise UserError(f"{run}: {owner} has this run, and its cluster does not answer here; ask again there")
-        raise UserError(f"{run}: this run is not in progress; it is {read_status(run)['status']}")
-    wait_for(actor.add_request.remote(request), ANSWER_S, f"the run {run}")
+    wait_for(reach_run(run).add_request.remote(request), ANSWER_S, f"the run {run}")
 
 
 def read_status(run: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from actors.runtime.files import replacing
 from cluster.config.recipe import Recipe
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_jobs import Job, list_jobs, submit_command
-from cluster.control.run_actor import ControlRequest, read_status, send_request
+from cluster.control.run_actor import ControlRequest, reach_run, read_status, send_request
 from cluster.errors import UserError
 from cluster.outputs import told
 from cluster.record.lease import FolderTaken, Lease
@@ -104,15 +104,16 @@ class RunJobs:
             RemoteFailure: the run does not answer.
         """
         with self._lock:
+            try:
+                reach_run(run)
+            except UserError as error:
+                raise Conflict(str(error)) from error
             jobs = self._jobs() if any(token.limited for token in self.tokens) else []
             owner = next((job.token for job in jobs if job.run == run.name), None)
             for token in self.tokens:
                 if token.name == owner:
                     self._check_quota(token, run.name, _recipe_of(run), counts, jobs)
-            try:
-                send_request(run, ControlRequest("scale", counts.get("rollout"), counts.get("reward")))
-            except UserError as error:
-                raise Conflict(str(error)) from error
+            send_request(run, ControlRequest("scale", counts.get("rollout"), counts.get("reward")))
 
     def without_folder(self) -> list[str]:
         """Runs that were started, but whose job has not made their run folder yet."""
