@@ -36,6 +36,15 @@ class Conflict(Exception):
     """A request conflicts with the present state: a name is taken, or a quota is used up. One line."""
 
 
+@contextmanager
+def _as_conflict() -> Iterator[None]:
+    """A run that is not in progress is a conflict of the request with its state."""
+    try:
+        yield
+    except UserError as error:
+        raise Conflict(str(error)) from error
+
+
 class RunJobs:
     """Starts and resumes the runs below `root`, within the quotas of the tokens.
 
@@ -104,16 +113,15 @@ class RunJobs:
             RemoteFailure: the run does not answer.
         """
         with self._lock:
-            try:
+            with _as_conflict():
                 reach_run(run)
-            except UserError as error:
-                raise Conflict(str(error)) from error
             jobs = self._jobs() if any(token.limited for token in self.tokens) else []
             owner = next((job.token for job in jobs if job.run == run.name), None)
             for token in self.tokens:
                 if token.name == owner:
                     self._check_quota(token, run.name, _recipe_of(run), counts, jobs)
-            send_request(run, ControlRequest("scale", counts.get("rollout"), counts.get("reward")))
+            with _as_conflict():
+                send_request(run, ControlRequest("scale", counts.get("rollout"), counts.get("reward")))
 
     def without_folder(self) -> list[str]:
         """Runs that were started, but whose job has not made their run folder yet."""

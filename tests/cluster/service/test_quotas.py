@@ -47,11 +47,13 @@ def test_the_runs_of_a_token_hold_no_more_than_its_quota(tmp_path, jobs):
     assert ask("ada", "", {"recipe": SIZED, "name": "three"})[0] == 201
 
 
-def test_a_run_does_not_grow_beyond_the_quota_of_who_started_it(tmp_path, jobs):
+def test_a_run_does_not_grow_beyond_the_quota_of_who_started_it(tmp_path, jobs, monkeypatch):
     ask = limited(tmp_path, ada={"cpus": 11.5}, bob={"cpus": 0})
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "recipe.yaml").write_text(json.dumps(SIZED))
     jobs.append(Job("one", "ada", 0, True, ""))
+    assert "is not in progress" in ask("bob", "/one/scale", {"reward": 4})[1]
+    monkeypatch.setattr("cluster.service.run_jobs.reach_run", lambda run: None)  # a run that goes on
     assert ask("bob", "/one/scale", {"reward": 4}) == (
         409,
         "the quota of ada: cpus: at most 11.5 at once; this run takes 12",
