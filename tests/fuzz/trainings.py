@@ -70,7 +70,7 @@ def receive_before_workers(visit: Visit) -> int:
 
 def receive_before_ray(visit: Visit) -> int:
     """As `visit_and_judge`; a run that is right is refused where it would join a cluster."""
-    with patch("cluster.run.launch.ray_cluster", _closed):
+    with patch("cluster.run.launch.ray_cluster", _closed), patch("ray.shutdown"):  # other tests have a cluster here
         return visit_and_judge(visit)
 
 
