@@ -22,8 +22,6 @@ from actors.weights.version import Probe
 from curriculum.images import load_image
 
 CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
-
-
 ENGINE_IMPORTS = ["vllm.v1.engine.core", "vllm.v1.executor.uniproc_executor", "actors.rollout.vllm_cpu"]
 PROBED_TOKENS = 4  # forbidden ones, whose probability a probe asks for
 
@@ -106,14 +104,13 @@ class VllmEngine:
                 distributed_executor_backend="uni",
                 worker_cls="actors.rollout.vllm_cpu.CpuWorker",
             )
+            vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
         else:
             arguments |= dict(
                 tensor_parallel_size=max(1, int(config.gpus)),
                 gpu_memory_utilization=config.gpu_share,
                 enable_sleep_mode=config.sleep,
             )
-        if config.gpus == 0:
-            vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
         self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
     async def wait_until_dead(self) -> None:

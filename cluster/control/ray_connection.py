@@ -26,7 +26,7 @@ from cluster.control.own_cluster import (
     marked,
     system_processes,
 )
-from cluster.control.ray_address import cluster_to_join, describe_cluster, raylet_of
+from cluster.control.ray_address import ADVICE, cluster_to_join, describe_cluster, raylet_of
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence
 from cluster.planning.footprint import missing_resource
 from cluster.planning.nodes import nodes_of
@@ -99,10 +99,7 @@ def join(address: str | None, **options: Any) -> Any:
                 return ray.init("local", **options)
     except Exception as error:  # Ray raises many kinds, Exception itself among them
         if address:
-            raise UserError(
-                f"no connection to {address}: {first_sentence(error)}; {TOKEN_ADVICE}; RAY_ADDRESS=HOST:PORT names a "
-                "cluster, RAY_ADDRESS=local starts one for this command alone"
-            ) from error
+            raise UserError(f"no connection to {address}: {first_sentence(error)}; {TOKEN_ADVICE}; {ADVICE}") from error
         end_own_cluster()
         raise UserError(f"Ray does not start on this machine: {first_sentence(error)}{_busy()}") from error
 
