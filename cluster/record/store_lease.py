@@ -128,7 +128,8 @@ class StoreLease:
                 self._remove(others)
             else:
                 time.sleep(random.uniform(*WAIT_S))
-        owner = alive[0].owner if alive else None
+        claim = max(alive, key=lambda claim: claim.holds, default=None)  # who has the place, not who also wants it
+        owner = claim.owner if claim else None
         raise FolderTaken(taken_by(self.place, owner), owner)
 
     def _take_back(self) -> None:

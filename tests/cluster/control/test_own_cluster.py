@@ -4,17 +4,20 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
 
 from cluster.control import own_cluster
 from cluster.control.own_cluster import bears_mark, end_what_is_left, left_processes, marked, own_processes
+from tests.support.short_run import wait_until
 
 COMMAND = """
 import subprocess, sys, time
-from cluster.control.own_cluster import marked
-with marked():
+from cluster.control import own_cluster
+own_cluster.MARK = sys.argv[2]
+with own_cluster.marked():
     child = subprocess.Popen(["sleep", sys.argv[1]], start_new_session=True)
 other = subprocess.Popen(["sleep", "60"], start_new_session=True)
 print(child.pid, other.pid, flush=True)
@@ -23,27 +26,33 @@ time.sleep(60)
 
 
 @pytest.fixture
-def dead_command():
-    """Starts a command whose cluster is one process, and kills it; returns that process, and one without the mark."""
-    others = []
+def dead_command(monkeypatch):
+    """Starts a command whose cluster is one process, and kills it; returns that process, and one without the mark.
+
+    The mark has a name of its own: other tests, which run beside these, kill commands, too.
+    """
+    monkeypatch.setattr(own_cluster, "MARK", "TEST_OF_OWN_CLUSTER")
+    started = []
 
     def make(lives_s):
-        command = subprocess.Popen([sys.executable, "-c", COMMAND, str(lives_s)], stdout=subprocess.PIPE, text=True)
+        arguments = [sys.executable, "-c", COMMAND, str(lives_s), own_cluster.MARK]
+        command = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         child, other = map(psutil.Process, map(int, command.stdout.readline().split()))
-        others.append(other)
+        started.extend([child, other])
         assert bears_mark(child) and child not in left_processes()  # its owner is alive
         command.kill()
         return child, other, command
 
     yield make
-    for other in others:
-        other.kill()
+    for process in started:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def test_what_stays_is_ended_with_a_line_and_nothing_else_is(dead_command, monkeypatch):
     monkeypatch.setattr(own_cluster, "BY_ITSELF_S", 0.2)
     child, other, command = dead_command(60)
-    assert child in left_processes()  # although nobody has read its owner's exit code yet
+    wait_until(lambda: child in left_processes(), 10)  # although nobody has read its owner's exit code yet
     command.wait()
     lines = []
     end_what_is_left(lines.append)
@@ -58,7 +67,8 @@ def test_what_stays_is_ended_with_a_line_and_nothing_else_is(dead_command, monke
 
 
 def test_what_ends_by_itself_is_waited_for(dead_command):
-    dead_command(0.5)
+    dead_command(1.5)
+    wait_until(left_processes, 10)
     lines = []
     began = time.monotonic()
     end_what_is_left(lines.append)
