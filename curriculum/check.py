@@ -17,23 +17,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from curriculum.checked_images import CheckedImages, stamp_of
 from curriculum.images import ImageError, check_image
 from curriculum.task import Split
-from curriculum.taskset import RowFault, Size, TaskRow, each_row
+from curriculum.taskset import RowFault, Size, TaskRow, each_row, task_file
 
 ROWS_AT_ONCE = 1024
 _SPLITS = get_args(Split)
 
 
-def check_tasks(path: Path) -> Iterator[TaskRow]:
+def check_tasks(path: Path, again: bool = True) -> Iterator[TaskRow]:
     """Every row of a task set, in order, with all its faults. An image that many rows ask about is decoded once.
 
     Args:
         path: the file, or the folder that holds tasks.parquet.
+        again: decode also images that were found right before and have not changed since (`CheckedImages`).
 
     Raises:
         TaskSetError: no row can be read: there is no such file, it is not Parquet, a column is missing or unknown. Or
@@ -42,17 +45,22 @@ def check_tasks(path: Path) -> Iterator[TaskRow]:
     places: dict[int, int] = {}  # patient or image (hashed) to its first row and that row's split, in one number
     decoded: dict[int, Size | str] = {}  # image (hashed) to its size, or to what is wrong with it
     sizes: dict[Size | str, Size | str] = {}  # one object for each size, however many images have it
+    checked = CheckedImages(task_file(path).parent)
+    decode = partial(_decode, checked=checked, again=again)
     rows = each_row(path)
-    with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
-        while chunk := list(islice(rows, ROWS_AT_ONCE)):
-            new_images = _new_images(chunk, decoded)
-            for image, result in zip(new_images, pool.map(_decode, new_images), strict=True):
-                decoded[hash(image)] = sizes.setdefault(result, result)
-            unseen = set(new_images)
-            for row, values in chunk:
-                row.faults += _split_faults(row, values, places)
-                _add_images(row, {image: decoded[hash(image)] for image in _images(values)}, unseen)
-                yield row
+    try:
+        with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
+            while chunk := list(islice(rows, ROWS_AT_ONCE)):
+                new_images = _new_images(chunk, decoded)
+                for image, result in zip(new_images, pool.map(decode, new_images), strict=True):
+                    decoded[hash(image)] = sizes.setdefault(result, result)
+                unseen = set(new_images)
+                for row, values in chunk:
+                    row.faults += _split_faults(row, values, places)
+                    _add_images(row, {image: decoded[hash(image)] for image in _images(values)}, unseen)
+                    yield row
+    finally:
+        checked.save()  # also if the rest is given up: a second try then begins where this one ended
 
 
 def _new_images(chunk: list[tuple[TaskRow, dict[str, Any]]], decoded: dict[int, Size | str]) -> list[str]:
@@ -85,12 +93,17 @@ def _images(values: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(image for image in images if isinstance(image, str)))
 
 
-def _decode(image: str) -> Size | str:
+def _decode(image: str, checked: CheckedImages, again: bool) -> Size | str:
     """The size of an image, or what is wrong with it."""
-    try:
-        return check_image(image)
-    except ImageError as error:
-        return str(error)
+    stamp = stamp_of(image)
+    size = None if again else checked.size_of(image, stamp)
+    if size is None:
+        try:
+            size = check_image(image)
+        except ImageError as error:
+            return str(error)
+        checked.add(image, stamp, size)
+    return size
 
 
 def _split_faults(row: TaskRow, values: dict[str, Any], places: dict[int, int]) -> list[RowFault]:

@@ -176,7 +176,8 @@ def parameter_groups(policy: nn.Module, config: LearnerConfig) -> tuple[list[dic
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in policy.named_parameters():
         if parameter.requires_grad:
-            decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+            shape = getattr(parameter, "ds_shape", parameter.shape)  # of the whole, if ZeRO-3 has sharded it
+            decay = config.weight_decay if len(shape) >= 2 else 0.0
             groups.setdefault((config.lr_scale.get(part_of(name), 1.0), decay), []).append(parameter)
     keys = sorted(groups, reverse=True)
     return [{"params": groups[key], "weight_decay": key[1]} for key in keys], [scale for scale, _ in keys]

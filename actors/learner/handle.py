@@ -170,15 +170,18 @@ class Learner:
         # By reference: the order goes to each rank once, and past the mailbox.
         return self.mailbox.dispatch.remote(order.name, [ray.put(order)], self.groups)
 
-    def _answers(self, name: str, pending: Any) -> list[Any]:
+    def _wait(self, name: str, pending: Any, meanwhile: Callable[[], None]) -> Any:
         deadline = time.monotonic() + self.config.timeout_s
         while not ray.wait([pending], timeout=0.1)[0]:
             if not self._running:
                 raise RemoteFailure(f"the learner stopped during {name}: {cause(self.failure)}") from self.failure
             if time.monotonic() > deadline:
                 raise self._too_late(name)
-            self.meanwhile()
-        answers: list[Answer] | None = wait_for(pending, 60, "the learner's desk")
+            meanwhile()
+        return wait_for(pending, 60, "the learner's desk")
+
+    def _answers(self, name: str, pending: Any) -> list[Any]:
+        answers: list[Answer] | None = self._wait(name, pending, self.meanwhile)
         state = self._state()
         ranks_before, self.ranks, self.groups = self.ranks, state.ranks, state.groups
         if answers is None:
@@ -220,6 +223,10 @@ class Learner:
         return LearnerRestarted(f"learner ranks died during {name} ({reasons}); {restart}")
 
     # -- orders that take more than one call --------------------------------------------------------------------------
+
+    def wait_until_placed(self) -> None:
+        """Waits until every rank has its place on a node, without memory of a GPU as yet. Raises RemoteFailure."""
+        self._wait("the start", self.mailbox.wait_until_joined.remote(), meanwhile=lambda: None)
 
     def ready(self) -> None:
         """Waits until every rank has loaded the model. Raises RemoteFailure."""

@@ -82,7 +82,7 @@ class Mailbox:
             The answers in order of rank, or None if a later group joins before all have answered.
         """
         async with self.changed:
-            await self.changed.wait_for(lambda: len(self.joined) == self.ranks)
+            await self._all_joined()
             if self.groups > max(1, groups):
                 return None
             self.number += 1
@@ -109,6 +109,11 @@ class Mailbox:
             self.changed.notify_all()
             return self.number
 
+    async def wait_until_joined(self) -> None:
+        """Returns once all ranks of the present group have joined."""
+        async with self.changed:
+            await self._all_joined()
+
     async def take(self, done: int) -> PostedOrder | None:
         """The order after number `done`, or None if none comes within ten seconds."""
         async with self.changed:
@@ -133,6 +138,9 @@ class Mailbox:
     async def state(self) -> MailboxState:
         missing = [self._located(rank) for rank in range(self.ranks) if rank not in self.answers]
         return MailboxState(self.groups, self.ranks, missing, self.answers, list(self.lost_before.values()))
+
+    async def _all_joined(self) -> None:
+        await self.changed.wait_for(lambda: len(self.joined) == self.ranks)
 
     def _located(self, rank: int) -> str:
         return f"{rank} on {self.nodes.get(rank, 'an unknown node')}"

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,13 +20,14 @@ import torch
 import torch.distributed
 from safetensors.torch import load_file, save_file
 
-from actors.learner.deepspeed_engine import DeepSpeedEngine
+from actors.learner.deepspeed_engine import DeepSpeedEngine, settings
 from actors.learner.reshard import ranks_of, to_universal
 from actors.learner.setup import RankSetup
 from actors.model.encode import Encoder
 from actors.model.lora import adapters
 from actors.model.policy import MicroBatch, Policy
 from actors.model.reference import AdapterReference, CopiedReference
+from actors.model.sharded_load import sharded_as_loaded
 from actors.runtime.files import disk_named
 from actors.runtime.process_title import set_title
 from actors.runtime.storage import POLICY, Storage
@@ -43,8 +48,7 @@ class DeepSpeedRank:
     """
 
     def __init__(self, setup: RankSetup, rank: int, world: int) -> None:
-        import deepspeed
-
+        deepspeed = import_deepspeed(setup.config.gpus)
         self.setup, self.config = setup, setup.config
         self.rank, self.world, self.store = rank, world, setup.store
         self.device = torch.device("cuda" if self.config.gpus else "cpu")
@@ -54,7 +58,8 @@ class DeepSpeedRank:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(dist_backend="nccl" if self.config.gpus else "gloo")
         self.encoder = Encoder(setup.model, setup.prompt)
-        self.policy = self._make_policy().to(self.device)
+        with self._sharding():
+            self.policy = self._make_policy().to(self.device)
         self.reference: CopiedReference | AdapterReference | None = None
         self.engine = DeepSpeedEngine(self.policy, self.config)
         self.probe: Probe = []  # of the version that was published last
@@ -62,6 +67,16 @@ class DeepSpeedRank:
 
     def _make_policy(self) -> Policy:
         return Policy(self.setup.model, self.encoder, getattr(torch, self.config.dtype))
+
+    def _sharding(self) -> AbstractContextManager[None]:
+        if self.config.zero_stage < 3:
+            return nullcontext()
+        return sharded_as_loaded(settings(self.config), getattr(torch, self.config.dtype))
+
+    def release_cache(self) -> None:
+        """Gives back what torch keeps of a GPU for later, if an engine wants it in the meantime."""
+        if self.setup.shares_gpus:
+            torch.cuda.empty_cache()
 
     # -- reference ------------------------------------------------------------------------------------------------
 
@@ -270,6 +285,15 @@ class DeepSpeedRank:
             raise
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier end of the same run
         partial.rename(folder)
+
+
+def import_deepspeed(gpus: float) -> ModuleType:
+    """DeepSpeed for a rank with or without GPUs. By itself it takes a GPU wherever torch sees one, and a rank that Ray
+    gave none sees all of its node.
+    """
+    if not gpus:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    return importlib.import_module("deepspeed")
 
 
 def probe_text(task: Task) -> str:

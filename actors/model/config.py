@@ -7,7 +7,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from actors.model.model_parts import Part
 from curriculum.strict import Strict
 
-LOGITS_AT_ONCE = 2**23  # numbers of the [tokens × vocabulary] matrix that the output layer holds at a time
+LOGITS_AT_ONCE = 2**23  # numbers of the [tokens × vocabulary] matrix that the output layer holds at a time on a CPU
+LOGITS_AT_ONCE_ON_GPU = 2**26  # many words at a time: a GPU is busy only with large products
 WEIGHTS_AT_ONCE = 2**29  # bytes that ZeRO-3 gathers, and that travel, at a time
 
 

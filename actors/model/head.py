@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from actors.model.config import LOGITS_AT_ONCE
+from actors.model.config import LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_GPU
+
+WORDS_AT_ONCE = 128  # or a multiple of it: a GPU's fast kernels want rows of aligned length
 
 
 class LogprobHead(nn.Linear):
@@ -33,7 +35,7 @@ def token_logprobs(
     offset: Tensor | None = None,
     temperature: float = 1.0,
     bias: Tensor | None = None,
-    chunk: int = LOGITS_AT_ONCE,
+    chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """log softmax((hidden @ weight.T + bias + offset) / temperature) at `targets`, and the entropies.
 
@@ -47,11 +49,13 @@ def token_logprobs(
         offset: [vocabulary], without gradient.
         temperature: the logits are divided by it.
         bias: [vocabulary].
-        chunk: maximum number of logits held at once (at least one column of them is).
+        chunk: maximum number of logits held at once (at least one column of them is); by default what suits the device.
 
     Returns:
         (log-probabilities, entropies), both float32 [tokens].
     """
+    if chunk is None:
+        chunk = LOGITS_AT_ONCE_ON_GPU if hidden.is_cuda else LOGITS_AT_ONCE
     return _TokenLogprobs.apply(hidden, weight, bias, targets, offset, temperature, chunk)
 
 
@@ -77,8 +81,8 @@ class _TokenLogprobs(torch.autograd.Function):
         moment = torch.zeros_like(peak)  # Σ exp(logit − peak) (logit − peak)
         chosen = torch.zeros_like(peak)  # the target's logit
         for part, logits in _parts(hidden, weight, bias, offset, temperature, chunk):
-            rows, columns = _targets_in(part, targets)
-            chosen[rows] = logits[rows, columns]
+            inside, columns = _targets_in(part, targets)
+            chosen = torch.where(inside, logits.gather(1, columns)[:, 0], chosen)
             new_peak = torch.maximum(peak, logits.amax(-1))
             shift = peak - new_peak
             moment += shift * mass
@@ -113,8 +117,8 @@ class _TokenLogprobs(torch.autograd.Function):
                 d_logits *= -d_logprob[:, None]
             else:
                 d_logits *= logp.add_(entropy[:, None]).mul_(-d_entropy[:, None]).sub_(d_logprob[:, None])
-            rows, columns = _targets_in(part, targets)
-            d_logits[rows, columns] += d_logprob[rows]
+            inside, columns = _targets_in(part, targets)
+            d_logits.scatter_add_(1, columns, (d_logprob * inside)[:, None])
             d_logits = d_logits.div_(ctx.temperature).to(weight.dtype)
             if d_hidden is not None:
                 d_hidden += d_logits @ weight[part]
@@ -133,6 +137,8 @@ def _parts(
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yields the logits of the vocabulary part by part, float32 [tokens, part]; the caller may overwrite them."""
     columns = max(1, chunk // max(1, len(hidden)))
+    if columns > WORDS_AT_ONCE:
+        columns -= columns % WORDS_AT_ONCE
     for start in range(0, len(weight), columns):
         part = slice(start, min(start + columns, len(weight)))
         part_bias = None if bias is None else bias[part]
@@ -157,6 +163,9 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor 
 
 
 def _targets_in(part: slice, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """(the rows of the tokens whose targets are in a part of the vocabulary, the targets' columns in it)."""
-    rows = ((targets >= part.start) & (targets < part.stop)).nonzero()[:, 0]
-    return rows, targets[rows] - part.start
+    """(bool [tokens], whether a target is in a part of the vocabulary; int64 [tokens, 1], its column there, or any).
+
+    Without the list of those inside: a GPU would have to be waited for to know its length.
+    """
+    inside = (targets >= part.start) & (targets < part.stop)
+    return inside, (targets - part.start).clamp_(0, part.stop - part.start - 1)[:, None]

@@ -81,7 +81,7 @@ class Policy(nn.Module):
         head = self.model.get_output_embeddings()
         # The same module with another `forward`; a new one would have to take over the weight and its tie.
         head.__class__ = LogprobHead
-        vocab = head.weight.shape[0]
+        vocab = head.out_features
         bias = torch.zeros(vocab)
         bias[encoder.forbidden(vocab)] = FORBIDDEN_BIAS
         self.register_buffer("bias", bias, persistent=False)

@@ -34,10 +34,14 @@ class CopiedReference:
     @contextmanager
     def loaded(self) -> Iterator[Policy]:
         """The reference, ready for use inside the `with` block."""
+        parameters = list(self.copy.parameters())
+        resting = [parameter.data for parameter in parameters]
         self.copy.to(self.device)
         try:
             yield self.copy
         finally:
+            for parameter, data in zip(parameters, resting, strict=True):  # unchanged, so nothing is copied back
+                parameter.data = data
             self.copy.to(self.idle_device)
 
     def state(self) -> dict[str, Tensor]:

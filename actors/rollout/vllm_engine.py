@@ -74,6 +74,7 @@ class VllmEngine:
         self.config, self.encoder = config, encoder
         self.counter = 0
         self.pausing = asyncio.Lock()
+        self.cache_sleeps = False
         vocab = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config().vocab_size
         self.forbidden = encoder.forbidden(vocab)
         arguments: dict[str, Any] = dict(
@@ -167,6 +168,9 @@ class VllmEngine:
         """
         async with self.paused():
             yield
+            if self.cache_sleeps:
+                await self.llm.wake_up(["kv_cache"])
+                self.cache_sleeps = False
             await self.llm.reset_prefix_cache(reset_running_requests=True)
             # The engine's front has caches of its own; if these are stale, it sees an old image, or misses one.
             await self.llm.reset_mm_cache()
@@ -181,9 +185,13 @@ class VllmEngine:
         keeps them.
         """
         await self.llm.sleep(level=2)
+        self.cache_sleeps = True
 
     async def wake(self) -> None:
-        await self.llm.wake_up()
+        """Takes the memory of the weights, which are empty then. That of the cache follows after `load`, so that new
+        weights, which arrive in parts, do not need room beside it.
+        """
+        await self.llm.wake_up(["weights"])
 
     async def compare(self, probe: Probe) -> ProbeDifference:
         """How far the engine is from the learner on the probe's response tokens, by prompt log-probabilities.

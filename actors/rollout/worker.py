@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import ray
 
 from actors.model.encode import Encoder, PromptConfig
 from actors.rollout.config import RolloutConfig
+from actors.rollout.gpu_lock import lock_gpu
 from actors.rollout.probe import probe_fault
 from actors.rollout.vllm_engine import VllmEngine, begin_imports
 from actors.runtime.process_title import set_title
@@ -19,6 +20,8 @@ from actors.trajectory import Group, Request, Trajectory
 from actors.weights.transports import TRANSPORTS
 from actors.weights.transports.base import Receiver, ReceiverContext, Transport
 from actors.weights.version import ASLEEP, Version
+
+SLEEPER_GOES_S = 30  # for an engine that was killed to let go of its GPU
 
 
 class WeightsMismatch(RuntimeError):
@@ -72,7 +75,11 @@ class RolloutWorker:
         Returns:
             The id of the worker's node.
         """
+        gpu_lock = await self._lock_gpu()
         self.engine = VllmEngine(self.config, self.model, self.encoder, self.images, self.extension)
+        if gpu_lock and not self.config.sleep:  # the next engine may start
+            gpu_lock.close()
+        self.gpu_lock = gpu_lock
         self.watching = asyncio.create_task(self._end_with_engine())
         if self.receiver is None:
             self.version = Version(0, 0)
@@ -80,6 +87,18 @@ class RolloutWorker:
             set_title(repr(self))
         node: str = ray.get_runtime_context().get_node_id()
         return node
+
+    async def _lock_gpu(self) -> TextIO | None:
+        """Of an engine that gets a part of a GPU. One that sleeps keeps the lock, since it takes most of the GPU when
+        it is awake.
+
+        Raises:
+            GpuTaken: another engine does not let go of it.
+        """
+        if not 0 < self.config.gpus < 1:
+            return None
+        (gpu,) = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+        return await lock_gpu(gpu, SLEEPER_GOES_S if self.config.sleep else self.config.timeout_s)
 
     async def _end_with_engine(self) -> None:
         """Ends the worker if its engine dies: the engine's calls may never come back, and the pool starts another
@@ -106,9 +125,9 @@ class RolloutWorker:
             return 0.0
         if self.receiver is None:
             raise WeightsMismatch(f"rollout-{self.rank} has the model folder's weights and takes no others")
+        delivery = await self.receiver.fetch(version)
         if self.version == ASLEEP:
             await self.engine.wake()
-        delivery = await self.receiver.fetch(version)
         self.version = None  # until it has all of them: half a model must not generate
         async with self.engine.weights_swapped(str(version)):
             probe = await delivery.load(self.engine)

@@ -130,6 +130,11 @@ class Recipe(Strict):
         return automatic_transport(self._gpus) if self.transport == "auto" else TRANSPORTS[self.transport]
 
     @property
+    def shares_gpus(self) -> bool:
+        """Whether Ray may give an engine and a rank parts of the same GPU."""
+        return 0 < self.rollout.gpus < 1 and 0 < self.learner.gpus < 1
+
+    @property
     def _gpus(self) -> Gpus:
         return Gpus(self.rollout.gpus, self.learner.gpus, self.rollout.sleep)
 
@@ -155,6 +160,28 @@ class Recipe(Strict):
                     f"stages.{stage.name}.training.tasks_per_step: {stage.tasks_per_step} is too few; "
                     f"at least {minimum}, one for each learner worker and update, are needed"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _validate_gpu_parts(self) -> Recipe:
+        """Ray gives a part of a GPU where it fits best, so only sizes keep workers apart."""
+        learner, rollout = self.learner, self.rollout
+        if learner.workers > 1 and 0 < learner.gpus <= 0.5:
+            raise ValueError(
+                f"learner.gpus: {learner.gpus:g} would put two of {learner.workers} ranks on one GPU, and NCCL takes "
+                "one process on each; above 0.5 is needed, such as 0.6"
+            )
+        engines = max(rollout.workers, rollout.max or 0)
+        if not (rollout.sleep and self.shares_gpus) or (engines == 1 and learner.workers == 1):
+            return self
+        one_each = learner.gpus > 0.5 and rollout.gpus + learner.gpus <= 1 and engines <= learner.fewest
+        if not one_each:
+            raise ValueError(
+                "rollout.sleep: each engine needs a GPU that no other engine has, so a rank takes more than half of "
+                "it and the engine the rest (learner.gpus 0.6, rollout.gpus 0.4), and there are no more rollout "
+                f"workers than learner workers; found {rollout.gpus:g} for {engines} and {learner.gpus:g} for "
+                f"{learner.fewest}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -16,9 +16,11 @@ from cluster.planning.nodes import Node
 from cluster.planning.placement import NodeLoad, Placement, WorkerRequest, place, worker_requests
 from cluster.planning.worker_memory import (
     GIB,
+    GPU_LIBRARIES,
     Memory,
     gib,
     learner_memory,
+    resting_memory,
     reward_memory,
     rollout_memory,
     sequence_bytes,
@@ -34,7 +36,8 @@ class Shortfall:
 
     Attributes:
         kind: the kind of worker.
-        about: "nodes", "RAM" or "memory" (that the worker computes in).
+        about: "nodes", "RAM", "memory" (that the worker computes in) or "turns" (a GPU's memory while the worker rests
+            and another works).
         excess: by how much it does not fit, in bytes; in workers if `about` is "nodes".
     """
 
@@ -95,6 +98,7 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
         *_crowded(requests, placement),
         *_rollout_faults(recipe, shape, memory["rollout"], limits["rollout"]),
         *_learner_faults(memory["learner"], limits["learner"]),
+        *_turn_faults(recipe, shape, size),
         *_full_nodes(placement, memory, services),
     ]
     notes = []
@@ -172,7 +176,15 @@ def _limit(recipe: Recipe, request: WorkerRequest, nodes: Sequence[Node]) -> flo
     size = _gpu_size(request, nodes)
     if size is None:
         return None
-    return size * (recipe.rollout.gpu_share if request.kind == "rollout" else min(1.0, request.gpus))
+    if request.kind == "rollout":
+        return size * recipe.rollout.gpu_share
+    if request.kind == "learner" and _takes_turns(recipe):
+        return size - GPU_LIBRARIES["rollout"]  # of the sleeping engine
+    return size * min(1.0, request.gpus)
+
+
+def _takes_turns(recipe: Recipe) -> bool:
+    return recipe.rollout.sleep and recipe.shares_gpus
 
 
 def _crowded(requests: Sequence[WorkerRequest], placement: Placement) -> list[Shortfall]:
@@ -209,6 +221,20 @@ def _learner_faults(memory: Memory, limit: float | None) -> list[Shortfall]:
         return []
     text = f"a rank needs {gib(memory.total)} of GPU memory ({memory.when}), it has {gib(limit)}"
     return [Shortfall("learner", "memory", text, memory.total - limit)]
+
+
+def _turn_faults(recipe: Recipe, shape: ModelShape, size: float | None) -> list[Shortfall]:
+    """What is missing of a GPU on which an engine generates while the rank beside it rests."""
+    if size is None or not _takes_turns(recipe):
+        return []
+    engine, rank = recipe.rollout.gpu_share * size, resting_memory(recipe, shape)
+    if engine + rank <= size:
+        return []
+    text = (
+        f"while an engine generates it takes {gib(engine)} (rollout.gpu_memory), and the rank on the same GPU keeps "
+        f"{gib(rank)}: together {gib(engine + rank)} of {gib(size)}"
+    )
+    return [Shortfall("learner", "turns", text, engine + rank - size)]
 
 
 def used_ram(load: NodeLoad, memory: Mapping[str, Memory]) -> float:

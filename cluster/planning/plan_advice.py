@@ -21,10 +21,10 @@ MIN_RESPONSE = 64  # tokens
 MIN_PROMPT = 1024  # tokens
 MIN_SEQUENCES = 16
 MIN_CPUS = 0.1
-MAX_GPU_MEMORY = 0.95
+MAX_GPU_MEMORY, MIN_GPU_MEMORY = 0.95, 0.2
 MAX_RANKS = 64
 PULLS = 6  # of one lever in a row
-ORDER = ("nodes", "RAM", "memory")  # in which shortfalls are mended
+ORDER = ("nodes", "RAM", "memory", "turns")  # in which shortfalls are mended
 
 
 @dataclass(frozen=True)
@@ -257,6 +257,12 @@ def _more_of_gpu(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     return {"rollout.gpu_memory": MAX_GPU_MEMORY} if whole else {}
 
 
+def _less_of_gpu(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
+    """A twentieth of the GPU less for the engine."""
+    less = round(recipe.rollout.gpu_memory - 0.05, 2)
+    return {"rollout.gpu_memory": less} if less >= MIN_GPU_MEMORY else {}
+
+
 def _more_shards(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
     return {"rollout.gpus": 2.0 * recipe.rollout.gpus} if recipe.rollout.gpus >= 1 else {}
 
@@ -332,6 +338,7 @@ LEVERS: dict[tuple[str, str], Sequence[Lever]] = {
         _shorter_prompts,
         _shorter,
     ),
+    ("learner", "turns"): (_less_of_gpu, _zero_stage, _offload),
     ("rollout", "nodes"): (_fewer, _fewer_gpus, _fewer_cpus),
     ("learner", "nodes"): CROWDED,
     ("reward", "nodes"): CROWDED,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from actors.model.config import LOGITS_AT_ONCE, WEIGHTS_AT_ONCE
+from actors.model.config import LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_GPU, WEIGHTS_AT_ONCE
 from cluster.config.recipe import Recipe
 from cluster.planning.model_shape import ModelShape, Tower
 
@@ -89,6 +89,11 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     worst = max(parts, key=lambda when: sum(parts[when].values()))
     ram = learner_ram(recipe, count, trained) if learner.gpus else sum(parts[worst].values())
     return Memory("GPU" if learner.gpus else "RAM", worst, parts[worst], ram)
+
+
+def resting_memory(recipe: Recipe, shape: ModelShape) -> float:
+    """Bytes that a rank keeps on its GPU between two orders."""
+    return sum(rank_state(recipe, shape.parameters, shape.trained).values()) + GPU_LIBRARIES["learner"]
 
 
 def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
@@ -188,7 +193,8 @@ def activations(recipe: Recipe, shape: ModelShape, backward: bool = True) -> dic
     layers = text.layers
     blocks = vision.layers if trains_vision else 0  # without gradients nothing is kept
     head = tokens * _norm_bytes(h, width) + samples * response * h * width
-    logits = float(min(LOGITS_AT_ONCE, tokens * shape.vocabulary) * LOGIT_BYTES)
+    at_once = LOGITS_AT_ONCE_ON_GPU if learner.gpus else LOGITS_AT_ONCE
+    logits = float(min(at_once, tokens * shape.vocabulary) * LOGIT_BYTES)
     if not backward:
         return {"activations": max(layer, seeing), "logits": logits}
     if not learner.gradient_checkpointing:

@@ -60,7 +60,7 @@ def prepare(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda li
         return Prepared(tasks, model, dropped)
     assert recipe.data.tasks is not None  # the recipe gives exactly one of both
     try:
-        rows = _usable(recipe, check_tasks(recipe.data.tasks), dropped)
+        rows = _usable(recipe, check_tasks(recipe.data.tasks, again=False), dropped)
     except TaskSetError as error:
         raise UserError(f"data.tasks: {error}") from error
     model = model_folder(recipe, folder, _by_split(recipe, _tasks(rows))["train"], say)

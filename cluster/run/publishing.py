@@ -50,7 +50,7 @@ class Publisher:
         self.published = version
 
     def free_gpus(self) -> None:
-        """If learner and rollout workers share GPUs, the workers sleep from here to the next version."""
+        """If learner and rollout workers take turns on GPUs, the workers sleep from here to the next version."""
         if self.recipe.rollout.sleep:
             with self.phases.phase("publish"):
                 self.workers.rollouts.sleep()

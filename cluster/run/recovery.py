@@ -145,6 +145,7 @@ class Recovery:
         lost, seconds = self.position.step, self.phases.total()
         self.position.lineage += 1
         self.publisher.withdraw()
+        self.publisher.free_gpus()
         commit, state = self._newest_commit(before)
         if commit is None and before is not None:
             raise RemoteFailure(f"{why}; no commit from before is kept (checkpoint.keep)")

@@ -38,6 +38,7 @@ class Steps:
             reference=stage.needs_reference,
             keep_reference=stage.keeps_reference,
         )
+        self.publisher.free_gpus()
         self.workers.learner.call(order)
 
     def close(self) -> None:

@@ -38,10 +38,20 @@ class Workers:
         )
         transport = recipe.weight_transport
         # All start at once. The learner comes first: Ray Train starts several processes before its ranks.
-        ranks = RankSetup(recipe.learner, recipe.prompt, str(model), self.store, recipe.seed, transport)
+        ranks = RankSetup(
+            recipe.learner, recipe.prompt, str(model), self.store, recipe.seed, transport, recipe.rollout.sleep
+        )
         self.learner = Learner(
             LearnerSetup(name, ranks, run_storage(recipe, run), has_learner_resource(), near_driver()), self.pump
         )
+        self.takes_turns = recipe.rollout.sleep
+        self.shares_gpus = recipe.shares_gpus
+        if self.shares_gpus:  # Ray then has only the rest of each rank's GPU for an engine
+            try:
+                self.learner.wait_until_placed()
+            except BaseException:
+                self.learner.stop()
+                raise
         self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, transport)
         self.rewards = RewardPool(
             name,
@@ -52,12 +62,24 @@ class Workers:
 
     def __enter__(self) -> Workers:
         try:
-            self.learner.ready()
-            self.rollouts.ready()
+            if self.shares_gpus:
+                self._start_on_shared_gpus()
+            else:
+                self.learner.ready()
+                self.rollouts.ready()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _start_on_shared_gpus(self) -> None:
+        """Engines come up, and sleep, before the ranks load the model: vLLM measures what a GPU has free, and fails if
+        others take memory meanwhile.
+        """
+        self.rollouts.ready()
+        if self.takes_turns:
+            self.rollouts.sleep()
+        self.learner.ready()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -67,8 +89,9 @@ class Workers:
         return self.rollouts.pool, self.rewards.pool
 
     def pump(self) -> None:
-        """Keeps the pools at work while the learner learns."""
-        self.rollouts.pool.pump(0)
+        """Keeps the pools at work while the learner learns. On GPUs that both use in turn no engine may start then."""
+        if not self.takes_turns:
+            self.rollouts.pool.pump(0)
         self.rewards.pump()
 
     @property

@@ -118,6 +118,12 @@ def test_orders_go_to_all_ranks_and_one_that_was_begun_is_waited_for_by_the_next
     learner.finish()  # there is nothing to wait for
 
 
+def test_who_shares_gpus_with_ranks_can_wait_until_they_have_their_places(learner):
+    learner.wait_until_placed()
+    state = ray.get(learner.mailbox.state.remote(), timeout=30)
+    assert state.groups == 1 and len(state.missing) == state.ranks == 3  # all are there, and were asked for nothing
+
+
 def test_an_update_has_the_numbers_of_rank_0_and_the_samples_of_all(learner):
     result = learner.update(Learn())
     assert result.numbers == {"loss": 0.5} and [row["rank"] for row in result.non_finite_samples] == [1, 2, 2]

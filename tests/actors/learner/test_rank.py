@@ -2,6 +2,10 @@
 test_algorithms.py.
 """
 
+import os
+import subprocess
+import sys
+
 import pytest
 import ray
 import torch
@@ -63,3 +67,18 @@ def test_publishing_gathers_one_bucket_at_a_time(two, tiny_model, phantom_tasks,
         assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert peaks[2**40] >= sum(sizes) and peaks[bucket] < 1.01 * bucket
     ray.kill(store)
+
+
+ON_A_NODE_WITH_GPUS = """
+import torch
+torch.cuda.is_available, torch.cuda.device_count = (lambda: True), (lambda: 4)
+from actors.learner.rank import import_deepspeed
+print(import_deepspeed(gpus=0).accelerator.get_accelerator().device_name())
+"""
+
+
+def test_a_rank_without_gpus_takes_none_that_its_node_has():
+    command = [sys.executable, "-c", ON_A_NODE_WITH_GPUS]
+    environment = {name: value for name, value in os.environ.items() if name != "DS_ACCELERATOR"}
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert output.stdout.splitlines()[-1] == "cpu", output.stderr

@@ -5,9 +5,13 @@ import threading
 import pytest
 import ray
 
+from actors.learner.config import LearnerConfig
 from actors.learner.mailbox import Mailbox
 from actors.learner.orders import Hello, Resize, Stop
+from actors.learner.rank import DeepSpeedRank
 from actors.learner.rank_loop import MoreRanks, learner_rank
+from actors.learner.setup import RankSetup
+from actors.model.encode import PromptConfig
 
 
 class Context:
@@ -52,3 +56,18 @@ def test_a_rank_that_cannot_be_built_says_so_at_every_order_and_ends_when_it_is_
     send(mailbox, last)
     thread.join(30)
     assert not thread.is_alive() and raised == ([ends] if ends else [])
+
+
+def test_a_rank_gives_its_cached_memory_back_before_it_answers(mailbox, monkeypatch):
+    """Engines that share its GPU wake after that."""
+    setup = RankSetup(LearnerConfig(), PromptConfig(), "no model", None, 0, shares_gpus=True)
+    monkeypatch.setattr(DeepSpeedRank, "__init__", lambda rank, setup, *_: setattr(rank, "setup", setup))
+    given_back = threading.Event()
+    monkeypatch.setattr("torch.cuda.empty_cache", given_back.set)
+    thread = threading.Thread(target=learner_rank, args=[{"setup": setup, "mailbox": mailbox}], daemon=True)
+    thread.start()
+    (answer,) = send(mailbox, Hello())
+    assert answer.error is None and given_back.is_set()
+    send(mailbox, Stop())
+    thread.join(30)
+    assert not thread.is_alive()

@@ -26,6 +26,7 @@ def test_a_folder_without_a_model_is_refused_before_a_run(tmp_path):
         check_rule(rule(tmp_path, score_range=[1, 1]))
 
 
+@pytest.mark.slow
 def test_a_model_in_a_worker_of_its_own_is_asked(ray_session, tiny_model, tmp_path):
     text = pairs("B")
     item = RuleInput(SINGLE, text, score(SINGLE, text, RewardConfig()))

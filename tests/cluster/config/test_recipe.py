@@ -60,3 +60,28 @@ def test_a_broadcast_is_refused_where_gpus_are_shared(settings):
         "store or auto, found rollout.gpus",
     ):
         load_recipe(RECIPES[0].with_name("smoke.yaml"), [*settings, "transport=collective"])
+
+
+ONE_EACH = ("rollout.sleep=true", "rollout.gpus=0.4", "learner.gpus=0.6", "rollout.workers=2", "learner.workers=2")
+
+
+@pytest.mark.parametrize(
+    "settings, fault",
+    [
+        (ONE_EACH, None),
+        (("rollout.sleep=true", *SHARED), None),  # one of each
+        ((*SHARED, "rollout.workers=2"), None),  # engines that each take their own part
+        ((*ONE_EACH, "rollout.gpus=0.5"), "found 0.5 for 2 and 0.6 for 2"),
+        ((*ONE_EACH, "rollout.workers=3"), "found 0.4 for 3 and 0.6 for 2"),
+        ((*ONE_EACH, "rollout.min=1", "rollout.max=4"), "found 0.4 for 4 and 0.6 for 2"),
+        ((*ONE_EACH, "learner.min_workers=1"), "found 0.4 for 2 and 0.6 for 1"),
+        ((*SHARED, "learner.workers=2"), "learner.gpus: 0.5 would put two of 2 ranks on one GPU"),
+    ],
+)
+def test_parts_of_gpus_that_would_put_two_of_a_kind_on_one_are_refused(settings, fault):
+    recipe = RECIPES[0].with_name("smoke.yaml")
+    if fault is None:
+        load_recipe(recipe, settings)
+    else:
+        with pytest.raises(UserError, match=fault):
+            load_recipe(recipe, settings)

@@ -1,5 +1,9 @@
 """Which worker goes to which node."""
 
+import json
+import subprocess
+import sys
+
 from actors.reward import RewardWorkersConfig
 from cluster.planning.nodes import parse_nodes
 from cluster.planning.placement import WorkerRequest, place, worker_requests
@@ -22,6 +26,32 @@ def test_parts_of_gpus_are_parts_of_one():
     assert loads([WorkerRequest("rollout", 3, 1, 0.6)], ["1x2x80"])[1] == {"rollout": 1}
     assert loads([WorkerRequest("rollout", 4, 1, 0.5)], ["1x2x80"])[1] == {}
     assert loads([WorkerRequest("rollout", 2, 1, 0.5), WorkerRequest("learner", 1, 1, 1)], ["1x2x80"])[1] == {}
+
+
+GPUS_OF = """
+import json, ray
+
+@ray.remote
+class Worker:
+    def gpu(self):
+        (gpu,) = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+        return gpu
+
+ray.init(num_cpus=8, num_gpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+ranks = [Worker.options(num_gpus=0.6).remote() for _ in range(4)]
+of_ranks = ray.get([worker.gpu.remote() for worker in ranks])
+engines = [Worker.options(num_gpus=0.4).remote() for _ in range(4)]
+print(json.dumps([of_ranks, ray.get([worker.gpu.remote() for worker in engines])]))
+"""
+
+
+def test_ray_puts_one_engine_beside_each_rank_if_the_ranks_come_first():
+    """As `Workers` starts them where they share GPUs, and as the plan has them."""
+    output = subprocess.run([sys.executable, "-c", GPUS_OF], capture_output=True, text=True, timeout=120, check=True)
+    of_ranks, of_engines = json.loads(output.stdout.splitlines()[-1])
+    assert sorted(of_ranks) == sorted(of_engines) == ["0", "1", "2", "3"]
+    asks = [WorkerRequest("rollout", 4, 1, 0.4), WorkerRequest("learner", 4, 1, 0.6)]
+    assert loads(asks, ["1x4x80"]) == ([{"learner": 4, "rollout": 4}], {})
 
 
 def test_ranks_go_where_the_learner_resource_is_and_others_leave_it_alone():

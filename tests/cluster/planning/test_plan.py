@@ -4,7 +4,8 @@ import pytest
 
 from cluster.planning.nodes import Node, parse_nodes
 from cluster.planning.plan import make_plan
-from cluster.planning.worker_memory import GIB
+from cluster.planning.plan_advice import advise
+from cluster.planning.worker_memory import GIB, GPU_LIBRARIES, resting_memory
 from tests.support.plans import RECIPES, quickstart
 
 
@@ -29,6 +30,29 @@ def test_gpus_of_a_size_that_nobody_says_are_not_judged(seven):
     shape, recipe = seven("1x8x80").shape, seven("1x8x80").recipe
     plan = make_plan(recipe, shape, "a cluster", [Node("n", 96.0, 8)])
     assert plan.fits and plan.sequences is None and "is unknown" in plan.notes[0]
+
+
+IN_TURN = [
+    "rollout.sleep=true",
+    "rollout.gpus=0.4",
+    "learner.gpus=0.6",
+    "rollout.workers=8",
+    "learner.workers=8",
+    "learner.gradient_checkpointing=true",
+]
+
+
+def test_an_engine_and_the_rank_that_rests_beside_it_fit_on_one_gpu_together(seven):
+    """A rank has its GPU but for what a sleeping engine keeps; while the engine generates, the rank keeps its state."""
+    plan = seven("1x8x80", *IN_TURN, "rollout.gpu_memory=0.9", "learner.zero_stage=2")
+    assert plan.limits["learner"] == 80 * GIB - GPU_LIBRARIES["rollout"]
+    kept = resting_memory(plan.recipe, plan.shape)
+    (fault,) = [fault for fault in plan.faults if fault.about == "turns"]
+    assert fault.kind == "learner" and fault.excess == pytest.approx(0.9 * 80 * GIB + kept - 80 * GIB)
+    assert "while an engine generates it takes 72.0 GiB (rollout.gpu_memory)" in fault.text
+    settings = advise(plan).settings
+    assert settings["rollout.gpu_memory"] * 80 * GIB + kept <= 80 * GIB
+    assert not seven("1x8x80", *IN_TURN, f"rollout.gpu_memory={settings['rollout.gpu_memory']}").faults
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ def open_pool(workers, rules=DEFAULT_RULES, timeout=30.0):
 
 @pytest.fixture
 def own_rule(tmp_path, monkeypatch):
-    (tmp_path / "house_rules.py").write_text(RULE)
+    (tmp_path / "misbehaving_rules.py").write_text(RULE)
     monkeypatch.chdir(tmp_path)
-    return RewardConfig.model_validate({"own": {"house": {"rule": "house_rules:misbehave", "weight": 0.2}}})
+    return RewardConfig.model_validate({"own": {"house": {"rule": "misbehaving_rules:misbehave", "weight": 0.2}}})
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -70,14 +70,14 @@ def test_a_response_that_crashes_hangs_or_raises_costs_its_own_verdict_alone(ray
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(ray_session, tmp_path, monkeypatch):
-    (tmp_path / "slow_rules.py").write_text(
+    (tmp_path / "holding_rules.py").write_text(
         "import time, os, pathlib\n\ndef slow(task, response, verdict, *, folder):\n"
         "    pathlib.Path(folder, str(os.getpid())).touch()\n    time.sleep(0.2)\n    return 1.0\n"
     )
     monkeypatch.chdir(tmp_path)
     pids = tmp_path / "pids"
     pids.mkdir()
-    rules = {"own": {"slow": {"rule": "slow_rules:slow", "weight": 0.1, "options": {"folder": str(pids)}}}}
+    rules = {"own": {"slow": {"rule": "holding_rules:slow", "weight": 0.1, "options": {"folder": str(pids)}}}}
     pool = open_pool(1, RewardConfig.model_validate(rules))
 
     def kill():

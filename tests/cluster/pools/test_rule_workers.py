@@ -103,6 +103,7 @@ def test_a_rule_that_waits_longer_than_a_share_may_take_costs_no_worker(pool_of,
     assert pool.pool.deaths == 0 and all(dict(v.more) == {"slow": 0.5} for v in verdicts)
 
 
+@pytest.mark.slow
 def test_a_plain_function_that_hangs_beside_a_rule_that_waits_costs_its_response_alone(pool_of, house):
     pool = pool_of(
         hang={"rule": f"{house}:hang", "weight": 0.1},
@@ -135,6 +136,7 @@ def test_a_rule_with_workers_of_its_own_runs_there_and_only_there(pool_of, house
                 time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_worker_of_a_rule_that_dies_is_started_again_and_only_its_response_is_hurt(pool_of, house, tmp_path):
     folder = tmp_path / "pids"
     folder.mkdir()

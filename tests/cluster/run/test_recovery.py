@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 
+import pytest
+
 from cluster.config.recipe_file import load_recipe
 from cluster.run.launch import resume
 from tests.support.short_run import SHORT, SMOKE, wait_until
@@ -70,6 +72,7 @@ def test_a_resumed_run_with_killed_and_hanging_workers_ends_with_the_same_weight
     assert mark.with_suffix(".done").exists() and (again / "ledger.jsonl").read_text().count('"rewound"') == 3
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, tmp_path, capsys):
     """Two rollout workers, two reward workers and two learner ranks (ZeRO-2) against one of each. A rank is killed
     before anything is committed, while the workers wait for its weights: the run starts again. Commits go elsewhere."""

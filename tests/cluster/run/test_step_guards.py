@@ -14,7 +14,7 @@ from tests.support.short_run import SHORT, SMOKE, wait_until
 from tests.support.whole_runs import booked, events, train_beside
 
 
-@pytest.mark.early
+@pytest.mark.slow
 def test_gradients_that_are_never_finite_end_the_run(ray_session, tmp_path):
     """A learning rate that no number can hold: weights overflow at the first update."""
     path = tmp_path / "overflow"
@@ -40,7 +40,7 @@ def pays_the_same_for_everything(task, response, verdict):
 """
 
 
-@pytest.mark.early
+@pytest.mark.slow
 def test_a_collapse_is_paused_and_rolled_back(ray_session, tmp_path, monkeypatch):
     """A constant reward pauses the run; mended, it meets a learning rate that is a hundred times too high."""
     monkeypatch.chdir(tmp_path)

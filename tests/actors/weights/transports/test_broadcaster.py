@@ -100,6 +100,7 @@ def test_a_version_that_does_not_come_costs_no_worker(learner, pool, phantom_tas
     assert sent == (2, []) and pool.wait_until_current(nothing) < 1e-4 and not pool.pool.deaths
 
 
+@pytest.mark.slow
 def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version_from_the_store(
     learner, pool, phantom_tasks
 ):
