@@ -51,6 +51,8 @@ class _Sharder:
 
         if parameter is None or parameter.is_meta or hasattr(parameter, "ds_id"):
             return
+        if torch.distributed.get_rank():  # rank 0 sends the weight; written to, the file's own pages would stay
+            parameter.data = torch.empty_like(parameter.data)
         if self.sharded is not None:
             self.sharded.convert_to_zero_parameters(param_list=[parameter])
             return

@@ -3,6 +3,7 @@
 import gc
 import socket
 import sys
+import threading
 import time
 import warnings
 from dataclasses import dataclass
@@ -62,6 +63,27 @@ class RankHost:
             return step(lr)
 
         self.made.engine.step = watched
+
+    def loading_sharded(self, setup):
+        """Loads a policy as a rank with ZeRO-3 does; the bytes of memory that this took at most."""
+        before, peak, loaded = anonymous_bytes(), [0], threading.Event()
+
+        def watch():
+            while not loaded.is_set():
+                peak[0] = max(peak[0], anonymous_bytes())
+                time.sleep(0.002)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        self.made.setup, self.made.config = setup, setup.config
+        try:
+            with self.made._sharding():
+                policy = self.made._make_policy()
+        finally:
+            loaded.set()
+            watcher.join()
+        assert all(hasattr(parameter, "ds_id") for parameter in policy.parameters())
+        return peak[0] - before
 
     def call(self, order):
         return order.run(self.made)
@@ -205,6 +227,13 @@ class World:
     def end(self):
         for host in self.hosts:
             ray.kill(host)
+
+
+def anonymous_bytes():
+    """Memory of this process that is no file's."""
+    with open("/proc/self/status") as status:
+        (line,) = [line for line in status if line.startswith("RssAnon:")]
+    return int(line.split()[1]) * 1024
 
 
 def storages():
