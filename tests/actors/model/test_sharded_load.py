@@ -1,5 +1,6 @@
-"""A rank with ZeRO-3 holds its share of a model while it reads it, not the whole. Its numbers are shown to be right by the
-tests of the learner, all of which load so.
+"""A rank with ZeRO-3 holds its share of a model while it reads it, not the whole.
+
+That its numbers are right is shown by the tests of the learner, all of which load so.
 """
 
 from actors.learner.config import LearnerConfig
