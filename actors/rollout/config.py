@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from actors.rollout.engine_options import check_engine_options
 from actors.rollout.probe import default_tolerance
 from curriculum.strict import Strict
 
@@ -27,6 +28,20 @@ class RolloutConfig(Strict):
     )
     dtype: str = "float32"
     temperature: PositiveFloat = 1.0
+    top_p: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="sample only from the most probable words that together have this probability; the learner counts "
+        "all words, so `correction` must be token or sequence",
+    )
+    top_k: PositiveInt | None = Field(None, description="sample only from so many words; as top_p")
+    min_p: float = Field(
+        0.0, ge=0, lt=1, description="sample only from words with this share of the best one's probability; as top_p"
+    )
+    stop: tuple[str, ...] = Field(
+        (), description="texts that end a response; it is trained on as it was written, without an end token"
+    )
     max_response_tokens: PositiveInt = 128
     max_model_tokens: PositiveInt = 512
     max_sequences: PositiveInt = 256
@@ -50,6 +65,10 @@ class RolloutConfig(Strict):
         description="mean log-probability difference between engine and learner of a verified worker; the largest "
         "may be 30 times that; by default 1e-5 in float32, 0.05 in 16 bits",
     )
+    engine: dict[str, Any] = Field(
+        {},
+        description="further arguments of vLLM's engine, such as {quantization: fp8, kv_cache_dtype: fp8}",
+    )
     timeout_s: PositiveFloat = Field(
         600, description="for a worker's share of a step, its start, and an update of its weights"
     )
@@ -64,6 +83,19 @@ class RolloutConfig(Strict):
     def gpu_share(self) -> float:
         """The share that an engine takes of each of its GPUs."""
         return self.gpu_memory if self.sleep else self.gpu_memory * min(1.0, self.gpus)
+
+    @property
+    def leaves_words_out(self) -> bool:
+        """Whether tokens are sampled from a part of the vocabulary."""
+        return self.top_p < 1 or self.top_k is not None or self.min_p > 0
+
+    @model_validator(mode="after")
+    def _validate_engine(self) -> RolloutConfig:
+        try:
+            check_engine_options(self.engine, self.gpus)
+        except ValueError as error:
+            raise ValueError(f"engine.{error}") from error
+        return self
 
     @model_validator(mode="after")
     def _validate_range(self) -> RolloutConfig:

@@ -112,7 +112,7 @@ class VllmEngine:
                 gpu_memory_utilization=config.gpu_share,
                 enable_sleep_mode=config.sleep,
             )
-        self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**(arguments | config.engine)))
 
     async def wait_until_dead(self) -> None:
         """Returns once the engine has died; its calls may never come back then."""

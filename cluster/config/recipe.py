@@ -163,6 +163,17 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _validate_sampling(self) -> Recipe:
+        for stage in self.stages:
+            correction = getattr(stage.training, "correction", None)
+            if self.rollout.leaves_words_out and stage.generates and correction not in ("token", "sequence"):
+                raise ValueError(
+                    f"stages.{stage.name}.training.correction: {correction}: rollout.top_p, top_k and min_p leave out "
+                    "words that the learner counts; token or sequence corrects for that"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _validate_gpu_parts(self) -> Recipe:
         """Ray gives a part of a GPU where it fits best, so only sizes keep workers apart."""
         learner, rollout = self.learner, self.rollout

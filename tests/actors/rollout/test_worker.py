@@ -8,6 +8,7 @@ import pytest
 import ray
 import torch
 
+from actors.algorithm.loss import off_policy_weights
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.rollout.config import RolloutConfig
@@ -207,6 +208,40 @@ def test_a_worker_that_sleeps_writes_nothing_until_it_is_given_weights_again(rea
         generate(ready, requests, 1)
     assert wait_for(ready.update.remote(Version(0, 1)), 120, "rollout-0") < 1e-4
     assert [t.ids.tolist() for t in generate(ready, requests, 1)[0].trajectories] == before
+
+
+def test_words_that_are_left_out_are_never_written_and_the_correction_is_their_share(ready, policy, phantom_tasks):
+    """The learner counts all words. By the correction a token then weighs as much as those it was sampled from."""
+
+    def sampling(worker, changes):
+        before, worker.config = worker.config, worker.config.model_copy(update=changes)
+        return before
+
+    before = ray.get(ready.__ray_call__.remote(sampling, {"top_p": 0.3, "stop": ("</think>",)}))
+    try:
+        groups = generate(ready, [Request(f"g{i}", t, 3, 9 * i) for i, t in enumerate(phantom_tasks[:3])], 1)
+    finally:
+        ray.get(ready.__ray_call__.remote(sampling, dict(before)))
+    left_out = 0
+    for group in groups:
+        for trajectory in group.trajectories:
+            sample = Sample(group.prompt_ids, group.task.images, trajectory.ids)
+            batch = policy.collate([sample], [0], torch.device("cpu"))
+            with torch.no_grad():
+                hidden = policy.hidden(batch).flatten(0, 1).index_select(0, batch.where)
+                every = (policy.model.get_output_embeddings()(hidden) + policy.bias).log_softmax(-1)
+            chosen = every.gather(1, batch.targets[:, None])
+            better = every.exp().where(every > chosen, 0).sum(-1)
+            assert (better < 0.3 + 1e-4).all()
+            (learner,) = logprobs(policy, [sample])
+            weights = off_policy_weights(
+                torch.from_numpy(learner), torch.tensor(trajectory.logprobs), [len(learner)], "token", 2.0
+            )
+            assert (weights < 1 + 1e-4).all() and (weights > 0.3 - 1e-4).all()  # the words kept have that much
+            left_out += int((weights < 0.9).sum())
+            if trajectory.finish == "stop" and trajectory.ids[-1] != policy.encoder.eos:
+                assert "</think>" in trajectory.text
+    assert left_out > 50
 
 
 def test_a_transport_from_outside_brings_weights_that_the_engine_proves(ready, policy, phantom_tasks, tmp_path):

@@ -85,3 +85,12 @@ def test_parts_of_gpus_that_would_put_two_of_a_kind_on_one_are_refused(settings,
     else:
         with pytest.raises(UserError, match=fault):
             load_recipe(recipe, settings)
+
+
+@pytest.mark.parametrize("words_left_out", ["rollout.top_p=0.9", "rollout.top_k=40", "rollout.min_p=0.05"])
+def test_sampling_from_a_part_of_the_words_needs_a_correction(words_left_out):
+    recipe = RECIPES[0].with_name("smoke.yaml")
+    corrected = [f"stages.{stage}.training.correction=token" for stage in ("closed", "open")]
+    assert load_recipe(recipe, [words_left_out, *corrected]).rollout.leaves_words_out
+    with pytest.raises(UserError, match="stages.closed.training.correction: none: rollout.top_p, top_k and min_p"):
+        load_recipe(recipe, [words_left_out])
