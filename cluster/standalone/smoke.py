@@ -25,8 +25,12 @@ ON_CPU = (*NUMBERS, Check("whole run", 0, smoke_runs.on_cpu))
 ON_GPUS = (
     *NUMBERS,
     Check("whole run, engine and learner on one GPU in turn", 1, smoke_runs.shared),
+    Check("whole run, the optimiser and the reference in RAM", 1, smoke_runs.offloaded),
+    Check("whole run, adapters alone", 1, smoke_runs.adapters),
     Check("whole run, a GPU for each", 2, smoke_runs.apart),
-    Check("whole run, two ranks by ZeRO 3", 2, smoke_runs.sharded),
+    Check("whole run, two engines and two ranks of ZeRO 3 on two GPUs in turn", 2, smoke_runs.sharded),
+    Check("whole run, an engine of two GPUs", 3, smoke_runs.tensor_parallel),
+    Check("whole run, two engines and two ranks of ZeRO 2, a GPU for each", 4, smoke_runs.two_of_each),
 )
 
 

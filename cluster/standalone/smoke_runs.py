@@ -11,17 +11,24 @@ if TYPE_CHECKING:
     from cluster.config.recipe import Recipe
 
 
+IN_TURN = {"gpus": 0.4, "sleep": True, "gpu_memory": 0.5}
+SOME_GIB = {"hidden": 2048, "layers": 4}  # a rank of this model takes 4 GiB, which an engine that starts beside it sees
+
+
 def on_cpu(context: Context) -> str:
     return whole_run("cpu", context, transport="collective")
 
 
 def shared(context: Context) -> str:
-    return whole_run(
-        "shared-gpu",
-        context,
-        {"gpus": 0.5, "sleep": True, "gpu_memory": 0.4},
-        {"gpus": 0.5, "offload": "optimiser", "gradient_checkpointing": True},
-    )
+    return whole_run("shared-gpu", context, IN_TURN, {"gpus": 0.6, "gradient_checkpointing": True}, SOME_GIB)
+
+
+def offloaded(context: Context) -> str:
+    return whole_run("offloaded", context, IN_TURN, {"gpus": 0.6, "offload": "optimiser", "zero_stage": 2}, SOME_GIB)
+
+
+def adapters(context: Context) -> str:
+    return whole_run("adapters", context, IN_TURN, {"gpus": 0.6, "lora": {"rank": 8, "alpha": 16}})
 
 
 def apart(context: Context) -> str:
@@ -29,12 +36,17 @@ def apart(context: Context) -> str:
 
 
 def sharded(context: Context) -> str:
-    """Each rank takes more than half a GPU, so that both have one of their own."""
+    """Two engines and two ranks on two GPUs."""
+    return whole_run("two-ranks", context, IN_TURN | {"workers": 2}, {"workers": 2, "gpus": 0.6, "zero_stage": 3})
+
+
+def tensor_parallel(context: Context) -> str:
+    return whole_run("tensor-parallel", context, {"gpus": 2}, {"gpus": 1})
+
+
+def two_of_each(context: Context) -> str:
     return whole_run(
-        "two-ranks",
-        context,
-        {"gpus": 0.4, "sleep": True, "gpu_memory": 0.4},
-        {"workers": 2, "gpus": 0.6, "zero_stage": 3},
+        "two-of-each", context, {"gpus": 1, "workers": 2}, {"gpus": 1, "workers": 2, "zero_stage": 2}, SOME_GIB
     )
 
 
@@ -63,6 +75,7 @@ def whole_run(
     context: Context,
     rollout: Mapping[str, Any] = {},
     learner: Mapping[str, Any] = {},
+    model: Mapping[str, Any] = {},
     transport: str = "auto",
 ) -> str:
     """Trains every stage for a few steps; the learner must give tokens the log-probabilities they had in the engine.
@@ -71,13 +84,14 @@ def whole_run(
         name: of the run folder.
         rollout: settings of the recipe's `rollout` beside the common ones.
         learner: settings of the recipe's `learner` beside the common ones.
+        model: settings of the recipe's `model.tiny` beside the common ones.
         transport: the recipe's.
     """
     from cluster.control.ray_connection import ray_cluster
     from cluster.record.console import LoggedDisplay
     from cluster.run.launch import open_run
 
-    recipe = _recipe(name, context, rollout, learner, transport)
+    recipe = smoke_recipe(name, context, rollout, learner, model, transport)
     display = QuietDisplay()
     folder = context.folder / name
     with ray_cluster(recipe.roles), open_run(recipe, folder, LoggedDisplay(display, name)) as run:
@@ -109,9 +123,15 @@ def _transport_words(recipe: Recipe) -> str:
     return "by NCCL" if recipe.learner.gpus else "by gloo"
 
 
-def _recipe(
-    name: str, context: Context, rollout: Mapping[str, Any], learner: Mapping[str, Any], transport: str
+def smoke_recipe(
+    name: str,
+    context: Context,
+    rollout: Mapping[str, Any],
+    learner: Mapping[str, Any],
+    model: Mapping[str, Any],
+    transport: str,
 ) -> Recipe:
+    """The recipe of a `whole_run`."""
     from cluster.config.recipe import Recipe
 
     half = context.dtype != "float32"
@@ -122,7 +142,8 @@ def _recipe(
             "root": context.folder,
             "transport": transport,
             "data": {"phantoms": {"train": 60, "val": 8, "test": 12}},
-            "model": {"tiny": {"vision_steps": 0}},
+            # The number of the tower's heads is even, so that two GPUs can share them.
+            "model": {"tiny": {"vision_steps": 0, "vision_hidden": 128, **model}},
             "stages": [
                 {
                     "name": "sft",

@@ -5,8 +5,13 @@ import torch
 
 from actors.model import attention
 from cluster.cli.app import main
-from cluster.standalone.smoke import ON_CPU, run_checks
+from cluster.planning.model_shape import shape_of
+from cluster.planning.nodes import parse_nodes
+from cluster.planning.plan import make_plan
+from cluster.standalone import smoke_runs
+from cluster.standalone.smoke import ON_CPU, ON_GPUS, run_checks
 from cluster.standalone.smoke_context import Check, Context
+from cluster.standalone.smoke_runs import smoke_recipe
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,28 @@ def test_what_needs_more_gpus_is_left_out_and_what_breaks_is_told(context, capsy
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("left out  two: it needs 2 GPUs, here is 1") and told[1] == "0 ok, 0 failed, 1 left out"
     assert told[2].startswith("failed    disk: OSError: no disk") and told[3] == "0 ok, 1 failed"
+
+
+def test_every_run_on_gpus_has_a_recipe_that_fits_the_gpus_it_asks_for(context, monkeypatch):
+    """No GPU is here to run them."""
+    on_gpu = Context(context.folder / "gpus", gpu=True, dtype="bfloat16")
+    recipes = []
+
+    def planned(name, context, rollout=(), learner=(), model=(), transport="auto"):
+        recipes.append(smoke_recipe(name, context, dict(rollout), dict(learner), dict(model), transport))
+
+    monkeypatch.setattr(smoke_runs, "whole_run", planned)
+    runs = [check for check in ON_GPUS if check.name.startswith("whole run")]
+    for check in runs:
+        check.run(on_gpu)
+        plan = make_plan(
+            recipes[-1],
+            shape_of(recipes[-1].model, recipes[-1].learner),
+            "",
+            parse_nodes([f"1x{check.gpus}x24,cpus=16"]),
+        )
+        assert plan.fits, [fault.text for fault in plan.faults]
+    assert len({recipe.name for recipe in recipes}) == len(runs) == 7
 
 
 @pytest.mark.slow  # other tests start engines and whole runs, too
