@@ -128,6 +128,11 @@ def services_ram(recipe: Recipe, count: int) -> float:
     return SERVICES_BYTES + VERSIONS_IN_FLIGHT * count * width_of(recipe.learner.dtype)
 
 
+def versions_ram(recipe: Recipe) -> int:
+    """Bytes of the versions that are in the object store of the run's node; 0 if the size of the model is unknown here."""
+    return VERSIONS_IN_FLIGHT * footprint(recipe).weights
+
+
 def _memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     rollout, learner = recipe.rollout, recipe.learner
     return {
