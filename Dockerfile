@@ -22,7 +22,7 @@ COPY scripts scripts
 RUN bash scripts/setup.sh /usr/local "$EXTRA" ".[$EXTRA]"
 
 COPY . .
-RUN pip install --no-deps --force-reinstall .
+RUN pip install --no-deps --force-reinstall . && rm -rf build *.egg-info
 
 USER 1000
 WORKDIR /home/ray
