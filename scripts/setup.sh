@@ -3,8 +3,7 @@
 # PACKAGE alone, in the versions of constraints-EXTRA.txt. Called by `make setup` and by the Dockerfile.
 set -Eeuo pipefail  # -E: the trap below also holds inside functions
 venv=$1 extra=$2
-package=("${3:-}")
-[ -n "${package[0]}" ] || package=(-e ".[$extra,dev]")
+if [ $# -gt 2 ]; then package=("$3"); else package=(-e ".[$extra,dev]"); fi
 python=${PYTHON:-python3}
 cpu_index=https://download.pytorch.org/whl/cpu
 log=$venv/setup.log

@@ -129,7 +129,7 @@ def services_ram(recipe: Recipe, count: int) -> float:
 
 
 def versions_ram(recipe: Recipe) -> int:
-    """Bytes of the versions that are in the object store of the run's node; 0 if the size of the model is unknown here."""
+    """Bytes of the versions in the object store of the run's node; 0 if the size of the model is unknown here."""
     return VERSIONS_IN_FLIGHT * footprint(recipe).weights
 
 

@@ -46,8 +46,8 @@ class Workers:
         self.learner = Learner(setup, self.pump)
         self.takes_turns = recipe.rollout.sleep
         self.shares_gpus = recipe.shares_gpus
-        # Ray then has only the rest of each rank's GPU for an engine, or the nodes that are not the learner's: an engine
-        # takes GPUs there as readily as elsewhere, and the ranks would find no room.
+        # Ray then has only the rest of each rank's GPU for an engine, or only nodes that are not the learner's: engines
+        # would take those as readily as others, and leave the ranks no room.
         if self.shares_gpus or reserved:
             try:
                 self.learner.wait_until_placed()

@@ -27,9 +27,9 @@ from typer.testing import CliRunner
 from cluster.cli.app import app
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import LEARNER_RESOURCE
-from cluster.planning.doctor import STORE_SHARE
+from cluster.planning.doctor import SHM_SHARE, STORE_SHARE
 from cluster.planning.footprint import VERSIONS_IN_FLIGHT, missing_resource, services_ram
-from cluster.planning.worker_memory import GIB
+from cluster.planning.worker_memory import GIB, PROCESS_BYTES, learner_ram, rollout_ram
 from cluster.service.serving import ServiceArguments
 
 HERE = Path(__file__).parent
@@ -259,42 +259,52 @@ def test_a_pod_that_is_taken_back_has_time_to_drain(name):
     assert PODS[name]["terminationGracePeriodSeconds"] >= RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S + 15
 
 
-@pytest.mark.parametrize("name", PODS)
-def test_a_pod_has_memory_for_what_it_shares(name):
-    pod = PODS[name]
-    (container,) = pod["containers"]
-    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+def mounted(pod):
+    """The volumes of a pod by the place where it sees them."""
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
-    memory, shm = _memory(pod)
-    store = _object_store(name)
-    # Ray refuses a store that is larger than /dev/shm, and makes its own smaller. What lies there is the pod's memory.
-    assert store < 0.95 * shm and store <= memory * 0.6 and shm <= memory * 0.7
-    assert volumes[mounts["/shared"]]["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
-    assert RECIPE.root.is_relative_to("/shared") and CLAIM["spec"]["accessModes"] == ["ReadWriteMany"]
-    assert container["image"] == PODS["head"]["containers"][0]["image"]
+    return {mount["mountPath"]: volumes[mount["name"]] for mount in pod["containers"][0]["volumeMounts"]}
 
 
-def test_the_run_pod_holds_what_lies_beside_the_run_loop():
-    """As `curlvpr plan` counts it; the versions of the weights in Ray's object store, and not in its files on disk."""
-    memory, _ = _memory(PODS["run"])
-    assert services_ram(RECIPE, PARAMETERS) + RECIPE.reward.workers * GIB < memory
-    assert VERSIONS < _object_store("run")
+def gib_of(text):
+    assert text.endswith("Gi")
+    return int(text.removesuffix("Gi")) * GIB
 
 
-def _memory(pod):
-    """Bytes of a pod, and of them in /dev/shm at most."""
-    (container,) = pod["containers"]
-    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-    volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    limits = container["resources"]["limits"]["memory"], volumes[mounts["/dev/shm"]]["emptyDir"]["sizeLimit"]
-    assert all(limit.endswith("Gi") for limit in limits)
-    memory, shm = (int(limit.removesuffix("Gi")) * GIB for limit in limits)
-    return memory, shm
+def memory_of(pod):
+    return gib_of(pod["containers"][0]["resources"]["limits"]["memory"])
 
 
-def _object_store(name):
+def object_store_of(name):
     """Bytes of Ray's object store in a pod: as stated, else its share of the memory."""
     group = SPEC["headGroupSpec"] if name == "head" else GROUPS[name]
     stated = group["rayStartParams"].get("object-store-memory")
-    return int(stated) if stated else STORE_SHARE * _memory(PODS[name])[0]
+    return int(stated) if stated else STORE_SHARE * memory_of(PODS[name])
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_has_memory_for_what_it_shares(name):
+    pod, places = PODS[name], mounted(PODS[name])
+    assert places["/dev/shm"]["emptyDir"]["medium"] == "Memory"
+    memory, shm, store = memory_of(pod), gib_of(places["/dev/shm"]["emptyDir"]["sizeLimit"]), object_store_of(name)
+    # Ray makes a store no larger than this part of /dev/shm, and starts with none that was asked to be larger.
+    assert store < SHM_SHARE * shm
+    assert shm <= 0.7 * memory  # what lies there is the pod's memory, too
+    assert places["/shared"]["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
+    assert RECIPE.root.is_relative_to("/shared") and CLAIM["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert pod["containers"][0]["image"] == PODS["head"]["containers"][0]["image"]
+
+
+def test_a_pod_holds_what_lies_there_by_the_plan():
+    """The versions of the weights in Ray's object store, and not in its files on disk."""
+    weights = 2 * PARAMETERS
+    engines, ranks = (int(offers()[name]["GPU"]) for name in ("rollout", "learner"))
+    needs = {
+        "run": services_ram(RECIPE, PARAMETERS),
+        "rollout": engines * rollout_ram(RECIPE, PARAMETERS) + VERSIONS,
+        "learner": ranks * (learner_ram(RECIPE, PARAMETERS, PARAMETERS) + weights),  # each also reads its reference
+        "reward": holds(offers()["reward"], REWARD) * PROCESS_BYTES["reward"],
+    }
+    assert set(needs) == set(GROUPS)
+    for name, need in needs.items():
+        assert need < memory_of(PODS[name]), name
+    assert all(object_store_of(name) > VERSIONS for name in ("run", "rollout"))

@@ -1,4 +1,4 @@
-"""launch/sky.yaml: fields that SkyPilot knows, and commands that are ours. SkyPilot 0.14.1 itself reads it, tried by hand."""
+"""launch/sky.yaml: fields that SkyPilot knows, and commands that are ours. SkyPilot 0.14.1 itself was tried by hand."""
 
 import re
 import shlex

@@ -31,4 +31,6 @@ def test_engines_leave_the_learners_node_to_its_ranks(tmp_path):
         text=True,
         capture_output=True,
     )
-    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "finished", done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "finished", (
+        done.stdout[-2000:] + done.stderr[-2000:]
+    )
