@@ -235,7 +235,7 @@ def test_the_autoscaler_brings_the_pods_that_the_recipe_needs():
 
 
 def test_rollouts_on_learner_pods_leave_room_for_the_learner():
-    """Whichever pod is up first gets the actor that waits; the learner's group may grow by as many GPUs."""
+    """One that is replaced may take a GPU that a rank has just left; the learner's group may grow by as many."""
     workers = RECIPE.learner.workers + RECIPE.rollout.workers
     pod = offers()["learner"]
     assert GROUPS["learner"]["maxReplicas"] * pod["GPU"] >= workers
