@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 .PHONY: setup train check test fuzz bench peers
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints-cpu.txt scripts/setup.sh scripts/torchvision_cpu_ops.py
+$(VENV)/.ready: pyproject.toml constraints-$(EXTRA).txt scripts/setup.sh scripts/torchvision_cpu_ops.py
 	PYTHON="$(PYTHON)" bash scripts/setup.sh "$(VENV)" "$(EXTRA)"
 	@touch $@
 

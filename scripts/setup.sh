@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# setup.sh VENV EXTRA: makes a virtual environment with curlvpr[EXTRA,dev]. Called by `make setup`.
+# setup.sh VENV EXTRA [PACKAGE]: makes a virtual environment, with this checkout and what its development needs, or with
+# PACKAGE alone, in the versions of constraints-EXTRA.txt. Called by `make setup` and by the Dockerfile.
 set -Eeuo pipefail  # -E: the trap below also holds inside functions
 venv=$1 extra=$2
+if [ $# -gt 2 ]; then package=("$3"); else package=(-e ".[$extra,dev]"); fi
 python=${PYTHON:-python3}
 cpu_index=https://download.pytorch.org/whl/cpu
 log=$venv/setup.log
@@ -16,9 +18,7 @@ install() { pip install --no-compile "$@"; }  # everything is compiled at the en
 step() { echo "setup: $*"; echo "== $*" >>"$log"; }
 trap 'echo "setup: failed; the end of $log:" >&2; tail -n 15 "$log" >&2' ERR
 
-constraints=()
 if [ "$extra" = cpu ]; then
-    constraints=(-c constraints-cpu.txt)
     step "torch 2.13.0 for CPU"
     # PyTorch's CPU index has proper CPU wheels of both. If it cannot be reached, take what pip has.
     if ! timeout 300 "$venv/bin/python" -m pip install --no-compile --retries 0 --timeout 15 --index-url "$cpu_index" \
@@ -27,8 +27,8 @@ if [ "$extra" = cpu ]; then
         install torch==2.13.0
     fi
 fi
-step "curlvpr[$extra,dev] and its dependencies (a few minutes the first time)"
-install "${constraints[@]}" -e ".[$extra,dev]"
+step "${package[*]} and its dependencies (a few minutes the first time)"
+install -c "constraints-$extra.txt" "${package[@]}"
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 if [ "$extra" = cpu ]; then
     if "$venv/bin/python" -c 'import torchvision' >>"$log" 2>&1; then :; else

@@ -28,6 +28,7 @@ from actors.model.lora import adapters
 from actors.model.policy import MicroBatch, Policy
 from actors.model.reference import AdapterReference, CopiedReference
 from actors.model.sharded_load import sharded_as_loaded
+from actors.runtime.environment import avoid_fragmentation
 from actors.runtime.files import disk_named
 from actors.runtime.process_title import set_title
 from actors.runtime.storage import POLICY, Storage
@@ -52,6 +53,8 @@ class DeepSpeedRank:
         self.setup, self.config = setup, setup.config
         self.rank, self.world, self.store = rank, world, setup.store
         self.device = torch.device("cuda" if self.config.gpus else "cpu")
+        if self.config.gpus:
+            avoid_fragmentation()
         torch.manual_seed(setup.seed)
         torch.set_num_threads(self.config.threads)
         # Compiling this operator takes a minute or more, and gloo sums a few megabytes as quickly.

@@ -29,6 +29,11 @@ ENVIRONMENT = {
 }
 
 
+# Torch's settings of its memory on GPUs, by one of these names.
+ALLOCATOR_NAMES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+# Segments that grow: packs of ever other sizes leave no gaps between them that no pack fits into.
+ALLOCATOR_SETTINGS = "expandable_segments:True"
+
 MAX_FOLDER = 40  # characters; Ray's sockets lie 66 below its temporary folder, and may have 107 in all
 SHORT_FOLDER = "/tmp"
 
@@ -64,6 +69,17 @@ def shorten_temporary_folder() -> None:
     except OSError:
         is_ours = False
     os.environ["TMPDIR"] = tempfile.tempdir = link if is_ours else SHORT_FOLDER
+
+
+def avoid_fragmentation() -> None:
+    """Lets torch's memory on GPUs grow in place, unless the user has set how it grows. Before the first tensor there.
+
+    As a variable of the environment it would come too late for a process in which torch knows its GPU already.
+    """
+    if not any(os.environ.get(name) for name in ALLOCATOR_NAMES):
+        import torch
+
+        torch._C._accelerator_setAllocatorSettings(ALLOCATOR_SETTINGS)
 
 
 def quiet_libraries() -> None:

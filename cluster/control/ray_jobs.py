@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.config.recipe import Recipe
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import TOKEN_ADVICE, UserError, first_sentence, one_line
+from cluster.planning.footprint import versions_ram
 from cluster.planning.machine import CODE
 from cluster.record.run_status import taken_words
 
@@ -41,7 +43,7 @@ def submit(
         command += ["--name", name]
     for setting in settings:
         command += ["--set", setting]
-    return submit_command(command, {"run": name or recipe.stem}, folder, address, driver_cpus)
+    return submit_command(command, {"run": name or recipe.stem}, loaded, folder, address, driver_cpus)
 
 
 def _check_free(name: str, root: Path, address: str | None) -> None:
@@ -59,6 +61,7 @@ def _check_free(name: str, root: Path, address: str | None) -> None:
 def submit_command(
     command: Sequence[str],
     metadata: Mapping[str, str],
+    recipe: Recipe,
     folder: Path = CODE,
     address: str | None = None,
     driver_cpus: float = 0,
@@ -68,9 +71,11 @@ def submit_command(
     Args:
         command: the arguments of `curlvpr`.
         metadata: shown with the job by the dashboard.
+        recipe: of the run that the command starts.
         folder: the working directory that the job gets.
         address: of the cluster's dashboard; None for RAY_API_SERVER_ADDRESS, or this machine's.
-        driver_cpus: the CPUs that the job's own process takes of the cluster; with 0 it runs on the head.
+        driver_cpus: the CPUs that the job's own process takes of the cluster; with 0 it runs on the head. Otherwise it
+            also takes the memory of the weights' versions, which its node keeps, so that it goes where they fit.
 
     Returns:
         Ray's client and the id of the job.
@@ -85,6 +90,7 @@ def submit_command(
             entrypoint=shlex.join(["python", "-m", "cluster.cli", *command]),
             runtime_env=environment,
             entrypoint_num_cpus=driver_cpus,
+            entrypoint_memory=versions_ram(recipe) if driver_cpus else None,
             metadata=dict(metadata),
         )
 

@@ -125,7 +125,22 @@ def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, in
 
 def services_ram(recipe: Recipe, count: int) -> float:
     """RAM on the run's node beside workers: Ray's processes, the run's, and versions in the object store."""
-    return SERVICES_BYTES + VERSIONS_IN_FLIGHT * count * width_of(recipe.learner.dtype)
+    return SERVICES_BYTES + _versions(recipe, count)
+
+
+def versions_ram(recipe: Recipe) -> int:
+    """Bytes of the versions in the object store of the run's node; 0 if the model is tiny, or its size unknown here."""
+    if recipe.model.tiny:
+        return 0
+    try:
+        count = parameters_in(recipe.model.folder)
+    except UserError:
+        return 0
+    return _versions(recipe, count)
+
+
+def _versions(recipe: Recipe, count: int) -> int:
+    return VERSIONS_IN_FLIGHT * count * width_of(recipe.learner.dtype)
 
 
 def _memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:

@@ -41,12 +41,14 @@ class Workers:
         ranks = RankSetup(
             recipe.learner, recipe.prompt, str(model), self.store, recipe.seed, transport, recipe.rollout.sleep
         )
-        self.learner = Learner(
-            LearnerSetup(name, ranks, run_storage(recipe, run), has_learner_resource(), near_driver()), self.pump
-        )
+        reserved = has_learner_resource()
+        setup = LearnerSetup(name, ranks, run_storage(recipe, run), reserved, near_driver())
+        self.learner = Learner(setup, self.pump)
         self.takes_turns = recipe.rollout.sleep
         self.shares_gpus = recipe.shares_gpus
-        if self.shares_gpus:  # Ray then has only the rest of each rank's GPU for an engine
+        # Ray then has only the rest of each rank's GPU for an engine, or only nodes that are not the learner's: engines
+        # would take those as readily as others, and leave the ranks no room.
+        if self.shares_gpus or reserved:
             try:
                 self.learner.wait_until_placed()
             except BaseException:

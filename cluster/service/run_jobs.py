@@ -80,7 +80,7 @@ class RunJobs:
             with replacing(self._submitted(run)) as partial:
                 partial.write_text(recipe.model_dump_json(), encoding="utf-8")  # JSON is YAML
             try:
-                return run, self._submit(["train", str(self._submitted(run)), "--name", run], run, token)
+                return run, self._submit(["train", str(self._submitted(run)), "--name", run], run, recipe, token)
             except UserError:
                 self._submitted(run).unlink()
                 raise
@@ -94,7 +94,7 @@ class RunJobs:
                 raise Conflict(f"run {run.name} is being resumed already")
             recipe = _recipe_of(run)
             self._check_quota(token, run.name, recipe, read_scale(run, recipe), jobs)
-            return self._submit(["resume", str(run)], run.name, token)
+            return self._submit(["resume", str(run)], run.name, recipe, token)
 
     def wait_for_last_job(self, run: Path) -> None:
         """Waits until a run that has ended has no job that goes on. Raises Conflict: it takes longer than ENDING_S."""
@@ -225,10 +225,9 @@ class RunJobs:
     def _jobs(self) -> list[Job]:
         return list_jobs(_cluster())
 
-    def _submit(self, command: list[str], run: str, token: Token) -> str:
-        _, job = submit_command(
-            command, {"run": run, "token": token.name}, address=_cluster(), driver_cpus=self.driver_cpus
-        )
+    def _submit(self, command: list[str], run: str, recipe: Recipe, token: Token) -> str:
+        metadata = {"run": run, "token": token.name}
+        _, job = submit_command(command, metadata, recipe, address=_cluster(), driver_cpus=self.driver_cpus)
         return job
 
 

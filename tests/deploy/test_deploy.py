@@ -27,13 +27,16 @@ from typer.testing import CliRunner
 from cluster.cli.app import app
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import LEARNER_RESOURCE
-from cluster.planning.footprint import missing_resource
+from cluster.planning.doctor import SHM_SHARE, STORE_SHARE
+from cluster.planning.footprint import VERSIONS_IN_FLIGHT, missing_resource, services_ram
+from cluster.planning.worker_memory import GIB, PROCESS_BYTES, learner_ram, rollout_ram
 from cluster.service.serving import ServiceArguments
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ITEMS = {item["kind"]: item for item in yaml.safe_load((ROOT / "deploy.yaml").read_text(encoding="utf-8"))["items"]}
 CLAIM, CLUSTER, JOB, SERVICE = (ITEMS[kind] for kind in ("PersistentVolumeClaim", "RayCluster", "RayJob", "RayService"))
+JOB_CPUS, JOB_RESOURCES = JOB["spec"]["entrypointNumCpus"], json.loads(JOB["spec"]["entrypointResources"])
 SPEC = CLUSTER["spec"]
 GROUPS = {group["groupName"]: group for group in SPEC["workerGroupSpecs"]}
 PODS = {name: group["template"]["spec"] for name, group in {"head": SPEC["headGroupSpec"], **GROUPS}.items()}
@@ -41,6 +44,10 @@ RECIPE = load_recipe(ROOT / "recipes" / "cx_mind_7b.yaml")
 ROLLOUT = {"CPU": RECIPE.rollout.cpus, "GPU": RECIPE.rollout.gpus}
 REWARD = {"CPU": RECIPE.reward.cpus}
 LEARNER = {"CPU": RECIPE.learner.cpus, "GPU": RECIPE.learner.gpus, LEARNER_RESOURCE: 1}
+PARAMETERS = 8_292_166_656  # of the model that the recipe names, by `curlvpr plan`
+VERSIONS = VERSIONS_IN_FLIGHT * 2 * PARAMETERS  # bytes; the learner's dtype is bfloat16
+RUN = {"CPU": JOB_CPUS, **JOB_RESOURCES}  # the run loop that the RayJob starts
+SUBMITTED = {"CPU": 1, "memory": VERSIONS}  # the one that `curlvpr submit --driver-cpus 1` and the service start
 
 
 def strict(schema):
@@ -154,7 +161,7 @@ def test_the_job_gives_a_command_of_ours_with_a_recipe_that_exists(monkeypatch):
     ((recipe, path),) = started
     assert recipe.roles == RECIPE.roles and path == Path("/shared/runs/cx_mind_7b")
     assert all(Path(place).is_relative_to("/shared") for place in (recipe.data.tasks, recipe.model.path))
-    assert JOB["spec"]["entrypointNumCpus"] >= 1  # else Ray puts the run loop into the head pod
+    assert JOB_CPUS >= 1  # else Ray puts the run loop into the head pod
 
 
 def test_the_service_is_one_that_serve_and_we_can_build(tmp_path):
@@ -179,19 +186,32 @@ def test_ray_is_the_version_that_runs_here():
     assert SPEC["rayVersion"] == ray.__version__
 
 
-def test_the_head_takes_no_work_and_only_learner_pods_offer_the_learner_resource():
-    offers = {name: node["resources"] for name, node in autoscaling()["available_node_types"].items()}
-    assert offers["headgroup"]["CPU"] == 0 and "GPU" not in offers["headgroup"]
-    assert {name for name, offer in offers.items() if LEARNER_RESOURCE in offer} == {"learner"}
+def offers():
+    """What a pod of each group offers to Ray."""
+    return {name: node["resources"] for name, node in autoscaling()["available_node_types"].items()}
 
 
-def test_a_pod_of_each_group_holds_one_worker_of_the_recipe():
-    offers = {name: node["resources"] for name, node in autoscaling()["available_node_types"].items()}
-    for name, asked in (("rollout", ROLLOUT), ("reward", REWARD), ("learner", LEARNER)):
-        assert all(offers[name].get(resource, 0) >= count for resource, count in asked.items()), name
-    # One GPU a pod, and one learner: a second worker of the kind cannot crowd in.
-    assert offers["rollout"]["GPU"] == offers["learner"]["GPU"] == offers["learner"][LEARNER_RESOURCE] == 1
-    assert "GPU" not in offers["reward"]
+def holds(offer, asked):
+    """How many workers a pod holds."""
+    return min(int(offer.get(resource, 0) // count) for resource, count in asked.items())
+
+
+def test_the_head_takes_no_work_and_each_special_resource_is_offered_by_its_group_alone():
+    assert offers()["headgroup"]["CPU"] == 0 and "GPU" not in offers()["headgroup"]
+    for resource, group in ((LEARNER_RESOURCE, "learner"), *((name, "run") for name in JOB_RESOURCES)):
+        assert {name for name, offer in offers().items() if resource in offer} == {group}
+
+
+def test_a_pod_holds_one_run_or_as_many_engines_or_ranks_as_it_has_gpus():
+    """All ranks of the learner in one pod. Reward workers that come first keep no other worker out."""
+    offered = offers()
+    assert holds(offered["run"], RUN) == holds(offered["run"], SUBMITTED) == 1
+    assert holds(offered["rollout"], ROLLOUT) == offered["rollout"]["GPU"]
+    assert holds(offered["learner"], LEARNER) == offered["learner"]["GPU"] == offered["learner"][LEARNER_RESOURCE]
+    assert offered["learner"]["GPU"] == RECIPE.learner.workers
+    for name, cpus in (("rollout", RECIPE.rollout.cpus), ("learner", RECIPE.learner.cpus)):
+        assert offered[name]["CPU"] - offered[name]["GPU"] * cpus >= RECIPE.reward.workers * RECIPE.reward.cpus
+    assert holds(offered["reward"], REWARD) >= 1 and not {"GPU"} & {*offered["reward"], *offered["run"]}
 
 
 def test_every_group_starts_from_nothing_and_the_recipe_fits_into_all_at_their_largest():
@@ -205,15 +225,22 @@ def test_every_group_starts_from_nothing_and_the_recipe_fits_into_all_at_their_l
 
 def test_the_autoscaler_brings_the_pods_that_the_recipe_needs():
     rollouts, rewards = [ROLLOUT] * RECIPE.rollout.workers, [REWARD] * RECIPE.reward.workers
-    assert launched([{"CPU": 1}]) == {"reward": 1}  # the run loop, before it asks for anything
-    assert launched(rollouts) == {"rollout": RECIPE.rollout.workers}
-    together = launched([*rollouts, *rewards], [[LEARNER] * RECIPE.learner.workers])
-    assert together["learner"] == RECIPE.learner.workers and together["rollout"] == RECIPE.rollout.workers
+    ranks = [LEARNER] * RECIPE.learner.workers
+    assert launched([RUN]) == launched([SUBMITTED]) == {"run": 1}
+    assert launched([{"CPU": 1}]) == {"reward": 1}  # a job of a model of unknown size
+    assert launched(rollouts) == {"rollout": 1}
+    # As the run asks for it, all at once; in spare CPUs of these pods there is room for the reward workers.
+    assert launched(gangs=[[*rollouts, *rewards, *ranks]]) == {"rollout": 1, "learner": 1}
+    assert launched([*rollouts, *rewards], [ranks]) == {"rollout": 1, "learner": 1}
 
 
 def test_rollouts_on_learner_pods_leave_room_for_the_learner():
-    """Whichever pod is up first gets the actor that waits; the learner's group may grow by as many."""
-    assert GROUPS["learner"]["maxReplicas"] >= RECIPE.learner.workers + RECIPE.rollout.workers
+    """One that is replaced may take a GPU that a rank has just left; the learner's group may grow by as many."""
+    workers = RECIPE.learner.workers + RECIPE.rollout.workers
+    pod = offers()["learner"]
+    assert GROUPS["learner"]["maxReplicas"] * pod["GPU"] >= workers
+    # A GPU without a rank has its CPUs and its unit of `learner` left for one, wherever the rollout workers are.
+    assert pod["CPU"] >= pod["GPU"] * max(RECIPE.learner.cpus, RECIPE.rollout.cpus)
 
 
 @pytest.mark.parametrize("pod", [*PODS.values(), ITEMS["Deployment"]["spec"]["template"]["spec"]], ids=[*PODS, "redis"])
@@ -232,24 +259,52 @@ def test_a_pod_that_is_taken_back_has_time_to_drain(name):
     assert PODS[name]["terminationGracePeriodSeconds"] >= RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S + 15
 
 
+def mounted(pod):
+    """The volumes of a pod by the place where it sees them."""
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    return {mount["mountPath"]: volumes[mount["name"]] for mount in pod["containers"][0]["volumeMounts"]}
+
+
+def gib_of(text):
+    assert text.endswith("Gi")
+    return int(text.removesuffix("Gi")) * GIB
+
+
+def memory_of(pod):
+    return gib_of(pod["containers"][0]["resources"]["limits"]["memory"])
+
+
+def object_store_of(name):
+    """Bytes of Ray's object store in a pod: as stated, else its share of the memory."""
+    group = SPEC["headGroupSpec"] if name == "head" else GROUPS[name]
+    stated = group["rayStartParams"].get("object-store-memory")
+    return int(stated) if stated else STORE_SHARE * memory_of(PODS[name])
+
+
 @pytest.mark.parametrize("name", PODS)
 def test_a_pod_has_memory_for_what_it_shares(name):
-    pod = PODS[name]
-    (container,) = pod["containers"]
-    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-    volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
-    # Ray takes 30 % of a pod's memory for its object store; what lies in /dev/shm counts as the pod's memory.
-    memory, shm = (
-        _gib(text)
-        for text in (container["resources"]["limits"]["memory"], volumes[mounts["/dev/shm"]]["emptyDir"]["sizeLimit"])
-    )
-    assert 0.3 * memory < shm <= memory / 2
-    assert volumes[mounts["/shared"]]["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
+    pod, places = PODS[name], mounted(PODS[name])
+    assert places["/dev/shm"]["emptyDir"]["medium"] == "Memory"
+    memory, shm, store = memory_of(pod), gib_of(places["/dev/shm"]["emptyDir"]["sizeLimit"]), object_store_of(name)
+    # Ray makes a store no larger than this part of /dev/shm, and starts with none that was asked to be larger.
+    assert store < SHM_SHARE * shm
+    assert shm <= 0.7 * memory  # what lies there is the pod's memory, too
+    assert places["/shared"]["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
     assert RECIPE.root.is_relative_to("/shared") and CLAIM["spec"]["accessModes"] == ["ReadWriteMany"]
-    assert container["image"] == PODS["head"]["containers"][0]["image"]
+    assert pod["containers"][0]["image"] == PODS["head"]["containers"][0]["image"]
 
 
-def _gib(text):
-    assert text.endswith("Gi")
-    return int(text.removesuffix("Gi"))
+def test_a_pod_holds_what_lies_there_by_the_plan():
+    """The versions of the weights in Ray's object store, and not in its files on disk."""
+    weights = 2 * PARAMETERS
+    engines, ranks = (int(offers()[name]["GPU"]) for name in ("rollout", "learner"))
+    needs = {
+        "run": services_ram(RECIPE, PARAMETERS),
+        "rollout": engines * rollout_ram(RECIPE, PARAMETERS) + VERSIONS,
+        "learner": ranks * (learner_ram(RECIPE, PARAMETERS, PARAMETERS) + weights),  # each also reads its reference
+        "reward": holds(offers()["reward"], REWARD) * PROCESS_BYTES["reward"],
+    }
+    assert set(needs) == set(GROUPS)
+    for name, need in needs.items():
+        assert need < memory_of(PODS[name]), name
+    assert all(object_store_of(name) > VERSIONS for name in ("run", "rollout"))

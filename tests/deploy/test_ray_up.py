@@ -1,4 +1,4 @@
-"""docs/ray-up.yaml: what Ray's launcher accepts, and what every machine that it starts needs."""
+"""launch/ray-up.yaml: what Ray's launcher accepts, and what every machine that it starts needs."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from cluster.control.ray_connection import LEARNER_RESOURCE
 
-FILE = yaml.safe_load((Path(__file__).parents[2] / "docs" / "ray-up.yaml").read_text(encoding="utf-8"))
+FILE = yaml.safe_load((Path(__file__).parents[2] / "launch" / "ray-up.yaml").read_text(encoding="utf-8"))
 
 
 def test_the_launcher_accepts_the_file():

@@ -77,3 +77,25 @@ def test_a_user_without_an_entry_has_a_name_and_a_home(tmp_path):
         pytest.skip("no user namespaces on this machine")
     assert done.stdout.split() == ["user-54321", str(tmp_path / "home-54321")], done.stderr
     assert (tmp_path / "home-54321").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "users, settings",
+    [
+        ({}, "expandable_segments:True"),
+        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}, "max_split_size_mb:64"),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64"}, "max_split_size_mb:64"),
+    ],
+)
+def test_torchs_memory_grows_in_place_unless_the_user_has_set_how_it_grows(users, settings):
+    """By what torch's allocator goes by, in a process that has imported torch before."""
+    program = (
+        "import torch; torch._C._accelerator_getAllocatorSettings(); "
+        "from actors.runtime.environment import avoid_fragmentation; avoid_fragmentation(); "
+        "print(torch._C._accelerator_getAllocatorSettings())"
+    )
+    environment = {name: value for name, value in os.environ.items() if "ALLOC_CONF" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment | users, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == settings

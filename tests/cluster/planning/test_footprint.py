@@ -6,7 +6,7 @@ import pytest
 
 from actors.model.tiny_model import TinyModelConfig
 from cluster.config.recipe_file import load_recipe
-from cluster.planning.footprint import footprint
+from cluster.planning.footprint import footprint, services_ram, versions_ram
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -29,3 +29,10 @@ def test_the_estimated_files_are_near_those_of_a_run_of_the_quickstart():
     assert files["data"] == pytest.approx(42_631_459, rel=0.1)
     assert files["checkpoints"] == pytest.approx((17_051_159 + 5_657_064) * 3, rel=0.05)
     assert files["models"] == pytest.approx(5_689_670 + 5_689_172, rel=0.05)
+
+
+def test_the_versions_of_a_model_in_a_folder_are_what_lies_beside_the_services(tiny_model):
+    tiny = load_recipe(RECIPES / "quickstart.yaml")
+    recipe = tiny.model_copy(update={"model": tiny.model.model_copy(update={"tiny": None, "path": tiny_model})})
+    assert versions_ram(tiny) == 0 and versions_ram(recipe) == 3 * footprint(recipe).weights > 0
+    assert services_ram(recipe, 10) - services_ram(recipe, 0) == 3 * 10 * 4  # float32

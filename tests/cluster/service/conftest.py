@@ -60,7 +60,7 @@ def jobs(monkeypatch):
     """Ray's list of jobs, as the service sees it; the tests have no cluster with a dashboard."""
     known = []
 
-    def submit(command, metadata, **more):
+    def submit(command, metadata, recipe, **more):
         known.insert(0, Job(**metadata, submitted=time.time(), going=True, why=""))
         return None, "job"
 
