@@ -84,6 +84,7 @@ class TaskRow:
         new_sizes: of the images that no row before has.
         new_patient: whether no row before is about this patient.
         prompt_tokens: including those of the images.
+        image_tokens: those of the images alone.
         reference_tokens: including the end token.
     """
 
@@ -95,6 +96,7 @@ class TaskRow:
     new_sizes: list[Size] = field(default_factory=list)
     new_patient: bool = False
     prompt_tokens: int | None = None
+    image_tokens: int = 0
     reference_tokens: int | None = None
 
     def describe(self, fault: RowFault) -> str:

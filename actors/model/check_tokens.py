@@ -12,8 +12,9 @@ It continues after `curriculum.check`, and adds these kinds of fault:
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -42,6 +43,14 @@ class TokenBudget:
     asked: frozenset[str]
     taught: frozenset[str]
 
+    def needed(self, row: TaskRow) -> int | None:
+        """The tokens of the sequence that a row which is too long would need; None if no sequence mends it."""
+        assert row.task is not None and row.prompt_tokens is not None
+        trace = (row.reference_tokens or 0) if row.task.family in self.taught else 0
+        if row.task.family not in self.asked:
+            return row.prompt_tokens + trace
+        return row.prompt_tokens + self.response if trace <= self.response else None
+
 
 def check_tokens(rows: Iterable[TaskRow], encoder: Encoder, budget: TokenBudget) -> Iterator[TaskRow]:
     """Yields the rows, in order, with their numbers of tokens and the faults that the encoder's processor shows.
@@ -53,6 +62,68 @@ def check_tokens(rows: Iterable[TaskRow], encoder: Encoder, budget: TokenBudget)
     while chunk := list(islice(rows, ROWS_AT_ONCE)):
         check.count([(row, row.task) for row in chunk if row.task])
         yield from chunk
+
+
+class FittingSettings:
+    """Which settings would fit the rows that are too long, and how many of all rows each of them keeps.
+
+    Args:
+        encoder, budget: with which the rows were checked.
+    """
+
+    def __init__(self, encoder: Encoder, budget: TokenBudget) -> None:
+        self.encoder, self.budget = encoder, budget
+        self.rows = 0
+        self.good = 0
+        self.sequences: list[int] = []  # for each row that is only too long, the shortest sequence that it fits into
+        self.pixels: list[
+            int
+        ] = []  # and `max_pixels` with which it fits into the present one, if there is such a value
+
+    def counted(self, rows: Iterable[TaskRow]) -> Iterator[TaskRow]:
+        """Yields the rows and counts them."""
+        for row in rows:
+            self.rows += 1
+            if not row.faults:
+                self.good += 1
+            elif [fault.kind for fault in row.faults] == ["too long"]:
+                self._add(row)
+            yield row
+
+    def _add(self, row: TaskRow) -> None:
+        sequence = self.budget.needed(row)
+        if sequence is None:
+            return
+        self.sequences.append(sequence)
+        room = row.image_tokens - (sequence - self.budget.sequence)  # for the images
+        pixels = self._pixels(row.sizes, room) if row.sizes and self.encoder.family.bounds_pixels else None
+        if pixels:
+            self.pixels.append(pixels)
+
+    def _pixels(self, sizes: Sequence[Size], room: int) -> int | None:
+        """`max_pixels` with which images of these sizes have at most `room` tokens; None if there is none."""
+        images = self.encoder.processor.image_processor
+        pixels = room // len(sizes) * self.encoder.token_pixels
+        if pixels < max(images.size["shortest_edge"], self.encoder.token_pixels):
+            return None
+        limit = {"max_pixels": pixels}
+        patches = sum(images.get_number_of_image_patches(height, width, limit) for width, height in sizes)
+        return pixels if patches <= room * images.merge_size**2 else None
+
+    def words(self) -> str:
+        """For each setting, the values that keep 95 % and all of the rows that it can keep; "" if it can keep none."""
+        choices = [
+            *self._choices("model.max_pixels", sorted(self.pixels, reverse=True)),
+            *self._choices("rollout.max_model_tokens", sorted(self.sequences)),
+        ]
+        return f"rows that are too long would fit: {', '.join(choices)}" if choices else ""
+
+    def _choices(self, setting: str, values: Sequence[int]) -> Iterator[str]:
+        """`values`: for each row, the one with which it fits, the most generous first."""
+        most, last = math.ceil(0.95 * len(values)), len(values)
+        for value in dict.fromkeys(values[count - 1] for count in (most, last) if values):
+            kept = self.good + len(values) - values[::-1].index(value)
+            yield f"{setting}={value} keeps {kept:,} of {self.rows:,}"
 
 
 class _Check:
@@ -128,6 +199,7 @@ class _Check:
         if faults:
             return faults
         row.prompt_tokens = tokens - len(row.sizes) + of_images
+        row.image_tokens = of_images
         too_long = self._too_long(task.family, row.prompt_tokens, of_images, row.reference_tokens)
         return [] if too_long is None else [RowFault("too long", too_long)]
 

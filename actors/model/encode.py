@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from actors.model.families import family_of
+from actors.model.families.pixel_budget import PixelBudget, PixelBudgetError
 from actors.model.token_bytes import TokenBytes, token_bytes
 from curriculum.images import load_image
 from curriculum.strict import Strict
@@ -24,10 +25,14 @@ THINK = "<think>"
 _OPENED = re.compile(rf"{THINK}\s*\Z")
 
 
-class PromptConfig(Strict):
+class SystemMessage(Strict):
     """The system message, which describes the form of the response to the model."""
 
     system: str = "Answer in steps."
+
+
+class PromptConfig(SystemMessage, PixelBudget):
+    """How tasks become prompts: the system message, and the pixels of images."""
 
 
 class EncodedImage(NamedTuple):
@@ -51,10 +56,11 @@ class Encoder:
 
     Args:
         folder: a Hugging Face folder with a chat template.
-        prompt: the system message.
+        prompt: the system message, and the pixel budget that the processor keeps.
 
     Raises:
         UnsupportedModel: the model belongs to no family that can be trained.
+        PixelBudgetError: its processor cannot keep the pixel budget.
     """
 
     def __init__(self, folder: str | Path, prompt: PromptConfig) -> None:
@@ -73,8 +79,34 @@ class Encoder:
             self.image_token = None
         self.template = self._find_template()
         self.prompt = prompt
+        if prompt.limits_pixels:
+            self._limit_pixels()
         self._films: dict[str, EncodedImage] = {}
         self._films_bytes = 0
+
+    def _limit_pixels(self) -> None:
+        """Gives the image processor the pixel budget, which it then keeps here and in every folder it is saved to."""
+        self.family.check_budget(self.prompt)
+        images = self.processor.image_processor
+        least = self.prompt.min_pixels or images.size["shortest_edge"]
+        most = self.prompt.max_pixels or images.size["longest_edge"]
+        if least > most:
+            raise PixelBudgetError(
+                f"images would have {least:,} pixels at least and {most:,} at most, one of them by the folder's own "
+                "processor; set both model.min_pixels and model.max_pixels"
+            )
+        if most < self.token_pixels:
+            raise PixelBudgetError(
+                f"model.max_pixels: {most:,} is too small; one token has {self.token_pixels:,} pixels"
+            )
+        images.size = {"shortest_edge": least, "longest_edge": most}
+
+    @property
+    def token_pixels(self) -> int:
+        """Pixels of an image that become one token, in a family that bounds pixels."""
+        images = self.processor.image_processor
+        side: int = images.patch_size * images.merge_size
+        return side**2
 
     def _find_template(self) -> str:
         """The chat template, in whichever of its places the folder keeps it; "" if it has none.

@@ -96,6 +96,8 @@ class VllmEngine:
         )
         if encoder.family.reads_images:
             arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
+        if encoder.prompt.limits_pixels:
+            arguments["mm_processor_kwargs"] = {"size": dict(encoder.processor.image_processor.size)}
         if not image_cache:
             arguments["mm_processor_cache_gb"] = 0
         if config.gpus == 0:  # seeded requests crash the CPU engine if their prefill is chunked

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt, model_validator
 
 from actors.learner.config import LearnerConfig
-from actors.model.encode import PromptConfig
+from actors.model.encode import PromptConfig, SystemMessage
+from actors.model.families.pixel_budget import PixelBudget
 from actors.model.tiny_model import TinyModelConfig
 from actors.reward import RewardWorkersConfig
 from actors.rollout.config import RolloutConfig
@@ -35,8 +36,8 @@ class DataConfig(Strict):
         return _exactly_one(self, "phantoms", "tasks")
 
 
-class ModelConfig(Strict):
-    """The model to start from: a tiny one made on the spot, or a Hugging Face folder."""
+class ModelConfig(PixelBudget):
+    """The model to start from: a tiny one made on the spot, or a Hugging Face folder; and how it reads films."""
 
     tiny: TinyModelConfig | None = None
     path: Path | None = None
@@ -90,7 +91,7 @@ class Recipe(Strict):
     root: Path = Field(Path("runs"), description="the run folder is root/name")
     data: DataConfig
     model: ModelConfig
-    prompt: PromptConfig = PromptConfig()
+    prompt: SystemMessage = SystemMessage()
     stages: list[Stage] = Field(min_length=1)
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardWorkersConfig = RewardWorkersConfig()
@@ -118,6 +119,13 @@ class Recipe(Strict):
             if stage.generates:
                 families |= dict.fromkeys(stage.mixture)
         return list(families or self.stages[0].mixture)
+
+    @property
+    def prompt_config(self) -> PromptConfig:
+        """All that whoever makes prompts of tasks needs beside the model's folder."""
+        return PromptConfig(
+            system=self.prompt.system, min_pixels=self.model.min_pixels, max_pixels=self.model.max_pixels
+        )
 
     @property
     def roles(self) -> dict[str, Role]:

@@ -46,7 +46,7 @@ def remarks_on_model(recipe: Recipe) -> tuple[str, ...]:
     """
     if recipe.model.path is None:
         return ()
-    return check_model(recipe.model.folder, "model.path", recipe.prompt).remarks
+    return check_model(recipe.model.folder, "model.path", recipe.prompt_config).remarks
 
 
 def remarks_for_plan(recipe: Recipe) -> tuple[str, ...]:

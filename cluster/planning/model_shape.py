@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from actors.learner.config import Freeze, LearnerConfig
 from actors.model.families import ModelFamily
+from actors.model.families.pixel_budget import PixelBudgetError
 from actors.model.folder.files import check_folder, is_named, read_json
 from actors.model.folder.judge import PROCESSORS
 from actors.model.folder.weights import parameters, read_weights
@@ -78,9 +80,10 @@ def shape_of(model: ModelConfig, learner: LearnerConfig | None = None) -> ModelS
     """The shape of a model as a learner trains it, by default whole.
 
     Raises:
-        UserError: the model's folder lacks its configuration, or as `trained_parameters`.
+        UserError: the model's folder lacks its configuration, its family has no pixel budget and `model` sets one, or
+            as `trained_parameters`.
     """
-    shape = _tiny(model.tiny) if model.tiny else _read(model.folder)
+    shape = _tiny(model.tiny, model.max_pixels) if model.tiny else _read(model)
     return replace(shape, trained=trained_parameters(model, learner or LearnerConfig(), shape.parameters))
 
 
@@ -134,17 +137,23 @@ def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: 
     return language + patch_values * v + vision.layers * block + merger
 
 
-def _tiny(config: TinyModelConfig) -> ModelShape:
+def _tiny(config: TinyModelConfig, max_pixels: int | None) -> ModelShape:
     """The shape that `make_tiny_model` builds, except for the vocabulary, which depends on the run's texts."""
     heads, vision_heads = config.hidden // 32, config.vision_hidden // 32
     text = Tower(config.layers, config.hidden, 3 * config.hidden, heads, max(1, heads // 2), 32)
     vision = Tower(config.vision_layers, config.vision_hidden, 3 * config.vision_hidden, vision_heads, vision_heads, 32)
     parameters = _tiny_parameters(text, vision, TINY_VOCABULARY, 3 * 2 * 14**2, 4)
-    return ModelShape(text, vision, TINY_VOCABULARY, False, 4, (config.image_size // 28) ** 2, parameters, parameters)
+    image_tokens = (max_pixels or config.image_size**2) // 28**2
+    return ModelShape(text, vision, TINY_VOCABULARY, False, 4, image_tokens, parameters, parameters)
 
 
-def _read(folder: Path) -> ModelShape:
+def _read(model: ModelConfig) -> ModelShape:
+    folder = model.folder
     family, config = model_family(folder, "model.path"), _configuration(folder)
+    try:
+        family.check_budget(model)
+    except PixelBudgetError as error:
+        raise UserError(f"model.path: {folder}: {error}") from error
     text = config.get_text_config()
     heads = text.num_attention_heads
     language = Tower(
@@ -155,7 +164,7 @@ def _read(folder: Path) -> ModelShape:
         getattr(text, "num_key_value_heads", None) or heads,
         getattr(text, "head_dim", None) or text.hidden_size // heads,
     )
-    vision, patches, image_tokens = _seeing(family, folder, config) if family.reads_images else (BLIND, 1, 0)
+    vision, patches, image_tokens = _seeing(family, model, config) if family.reads_images else (BLIND, 1, 0)
     parameters = _in_files(folder) or _count(family, config)
     return ModelShape(
         language,
@@ -189,7 +198,7 @@ def _count(family: ModelFamily, config: Any) -> int:
         return family.model_class().from_config(config).num_parameters()
 
 
-def _seeing(family: ModelFamily, folder: Path, config: Any) -> tuple[Tower, int, int | None]:
+def _seeing(family: ModelFamily, model: ModelConfig, config: Any) -> tuple[Tower, int, int | None]:
     """The vision tower, the patches that become one token, and the tokens of the largest image."""
     part = config.vision_config
     width, eyes = getattr(part, "embed_dim", part.hidden_size), part.num_attention_heads
@@ -203,7 +212,8 @@ def _seeing(family: ModelFamily, folder: Path, config: Any) -> tuple[Tower, int,
     )
     if family.largest_image is None:
         return tower, 1, None
-    patches, tokens = family.largest_image(config, _processor_settings(folder))
+    settings = chain([{"max_pixels": model.max_pixels}], _processor_settings(model.folder))
+    patches, tokens = family.largest_image(config, settings)
     return tower, patches, tokens
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from actors.model.check_tokens import TokenBudget, check_tokens
+from actors.model.check_tokens import FittingSettings, TokenBudget, check_tokens
 from actors.model.encode import TEXT_ONLY
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model
 from actors.rollout.config import RolloutConfig
@@ -55,7 +55,7 @@ def prepare(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda li
     if recipe.data.phantoms is not None:
         tasks = _by_split(recipe, _phantoms(_seeded(recipe.data.phantoms, recipe), folder / "data"))
         model = model_folder(recipe, folder, tasks["train"], say)
-        check_model(model, "model.path", recipe.prompt)
+        check_model(model, "model.path", recipe.prompt_config)
         check_images(model, "model.path", chain(*tasks.values()), recipe.rollout)
         return Prepared(tasks, model, dropped)
     assert recipe.data.tasks is not None  # the recipe gives exactly one of both
@@ -64,8 +64,12 @@ def prepare(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda li
     except TaskSetError as error:
         raise UserError(f"data.tasks: {error}") from error
     model = model_folder(recipe, folder, _by_split(recipe, _tasks(rows))["train"], say)
-    encoder = check_model(model, "model.path", recipe.prompt).encoder
-    rows = _usable(recipe, check_tokens(rows, encoder, token_budget(recipe)), dropped)
+    encoder = check_model(model, "model.path", recipe.prompt_config).encoder
+    budget = token_budget(recipe)
+    fitting = FittingSettings(encoder, budget)
+    rows = _usable(recipe, fitting.counted(check_tokens(rows, encoder, budget)), dropped, fitting)
+    if fitting.words():
+        say(fitting.words())
     check_images(model, "model.path", _tasks(rows), recipe.rollout)
     return Prepared(_by_split(recipe, _tasks(rows)), model, dropped)
 
@@ -85,7 +89,9 @@ def _phantoms(config: PhantomConfig, folder: Path) -> list[Task]:
     return read_tasks(folder)
 
 
-def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> list[TaskRow]:
+def _usable(
+    recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str], fitting: FittingSettings | None = None
+) -> list[TaskRow]:
     """The rows without fault. `dropped` counts bad rows by the kind of their first fault, if the recipe drops them."""
     good: list[TaskRow] = []
     first: TaskRow | None = None
@@ -99,9 +105,10 @@ def _usable(recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str]) -> l
         dropped[row.faults[0].kind] += 1
     if first and not recipe.data.drop_bad_rows:
         more = f" (and {bad - 1:,} more bad rows)" if bad > 1 else ""
+        fits = f"; {fitting.words()}" if fitting and fitting.words() else ""
         raise UserError(
             f"data.tasks: {recipe.data.tasks}: {first.describe(first.faults[0])}{more}. All are shown by `curlvpr "
-            f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them"
+            f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them{fits}"
         )
     return good
 

@@ -39,7 +39,7 @@ class Workers:
         transport = recipe.weight_transport
         # All start at once. The learner comes first: Ray Train starts several processes before its ranks.
         ranks = RankSetup(
-            recipe.learner, recipe.prompt, str(model), self.store, recipe.seed, transport, recipe.rollout.sleep
+            recipe.learner, recipe.prompt_config, str(model), self.store, recipe.seed, transport, recipe.rollout.sleep
         )
         reserved = has_learner_resource()
         setup = LearnerSetup(name, ranks, run_storage(recipe, run), reserved, near_driver())
@@ -54,7 +54,7 @@ class Workers:
             except BaseException:
                 self.learner.stop()
                 raise
-        self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt, self.store, images, transport)
+        self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt_config, self.store, images, transport)
         self.rewards = RewardPool(
             name,
             recipe.reward.model_copy(update={"rules": rules}),

@@ -76,7 +76,7 @@ def find_source(root: Path, policy: str) -> Source:
         return Source(
             policy,
             run / "base" if recipe.model.path is None else recipe.model.path.absolute(),
-            recipe.prompt,
+            recipe.prompt_config,
             recipe.rollout,
             commits,
             remarks,

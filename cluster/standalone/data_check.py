@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress
 
+from actors.model.check_tokens import FittingSettings, check_tokens
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.outputs import check_file, told
@@ -43,7 +44,7 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     console = Console(highlight=False)
     summary = Summary(tokens=recipe is not None)
     try:
-        rows = _rows(path, recipe, console)
+        rows, fitting = _rows(path, recipe, console)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             for row in progress.track(rows, total=_count(path), description="checking"):
                 for fault in row.faults:
@@ -58,7 +59,9 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     if page:
         _write_page(page, path, summary, images)
         console.print(f"page → {page}", markup=False, soft_wrap=True)
-    console.print(summary.conclusion(), markup=False, soft_wrap=True)
+    for line in (summary.conclusion(), fitting.words() if fitting else ""):
+        if line:
+            console.print(line, markup=False, soft_wrap=True)
     return not summary.bad_rows
 
 
@@ -79,12 +82,13 @@ def _write_page(page: Path, path: Path, summary: Summary, images: bool) -> None:
         write_page(page, html)
 
 
-def _rows(path: Path, recipe: Recipe | None, console: Console) -> Iterator[TaskRow]:
-    """The checked rows, with their numbers of tokens if there is a recipe. Prints what is remarkable of its model."""
+def _rows(path: Path, recipe: Recipe | None, console: Console) -> tuple[Iterator[TaskRow], FittingSettings | None]:
+    """The checked rows. With a recipe they have their numbers of tokens, and the settings that would fit are known once
+    all rows are read; what is remarkable of its model is printed.
+    """
     rows = check_tasks(path)
     if recipe is None:
-        return rows
-    from actors.model.check_tokens import check_tokens
+        return rows, None
     from cluster.planning.model_check import check_model
     from cluster.run.prepare import model_folder, token_budget
 
@@ -93,10 +97,12 @@ def _rows(path: Path, recipe: Recipe | None, console: Console) -> Iterator[TaskR
             blind = recipe.model.tiny.model_copy(update={"vision_steps": 0})
             recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"tiny": blind})})
         train = (row.task for row, _ in each_row(path) if row.task and row.task.split == "train")
-        model = check_model(model_folder(recipe, Path(folder), train), "model.path", recipe.prompt)
+        model = check_model(model_folder(recipe, Path(folder), train), "model.path", recipe.prompt_config)
     for remark in model.remarks:
         console.print(remark, markup=False, soft_wrap=True)
-    return check_tokens(rows, model.encoder, token_budget(recipe))
+    budget = token_budget(recipe)
+    fitting = FittingSettings(model.encoder, budget)
+    return fitting.counted(check_tokens(rows, model.encoder, budget)), fitting
 
 
 def _count(path: Path) -> int | None:

@@ -78,7 +78,7 @@ def find_subject(folder: Path, recipe: Path | None = None) -> Subject:
         rollout, reward = RolloutConfig(), RewardWorkersConfig()
     else:
         settings = load_recipe(path)
-        prompt, rollout, reward = settings.prompt, settings.rollout, settings.reward
+        prompt, rollout, reward = settings.prompt_config, settings.rollout, settings.reward
         words = f"prompt and engine of {path}"
     remarks = check_model(folder, "--model", prompt).remarks
     return Subject(name, folder, prompt, rollout, reward, words, remarks)

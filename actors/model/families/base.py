@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from actors.model.families.pixel_budget import PixelBudget, PixelBudgetError
+
 
 class UnsupportedModel(ValueError):
     """The folder's model belongs to no family that can be trained. One line: its type, and the types that can be."""
@@ -44,6 +46,8 @@ class ModelFamily:
         flat_tiles: whether `get_image_features` wants all tiles along one axis, without the processor's batch axis.
         windowed_tower: name, below the model's base, of a vision tower that reads all images in one row and attends
             within images or windows; None if the tower reads a batch.
+        bounds_pixels: whether the image processor's `size` is a number of pixels: `shortest_edge` at least,
+            `longest_edge` at most.
         bidirectional_images: whether the tokens of an image attend to each other in both directions
             (`token_type_ids`).
         vision_modules: names of modules that belong to the vision tower.
@@ -56,6 +60,7 @@ class ModelFamily:
     image_inputs: Mapping[str, int] = field(default_factory=dict)
     flat_tiles: bool = False
     windowed_tower: str | None = None
+    bounds_pixels: bool = False
     bidirectional_images: bool = False
     vision_modules: frozenset[str] = frozenset()
     projector_modules: frozenset[str] = frozenset()
@@ -64,6 +69,14 @@ class ModelFamily:
     @property
     def reads_images(self) -> bool:
         return bool(self.image_inputs)
+
+    def check_budget(self, budget: PixelBudget) -> None:
+        """Raises PixelBudgetError: `budget` has a limit, and no image processor of the family keeps one."""
+        if budget.limits_pixels and not self.bounds_pixels:
+            raise PixelBudgetError(
+                f"models of type {' or '.join(self.model_types)} have no limits of pixels to set; leave "
+                "model.min_pixels and model.max_pixels out"
+            )
 
     def can_pack(self, config: Any) -> bool:
         """Whether a model of this configuration can read packed samples: its attention is causal, no other mask."""

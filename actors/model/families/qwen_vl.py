@@ -23,6 +23,7 @@ QWEN_VL = ModelFamily(
     model_types=("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
     image_inputs={"pixel_values": 0, "image_grid_thw": 0},
     windowed_tower="visual",
+    bounds_pixels=True,
     vision_modules=frozenset({"visual"}),
     projector_modules=frozenset({"merger", "deepstack_merger_list"}),
     largest_image=_largest_image,

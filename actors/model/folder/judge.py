@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.families import ModelFamily, UnsupportedModel, family_of
+from actors.model.families.pixel_budget import PixelBudgetError
 from actors.model.folder.dialogue import check_dialogue, check_patches, no_template
 from actors.model.folder.files import ModelFolderError, check_folder, check_whole, is_named, read_json, unfinished
 from actors.model.folder.trainable import (
@@ -170,6 +171,8 @@ def _check_read_settings(files: FolderFiles) -> None:
 def _encoder(folder: Path, files: FolderFiles, prompt: PromptConfig) -> Encoder:
     try:
         return Encoder(folder, prompt)
+    except PixelBudgetError as error:
+        raise ModelFolderError(f"{folder}: {error}") from error
     except Exception as error:  # transformers raises what it likes
         old_name = _old_image_processor(folder, files)
         if old_name:

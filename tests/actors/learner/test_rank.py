@@ -9,11 +9,12 @@ import sys
 import pytest
 import ray
 import torch
+from PIL import Image
 from safetensors.torch import load
 
 from actors.algorithm.config import GrpoTraining
 from actors.learner.grpo_update import GrpoUpdate
-from actors.learner.orders import Load, Save, StartStage
+from actors.learner.orders import Export, Load, Save, StartStage
 from actors.learner.rank import REFERENCE
 from actors.learner.sft_update import SftUpdate
 from actors.model.config import Lora
@@ -82,3 +83,17 @@ def test_a_rank_without_gpus_takes_none_that_its_node_has():
     environment = {name: value for name, value in os.environ.items() if name != "DS_ACCELERATOR"}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert output.stdout.splitlines()[-1] == "cpu", output.stderr
+
+
+def test_an_exported_model_reads_films_within_the_budget_that_it_was_trained_with(one, tiny_model, tmp_path):
+    """By whoever loads the folder, without any setting."""
+    from transformers import AutoProcessor
+
+    one.make_unchecked(prompt=PromptConfig(min_pixels=28**2 * 20, max_pixels=28**2 * 60))
+    one.call(Export(tmp_path / "model"))
+    for size, tokens in (((900, 700), 48), ((30, 30), 25)):
+        film = Image.new("RGB", size)
+        read = AutoProcessor.from_pretrained(tmp_path / "model").image_processor(film)
+        assert len(read["pixel_values"]) == 4 * tokens
+        assert Encoder(tmp_path / "model", PromptConfig()).read(film).text.count("<|image_pad|>") == tokens
+        assert Encoder(tiny_model, PromptConfig()).read(film).text.count("<|image_pad|>") != tokens

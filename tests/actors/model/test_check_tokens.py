@@ -1,5 +1,6 @@
 """Numbers of tokens, rows at the limits of a token budget, and faults of whole task sets that only tokens show."""
 
+import re
 import shutil
 from collections import Counter
 
@@ -7,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.model.check_tokens import TokenBudget, check_tokens
+from actors.model.check_tokens import FittingSettings, TokenBudget, check_tokens
 from actors.model.encode import Encoder, PromptConfig
 from curriculum.check import check_tasks
-from curriculum.taskset import TaskRow
+from curriculum.taskset import RowFault, TaskRow
 from tests.support.task_sets import copy_of, faults_of, save_rows
 
 WIDE = TokenBudget(
@@ -136,3 +137,53 @@ def test_a_template_without_placeholders_is_told(clean_set, tiny_model, tmp_path
     template.write_text(template.read_text().replace("<|vision_start|><|image_pad|><|vision_end|>", ""))
     rows = list(check_tokens(check_tasks(clean_set[0]), Encoder(tmp_path / "model", PromptConfig()), WIDE))
     assert faults_of(rows) == {(row.number, "placeholders"): 1 for row in rows}
+
+
+SIZES = [(112, 112), (300, 290), (640, 480), (900, 2000), (2000, 60)]
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_settings_that_would_fit_keep_as_many_rows_as_they_say(tiny_model, phantom_tasks, data):
+    """Each is tried: the rows are checked again with it."""
+    asked, taught = (frozenset(data.draw(st.sets(st.sampled_from(["binary", "diagnosis"])))) for _ in range(2))
+    drawn = data.draw(
+        st.lists(
+            st.tuples(st.sampled_from(phantom_tasks), st.lists(st.sampled_from(SIZES), max_size=2), st.booleans()),
+            min_size=1,
+            max_size=12,
+        )
+    )
+
+    def fitting(sequence, max_pixels):
+        """What the settings keep, and what would keep more."""
+        encoder = Encoder(tiny_model, PromptConfig(min_pixels=28**2, max_pixels=max_pixels))
+        budget = TokenBudget(sequence, 40, asked, taught)
+        found, rows = FittingSettings(encoder, budget), []
+        for number, (task, sizes, broken) in enumerate(drawn):
+            task = task.model_copy(update={"images": task.images[:1] * len(sizes)})
+            faults = [RowFault("two splits", "")] if broken else []
+            rows.append(TaskRow(number, task.id, task, faults, tuple(sizes)))
+        kept = sum(not row.faults for row in found.counted(check_tokens(rows, encoder, budget)))
+        return kept, found.words()
+
+    kept, words = fitting(150, 100 * 28**2)
+    for setting, value, told, rows in re.findall(r"(\w+\.\w+)=(\d+) keeps (\d+) of (\d+)", words):
+        changed = (int(value), 100 * 28**2) if setting == "rollout.max_model_tokens" else (150, int(value))
+        assert int(rows) == len(drawn) and fitting(*changed)[0] == int(told) > kept
+    assert words or fitting(10**6, 100 * 28**2)[0] == kept
+
+
+def test_a_few_rows_that_need_much_more_do_not_hide_what_nearly_all_need(tiny_model, task):
+    encoder = Encoder(tiny_model, PromptConfig(min_pixels=28**2, max_pixels=400 * 28**2))
+    text = len(encoder.expand(task)) - 16
+    budget = TokenBudget(text + 100 + 9, 9, frozenset({task.family}), frozenset())
+    sides = [10] + [11] * 38 + [20, 20]  # tokens
+    rows = [TaskRow(0, task.id, task, [], ((28 * side, 28 * side),)) for side in sides]
+    found = FittingSettings(encoder, budget)
+    list(found.counted(check_tokens(rows, encoder, budget)))
+    assert found.words() == (
+        f"rows that are too long would fit: model.max_pixels={100 * 28**2} keeps 41 of 41, "
+        f"rollout.max_model_tokens={text + 121 + 9} keeps 39 of 41, "
+        f"rollout.max_model_tokens={text + 400 + 9} keeps 41 of 41"
+    )

@@ -1,3 +1,5 @@
+import json
+import shutil
 import unicodedata
 
 import numpy as np
@@ -8,6 +10,7 @@ from PIL import Image
 
 from actors.algorithm.advantage import step_of_token
 from actors.model.encode import Encoder, PromptConfig
+from actors.model.families.pixel_budget import PixelBudgetError
 from actors.model.tiny_model import PLAIN_TOKENS, SPECIAL_TOKENS
 from curriculum.images import ImageError
 from rewards.config import RewardConfig
@@ -132,3 +135,32 @@ def test_forbidden_tokens(encoder):
 @pytest.mark.parametrize("token", PLAIN_TOKENS)
 def test_tags_and_marks_are_one_token_each(encoder, token):
     assert len(encoder.response_ids(f"x{token}y")) == 4
+
+
+@pytest.mark.parametrize("size", [(900, 700), (150, 200), (30, 40)])
+def test_films_of_any_size_keep_a_pixel_budget(tiny_model, tmp_path, size):
+    """Independent: the processor of a folder whose file has the budget."""
+    least, most = 20 * 28**2, 60 * 28**2
+    shutil.copytree(tiny_model, tmp_path / "model")
+    file = tmp_path / "model/processor_config.json"
+    config = json.loads(file.read_text())
+    config["image_processor"]["size"] = {"shortest_edge": least, "longest_edge": most}
+    file.write_text(json.dumps(config))
+    film = Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8))
+    wanted = Encoder(tmp_path / "model", PromptConfig()).read(film)
+    found = Encoder(tiny_model, PromptConfig(min_pixels=least, max_pixels=most)).read(film)
+    assert found.text == wanted.text and 20 <= found.text.count("<|image_pad|>") <= 60
+    assert all(np.array_equal(found.pixels[name], wanted.pixels[name]) for name in ("pixel_values", "image_grid_thw"))
+
+
+@pytest.mark.parametrize(
+    "budget, words",
+    [
+        ({"max_pixels": 9_000}, "12,544 pixels at least and 9,000 at most.* set both"),
+        ({"min_pixels": 20_000}, "20,000 pixels at least and 12,544 at most.* set both"),
+        ({"min_pixels": 1, "max_pixels": 783}, "model.max_pixels: 783 is too small; one token has 784 pixels"),
+    ],
+)
+def test_a_pixel_budget_that_no_film_could_keep_is_refused(tiny_model, budget, words):
+    with pytest.raises(PixelBudgetError, match=words):
+        Encoder(tiny_model, PromptConfig(**budget))

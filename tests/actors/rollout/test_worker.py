@@ -7,6 +7,7 @@ import psutil
 import pytest
 import ray
 import torch
+from PIL import Image
 
 from actors.algorithm.loss import off_policy_weights
 from actors.model.encode import Encoder, PromptConfig
@@ -22,11 +23,12 @@ from tests.support.faulty_loader import DAMAGES, FaultyWorker
 from tests.support.sender import start_sender
 
 CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
+PROMPT = PromptConfig(max_pixels=224**2)  # at least 112², which phantoms have, by the processor itself
 
 
 @pytest.fixture(scope="module")
 def policy(tiny_model):
-    return Policy(tiny_model, Encoder(tiny_model, PromptConfig()), torch.float32)
+    return Policy(tiny_model, Encoder(tiny_model, PROMPT), torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def worker(ray_session, store, tiny_model):
     worker = (
         ray.remote(FaultyWorker)
         .options(num_cpus=0.5, max_concurrency=8, runtime_env=here)
-        .remote(0, CONFIG, str(tiny_model), PromptConfig(), store, 1)
+        .remote(0, CONFIG, str(tiny_model), PROMPT, store, 1)
     )
     wait_for(worker.ready.remote(), 300, "the worker")
     yield worker
@@ -106,6 +108,17 @@ def test_a_group_carries_what_the_learner_needs(ready, policy, phantom_tasks):
             assert (trajectory.versions == 1).all() and not forbidden & set(trajectory.ids.tolist())
             assert trajectory.truncated == (trajectory.ids[-1] != policy.encoder.eos)
         assert len({t.ids.tobytes() for t in group.trajectories}) == 3  # samples of a group differ
+
+
+def test_a_large_film_is_read_within_the_pixel_budget(ready, policy, phantom_tasks, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 700), np.uint8)).save(tmp_path / "film.png")
+    task = phantom_tasks[0].model_copy(update={"images": (str(tmp_path / "film.png"),)})
+    (group,) = generate(ready, [Request("g", task, 2, 7)], 1)
+    assert group.prompt_ids.tolist() == policy.encoder.expand(task).tolist()
+    assert group.prompt_ids.tolist().count(policy.encoder.image_token) == 63  # 9 rows of 7, in 64 × 28² pixels
+    samples = [Sample(group.prompt_ids, task.images, t.ids) for t in group.trajectories]
+    for trajectory, expected in zip(group.trajectories, logprobs(policy, samples), strict=True):
+        assert np.abs(trajectory.logprobs - expected).max() < 1e-4
 
 
 def test_the_process_is_called_by_role_rank_and_version(ready):

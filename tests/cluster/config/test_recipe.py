@@ -94,3 +94,15 @@ def test_sampling_from_a_part_of_the_words_needs_a_correction(words_left_out):
     assert load_recipe(recipe, [words_left_out, *corrected]).rollout.leaves_words_out
     with pytest.raises(UserError, match="stages.closed.training.correction: none: rollout.top_p, top_k and min_p"):
         load_recipe(recipe, [words_left_out])
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (["model.max_pixels=0"], "model.max_pixels: .* greater than 0"),
+        (["model.min_pixels=3137", "model.max_pixels=3136"], "model: min_pixels 3137 is above max_pixels 3136"),
+    ],
+)
+def test_a_pixel_budget_that_cannot_be_is_refused(settings, words):
+    with pytest.raises(UserError, match=words):
+        load_recipe(RECIPES[0].with_name("smoke.yaml"), settings)

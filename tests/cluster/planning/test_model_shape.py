@@ -25,6 +25,16 @@ def test_the_sizes_of_qwen2_5_vl_7b(seven_billion, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"max_pixels": 12_845_056}))
     other = shape_of(ModelConfig(path=tmp_path))
     assert other.parameters == PARAMETERS and other.image_tokens == 16_384 and other.text == shape.text
+    assert shape_of(ModelConfig(path=tmp_path, max_pixels=2048**2)).image_tokens == 2048**2 // 28**2
+
+
+def test_a_pixel_budget_is_refused_for_a_family_that_has_none(tmp_path):
+    from transformers import Gemma3Config, Qwen2Config
+
+    for config in (Gemma3Config(), Qwen2Config()):
+        config.save_pretrained(tmp_path)
+        with pytest.raises(UserError, match=f"model.path: .*{config.model_type}.*have no limits of pixels to set"):
+            shape_of(ModelConfig(path=tmp_path, max_pixels=2048**2))
 
 
 def test_the_counted_parameters_are_those_of_a_real_model(tiny_model, tmp_path):

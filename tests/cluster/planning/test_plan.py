@@ -61,7 +61,7 @@ def test_an_engine_and_the_rank_that_rests_beside_it_fit_on_one_gpu_together(sev
         ("rollout.gpus=1.5", "rollout.gpus: 1.5: Ray gives a worker whole GPUs, or a part of one"),
         ("rollout.gpus=3", "rollout.gpus: 3: the model's 28 heads cannot be divided evenly"),
         ("learner.gpus=2", "learner.gpus: 2: a rank works on one GPU"),
-        ("rollout.max_response_tokens=8192", "rollout.max_model_tokens: 8192 leaves no tokens for a prompt"),
+        ("rollout.max_response_tokens=10240", "rollout.max_model_tokens: 10240 leaves no tokens for a prompt"),
         ("rollout.gpu=1", "rollout.gpu: unknown key; did you mean 'gpus'?"),
     ],
 )

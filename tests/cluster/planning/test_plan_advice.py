@@ -54,7 +54,10 @@ def test_advice_for_cpus_that_is_followed_fits(nodes, settings):
 
 
 def test_what_changes_no_result_is_advised_first(seven):
-    assert advise(seven("2x8x141")).settings == {"learner.zero_stage": 3, "learner.micro_batch_tokens": 8192}
+    assert advise(seven("2x8x141", "rollout.max_model_tokens=8192")).settings == {
+        "learner.zero_stage": 3,
+        "learner.micro_batch_tokens": 8192,
+    }
 
 
 def test_where_nothing_helps_it_is_said(seven):

@@ -16,6 +16,8 @@ def test_the_command_says_what_does_not_fit_and_what_would(plan_command, seven_b
         RECIPES / "cx_mind_7b.yaml",
         "--set",
         f"model.path={seven_billion}",
+        "--set",
+        "rollout.max_model_tokens=8192",
         "--cluster",
         "2x8x141,cpus=96,ram=1024",
     )

@@ -152,7 +152,7 @@ def test_an_engine_fills_its_gpu_with_kv_cache(seven):
     plan = seven("1x8x80")
     memory = plan.memory["rollout"]
     assert memory.total == pytest.approx(0.9 * 80 * GIB) and memory.parts["weights"] == 2 * PARAMETERS
-    assert plan.sequences == math.floor(memory.parts["KV cache"] / (57_344 * 8192))
+    assert plan.sequences == math.floor(memory.parts["KV cache"] / (57_344 * 10240))
     split = seven("1x8x80", "rollout.gpus=2").memory["rollout"]
     assert split.parts["weights"] == PARAMETERS
     assert rollout_memory(plan.recipe, plan.shape, None).parts["KV cache"] == 0

@@ -1,5 +1,6 @@
 """Training checks its task set before it starts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,19 @@ def test_training_drops_bad_rows_where_told_and_counts_them(clean_set, tmp_path_
     assert sorted(kept) == sorted(row["id"] for n, row in enumerate(clean_set[1]) if n not in gone)
 
 
-def test_training_checks_tokens_too(clean_set, tmp_path):
-    with pytest.raises(UserError, match="row .* the prompt has .* tokens"):
-        prepare(recipe_for(clean_set[0], "rollout.max_model_tokens=100"), tmp_path)
+def test_training_checks_tokens_too_and_names_the_settings_that_would_fit(clean_set, tmp_path):
+    rows = len(clean_set[1])
+    settings = ["rollout.max_model_tokens=150", "model.min_pixels=784"]
+    with pytest.raises(UserError, match="row .* the prompt has .* tokens") as caught:
+        prepare(recipe_for(clean_set[0], *settings), tmp_path)
+    told = re.search(r"; rows that are too long would fit: (.*), (rollout.*)", str(caught.value))
+    assert "model.max_pixels=" in told[1] and told[2].endswith(f" keeps {rows} of {rows}")
+    said = []
+    with pytest.raises(UserError, match="no task of family 'single_choice'"):  # all of them are too long
+        prepare(recipe_for(clean_set[0], *settings, "data.drop_bad_rows=true"), tmp_path, said.append)
+    assert told[0].removeprefix("; ") in said
+    for setting in (told[1].split()[0], told[2].split()[0]):
+        assert not prepare(recipe_for(clean_set[0], *settings, setting), tmp_path).dropped
 
 
 def test_training_on_a_clean_set_drops_nothing(clean_set, tmp_path):

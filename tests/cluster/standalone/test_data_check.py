@@ -6,6 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.cli.app import main
+from cluster.config.recipe_file import load_recipe
+from cluster.record.run_writer import recipe_text
 from tests.support.task_sets import with_faults
 
 REAL = Path(__file__).parents[4] / "shared/data/fault_cases/own-odd-options"
@@ -34,6 +36,16 @@ def test_the_command_with_a_recipe_counts_tokens(clean_set, tmp_path_factory, mo
     assert run(monkeypatch, with_faults(clean_set, tmp_path_factory), "--recipe", ROOT / "recipes/smoke.yaml") == 2
     out = capsys.readouterr().out
     assert "lengths in tokens" in out and "row 15 " in out and "'<|im_end|>'" in out
+
+
+def test_the_command_names_the_settings_with_which_long_rows_would_fit(clean_set, tmp_path, monkeypatch, capsys):
+    settings = ["rollout.max_model_tokens=150", "model.min_pixels=784"]
+    recipe = load_recipe(ROOT / "recipes/smoke.yaml", settings)
+    (tmp_path / "recipe.yaml").write_text(recipe_text(recipe))
+    assert run(monkeypatch, clean_set[0], "--recipe", tmp_path / "recipe.yaml") == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("rows that are too long would fit: ") and "rollout.max_model_tokens=" in last
+    assert last.endswith(f" keeps {len(clean_set[1])} of {len(clean_set[1])}")
 
 
 @pytest.mark.parametrize("shown", [True, False])

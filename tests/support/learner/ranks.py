@@ -24,6 +24,7 @@ from rewards.verdict import Verdict
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no folder of tests
 NO_CHANGE = {}  # of DeepSpeed's settings
+PROMPT = PromptConfig()
 ENTIRELY = {"stage3_param_persistence_threshold": 0}  # ZeRO-3 shards small weights, too
 
 
@@ -201,10 +202,10 @@ class World:
         """New ranks; `zero` is laid over DeepSpeed's settings."""
         self.make_unchecked(zero, **dict(LearnerConfig(**{"micro_batch_tokens": 600} | config)))
 
-    def make_unchecked(self, zero=NO_CHANGE, store=None, transport="store", **config):
+    def make_unchecked(self, zero=NO_CHANGE, store=None, transport="store", prompt=PROMPT, **config):
         """As `make`, of a configuration that no recipe may have."""
         whole = LearnerConfig(micro_batch_tokens=600).model_copy(update=config)
-        self.all("make", RankSetup(whole, PromptConfig(), self.model, store, 0, TRANSPORTS[transport]), zero)
+        self.all("make", RankSetup(whole, prompt, self.model, store, 0, TRANSPORTS[transport]), zero)
 
     def all(self, method, *arguments):
         """What each host answers."""

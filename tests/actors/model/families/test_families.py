@@ -214,11 +214,13 @@ def test_an_unknown_type_of_model_is_named(folder_of, tmp_path):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in MAKERS]
 )
-def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, tmp_path):
-    """For every prompt, before and after an update of all weights; it reads the prompts as the learner does."""
-    policy = policy_of(name)
-    before = policy.state()
-    before = {key: value.clone() for key, value in before.items()}
+def test_the_engine_has_the_learners_numbers(name, folder_of, tasks):
+    """For every prompt, before and after an update of all weights; it reads the prompts as the learner does.
+
+    In families that have one, with a pixel budget: films have other numbers of tokens than by the folder's processor.
+    """
+    prompt = PromptConfig(min_pixels=40**2, max_pixels=80**2) if FAMILIES[name].bounds_pixels else PromptConfig()
+    policy = Policy(folder_of(name), Encoder(folder_of(name), prompt), torch.float32)
     asked = [task for task in tasks if can_ask(policy.encoder, task)]
     if name == "gemma3":  # see the test below
         asked = asked[-1:]
@@ -241,10 +243,7 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, policy_of, tasks, 
         finally:
             engine.llm.shutdown()
 
-    try:
-        first, stale, updated = asyncio.run(differences())
-    finally:
-        policy.load_state(before)
+    first, stale, updated = asyncio.run(differences())
     assert first < 1e-5 and updated < 1e-5 and stale > 1e-2
 
 

@@ -125,3 +125,14 @@ def test_a_configuration_alone_is_known_as_such(folder):
 def test_a_setting_of_an_odd_type_that_shows_only_at_a_prompt(folder):
     change_json(folder / "tokenizer_config.json", lambda content: content.update(model_max_length="512"))
     assert "its tokenizer or its processor fails at a prompt (TypeError: '>' not supported" in fault(folder)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_pixel_budget_is_refused_for_a_family_that_has_none(name, phantom_tasks, tmp_path):
+    texts = [task.question for task in phantom_tasks]
+    folder, prompt = make_family(name, texts, tmp_path / name), PromptConfig(min_pixels=1, max_pixels=50_000)
+    if name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
+        assert judge(folder, prompt).encoder.blank.text
+    else:
+        with pytest.raises(ModelFolderError, match=f"{name}.*no limits of pixels to set; leave model.min_pixels and"):
+            judge(folder, prompt)
