@@ -75,10 +75,10 @@ class FittingSettings:
         self.encoder, self.budget = encoder, budget
         self.rows = 0
         self.good = 0
-        self.sequences: list[int] = []  # for each row that is only too long, the shortest sequence that it fits into
-        self.pixels: list[
-            int
-        ] = []  # and `max_pixels` with which it fits into the present one, if there is such a value
+        # For each row that is only too long: the shortest sequence that it fits into, and the `max_pixels` with which
+        # it fits into the present one, if there are such values.
+        self.sequences: list[int] = []
+        self.pixels: list[int] = []
 
     def counted(self, rows: Iterable[TaskRow]) -> Iterator[TaskRow]:
         """Yields the rows and counts them."""
@@ -96,7 +96,7 @@ class FittingSettings:
             return
         self.sequences.append(sequence)
         room = row.image_tokens - (sequence - self.budget.sequence)  # for the images
-        pixels = self._pixels(row.sizes, room) if row.sizes and self.encoder.family.bounds_pixels else None
+        pixels = self._pixels(row.sizes, room) if row.sizes and self.encoder.family.has_pixel_budget else None
         if pixels:
             self.pixels.append(pixels)
 

@@ -79,12 +79,12 @@ class Encoder:
             self.image_token = None
         self.template = self._find_template()
         self.prompt = prompt
-        if prompt.limits_pixels:
-            self._limit_pixels()
+        if prompt.sets_pixels:
+            self._set_pixels()
         self._films: dict[str, EncodedImage] = {}
         self._films_bytes = 0
 
-    def _limit_pixels(self) -> None:
+    def _set_pixels(self) -> None:
         """Gives the image processor the pixel budget, which it then keeps here and in every folder it is saved to."""
         self.family.check_budget(self.prompt)
         images = self.processor.image_processor
@@ -103,7 +103,7 @@ class Encoder:
 
     @property
     def token_pixels(self) -> int:
-        """Pixels of an image that become one token, in a family that bounds pixels."""
+        """Pixels that become one token, in a family with a pixel budget."""
         images = self.processor.image_processor
         side: int = images.patch_size * images.merge_size
         return side**2

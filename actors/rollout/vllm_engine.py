@@ -96,7 +96,7 @@ class VllmEngine:
         )
         if encoder.family.reads_images:
             arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
-        if encoder.prompt.limits_pixels:
+        if encoder.prompt.sets_pixels:
             arguments["mm_processor_kwargs"] = {"size": dict(encoder.processor.image_processor.size)}
         if not image_cache:
             arguments["mm_processor_cache_gb"] = 0

@@ -105,10 +105,11 @@ def _usable(
         dropped[row.faults[0].kind] += 1
     if first and not recipe.data.drop_bad_rows:
         more = f" (and {bad - 1:,} more bad rows)" if bad > 1 else ""
-        fits = f"; {fitting.words()}" if fitting and fitting.words() else ""
+        fits = fitting.words() if fitting else ""
         raise UserError(
             f"data.tasks: {recipe.data.tasks}: {first.describe(first.faults[0])}{more}. All are shown by `curlvpr "
-            f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them{fits}"
+            f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them"
+            + (f"; {fits}" if fits else "")
         )
     return good
 

@@ -46,8 +46,8 @@ class ModelFamily:
         flat_tiles: whether `get_image_features` wants all tiles along one axis, without the processor's batch axis.
         windowed_tower: name, below the model's base, of a vision tower that reads all images in one row and attends
             within images or windows; None if the tower reads a batch.
-        bounds_pixels: whether the image processor's `size` is a number of pixels: `shortest_edge` at least,
-            `longest_edge` at most.
+        has_pixel_budget: whether the image processor's `size` is in pixels of the whole image: `shortest_edge` at
+            least, `longest_edge` at most.
         bidirectional_images: whether the tokens of an image attend to each other in both directions
             (`token_type_ids`).
         vision_modules: names of modules that belong to the vision tower.
@@ -60,7 +60,7 @@ class ModelFamily:
     image_inputs: Mapping[str, int] = field(default_factory=dict)
     flat_tiles: bool = False
     windowed_tower: str | None = None
-    bounds_pixels: bool = False
+    has_pixel_budget: bool = False
     bidirectional_images: bool = False
     vision_modules: frozenset[str] = frozenset()
     projector_modules: frozenset[str] = frozenset()
@@ -71,10 +71,10 @@ class ModelFamily:
         return bool(self.image_inputs)
 
     def check_budget(self, budget: PixelBudget) -> None:
-        """Raises PixelBudgetError: `budget` has a limit, and no image processor of the family keeps one."""
-        if budget.limits_pixels and not self.bounds_pixels:
+        """Raises PixelBudgetError: `budget` says something, and the family has no pixel budget."""
+        if budget.sets_pixels and not self.has_pixel_budget:
             raise PixelBudgetError(
-                f"models of type {' or '.join(self.model_types)} have no limits of pixels to set; leave "
+                f"models of type {' or '.join(self.model_types)} have no pixel budget; leave "
                 "model.min_pixels and model.max_pixels out"
             )
 

@@ -20,7 +20,7 @@ class PixelBudget(Strict):
     max_pixels: PositiveInt | None = Field(None, description="as min_pixels; decides how many tokens a large film has")
 
     @property
-    def limits_pixels(self) -> bool:
+    def sets_pixels(self) -> bool:
         return self.min_pixels is not None or self.max_pixels is not None
 
     @model_validator(mode="after")

@@ -33,7 +33,7 @@ def test_a_pixel_budget_is_refused_for_a_family_that_has_none(tmp_path):
 
     for config in (Gemma3Config(), Qwen2Config()):
         config.save_pretrained(tmp_path)
-        with pytest.raises(UserError, match=f"model.path: .*{config.model_type}.*have no limits of pixels to set"):
+        with pytest.raises(UserError, match=f"model.path: .*{config.model_type}.*have no pixel budget"):
             shape_of(ModelConfig(path=tmp_path, max_pixels=2048**2))
 
 

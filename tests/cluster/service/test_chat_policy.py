@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from actors.runtime.storage import POLICY, Storage
+from cluster.config.recipe_file import load_recipe
 from cluster.record.checkpoint import Checkpoints
 from cluster.record.lease import Lease
 from cluster.record.run_reader import RunRecord
+from cluster.record.run_writer import recipe_text
 from cluster.service.chat_policy import IMAGES, MAX_PIXELS, ChatRefused, _with_images, find_source
 from tests.support.service import chat_of, film
 from tests.support.short_run import SMOKE
@@ -108,6 +110,14 @@ def test_the_images_of_a_chat_have_so_many_pixels_together():
     assert [part["type"] for part in told[0]["content"]] == ["image_pil", "text", "image_pil"]
     with pytest.raises(ChatRefused, match=r"messages.1.content.0: 1 × 1 pixels; 0 pixels at most"):
         _with_images([{"role": "user", "content": [half, half]}, {"role": "user", "content": [film(1, 1)]}])
+
+
+def test_a_run_is_served_with_its_prompt_and_its_pixel_budget(tmp_path):
+    recipe = load_recipe(SMOKE, ["prompt.system=Think hard.", "model.max_pixels=50000"])
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "recipe.yaml").write_text(recipe_text(recipe))
+    prompt = find_source(tmp_path, "one").prompt
+    assert (prompt.system, prompt.max_pixels) == ("Think hard.", 50_000)
 
 
 def test_who_trains_in_a_served_run_is_told(tmp_path):

@@ -71,7 +71,7 @@ def test_few_patients_have_a_value_and_no_interval(tiny_model):
 def test_a_model_of_a_run_is_asked_as_the_run_asked_it(tiny_model, tmp_path):
     run = tmp_path / "mine"
     shutil.copytree(tiny_model, run / "model")
-    recipe = load_recipe(SMOKE, ["prompt.system=Think hard."])
+    recipe = load_recipe(SMOKE, ["prompt.system=Think hard.", "model.max_pixels=50000"])
     (run / "recipe.yaml").write_text(json.dumps(recipe.model_dump(mode="json")))
     subject = find_subject(run / "model")
     assert (subject.name, subject.prompt.system, subject.roles["rollout"]) == (
@@ -79,6 +79,7 @@ def test_a_model_of_a_run_is_asked_as_the_run_asked_it(tiny_model, tmp_path):
         "Think hard.",
         recipe.rollout,
     )
+    assert subject.prompt.max_pixels == 50_000 and find_subject(tiny_model).prompt.max_pixels is None
     assert "recipe.yaml" in subject.settings
     assert "no recipe.yaml" in find_subject(tiny_model).settings
     assert [s.name for s in find_subjects([run / "model", tiny_model], None)] == ["mine/model", tiny_model.name]

@@ -219,7 +219,7 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, tasks):
 
     In families that have one, with a pixel budget: films have other numbers of tokens than by the folder's processor.
     """
-    prompt = PromptConfig(min_pixels=40**2, max_pixels=80**2) if FAMILIES[name].bounds_pixels else PromptConfig()
+    prompt = PromptConfig(min_pixels=40**2, max_pixels=80**2) if FAMILIES[name].has_pixel_budget else PromptConfig()
     policy = Policy(folder_of(name), Encoder(folder_of(name), prompt), torch.float32)
     asked = [task for task in tasks if can_ask(policy.encoder, task)]
     if name == "gemma3":  # see the test below

@@ -134,5 +134,5 @@ def test_a_pixel_budget_is_refused_for_a_family_that_has_none(name, phantom_task
     if name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
         assert judge(folder, prompt).encoder.blank.text
     else:
-        with pytest.raises(ModelFolderError, match=f"{name}.*no limits of pixels to set; leave model.min_pixels and"):
+        with pytest.raises(ModelFolderError, match=f"{name}.*no pixel budget; leave model.min_pixels and"):
             judge(folder, prompt)
