@@ -142,7 +142,7 @@ def test_a_template_without_placeholders_is_told(clean_set, tiny_model, tmp_path
 SIZES = [(112, 112), (300, 290), (640, 480), (900, 2000), (2000, 60)]
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(st.data())
 def test_settings_that_would_fit_keep_as_many_rows_as_they_say(tiny_model, phantom_tasks, data):
     """Each is tried: the rows are checked again with it."""
