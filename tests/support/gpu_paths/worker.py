@@ -1,0 +1,67 @@
+"""A rollout worker whose engine loses its memory when it sleeps, and that runs on the model runner of GPUs if its
+environment says so.
+"""
+
+import gc
+
+import torch
+
+from actors.rollout.vllm_engine import ENGINE_IMPORTS
+from tests.support.faulty_loader import FaultyReader, FaultyWorker
+from tests.support.gpu_paths import interpreted_triton
+from tests.support.gpu_paths.engine_arguments import engine_arguments
+
+BLOCKS = 128  # of the KV cache; all of them are overwritten at every sleep
+
+
+class WatchedReader(FaultyReader):
+    """In the engine's process."""
+
+    def begin_weights(self):
+        self.sleep_mode_backend.events.append("load")
+        super().begin_weights()
+
+    def memory_events(self):
+        """What happened to the engine's memory since the last call."""
+        events, self.sleep_mode_backend.events = self.sleep_mode_backend.events, []
+        return events
+
+    def own_tensors(self):
+        """The tensors that the project's own objects have, and whether a sleeping engine loses them."""
+        pools = [pool for tag, pool in self.sleep_mode_backend.pools.items() if tag in ("weights", "kv_cache")]
+        gc.unfreeze()  # vLLM hides its objects from the garbage collector
+        lost = {}
+        for thing in gc.get_objects():
+            if str(type(thing).__module__).startswith("actors."):
+                for name, value in getattr(thing, "__dict__", {}).items():
+                    if isinstance(value, torch.Tensor):
+                        key = f"{type(thing).__name__}.{name}"
+                        lost[key] = lost.get(key, False) or any(pool.has(value) for pool in pools)
+        return lost
+
+
+class GpuPathsWorker(FaultyWorker):
+    extension = "tests.support.gpu_paths.worker.WatchedReader"
+
+    def __init__(self, *arguments):
+        ENGINE_IMPORTS.insert(0, interpreted_triton.__name__)
+        super().__init__(*arguments)
+
+    async def ready(self):
+        import vllm
+
+        second = interpreted_triton.wanted()
+        runner = "SecondRunner" if second else "FirstRunner"
+        vllm.AsyncEngineArgs = engine_arguments(
+            worker_cls=f"tests.support.gpu_paths.memory_pools.{runner}",
+            async_scheduling=second,
+            num_gpu_blocks_override=BLOCKS,
+        )
+        node = await super().ready()
+        assert self.engine.llm.vllm_config.use_v2_model_runner == second
+        return node
+
+    async def ask_engine(self, method):
+        """What the engine's process answers to a call of the reader's."""
+        (answer,) = await self.engine.llm.collective_rpc(method)
+        return answer
