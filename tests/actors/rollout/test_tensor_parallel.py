@@ -15,8 +15,8 @@ from actors.rollout.vllm_engine import VllmEngine
 from actors.weights.buckets import bucket_of, files_of
 from actors.weights.process_group import WeightGroup
 from actors.weights.store import Offer
-from tests.support.gpu_paths.engine_arguments import engine_arguments
-from tests.support.probes import probe_of
+from tests.support.engines.engine_arguments import engine_arguments
+from tests.support.engines.probes import probe_of
 
 RANKS, CPU = 2, torch.device("cpu")
 

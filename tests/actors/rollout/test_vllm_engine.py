@@ -9,7 +9,7 @@ from actors.model.policy import Policy
 from actors.rollout.config import RolloutConfig
 from actors.rollout.probe import probe_fault
 from actors.rollout.vllm_engine import VllmEngine, engine_environment
-from tests.support.probes import probe_of
+from tests.support.engines.probes import probe_of
 
 
 def test_an_engine_on_a_cpu_has_threads_of_its_own_and_one_on_a_gpu_vllms_defaults():

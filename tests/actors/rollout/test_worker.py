@@ -18,10 +18,10 @@ from actors.weights.store import WeightStore
 from actors.weights.transports import TRANSPORTS
 from actors.weights.version import ASLEEP, Version
 from tests.support.documented_transport import documented_transport
-from tests.support.faulty_loader import DAMAGES
-from tests.support.gpu_paths.interpreted_triton import SECOND_RUNNER
-from tests.support.gpu_paths.worker import GpuPathsWorker
-from tests.support.probes import logprobs, probe_of
+from tests.support.engines.faulty_loader import DAMAGES
+from tests.support.engines.interpreted_triton import SECOND_RUNNER
+from tests.support.engines.probes import logprobs, probe_of
+from tests.support.engines.worker import WatchedWorker
 from tests.support.sender import start_sender
 
 CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
@@ -51,7 +51,7 @@ def sender(store):
 def worker(request, ray_session, store, tiny_model):
     here = {"PYTHONPATH": str(Path(__file__).parents[3])}  # for tests.support
     worker = (
-        ray.remote(GpuPathsWorker)
+        ray.remote(WatchedWorker)
         .options(num_cpus=0.5, max_concurrency=8, runtime_env={"env_vars": here | request.param})
         .remote(0, CONFIG, str(tiny_model), PromptConfig(), store, 1)
     )
@@ -70,8 +70,8 @@ def generate(worker, requests, version, temperature=1.0):
     return groups_of(worker.generate.remote(requests, temperature, Version(0, version)))
 
 
-def ask(worker, method):
-    return wait_for(worker.ask_engine.remote(method), 60, "the engine")
+def ask(worker, method, *arguments):
+    return wait_for(worker.ask_engine.remote(method, *arguments), 60, "the engine")
 
 
 def groups_of(stream):
@@ -185,18 +185,18 @@ def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(
             for parameter in policy.model.parameters():
                 parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
         publish(policy, sender, phantom_tasks[0], 3)
-        wait_for(ready.break_loader.remote(damage), 60, "rollout-0")
+        ask(ready, "break_loader", damage)
         with pytest.raises(RemoteFailure, match="does not hold weights version 0.3"):
             wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0")
         with pytest.raises(RemoteFailure, match="0.3 is wanted"):
             generate(ready, [Request("g", phantom_tasks[0], 1, 0)], 3)
-        wait_for(ready.break_loader.remote(""), 60, "rollout-0")
+        ask(ready, "break_loader", "")
         assert wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0") < 1e-4  # the loader alone was at fault
     finally:
         policy.model.load_state_dict(before)
 
 
-def test_a_worker_that_sleeps_writes_nothing_until_it_is_given_weights_again(ready, policy, phantom_tasks):
+def test_a_worker_that_sleeps_writes_nothing_until_it_is_given_weights_again(ready, phantom_tasks):
     """Its memory is lost in the meantime: weights, cache, and what vLLM makes beside them."""
     requests = [Request(f"g{i}", task, 4, 100 * i) for i, task in enumerate(phantom_tasks[:4])]
     before = [t.ids.tolist() for g in generate(ready, requests, 1) for t in g.trajectories]
@@ -205,8 +205,7 @@ def test_a_worker_that_sleeps_writes_nothing_until_it_is_given_weights_again(rea
     with pytest.raises(RemoteFailure, match="0.1 is wanted"):
         generate(ready, requests, 1)
     assert wait_for(ready.update.remote(Version(0, 1)), 120, "rollout-0") < 1e-4
-    after = [t.ids.tolist() for g in generate(ready, requests, 1) for t in g.trajectories]
-    assert after == before
+    assert [t.ids.tolist() for g in generate(ready, requests, 1) for t in g.trajectories] == before
 
 
 def test_memory_comes_back_in_parts_once_the_weights_are_there(ready):

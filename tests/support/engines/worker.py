@@ -1,15 +1,14 @@
-"""A rollout worker whose engine loses its memory when it sleeps, and that runs on the model runner of GPUs if its
-environment says so.
-"""
+"""A rollout worker that tests look into, down to its engine's process."""
 
 import gc
 
 import torch
 
 from actors.rollout.vllm_engine import ENGINE_IMPORTS
-from tests.support.faulty_loader import FaultyReader, FaultyWorker
-from tests.support.gpu_paths import interpreted_triton
-from tests.support.gpu_paths.engine_arguments import engine_arguments
+from actors.rollout.worker import RolloutWorker
+from tests.support.engines import interpreted_triton
+from tests.support.engines.engine_arguments import engine_arguments
+from tests.support.engines.faulty_loader import FaultyReader
 
 BLOCKS = 128  # of the KV cache; all of them are overwritten at every sleep
 
@@ -40,12 +39,15 @@ class WatchedReader(FaultyReader):
         return lost
 
 
-class GpuPathsWorker(FaultyWorker):
-    extension = "tests.support.gpu_paths.worker.WatchedReader"
+class WatchedWorker(RolloutWorker):
+    """Its engine loses memory when it sleeps, and has the model runner of GPUs if the environment says so."""
+
+    extension = "tests.support.engines.worker.WatchedReader"
 
     def __init__(self, *arguments):
         ENGINE_IMPORTS.insert(0, interpreted_triton.__name__)
         super().__init__(*arguments)
+        self.context = self.receiver.context
 
     async def ready(self):
         import vllm
@@ -53,15 +55,20 @@ class GpuPathsWorker(FaultyWorker):
         second = interpreted_triton.wanted()
         runner = "SecondRunner" if second else "FirstRunner"
         vllm.AsyncEngineArgs = engine_arguments(
-            worker_cls=f"tests.support.gpu_paths.memory_pools.{runner}",
+            worker_cls=f"tests.support.engines.memory_pools.{runner}",
             async_scheduling=second,
             num_gpu_blocks_override=BLOCKS,
         )
         node = await super().ready()
-        assert self.engine.llm.vllm_config.use_v2_model_runner == second
+        config = self.engine.llm.vllm_config
+        assert config.use_v2_model_runner == config.scheduler_config.async_scheduling == second
         return node
 
-    async def ask_engine(self, method):
-        """What the engine's process answers to a call of the reader's."""
-        (answer,) = await self.engine.llm.collective_rpc(method)
+    async def use_transport(self, transport):
+        """From here on weights come by another transport."""
+        self.receiver = transport.receiver(self.context)
+
+    async def ask_engine(self, method, *arguments):
+        """What a method of the reader's answers."""
+        (answer,) = await self.engine.llm.collective_rpc(method, args=arguments)
         return answer
