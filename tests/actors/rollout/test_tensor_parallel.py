@@ -15,7 +15,7 @@ from actors.rollout.vllm_engine import VllmEngine
 from actors.weights.buckets import bucket_of, files_of
 from actors.weights.process_group import WeightGroup
 from actors.weights.store import Offer
-from tests.support.engines.engine_arguments import engine_arguments
+from tests.support.engines.changed_arguments import arguments_with
 from tests.support.engines.probes import probe_of
 
 RANKS, CPU = 2, torch.device("cpu")
@@ -31,7 +31,7 @@ def model(phantom_tasks, tmp_path_factory):
 @pytest.mark.slow
 def test_weights_reach_both_halves_by_file_and_by_group(model, phantom_tasks, monkeypatch):
     policy = Policy(model, Encoder(model, PromptConfig()), torch.float32)
-    parallel = engine_arguments(tensor_parallel_size=RANKS, distributed_executor_backend="mp")
+    parallel = arguments_with(tensor_parallel_size=RANKS, distributed_executor_backend="mp")
     monkeypatch.setattr(vllm, "AsyncEngineArgs", parallel)
 
     def move():

@@ -7,7 +7,7 @@ import torch
 from actors.rollout.vllm_engine import ENGINE_IMPORTS
 from actors.rollout.worker import RolloutWorker
 from tests.support.engines import interpreted_triton
-from tests.support.engines.engine_arguments import engine_arguments
+from tests.support.engines.changed_arguments import arguments_with
 from tests.support.engines.faulty_loader import FaultyReader
 
 BLOCKS = 128  # of the KV cache; all of them are overwritten at every sleep
@@ -54,7 +54,7 @@ class WatchedWorker(RolloutWorker):
 
         second = interpreted_triton.wanted()
         runner = "SecondRunner" if second else "FirstRunner"
-        vllm.AsyncEngineArgs = engine_arguments(
+        vllm.AsyncEngineArgs = arguments_with(
             worker_cls=f"tests.support.engines.memory_pools.{runner}",
             async_scheduling=second,
             num_gpu_blocks_override=BLOCKS,

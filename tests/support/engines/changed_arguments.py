@@ -1,7 +1,7 @@
 """Other arguments of vLLM's engine than `VllmEngine` gives it."""
 
 
-def engine_arguments(**changed):
+def arguments_with(**changed):
     """A class to be put in the place of `vllm.AsyncEngineArgs`, which has `changed` whatever it is told."""
     from vllm import AsyncEngineArgs
 
