@@ -5,7 +5,6 @@ import threading
 
 import pytest
 import torch
-import vllm
 
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
@@ -15,7 +14,6 @@ from actors.rollout.vllm_engine import VllmEngine
 from actors.weights.buckets import bucket_of, files_of
 from actors.weights.process_group import WeightGroup
 from actors.weights.store import Offer
-from tests.support.engines.changed_arguments import arguments_with
 from tests.support.engines.probes import probe_of
 
 RANKS, CPU = 2, torch.device("cpu")
@@ -29,10 +27,10 @@ def model(phantom_tasks, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_weights_reach_both_halves_by_file_and_by_group(model, phantom_tasks, monkeypatch):
+def test_weights_reach_both_halves_by_file_and_by_group(model, phantom_tasks):
     policy = Policy(model, Encoder(model, PromptConfig()), torch.float32)
-    parallel = arguments_with(tensor_parallel_size=RANKS, distributed_executor_backend="mp")
-    monkeypatch.setattr(vllm, "AsyncEngineArgs", parallel)
+    parallel = {"tensor_parallel_size": RANKS, "distributed_executor_backend": "mp"}
+    config = RolloutConfig(max_model_tokens=512).model_copy(update={"engine": parallel})
 
     def move():
         with torch.no_grad():
@@ -47,7 +45,7 @@ def test_weights_reach_both_halves_by_file_and_by_group(model, phantom_tasks, mo
 
     async def differences():
         """After the start, after new weights by file and by group; and before each of these two."""
-        engine = VllmEngine(RolloutConfig(max_model_tokens=512), str(model), policy.encoder, 1)
+        engine = VllmEngine(config, str(model), policy.encoder, 1)
 
         async def largest():
             return (await engine.compare(probe_of(policy, phantom_tasks[:4]))).largest

@@ -19,8 +19,8 @@ from actors.weights.transports import TRANSPORTS
 from actors.weights.version import ASLEEP, Version
 from tests.support.documented_transport import documented_transport
 from tests.support.engines.faulty_loader import DAMAGES
-from tests.support.engines.interpreted_triton import SECOND_RUNNER
 from tests.support.engines.probes import logprobs, probe_of
+from tests.support.engines.second_runner import SECOND_RUNNER
 from tests.support.engines.worker import WatchedWorker
 from tests.support.sender import start_sender
 

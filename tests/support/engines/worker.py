@@ -6,8 +6,7 @@ import torch
 
 from actors.rollout.vllm_engine import ENGINE_IMPORTS
 from actors.rollout.worker import RolloutWorker
-from tests.support.engines import interpreted_triton
-from tests.support.engines.changed_arguments import arguments_with
+from tests.support.engines import second_runner
 from tests.support.engines.faulty_loader import FaultyReader
 
 BLOCKS = 128  # of the KV cache; all of them are overwritten at every sleep
@@ -44,21 +43,17 @@ class WatchedWorker(RolloutWorker):
 
     extension = "tests.support.engines.worker.WatchedReader"
 
-    def __init__(self, *arguments):
-        ENGINE_IMPORTS.insert(0, interpreted_triton.__name__)
-        super().__init__(*arguments)
+    def __init__(self, rank, config, *arguments):
+        ENGINE_IMPORTS.insert(0, second_runner.__name__)
+        runner = "SecondRunner" if second_runner.wanted() else "FirstRunner"
+        engine = {"worker_cls": f"tests.support.engines.memory_pools.{runner}", "num_gpu_blocks_override": BLOCKS}
+        super().__init__(rank, config.model_copy(update={"engine": engine}), *arguments)
         self.context = self.receiver.context
 
     async def ready(self):
-        import vllm
-
-        second = interpreted_triton.wanted()
-        runner = "SecondRunner" if second else "FirstRunner"
-        vllm.AsyncEngineArgs = arguments_with(
-            worker_cls=f"tests.support.engines.memory_pools.{runner}",
-            async_scheduling=second,
-            num_gpu_blocks_override=BLOCKS,
-        )
+        second = second_runner.wanted()
+        if second:
+            second_runner.keep_asynchronous()
         node = await super().ready()
         config = self.engine.llm.vllm_config
         assert config.use_v2_model_runner == config.scheduler_config.async_scheduling == second
