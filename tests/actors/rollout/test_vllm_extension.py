@@ -9,7 +9,7 @@ from actors.rollout import vllm_extension
 
 
 def test_the_model_runner_of_gpus_takes_the_mask(monkeypatch):
-    """No engine here has it, but what it makes of the classes that it is given needs no GPU."""
+    """What it makes of the classes that it is given; a whole engine with it is tested in test_worker.py."""
     from vllm.v1.worker.gpu.sample.logits_processor import build_custom_logits_processors
 
     monkeypatch.setattr(vllm_extension, "_die_with_parent", lambda: None)

@@ -19,7 +19,10 @@ from actors.weights.store import WeightStore
 from actors.weights.transports import TRANSPORTS
 from actors.weights.version import ASLEEP, Version
 from tests.support.documented_transport import documented_transport
-from tests.support.faulty_loader import DAMAGES, FaultyWorker
+from tests.support.engines.faulty_loader import DAMAGES
+from tests.support.engines.probes import logprobs, probe_of
+from tests.support.engines.second_runner import SECOND_RUNNER
+from tests.support.engines.worker import WatchedWorker
 from tests.support.sender import start_sender
 
 CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
@@ -43,12 +46,15 @@ def sender(store):
     ray.kill(sender)
 
 
-@pytest.fixture(scope="module")
-def worker(ray_session, store, tiny_model):
-    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[3])}}  # for tests.support.faulty_loader
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param({}, id="runner of CPUs"), pytest.param(SECOND_RUNNER, id="of GPUs", marks=pytest.mark.slow)],
+)
+def worker(request, ray_session, store, tiny_model):
+    here = {"PYTHONPATH": str(Path(__file__).parents[3])}  # for tests.support
     worker = (
-        ray.remote(FaultyWorker)
-        .options(num_cpus=0.5, max_concurrency=8, runtime_env=here)
+        ray.remote(WatchedWorker)
+        .options(num_cpus=0.5, max_concurrency=8, runtime_env={"env_vars": here | request.param})
         .remote(0, CONFIG, str(tiny_model), PROMPT, store, 1)
     )
     wait_for(worker.ready.remote(), 300, "the worker")
@@ -56,26 +62,18 @@ def worker(ray_session, store, tiny_model):
     ray.kill(worker)
 
 
-def logprobs(policy, samples, raw=False):
-    with torch.no_grad():
-        return [
-            policy(policy.collate(samples, [i], torch.device("cpu")), 1.0, raw)[0].numpy() for i in range(len(samples))
-        ]
-
-
-def probe_of(policy, task):
-    sample = Sample(policy.encoder.expand(task), task.images, policy.encoder.response_ids(task.reference))
-    return [(task, sample, logprobs(policy, [sample], raw=True)[0])]
-
-
 def publish(policy, sender, task, version):
     """Publishes the policy's weights, in buckets that cut layers apart, with a probe that it computes."""
     buckets = [policy.published(part) for part in policy.parts(2**18)]
-    wait_for(sender.publish.remote(Version(0, version), buckets, probe_of(policy, task)), 60, "the sender")
+    wait_for(sender.publish.remote(Version(0, version), buckets, probe_of(policy, [task])), 60, "the sender")
 
 
 def generate(worker, requests, version, temperature=1.0):
     return groups_of(worker.generate.remote(requests, temperature, Version(0, version)))
+
+
+def ask(worker, method, *arguments):
+    return wait_for(worker.ask_engine.remote(method, *arguments), 60, "the engine")
 
 
 def groups_of(stream):
@@ -200,27 +198,42 @@ def test_weights_that_did_not_arrive_are_noticed_before_anything_is_generated(
             for parameter in policy.model.parameters():
                 parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
         publish(policy, sender, phantom_tasks[0], 3)
-        wait_for(ready.break_loader.remote(damage), 60, "rollout-0")
+        ask(ready, "break_loader", damage)
         with pytest.raises(RemoteFailure, match="does not hold weights version 0.3"):
             wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0")
         with pytest.raises(RemoteFailure, match="0.3 is wanted"):
             generate(ready, [Request("g", phantom_tasks[0], 1, 0)], 3)
-        wait_for(ready.break_loader.remote(""), 60, "rollout-0")
+        ask(ready, "break_loader", "")
         assert wait_for(ready.update.remote(Version(0, 3)), 120, "rollout-0") < 1e-4  # the loader alone was at fault
     finally:
         policy.model.load_state_dict(before)
 
 
 def test_a_worker_that_sleeps_writes_nothing_until_it_is_given_weights_again(ready, phantom_tasks):
-    """On a CPU its memory stays; what is shown here is that it wakes sound."""
-    requests = [Request("g", phantom_tasks[0], 2, 7)]
-    before = [t.ids.tolist() for t in generate(ready, requests, 1)[0].trajectories]
+    """Its memory is lost in the meantime: weights, cache, and what vLLM makes beside them."""
+    requests = [Request(f"g{i}", task, 4, 100 * i) for i, task in enumerate(phantom_tasks[:4])]
+    before = [t.ids.tolist() for g in generate(ready, requests, 1) for t in g.trajectories]
     for _ in range(2):
         wait_for(ready.update.remote(ASLEEP), 60, "rollout-0")
     with pytest.raises(RemoteFailure, match="0.1 is wanted"):
         generate(ready, requests, 1)
     assert wait_for(ready.update.remote(Version(0, 1)), 120, "rollout-0") < 1e-4
-    assert [t.ids.tolist() for t in generate(ready, requests, 1)[0].trajectories] == before
+    assert [t.ids.tolist() for g in generate(ready, requests, 1) for t in g.trajectories] == before
+
+
+def test_memory_comes_back_in_parts_once_the_weights_are_there(ready):
+    """New weights need no room beside the cache; and nothing is taken for a version that cannot be had."""
+    ask(ready, "memory_events")
+    wait_for(ready.update.remote(ASLEEP), 60, "rollout-0")
+    with pytest.raises(RemoteFailure, match="version 0.99 is not kept"):
+        wait_for(ready.update.remote(Version(0, 99)), 60, "rollout-0")
+    assert ask(ready, "memory_events") == ["sleep 2"]
+    wait_for(ready.update.remote(Version(0, 1)), 120, "rollout-0")
+    assert ask(ready, "memory_events") == ["wake weights", "load", "wake kv_cache"]
+
+
+def test_nothing_of_ours_lies_in_memory_that_a_sleeping_engine_loses(ready):
+    assert ask(ready, "own_tensors") == {"TokenMask.forbidden": False}
 
 
 def test_words_that_are_left_out_are_never_written_and_the_correction_is_their_share(ready, policy, phantom_tasks):
@@ -262,7 +275,7 @@ def test_a_transport_from_outside_brings_weights_that_the_engine_proves(ready, p
     version, parts = Version(0, 5), (policy.published(part) for part in policy.parts(2**18))
     with documented_transport() as example:
         transport = example.FolderTransport(tmp_path)
-        assert transport.sender(None).send(version, parts, probe_of(policy, phantom_tasks[0]), {}) == (0, [])
+        assert transport.sender(None).send(version, parts, probe_of(policy, phantom_tasks[:1]), {}) == (0, [])
         wait_for(ready.use_transport.remote(transport), 60, "rollout-0")
         try:
             assert wait_for(ready.update.remote(version), 120, "rollout-0") < 1e-4

@@ -1,6 +1,10 @@
 """The weight store: it owns the buckets of versions, and is where workers meet the learner."""
 
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -109,3 +113,21 @@ def test_who_waits_for_a_version_that_does_not_come_is_told(store):
     with pytest.raises(RemoteFailure, match="version 1.2 does not come any more"):
         ask(withdrawn)
     assert ray.wait([store.await_transfer.remote("a", Version(2, 1), 1, "")], timeout=0.2)[0] == []  # a later one may
+
+
+@pytest.mark.slow
+def test_versions_arrive_at_a_node_without_space_for_one():
+    """Ray then keeps them in files of its temporary folder."""
+    root = Path(__file__).parents[3]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.small_store"],
+        env=environment | {"PYTHONPATH": str(root)},
+        cwd=root,
+        timeout=300,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert told == [{"version": number, "whole": True} for number in range(2)]

@@ -1,9 +1,8 @@
-"""A rollout worker whose engine can be made to load weights wrongly, without a word."""
+"""An engine that can be made to load weights wrongly, without a word."""
 
 import torch
 
 from actors.rollout.vllm_extension import WeightReader
-from actors.rollout.worker import RolloutWorker
 
 DAMAGES = {  # what becomes of the tensors that vLLM's own loader is given
     "one layer zeroed": lambda name, value: (
@@ -40,18 +39,3 @@ class FaultyReader(WeightReader):
                 return load(given())
 
             model.load_weights = load_spoilt
-
-
-class FaultyWorker(RolloutWorker):
-    extension = "tests.support.faulty_loader.FaultyReader"
-
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.context = self.receiver.context
-
-    async def use_transport(self, transport):
-        """From here on weights come by another transport."""
-        self.receiver = transport.receiver(self.context)
-
-    async def break_loader(self, damage):
-        await self.engine.llm.collective_rpc("break_loader", args=(damage,))
