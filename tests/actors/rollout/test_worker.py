@@ -236,8 +236,12 @@ def test_nothing_of_ours_lies_in_memory_that_a_sleeping_engine_loses(ready):
     assert ask(ready, "own_tensors") == {"TokenMask.forbidden": False}
 
 
-def test_words_that_are_left_out_are_never_written_and_the_correction_is_their_share(ready, policy, phantom_tasks):
+def test_words_that_are_left_out_are_never_written_and_the_correction_is_their_share(
+    request, ready, policy, phantom_tasks
+):
     """The learner counts all words. By the correction a token then weighs as much as those it was sampled from."""
+    if "runner of CPUs" not in request.node.name:
+        pytest.skip("Triton's interpreter cannot run vLLM's kernel for top_p")
 
     def sampling(worker, changes):
         before, worker.config = worker.config, worker.config.model_copy(update=changes)
