@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.cli.app import main
+from curriculum.checked_images import FILE_NAME as CHECKED_IMAGES
 
 CPU_LIMIT_S = 20.0  # of processor time for one visit; the slowest takes a tenth of it
 LIMIT_S = 180.0  # on the clock, for a visit that waits; a loaded machine is no fault
@@ -89,7 +90,8 @@ def receive(visit: Visit, folder: Path) -> Reception:
 
 
 def _apart_from(names: tuple[str, ...], found: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    return {name: seen for name, seen in found.items() if name not in names}
+    """What a command may write, also if it refuses, is no change: reports, and which images are right."""
+    return {name: seen for name, seen in found.items() if name not in names and Path(name).name != CHECKED_IMAGES}
 
 
 def judge(reception: Reception) -> None:
