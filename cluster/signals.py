@@ -93,9 +93,9 @@ class Signals:
         return self.why or ("" if self.number is None else self.number.name)
 
     def renew(self) -> None:
-        """Takes the signals again after a library took them below Python: Ray's prints a trace first."""
+        """Takes the signals again after a library took them, in Python or below it: Ray's prints a trace first."""
         for number in self._handlers:
-            signal.signal(number, signal.getsignal(number))
+            signal.signal(number, self._wake if number is _WAKE else _noted)
 
     def check(self) -> None:
         """Raises KeyboardInterrupt if the process is to end: a library may have swallowed the first one."""

@@ -113,6 +113,7 @@ def leave() -> None:
     end_own_cluster()
     if signals:
         signals.owns_cluster = False
+        signals.renew()  # Ray's end leaves SIGTERM to the system, which ends the process without a word
 
 
 @contextmanager

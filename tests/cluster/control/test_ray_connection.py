@@ -1,5 +1,8 @@
 """Joining a cluster: what is refused before any worker starts."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +58,23 @@ def test_a_machine_that_cannot_start_ray_says_why_and_how_busy_it_is(monkeypatch
     monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.0, 0.0))
     with pytest.raises(UserError, match="timed out during startup$"):
         join(None)
+
+
+AFTER_RAY = """
+import os, signal, time
+from cluster.control.ray_connection import join, leave
+from cluster.signals import Signals
+with Signals() as signals:
+    join(None, include_dashboard=False, num_cpus=1)
+    leave()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    except KeyboardInterrupt:
+        signals.exit(signals.code)
+"""
+
+
+def test_a_signal_that_comes_after_rays_end_still_ends_the_command_in_order():
+    ended = subprocess.run([sys.executable, "-c", AFTER_RAY], timeout=120)
+    assert ended.returncode == 128 + signal.SIGTERM
