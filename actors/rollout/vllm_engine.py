@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,20 @@ from curriculum.images import load_image
 CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
 ENGINE_IMPORTS = ["vllm.v1.engine.core", "vllm.v1.executor.uniproc_executor", "actors.rollout.vllm_cpu"]
 PROBED_TOKENS = 4  # forbidden ones, whose probability a probe asks for
+
+
+class EnginePrompt(NamedTuple):
+    """A prompt for the engine.
+
+    Attributes:
+        ids: its tokens, with one placeholder for each image.
+        images: paths.
+        parameters: vLLM's SamplingParams.
+    """
+
+    ids: list[int]
+    images: Sequence[str]
+    parameters: Any
 
 
 class PromptMismatch(RuntimeError):
@@ -124,13 +138,17 @@ class VllmEngine:
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
         """The engine generates nothing inside. Responses that are being written are kept, and go on afterwards."""
-        async with self.pausing:
-            # Like pause_generation, without its sleep of 20 ms for pending outputs, which nobody here waits for.
-            await self.llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=False)
-            try:
-                yield
-            finally:
-                await self.llm.resume_generation()
+        async with self.pausing, self._stopped():
+            yield
+
+    @asynccontextmanager
+    async def _stopped(self) -> AsyncIterator[None]:
+        # Like pause_generation, without its sleep of 20 ms for pending outputs, which nobody here waits for.
+        await self.llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=False)
+        try:
+            yield
+        finally:
+            await self.llm.resume_generation()
 
     async def load(self, files: Iterable[str | Path], version: str) -> None:
         """`read` inside `weights_swapped`."""
@@ -216,7 +234,7 @@ class VllmEngine:
         queues = []
         for task, sample, _ in probe:  # all at once: one forward if they fit
             ids = [*self.encoder.prompt_ids(task), *sample.response_ids.tolist()]
-            queues.append(await self.submit(ids, sample.images, parameters))
+            queues.append(await self.submit(EnginePrompt(ids, sample.images, parameters)))
         differences = []
         for (task, sample, expected), queue in zip(probe, queues, strict=True):
             output = await self.finish(queue)
@@ -235,13 +253,40 @@ class VllmEngine:
                     raise MaskLost(f"the engine gives the forbidden token {token} a chance: its mask was lost")
         return ProbeDifference.over(differences)
 
-    async def submit(self, ids: list[int], images: Sequence[str], parameters: Any) -> Any:
-        """Puts a prompt with images (paths) into the engine's queue; `finish` waits for its output."""
+    async def submit(self, prompt: EnginePrompt) -> Any:
+        """Puts a prompt into the engine's queue; `finish` waits for its output."""
+        (ready,) = await self._processed([prompt])
+        return await self._add(ready, prompt.parameters)
+
+    async def submit_all(self, prompts: Sequence[EnginePrompt]) -> list[Any]:
+        """As `submit`, but the engine begins with none before it has all, so that its batches are repeatable.
+
+        It stands still only while it takes them in: images are read before. No new weights come in the meantime, since
+        they would empty the caches that processed prompts refer to.
+        """
+        async with self.pausing:
+            processed = await self._processed(prompts)
+            async with self._stopped():
+                return [
+                    await self._add(ready, prompt.parameters) for ready, prompt in zip(processed, prompts, strict=True)
+                ]
+
+    async def _processed(self, prompts: Sequence[EnginePrompt]) -> list[Any]:
+        """The prompts with their images as pixels, as the engine takes them. Each image is read once."""
+        paths = list(dict.fromkeys(path for prompt in prompts for path in prompt.images))
+        films = await asyncio.gather(*(asyncio.to_thread(load_image, Path(path)) for path in paths))
+        film_of = dict(zip(paths, films, strict=True))
+        inputs = []
+        for prompt in prompts:
+            values: dict[str, Any] = {"prompt_token_ids": prompt.ids}
+            if prompt.images:
+                values["multi_modal_data"] = {"image": [film_of[path] for path in prompt.images]}
+            inputs.append(values)
+        return list(await self.llm.renderer.render_cmpl_async(inputs))
+
+    async def _add(self, ready: Any, parameters: Any) -> Any:
         self.counter += 1
-        prompt: dict[str, Any] = {"prompt_token_ids": ids}
-        if images:
-            prompt["multi_modal_data"] = {"image": [load_image(Path(path)) for path in images]}
-        return await self.llm.add_request(str(self.counter), prompt, parameters)
+        return await self.llm.add_request(str(self.counter), ready, parameters)
 
     @staticmethod
     async def finish(queue: Any) -> Any:

@@ -14,7 +14,7 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.rollout.config import RolloutConfig
 from actors.rollout.gpu_lock import lock_gpu
 from actors.rollout.probe import probe_fault
-from actors.rollout.vllm_engine import VllmEngine, begin_imports
+from actors.rollout.vllm_engine import EnginePrompt, VllmEngine, begin_imports
 from actors.runtime.process_title import set_title
 from actors.trajectory import Group, Request, Trajectory
 from actors.weights.transports import TRANSPORTS
@@ -151,12 +151,11 @@ class RolloutWorker:
         """
         if self.version != version:
             raise WeightsMismatch(f"rollout-{self.rank} holds weights version {self.version}, {version} is wanted")
-        queues = []
-        async with self.engine.paused():
-            for request in requests:
-                prompt = self.encoder.prompt_ids(request.task)
-                parameters = self._sampling(request, temperature)
-                queues.append(await self.engine.submit(prompt, request.task.images, parameters))
+        prompts = []
+        for request in requests:
+            ids = self.encoder.prompt_ids(request.task)
+            prompts.append(EnginePrompt(ids, request.task.images, self._sampling(request, temperature)))
+        queues = await self.engine.submit_all(prompts)
 
         async def finish(number: int) -> tuple[int, Group]:
             return number, self._group(requests[number], await self.engine.finish(queues[number]))

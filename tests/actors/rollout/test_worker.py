@@ -131,6 +131,33 @@ def test_the_same_seeds_give_the_same_responses(ready, phantom_tasks):
     assert first == second
 
 
+def test_films_are_read_once_and_before_the_engine_stands_still(ready, phantom_tasks):
+    def watch(worker):
+        from actors.rollout import vllm_engine
+
+        worker.events, load_image = [], vllm_engine.load_image
+        core = worker.engine.llm.engine_core
+        pause = core.pause_scheduler_async
+
+        def watched_load(path):
+            worker.events.append(str(path))
+            return load_image(path)
+
+        async def watched_pause(*arguments, **options):
+            worker.events.append("stands still")
+            await pause(*arguments, **options)
+
+        vllm_engine.load_image, core.pause_scheduler_async = watched_load, watched_pause
+
+    tasks = phantom_tasks[:6]
+    films = {image for task in tasks for image in task.images}
+    assert len(films) < len(tasks)  # some ask about the same
+    ray.get(ready.__ray_call__.remote(watch))
+    generate(ready, [Request(f"g{i}", task, 2, i) for i, task in enumerate(tasks)], 1)
+    *read, last = ray.get(ready.__ray_call__.remote(lambda worker: worker.events))
+    assert sorted(read) == sorted(films) and last == "stands still"
+
+
 def test_new_weights_reach_an_engine_that_is_writing(ready, policy, sender, phantom_tasks):
     """Every token keeps the version that wrote it, and has the log-probability that this version gives it."""
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}

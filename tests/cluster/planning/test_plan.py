@@ -39,6 +39,8 @@ IN_TURN = [
     "rollout.workers=8",
     "learner.workers=8",
     "learner.gradient_checkpointing=true",
+    "stages.closed.training.max_staleness=0",
+    "stages.open.training.max_staleness=0",
 ]
 
 

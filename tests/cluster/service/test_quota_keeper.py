@@ -28,7 +28,7 @@ class ListedJobs(RunJobs):
     def _jobs(self) -> list[Job]:
         return list(self.known)
 
-    def _submit(self, command, run, token) -> str:
+    def _submit(self, command, run, recipe, token) -> str:
         time.sleep(0.02)  # long enough for another request to come between
         self.known.insert(0, Job(run, token.name, time.time(), True, ""))
         return f"job-{len(self.known)}"

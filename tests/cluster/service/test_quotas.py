@@ -68,7 +68,7 @@ def test_a_run_does_not_grow_beyond_the_quota_of_who_started_it(tmp_path, jobs, 
 
 def test_gpus_and_runs_have_quotas_too(tmp_path, jobs):
     ask = limited(tmp_path, ada={"gpus": 3, "runs": 1})
-    large = SIZED | {"rollout": {"workers": 2, "gpus": 1}, "learner": {"workers": 4, "gpus": 0.5}}
+    large = SIZED | {"rollout": {"workers": 2, "gpus": 1}, "learner": {"workers": 2, "gpus": 1}}
     assert ask("ada", "", {"recipe": large}) == (409, "the quota of ada: gpus: at most 3 at once; this run takes 4")
     assert ask("ada", "", {"recipe": SIZED})[0] == 201
     refused = 409, "the quota of ada: runs: at most 1 at once; this run takes 1, quickstart holds 1"
