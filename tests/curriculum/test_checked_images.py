@@ -13,7 +13,8 @@ from curriculum.images import check_image
 
 @pytest.fixture
 def folder(clean_set, tmp_path):
-    return shutil.copytree(clean_set[0], tmp_path / "set")
+    """A set that nobody has checked yet."""
+    return shutil.copytree(clean_set[0], tmp_path / "set", ignore=shutil.ignore_patterns(FILE_NAME))
 
 
 @pytest.fixture
