@@ -264,6 +264,44 @@ def llava_onevision(texts: Sequence[str]) -> Made:
     ), processor
 
 
+def internvl(texts: Sequence[str]) -> Made:
+    """Films larger than a tile of 56 × 56 are cut into up to four, and a copy of the whole is put after them."""
+    named = dict(
+        start_image_token="<img>",
+        end_image_token="</img>",
+        context_image_token="<IMG_CONTEXT>",
+        video_token="<video>",
+    )
+    tokenizer = byte_level(
+        texts, ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *named.values()], "<|im_end|>", extra_special_tokens=named
+    )
+    at = tokenizer.convert_tokens_to_ids
+    size = dict(height=56, width=56)
+    processor = hf.InternVLProcessor(
+        hf.GotOcr2ImageProcessor(size=size, crop_to_patches=True, min_patches=1, max_patches=4),
+        tokenizer,
+        hf.InternVLVideoProcessor(size=size),
+        image_seq_length=4,
+        chat_template=IMAGES_FIRST.replace("<image>", "<IMG_CONTEXT>"),
+    )
+    return hf.InternVLForConditionalGeneration(
+        hf.InternVLConfig(
+            text_config=TEXT
+            | dict(
+                model_type="qwen2",
+                vocab_size=rounded(tokenizer),
+                eos_token_id=at("<|im_end|>"),
+                bos_token_id=at("<|endoftext|>"),
+                tie_word_embeddings=False,
+            ),
+            vision_config=EYES | dict(image_size=[56, 56], patch_size=[14, 14], attention_bias=True),
+            tie_word_embeddings=False,
+            image_token_id=at("<IMG_CONTEXT>"),
+            image_seq_length=4,
+        )
+    ), processor
+
+
 def qwen_text(texts: Sequence[str], config: type, model: type, **more: Any) -> Made:
     tokenizer = byte_level(texts, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>")
     tokenizer.chat_template = TEXT_TURNS
@@ -299,6 +337,7 @@ MAKERS: dict[str, Callable[[Sequence[str]], Made]] = {
     "idefics3": partial(idefics, name="idefics3"),
     "gemma3": gemma3,
     "llava_onevision": llava_onevision,
+    "internvl": internvl,
     "qwen2": partial(qwen_text, config=hf.Qwen2Config, model=hf.Qwen2ForCausalLM),
     "qwen3": partial(qwen_text, config=hf.Qwen3Config, model=hf.Qwen3ForCausalLM, head_dim=32),
     "llama": llama,

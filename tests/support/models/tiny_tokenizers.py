@@ -53,7 +53,7 @@ INSTRUCTIONS = """\
 {%- endfor -%}"""
 
 
-def byte_level(texts: Sequence[str], special: Sequence[str], end: str, pad: str = "<|endoftext|>") -> Any:
+def byte_level(texts: Sequence[str], special: Sequence[str], end: str, pad: str = "<|endoftext|>", **tokens: Any) -> Any:
     """A tokenizer like those of Qwen, SmolLM2 and Llama 3."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -74,6 +74,7 @@ def byte_level(texts: Sequence[str], special: Sequence[str], end: str, pad: str 
         pad_token=pad,
         additional_special_tokens=list(special),
         model_max_length=4096,
+        **tokens,
     )
 
 
