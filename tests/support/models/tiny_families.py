@@ -272,9 +272,8 @@ def internvl(texts: Sequence[str]) -> Made:
         context_image_token="<IMG_CONTEXT>",
         video_token="<video>",
     )
-    tokenizer = byte_level(
-        texts, ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *named.values()], "<|im_end|>", extra_special_tokens=named
-    )
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *named.values()]
+    tokenizer = byte_level(texts, special, "<|im_end|>", extra_special_tokens=named)
     at = tokenizer.convert_tokens_to_ids
     size = dict(height=56, width=56)
     processor = hf.InternVLProcessor(

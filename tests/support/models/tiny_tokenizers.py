@@ -53,7 +53,9 @@ INSTRUCTIONS = """\
 {%- endfor -%}"""
 
 
-def byte_level(texts: Sequence[str], special: Sequence[str], end: str, pad: str = "<|endoftext|>", **tokens: Any) -> Any:
+def byte_level(
+    texts: Sequence[str], special: Sequence[str], end: str, pad: str = "<|endoftext|>", **tokens: Any
+) -> Any:
     """A tokenizer like those of Qwen, SmolLM2 and Llama 3."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
