@@ -16,4 +16,4 @@ def test_no_rank_holds_the_whole_model_while_it_reads_it(two, tmp_path):
     two.make(zero_stage=3)
     setup = RankSetup(LearnerConfig(workers=2, zero_stage=3), PromptConfig(), str(model), None, 0)
     for peak in two.all("loading_sharded", setup):
-        assert 0.4 * whole < peak < 0.8 * whole  # half of it, and what a process needs besides
+        assert peak < 0.8 * whole  # half of it, and what a process needs besides
