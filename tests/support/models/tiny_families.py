@@ -246,14 +246,7 @@ def llava_onevision(texts: Sequence[str]) -> Made:
     )
     return hf.LlavaOnevisionForConditionalGeneration(
         hf.LlavaOnevisionConfig(
-            text_config=TEXT
-            | dict(
-                model_type="qwen2",
-                vocab_size=rounded(tokenizer),
-                eos_token_id=at("<|im_end|>"),
-                bos_token_id=at("<|endoftext|>"),
-                tie_word_embeddings=True,
-            ),
+            text_config=qwen_words(tokenizer) | dict(model_type="qwen2", tie_word_embeddings=True),
             vision_config=EYES
             | dict(model_type="siglip_vision_model", image_size=56, patch_size=14, vision_use_head=False),
             image_grid_pinpoints=grids,
@@ -285,14 +278,7 @@ def internvl(texts: Sequence[str]) -> Made:
     )
     return hf.InternVLForConditionalGeneration(
         hf.InternVLConfig(
-            text_config=TEXT
-            | dict(
-                model_type="qwen2",
-                vocab_size=rounded(tokenizer),
-                eos_token_id=at("<|im_end|>"),
-                bos_token_id=at("<|endoftext|>"),
-                tie_word_embeddings=False,
-            ),
+            text_config=qwen_words(tokenizer) | dict(model_type="qwen2", tie_word_embeddings=False),
             vision_config=EYES | dict(image_size=[56, 56], patch_size=[14, 14], attention_bias=True),
             tie_word_embeddings=False,
             image_token_id=at("<IMG_CONTEXT>"),
@@ -304,17 +290,13 @@ def internvl(texts: Sequence[str]) -> Made:
 def qwen_text(texts: Sequence[str], config: type, model: type, **more: Any) -> Made:
     tokenizer = byte_level(texts, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "<|im_end|>")
     tokenizer.chat_template = TEXT_TURNS
+    return model(config(**qwen_words(tokenizer), tie_word_embeddings=True, **more)), tokenizer
+
+
+def qwen_words(tokenizer: Any) -> dict[str, Any]:
+    """A text model's settings with the vocabulary and the ends of Qwen's tokenizers."""
     at = tokenizer.convert_tokens_to_ids
-    return model(
-        config(
-            **TEXT,
-            vocab_size=rounded(tokenizer),
-            eos_token_id=at("<|im_end|>"),
-            bos_token_id=at("<|endoftext|>"),
-            tie_word_embeddings=True,
-            **more,
-        )
-    ), tokenizer
+    return TEXT | dict(vocab_size=rounded(tokenizer), eos_token_id=at("<|im_end|>"), bos_token_id=at("<|endoftext|>"))
 
 
 def llama(texts: Sequence[str]) -> Made:
