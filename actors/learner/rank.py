@@ -78,7 +78,7 @@ class DeepSpeedRank:
 
     def release_cache(self) -> None:
         """Gives back what torch keeps of a GPU for later, if an engine wants it in the meantime."""
-        if self.setup.shares_gpus:
+        if self.setup.takes_turns:
             torch.cuda.empty_cache()
 
     # -- reference ------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class RankSetup:
         model: the folder of the model to start from.
         store: the `WeightStore` actor, or None if nothing is published.
         transport: the way by which versions of the weights go to the rollout workers.
-        shares_gpus: whether engines take the rank's GPU in turn; then the rank keeps no memory that it does not need.
+        takes_turns: whether engines take the rank's GPU in turn; then the rank keeps no memory that it does not need.
     """
 
     config: LearnerConfig
@@ -29,7 +29,7 @@ class RankSetup:
     store: Any
     seed: int
     transport: Transport = TRANSPORTS["store"]
-    shares_gpus: bool = False
+    takes_turns: bool = False
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,11 @@ class Recipe(Strict):
         return 0 < self.rollout.gpus < 1 and 0 < self.learner.gpus < 1
 
     @property
+    def takes_turns(self) -> bool:
+        """Whether engines sleep so that ranks have the GPUs that they share."""
+        return self.rollout.sleep and self.shares_gpus
+
+    @property
     def _gpus(self) -> Gpus:
         return Gpus(self.rollout.gpus, self.learner.gpus, self.rollout.sleep)
 
@@ -191,7 +196,7 @@ class Recipe(Strict):
                 "one process on each; above 0.5 is needed, such as 0.6"
             )
         engines = max(rollout.workers, rollout.max or 0)
-        if not (rollout.sleep and self.shares_gpus) or (engines == 1 and learner.workers == 1):
+        if not self.takes_turns or (engines == 1 and learner.workers == 1):
             return self
         one_each = learner.gpus > 0.5 and rollout.gpus + learner.gpus <= 1 and engines <= learner.fewest
         if not one_each:

@@ -178,13 +178,9 @@ def _limit(recipe: Recipe, request: WorkerRequest, nodes: Sequence[Node]) -> flo
         return None
     if request.kind == "rollout":
         return size * recipe.rollout.gpu_share
-    if request.kind == "learner" and _takes_turns(recipe):
+    if request.kind == "learner" and recipe.takes_turns:
         return size - GPU_LIBRARIES["rollout"]  # of the sleeping engine
     return size * min(1.0, request.gpus)
-
-
-def _takes_turns(recipe: Recipe) -> bool:
-    return recipe.rollout.sleep and recipe.shares_gpus
 
 
 def _crowded(requests: Sequence[WorkerRequest], placement: Placement) -> list[Shortfall]:
@@ -225,7 +221,7 @@ def _learner_faults(memory: Memory, limit: float | None) -> list[Shortfall]:
 
 def _turn_faults(recipe: Recipe, shape: ModelShape, size: float | None) -> list[Shortfall]:
     """What is missing of a GPU on which an engine generates while the rank beside it rests."""
-    if size is None or not _takes_turns(recipe):
+    if size is None or not recipe.takes_turns:
         return []
     engine, rank = recipe.rollout.gpu_share * size, resting_memory(recipe, shape)
     if engine + rank <= size:

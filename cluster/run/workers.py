@@ -39,12 +39,12 @@ class Workers:
         transport = recipe.weight_transport
         # All start at once. The learner comes first: Ray Train starts several processes before its ranks.
         ranks = RankSetup(
-            recipe.learner, recipe.prompt_config, str(model), self.store, recipe.seed, transport, recipe.rollout.sleep
+            recipe.learner, recipe.prompt_config, str(model), self.store, recipe.seed, transport, recipe.takes_turns
         )
         reserved = has_learner_resource()
         setup = LearnerSetup(name, ranks, run_storage(recipe, run), reserved, near_driver())
         self.learner = Learner(setup, self.pump)
-        self.takes_turns = recipe.rollout.sleep
+        self.takes_turns = recipe.takes_turns
         self.shares_gpus = recipe.shares_gpus
         # Ray then has only the rest of each rank's GPU for an engine, or only nodes that are not the learner's: engines
         # would take those as readily as others, and leave the ranks no room.

@@ -60,7 +60,7 @@ def test_a_rank_that_cannot_be_built_says_so_at_every_order_and_ends_when_it_is_
 
 def test_a_rank_gives_its_cached_memory_back_before_it_answers(mailbox, monkeypatch):
     """Engines that share its GPU wake after that."""
-    setup = RankSetup(LearnerConfig(), PromptConfig(), "no model", None, 0, shares_gpus=True)
+    setup = RankSetup(LearnerConfig(), PromptConfig(), "no model", None, 0, takes_turns=True)
     monkeypatch.setattr(DeepSpeedRank, "__init__", lambda rank, setup, *_: setattr(rank, "setup", setup))
     given_back = threading.Event()
     monkeypatch.setattr("torch.cuda.empty_cache", given_back.set)
