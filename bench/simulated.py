@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import ray
@@ -36,6 +36,8 @@ from cluster.run.loop import Run
 from cluster.run.prepare import Prepared
 from cluster.run.workers import Workers
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.sets.task_table import TaskTable
+from curriculum.task import Split
 from rewards.verdict import StepVerdict, Verdict
 
 TOKENS = 1024  # in a response
@@ -297,10 +299,8 @@ def train_simulated(out: Path, recipe: Recipe, display: Quiet, **workers: Any) -
     """
     folder = RunWriter(out)
     folder.write_recipe(recipe)
-    tasks = list(draw_phantom_set(PhantomConfig(train=200, val=4, test=4), out / "data"))
-    prepared = Prepared(
-        {split: [t for t in tasks if t.split == split] for split in ("train", "val", "test")}, out, Counter()
-    )
+    tasks = TaskTable.of(draw_phantom_set(PhantomConfig(train=200, val=4, test=4), out / "data"))
+    prepared = Prepared({split: tasks.of_split(split) for split in get_args(Split)}, out, Counter())
     with Control(out) as control, SimulatedWorkers(recipe, **workers) as started_workers:
         run = Run(recipe, prepared, folder, started_workers, display, control)
         start = time.monotonic()

@@ -1,6 +1,6 @@
 """Checks a task set row by row: each row by itself, rows against each other, and every image file.
 
-It reads a set of any size in small pieces and keeps only hashes of ids, patients and image paths. The kinds of faults:
+Images are decoded here; all else is known from the set's mapped copy (`curriculum.sets.mapped`). The kinds of faults:
 
 | kind | the row |
 |---|---|
@@ -15,117 +15,125 @@ Rows with an invalid task are compared with others too, as far as possible, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple
 
-from curriculum.checked_images import CheckedImages, stamp_of
-from curriculum.images import ImageError, check_image
-from curriculum.task import Split
-from curriculum.taskset import RowFault, Size, TaskRow, each_row, task_file
+from curriculum.checked_images import CheckedImages, Stamp, stamp_of
+from curriculum.images import ImageError, load_image
+from curriculum.sets.film_look import film_look
+from curriculum.sets.mapped import MappedTasks, Spread, open_tasks
+from curriculum.taskset import RowFault, Size, TaskRow
 
 ROWS_AT_ONCE = 1024
-_SPLITS = get_args(Split)
+IMAGES_AT_ONCE = 64
 
 
-def check_tasks(path: Path, again: bool = True) -> Iterator[TaskRow]:
+class Decoded(NamedTuple):
+    """What an image that was decoded to its end has: width and height in pixels, and its look (`film_look`)."""
+
+    size: Size
+    look: bytes
+
+
+def on_threads(function: Callable[[Any], Any], parts: Sequence[Any]) -> Iterator[Any]:
+    """A `Spread` over this machine's cores, for what leaves Python's lock, as Pillow does while it decodes."""
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(function, parts)
+
+
+def check_tasks(
+    path: Path,
+    again: bool = True,
+    spread: Spread | None = None,
+    decoding: Callable[[int, int], None] = lambda done, images: None,
+) -> Iterator[TaskRow]:
     """Every row of a task set, in order, with all its faults. An image that many rows ask about is decoded once.
 
     Args:
-        path: the file, or the folder that holds tasks.parquet.
+        path: the file, or the folder that holds the set.
         again: decode also images that were found right before and have not changed since (`CheckedImages`).
+        spread: who reads the set and decodes images; this process if None.
+        decoding: is told how many of the images to be decoded are done.
 
     Raises:
-        TaskSetError: no row can be read: there is no such file, it is not Parquet, a column is missing or unknown. Or
-            the file breaks off.
+        TaskSetError: as `open_tasks`.
     """
-    places: dict[int, int] = {}  # patient or image (hashed) to its first row and that row's split, in one number
-    decoded: dict[int, Size | str] = {}  # image (hashed) to its size, or to what is wrong with it
-    sizes: dict[Size | str, Size | str] = {}  # one object for each size, however many images have it
-    checked = CheckedImages(task_file(path).parent)
-    decode = partial(_decode, checked=checked, again=again)
-    rows = each_row(path)
+    tasks = open_tasks(path, spread or map)
+    results = check_images(tasks, again, spread, decoding)
+    unseen = set(results)
+    for row, images in tasks.each_row():
+        _add_images(row, images, results, unseen)
+        yield row
+
+
+def bad_rows(tasks: MappedTasks) -> Iterator[TaskRow]:
+    """The rows of a set that have a fault, as `check_tasks` finds them. Tasks without fault are not built."""
+    results = check_images(tasks, again=False)
+    bad = [image for image, result in results.items() if isinstance(result, str)]
+    for row, images in tasks.rows_with(bad):
+        _add_images(row, images, results, set())
+        yield row
+
+
+def check_images(
+    tasks: MappedTasks,
+    again: bool,
+    spread: Spread | None = None,
+    decoding: Callable[[int, int], None] = lambda done, images: None,
+) -> dict[str, Size | str]:
+    """The size of each image of a set, or what is wrong with it. Arguments as of `check_tasks`."""
+    checked = CheckedImages(Path(tasks.root))
+    sizes: dict[Size, Size] = {}  # one object for each size, however many images have it
+    results: dict[str, Size | str] = {}
+    stamps: dict[str, Stamp | None] = {}  # of images to be decoded
+    for image in tasks.images():
+        stamp = stamp_of(image)
+        size = None if again else checked.size_of(image, stamp)
+        results[image] = size or ""
+        if size is None:
+            stamps[image] = stamp
+    unknown = list(stamps)
+    parts = [unknown[first : first + IMAGES_AT_ONCE] for first in range(0, len(unknown), IMAGES_AT_ONCE)]
+    done = 0
     try:
-        with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock
-            while chunk := list(islice(rows, ROWS_AT_ONCE)):
-                new_images = _new_images(chunk, decoded)
-                for image, result in zip(new_images, pool.map(decode, new_images), strict=True):
-                    decoded[hash(image)] = sizes.setdefault(result, result)
-                unseen = set(new_images)
-                for row, values in chunk:
-                    row.faults += _split_faults(row, values, places)
-                    _add_images(row, {image: decoded[hash(image)] for image in _images(values)}, unseen)
-                    yield row
+        for part, found in zip(parts, (spread or on_threads)(decode_images, parts), strict=True):
+            for image, result in zip(part, found, strict=True):
+                if isinstance(result, str):
+                    results[image] = result
+                else:
+                    results[image] = sizes.setdefault(result.size, result.size)
+                    checked.add(image, stamps[image], *result)
+            done += len(part)
+            decoding(done, len(unknown))
     finally:
         checked.save()  # also if the rest is given up: a second try then begins where this one ended
+    return results
 
 
-def _new_images(chunk: list[tuple[TaskRow, dict[str, Any]]], decoded: dict[int, Size | str]) -> list[str]:
-    """The images of some rows that were not decoded before, each once."""
-    images: dict[str, None] = {}
-    for _, values in chunk:
-        images.update(dict.fromkeys(_images(values)))
-    return [image for image in images if hash(image) not in decoded]
+def decode_images(images: Sequence[str]) -> list[Decoded | str]:
+    """Each of some images decoded to its end, or what is wrong with it."""
+    return [_decode(image) for image in images]
 
 
-def _add_images(row: TaskRow, results: dict[str, Size | str], unseen: set[str]) -> None:
+def _decode(image: str) -> Decoded | str:
+    try:
+        decoded = load_image(image)
+    except ImageError as error:
+        return str(error)
+    return Decoded(decoded.size, film_look(decoded))
+
+
+def _add_images(row: TaskRow, images: Sequence[str], results: dict[str, Size | str], unseen: set[str]) -> None:
     """Records the sizes and faults of a row's images, and takes them out of the unseen ones."""
-    readable = True
-    for image, result in results.items():
+    for image in dict.fromkeys(images):
+        result = results[image]
         if isinstance(result, str):
             row.faults.append(RowFault("image", result))
-            readable = False
         elif image in unseen:
             row.new_sizes.append(result)
-    unseen.difference_update(results)
-    if row.task and readable:
-        row.sizes = tuple(cast(Size, results[image]) for image in row.task.images)
-
-
-def _images(values: dict[str, Any]) -> list[str]:
-    """The images that a row names, each once; none if the column has another type."""
-    images = values["images"]
-    if not isinstance(images, list):
-        return []
-    return list(dict.fromkeys(image for image in images if isinstance(image, str)))
-
-
-def _decode(image: str, checked: CheckedImages, again: bool) -> Size | str:
-    """The size of an image, or what is wrong with it."""
-    stamp = stamp_of(image)
-    size = None if again else checked.size_of(image, stamp)
-    if size is None:
-        try:
-            size = check_image(image)
-        except ImageError as error:
-            return str(error)
-        checked.add(image, stamp, size)
-    return size
-
-
-def _split_faults(row: TaskRow, values: dict[str, Any], places: dict[int, int]) -> list[RowFault]:
-    """One fault if an earlier row has the row's patient, or else one of its images, in another split; else none."""
-    split = values.get("split", "train")
-    if split not in _SPLITS:
-        return []
-    patient = values.get("patient")
-    named = [("image", image) for image in _images(values)]
-    if isinstance(patient, str) and patient:
-        named.insert(0, ("patient", patient))
-    place = row.number * len(_SPLITS) + _SPLITS.index(split)
-    faults = []
-    for kind, name in named:
-        first_place = places.setdefault(hash((kind, name)), place)
-        number, index = divmod(first_place, len(_SPLITS))
-        row.new_patient |= kind == "patient" and first_place == place
-        if _SPLITS[index] != split:
-            article = "a" if kind == "patient" else "an"
-            reason = (
-                f"{kind} {name!r} is in split {split!r} here and in {_SPLITS[index]!r} in row {number}; "
-                f"{article} {kind} must be in one split only"
-            )
-            faults.append(RowFault("two splits", reason))
-    return faults[:1]
+    unseen.difference_update(images)
+    sizes = [size for size in map(results.__getitem__, images) if not isinstance(size, str)]
+    if row.task and len(sizes) == len(images):
+        row.sizes = tuple(sizes)

@@ -1,4 +1,7 @@
-"""Which image files of a task set were decoded to their end before, so that a start need not decode them again."""
+"""Which images of a task set were decoded to their end before, so that a start need not decode them again.
+
+Each has its size, and what it looks like, by which films that two sets share are found.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curriculum.sets.film_look import LOOK_BYTES
+from curriculum.sets.packed_images import packed_in
 from curriculum.taskset import Size
 
 FILE_NAME = ".checked_images.parquet"
@@ -20,6 +25,7 @@ SCHEMA = pa.schema(
         ("modified_ns", pa.int64()),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("look", pa.binary(LOOK_BYTES)),
     ]
 )
 
@@ -31,10 +37,19 @@ class Stamp(NamedTuple):
     modified_ns: int
 
 
+class Known(NamedTuple):
+    """What is known of an image: when, its width and height in pixels, and what it looks like."""
+
+    stamp: Stamp
+    size: Size
+    look: bytes
+
+
 def stamp_of(image: str) -> Stamp | None:
     """None if there is no such file."""
     try:
-        status = os.stat(image)
+        packed = packed_in(image)
+        status = os.stat(packed.file if packed else image)
     except (OSError, ValueError):
         return None
     return Stamp(status.st_size, status.st_mtime_ns)
@@ -56,20 +71,24 @@ class CheckedImages:
     def size_of(self, image: str, stamp: Stamp | None) -> Size | None:
         """The size in pixels of an image that has not changed since it was decoded; None if nothing is known."""
         entry = self.known.get(self._name(image))
-        return entry[1] if entry is not None and entry[0] == stamp else None
+        return entry.size if entry is not None and entry.stamp == stamp else None
 
-    def add(self, image: str, stamp: Stamp | None, size: Size) -> None:
+    def add(self, image: str, stamp: Stamp | None, size: Size, look: bytes) -> None:
         """An image that was decoded after its stamp was taken."""
         if stamp is not None:
-            self.known[self._name(image)] = (stamp, size)
+            self.known[self._name(image)] = Known(stamp, size, look)
             self.changed = True
+
+    def looks(self) -> dict[str, bytes]:
+        """Absolute path of each image to its look (`film_look`)."""
+        return {os.path.join(self.root, name): known.look for name, known in self.known.items()}
 
     def save(self) -> None:
         """Writes the file anew if anything was added."""
         if not self.changed:
             return
         partial = self.path.with_name(f"{FILE_NAME}.{os.getpid()}")
-        columns = [[name, *stamp, *size] for name, (stamp, size) in self.known.items()]
+        columns = [[name, *known.stamp, *known.size, known.look] for name, known in self.known.items()]
         try:
             arrays = [
                 pa.array(values, field.type) for values, field in zip(zip(*columns, strict=True), SCHEMA, strict=True)
@@ -80,7 +99,7 @@ class CheckedImages:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
 
-    def _read(self) -> dict[str, tuple[Stamp, Size]]:
+    def _read(self) -> dict[str, Known]:
         """Nothing if the file is missing, damaged, or of another version."""
         try:
             table = pq.read_table(self.path)
@@ -90,7 +109,8 @@ class CheckedImages:
             return {}
         columns = [column.to_pylist() for column in table.columns]
         return {
-            name: (Stamp(size, at), (width, height)) for name, size, at, width, height in zip(*columns, strict=True)
+            name: Known(Stamp(size, at), (width, height), look)
+            for name, size, at, width, height, look in zip(*columns, strict=True)
         }
 
     def _name(self, image: str) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 
+from curriculum.sets.packed_images import open_packed, packed_in
+
 _DEEP_MODES = ("I", "F")  # and I;16, I;16B, …: grey, more than 8 bits
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _EXIF_ERRORS = (*_PILLOW_ERRORS, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -38,10 +40,27 @@ def load_image(path: str | Path) -> Image.Image:
     Raises:
         ImageError: no such file, not an image, or an image that breaks off.
     """
-    if not Path(path).is_file():
-        raise ImageError(f"{path}: no such image file")
-    with open(path, "rb") as file:
+    with open_image(path) as file:
         return read_image(file, str(path))
+
+
+def open_image(path: str | Path) -> BinaryIO:
+    """The file of an image, or its bytes where it lies inside another file (`packed_images`).
+
+    Raises:
+        ImageError: there is no such image, or the file that holds it cannot be read.
+    """
+    if Path(path).is_file():
+        return open(path, "rb")
+    packed = packed_in(path)
+    if packed is None:
+        raise ImageError(f"{path}: no such image file")
+    try:
+        return open_packed(packed)
+    except (LookupError, ValueError, TypeError) as error:
+        raise ImageError(f"{path}: {packed.file.name} holds no such image") from error
+    except OSError as error:
+        raise ImageError(f"{path}: {packed.file} cannot be read ({error})") from error
 
 
 def read_image(file: BinaryIO, name: str, max_pixels: int | None = None) -> Image.Image:

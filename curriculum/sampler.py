@@ -2,72 +2,127 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from curriculum.sets.task_table import TaskTable
 from curriculum.task import Task
 
 
+@dataclass(frozen=True)
+class Mixing:
+    """How much is drawn from each source.
+
+    Attributes:
+        weights: source to its weight.
+        size_power: a source's share of a step is in proportion to weight × tasks ^ size_power, as in multilingual
+            training (XLM-R, arXiv 1911.02116, section 3.1): 1 draws as from one set, 0 by the weights alone.
+    """
+
+    weights: Mapping[str, float]
+    size_power: float = 1.0
+
+
 class Sampler:
-    """Goes through each family's tasks in random order, pass after pass; a step mixes families by their shares.
+    """Goes through the tasks of each pool in random order, pass after pass; a step mixes pools by their shares.
+
+    A pool holds the tasks of a family in a source. It is called "source/family", or by its family alone where the run
+    has one set.
 
     Args:
         tasks: the train split.
         seed: the run's.
+        mixing: of the sources; sets without names weigh the same.
     """
 
-    def __init__(self, tasks: Sequence[Task], seed: int) -> None:
+    def __init__(self, tasks: TaskTable, seed: int, mixing: Mixing | None = None) -> None:
+        self.tasks = tasks
         self.seed = seed
-        self.families: dict[str, list[Task]] = defaultdict(list)
-        for task in tasks:
-            self.families[task.family].append(task)
-        self.position = dict.fromkeys(self.families, 0)
+        self.mixing = mixing or Mixing({part.source: 1.0 for part in tasks.parts})
+        self.pools: dict[str, np.ndarray] = {}  # positions in `tasks`
+        for family, positions in tasks.families.items():
+            sources = tasks.sources[positions]
+            for number, part in enumerate(tasks.parts):
+                if (sources == number).any():
+                    self.pools[_pool(part.source, family)] = positions[sources == number]
+        self.position = dict.fromkeys(self.pools, 0)
         self._orders: dict[str, tuple[int, np.ndarray]] = {}
 
-    def draw(self, mixture: Mapping[str, float], count: int) -> list[tuple[Task, int]]:
+    def draw(self, mixture: Mapping[str, float], count: int, sources: Collection[str] = ()) -> list[tuple[Task, int]]:
         """`count` tasks, each with the number of its pass (how often it was drawn before).
 
         Shares that are not whole numbers of tasks are rounded at random, so that they hold over many steps.
 
+        Args:
+            mixture: family to its share. In a source that lacks some of the families the others share alike more.
+            count: how many.
+            sources: from which to draw; all if empty.
+
         Raises:
             ValueError: a family of the mixture has no task.
         """
-        missing = [family for family in mixture if not self.families.get(family)]
-        if missing:
-            raise ValueError(f"no train task of family {missing[0]!r}; there are {sorted(self.families)}")
+        shares = self._shares(mixture, sources)
         rng = np.random.default_rng([self.seed, 7, sum(self.position.values())])
-        exact = np.array(list(mixture.values())) / sum(mixture.values()) * count
+        exact = np.array(list(shares.values())) / sum(shares.values()) * count
         edges = np.floor(np.concatenate([[0.0], np.cumsum(exact)]) + rng.random())  # systematic rounding
         edges[0], edges[-1] = 0, count
         numbers = np.diff(edges).astype(int)
         drawn: list[tuple[Task, int]] = []
-        for family, number in zip(mixture, numbers, strict=True):
-            drawn += [self._next(family) for _ in range(number)]
+        for pool, number in zip(shares, numbers, strict=True):
+            drawn += [self._next(pool) for _ in range(number)]
         return [drawn[i] for i in rng.permutation(len(drawn))]
 
-    def _next(self, family: str) -> tuple[Task, int]:
-        tasks = self.families[family]
-        pass_number, index = divmod(self.position[family], len(tasks))
-        if self._orders.get(family, (-1,))[0] != pass_number:
-            name = np.frombuffer(family.encode(), np.uint8).tolist()
+    def _shares(self, mixture: Mapping[str, float], sources: Collection[str]) -> dict[str, float]:
+        """Pool to its share."""
+        shares: dict[str, float] = {}
+        drawn: set[str] = set()
+        weights = {source: self._weight(source, mixture) for source in sources or self.mixing.weights}
+        total = sum(weights.values()) or 1.0
+        for source, weight in weights.items():
+            families = {family: share for family, share in mixture.items() if _pool(source, family) in self.pools}
+            whole = len(families) == len(mixture)
+            scale = weight / total / (1.0 if whole else sum(families.values()) or 1.0)
+            for family, share in families.items():
+                shares[_pool(source, family)] = scale * share
+                drawn.add(family)
+        missing = [family for family in mixture if family not in drawn]
+        if missing:
+            where = f" in {', '.join(sources)}" if sources else ""
+            raise ValueError(f"no train task of family {missing[0]!r}{where}; there are {sorted(self.tasks.families)}")
+        return shares
+
+    def _weight(self, source: str, mixture: Mapping[str, float]) -> float:
+        pools = [_pool(source, family) for family, share in mixture.items() if share]
+        size = sum(len(self.pools.get(pool, ())) for pool in pools)
+        return self.mixing.weights[source] * size**self.mixing.size_power if size else 0.0
+
+    def _next(self, pool: str) -> tuple[Task, int]:
+        positions = self.pools[pool]
+        pass_number, index = divmod(self.position[pool], len(positions))
+        if self._orders.get(pool, (-1,))[0] != pass_number:
+            name = np.frombuffer(pool.encode(), np.uint8).tolist()
             rng = np.random.default_rng([self.seed, pass_number, *name])
-            self._orders[family] = pass_number, rng.permutation(len(tasks))
-        self.position[family] += 1
-        _, order = self._orders[family]
-        return tasks[order[index]], pass_number
+            self._orders[pool] = pass_number, rng.permutation(len(positions))
+        self.position[pool] += 1
+        _, order = self._orders[pool]
+        return self.tasks[int(positions[order[index]])], pass_number
 
     def state_dict(self) -> dict[str, Any]:
-        """How many tasks of each family were drawn."""
+        """How many tasks of each pool were drawn."""
         return {"position": dict(self.position)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` returned. Raises ValueError if the state is of other families."""
+        """Restores what `state_dict` returned. Raises ValueError if the state is of other families or sources."""
         if set(state["position"]) != set(self.position):
             raise ValueError(
                 f"the sampler state is of families {sorted(state['position'])}, "
                 f"the task set has {sorted(self.position)}"
             )
         self.position = dict(state["position"])
+
+
+def _pool(source: str, family: str) -> str:
+    return f"{source}/{family}" if source else family

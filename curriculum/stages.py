@@ -61,6 +61,7 @@ class StageConfig(Strict):
     tasks: dict[str, float] = Field(min_length=1, description="family of tasks: weight")
     rehearsal: float = Field(0.0, ge=0, lt=1)
     rehearse: dict[str, float] = Field({}, description="family of tasks: weight, of the rehearsed share")
+    sources: tuple[str, ...] = Field((), description="names of data.sources to draw from; all where left out")
     gate: Gate
 
     @model_validator(mode="after")

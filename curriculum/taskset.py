@@ -1,4 +1,4 @@
-"""A task set on disk: one Parquet file of tasks, with the paths of their images."""
+"""A task set on disk: one Parquet file of tasks, or a folder of them, with the paths of their images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,8 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from curriculum.sets.parquet import ROWS_AT_ONCE, TaskSetError, holds_images, open_parquet, read_rows, rows_of
 from curriculum.strict import fault_text
 from curriculum.task import Split, Task
+
+__all__ = ["TaskSetError", "read_rows"]  # beside what is defined here
 
 Size = tuple[int, int]
 """Width and height of an image in pixels."""
@@ -47,14 +51,7 @@ SCHEMA = pa.schema(
 )
 _REQUIRED = [name for name, field in Task.model_fields.items() if field.is_required() and name != "form"]
 _LISTS = {"gold", "images", "captions"}
-_ROWS_AT_ONCE = 8192
-
-
-class TaskSetError(ValueError):
-    """A task set or label file cannot be used. One line: file, row, task, what is wrong, what would be right."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+_SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d+)-of-(?P<count>\d+)\.parquet")
 
 
 class RowFault(NamedTuple):
@@ -76,7 +73,7 @@ class TaskRow:
     numbers of tokens.
 
     Attributes:
-        number: of the row, 0-based.
+        number: of the row in the set, 0-based.
         id: as it is in the file.
         task: None if the row is not a valid task.
         faults: what is wrong with the row.
@@ -86,6 +83,7 @@ class TaskRow:
         prompt_tokens: including those of the images.
         image_tokens: those of the images alone.
         reference_tokens: including the end token.
+        file: the name of the row's file where the set has several, or else "".
     """
 
     number: int
@@ -98,10 +96,32 @@ class TaskRow:
     prompt_tokens: int | None = None
     image_tokens: int = 0
     reference_tokens: int | None = None
+    file: str = ""
 
     def describe(self, fault: RowFault) -> str:
         """A fault of this row in one line."""
-        return " ".join(f"row {self.number} (0-based), task {self.id!r}: {fault.reason}".split())
+        where = f"0-based over all files, in {self.file}" if self.file else "0-based"
+        return " ".join(f"row {self.number} ({where}), task {self.id!r}: {fault.reason}".split())
+
+
+class RowGroup(NamedTuple):
+    """A part of a task set that is read by itself.
+
+    Attributes:
+        file: of the task set.
+        number: of the row group in the file.
+        rows: how many it has.
+        first: the number of its first row in the set.
+        first_in_file: the number of its first row in the file.
+        alone: whether the set has no other file.
+    """
+
+    file: Path
+    number: int
+    rows: int
+    first: int
+    first_in_file: int
+    alone: bool
 
 
 def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
@@ -125,13 +145,13 @@ def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
             raise TaskSetError(f"{path}: {TaskRow(index, task.id, task, []).describe(_repeated(first))}")
         return task.model_dump() | {
             "options": list(task.options.items()),
-            "images": [_relative_if_inside(image, root) for image in task.images],
+            "images": [relative_if_inside(image, root) for image in task.images],
         }
 
     try:
         with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
             rows = (row(index, task) for index, task in enumerate(tasks))
-            while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+            while chunk := list(islice(rows, ROWS_AT_ONCE)):
                 writer.write_table(pa.Table.from_pylist(chunk, schema=SCHEMA))
         if not seen:
             raise TaskSetError(f"{path}: there is no task to write; nothing could be asked of these data")
@@ -166,45 +186,112 @@ def read_tasks(path: Path, splits: Collection[Split] | None = None) -> list[Task
     return tasks
 
 
-def pick_tasks(path: Path, ids: Collection[str]) -> dict[str, Task]:
-    """The tasks with these ids, by id, with absolute image paths; ids that the set does not have are left out.
+def task_file(path: Path) -> Path:
+    """The absolute path of a task set's file, given the file or its folder; the folder, if it holds several."""
+    path = Path(os.path.abspath(path))
+    if not path.is_dir():
+        return path
+    return path / FILE_NAME if (path / FILE_NAME).exists() or not _shards(path) else path
 
-    Only the rows of these tasks are read from the file; the others are not checked.
+
+def task_folder(path: Path) -> Path:
+    """The absolute path of the folder that a task set lies in."""
+    path = Path(os.path.abspath(path))
+    return path if path.is_dir() else path.parent
+
+
+def task_files(path: Path) -> list[Path]:
+    """The files of a task set, in order: the file; or tasks.parquet of the folder; or else all its Parquet files.
 
     Raises:
-        OSError, ValueError, KeyError: the file is gone, is not a task set, or one of the rows is not a valid task.
+        TaskSetError: the files are numbered as shards ("tasks-00000-of-00004.parquet"), and one is missing.
     """
     path = task_file(path)
-    rows = pq.read_table(path, filters=[("id", "in", list(ids))]).to_pylist() if ids else []
-    return {row["id"]: Task(**_cleaned(row, str(path.parent))) for row in rows}
+    if not path.is_dir():
+        return [path]
+    files = _shards(path)
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for match in filter(None, (_SHARD.fullmatch(file.name) for file in files)):
+        numbers.setdefault((match["name"], match["count"]), set()).add(int(match["number"]))
+    for (name, count), found in numbers.items():
+        missing = set(range(int(count))) - found
+        if missing:
+            shard = f"{name}-{min(missing):0{len(count)}d}-of-{count}.parquet"
+            raise TaskSetError(f"{path}: {shard} is missing; {len(missing)} of {int(count)} shards are")
+    return files
 
 
-def task_file(path: Path) -> Path:
-    """The absolute path of a task set's file, given the file or its folder."""
-    path = Path(os.path.abspath(path))
-    return path / FILE_NAME if path.is_dir() else path
+def _shards(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.parquet") if not file.name.startswith("."))
 
 
-def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, Any]]]:
-    """Every row of a task set, checked by itself and for a repeated id, with the values that it has in the file.
-
-    Rules that concern several columns are checked if each column by itself is right. Image paths become absolute. Only
-    hashes of the ids of earlier rows are kept.
+def row_groups(path: Path) -> list[RowGroup]:
+    """The parts of a task set, in order.
 
     Raises:
         TaskSetError: there is no such file, it is not Parquet, or a column is missing or unknown.
     """
-    path = task_file(path)
-    seen: dict[int, int] = {}
-    for number, values in enumerate(read_rows(path, _REQUIRED, SCHEMA.names)):
-        values = _cleaned(values, str(path.parent))
-        task, faults = _task(values)
-        id = values["id"]
-        if isinstance(id, str) and id.strip():
-            first = seen.setdefault(hash(id), number)
-            if first != number:
-                faults.append(_repeated(first))
-        yield TaskRow(number, id, task, faults), values
+    files = task_files(path)
+    groups: list[RowGroup] = []
+    first = 0
+    for file in files:
+        start_of_file = first
+        with open_parquet(file, _REQUIRED, SCHEMA.names) as opened:
+            for number in range(opened.num_row_groups):
+                rows = opened.metadata.row_group(number).num_rows
+                groups.append(RowGroup(file, number, rows, first, first - start_of_file, len(files) == 1))
+                first += rows
+    return groups
+
+
+def rows_of_group(group: RowGroup) -> Iterator[tuple[TaskRow, dict[str, Any]]]:
+    """The rows of a part, each checked by itself alone, with the values that it has in the file.
+
+    Rules that concern several columns are checked if each column by itself is right. Image paths become absolute.
+
+    Raises:
+        TaskSetError: the file is damaged.
+    """
+    root, name = str(group.file.parent), "" if group.alone else group.file.name
+    with open_parquet(group.file, _REQUIRED, SCHEMA.names) as file:
+        packed = holds_images(file)
+        rows = rows_of(file, group.file, ROWS_AT_ONCE, [group.number], group.first_in_file)
+        for number, values in enumerate(rows):
+            if packed:
+                row = group.first_in_file + number
+                values["images"] = [f"{group.file}/{row}/{i}" for i in range(len(values["images"] or ()))]
+            values = _cleaned(values, root)
+            task, faults = _task(values)
+            yield TaskRow(group.first + number, values["id"], task, faults, file=name), values
+
+
+def each_row(path: Path) -> Iterator[tuple[TaskRow, dict[str, Any]]]:
+    """Every row of a task set, checked by itself (see `rows_of_group`) and for a repeated id.
+
+    Only hashes of the ids of earlier rows are kept.
+
+    Raises:
+        TaskSetError: there is no such file, it is not Parquet, or a column is missing or unknown.
+    """
+    ids = Ids()
+    for group in row_groups(path):
+        for row, values in rows_of_group(group):
+            row.faults += ids.faults(row.id, row.number)
+            yield row, values
+
+
+class Ids:
+    """The ids of the rows so far, as hashes."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, int] = {}
+
+    def faults(self, id: object, number: int) -> list[RowFault]:
+        """One fault if an earlier row than this one has the id; else none."""
+        if not isinstance(id, str) or not id.strip():
+            return []
+        first = self._first.setdefault(hash(id), number)
+        return [] if first == number else [_repeated(first)]
 
 
 def read_written(value: object, kind: type) -> object:
@@ -219,64 +306,6 @@ def read_written(value: object, kind: type) -> object:
         if isinstance(found, kind):
             return found
     return value
-
-
-def read_rows(
-    path: Path, required: Iterable[str], allowed: Collection[str] | None = None, at_once: int = _ROWS_AT_ONCE
-) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file, `at_once` in memory at a time.
-
-    Args:
-        path: the file.
-        required: columns that must be there.
-        allowed: the columns that may be there, so that a misspelt one is not silently ignored; None allows any.
-        at_once: rows that are read at a time.
-
-    Raises:
-        TaskSetError: there is no such file, it is not Parquet, or it has the wrong columns (before the first row); or
-            the file is damaged (at any row).
-    """
-    if not path.is_file():
-        raise TaskSetError(f"{path}: no such file; a Parquet file is needed here")
-    try:
-        file = pq.ParquetFile(path)
-        columns = file.schema_arrow.names
-        for name in required:
-            if name not in columns:
-                raise TaskSetError(f"{path}: column {name!r} is missing; found {columns}")
-        for name in columns:
-            if allowed is not None and name not in allowed:
-                raise TaskSetError(f"{path}: column {name!r} is unknown; the columns may be {list(allowed)}")
-    except (pa.ArrowException, OSError, UnicodeError) as error:  # the name of the file or of a column may be no UTF-8
-        raise TaskSetError(f"{path}: not a readable Parquet file ({error})") from error
-    return _rows(file, path, at_once)
-
-
-def _rows(file: pq.ParquetFile, path: Path, at_once: int) -> Iterator[dict[str, Any]]:
-    with file:
-        try:
-            number = 0
-            for batch in file.iter_batches(at_once):
-                try:
-                    rows = batch.to_pylist()
-                except UnicodeDecodeError as error:
-                    raise _not_utf8(path, batch, number) from error
-                yield from rows
-                number += len(rows)
-        except (pa.ArrowException, OSError) as error:
-            raise TaskSetError(f"{path}: the file is damaged ({error})") from error
-
-
-def _not_utf8(path: Path, batch: pa.RecordBatch, number: int) -> TaskSetError:
-    """The error that names the first row and column of a batch with a text that is not UTF-8."""
-    for offset in range(batch.num_rows):
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            try:
-                column[offset].as_py()
-            except UnicodeDecodeError as error:
-                where = f"row {number + offset} (0-based), column {name!r}"
-                return TaskSetError(f"{path}: {where}: not UTF-8 ({error.reason}); write texts as UTF-8")
-    return TaskSetError(f"{path}: a text is not UTF-8; write texts as UTF-8")
 
 
 def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
@@ -296,14 +325,14 @@ def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
     # A null counts as left out, except in the split, which would quietly become train.
     given = {name: value for name, value in values.items() if value is not None or name in (*_REQUIRED, "split")}
     if isinstance(given["images"], list):
-        given["images"] = [_absolute(image, root) for image in given["images"]]
+        given["images"] = [
+            absolute_image(image, root) if isinstance(image, str) else image for image in given["images"]
+        ]
     return given | {"options": options}
 
 
-def _absolute(image: object, root: str) -> object:
+def absolute_image(image: str, root: str) -> str:
     """The path of an image; one with backslashes is read as one with slashes if there is no such file."""
-    if not isinstance(image, str):
-        return image
     path = os.path.normpath(os.path.join(root, image))
     if "\\" in image and not os.path.exists(path):
         return os.path.normpath(os.path.join(root, image.replace("\\", "/")))
@@ -326,6 +355,7 @@ def _repeated(first: int) -> RowFault:
     return RowFault("duplicate id", f"row {first} has the same id; ids must differ")
 
 
-def _relative_if_inside(image: str, root: str) -> str:
+def relative_if_inside(image: str, root: str) -> str:
+    """The path of an image, relative to the folder of its set if it is in there, or else absolute."""
     absolute = os.path.abspath(image)
     return os.path.relpath(absolute, root) if absolute.startswith(root + os.sep) else absolute

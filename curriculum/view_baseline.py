@@ -7,12 +7,16 @@ the lungs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from curriculum.sets.task_table import TaskTable
 from curriculum.task import NO_FINDING, Task
 
+_ASKED = ("family", "view", "question", "options", "gold")
 
-def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tuple[str, ...]]:
+
+def view_baseline(train: TaskTable, test: Sequence[Task]) -> dict[str, tuple[str, ...]]:
     """Answers test tasks that ask for letters or names from their view and question, by frequencies in the train tasks.
 
     Closed tasks: the option with the highest rate of being right when offered, for that family, question and view. If
@@ -29,15 +33,15 @@ def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tupl
     """
     offered: Counter[tuple[str, ...]] = Counter()
     right: Counter[tuple[str, ...]] = Counter()
-    for task in train:
-        for letter, text in task.options.items():
-            for key in _keys(task, text):
+    for row in train.where("form", {"letters"}).values(*_ASKED):
+        for letter, text in row["options"].items():
+            for key in _keys(row["family"], text, row["view"], row["question"]):
                 offered[key] += 1
-                right[key] += letter in task.gold
-    frequent = _frequent_in_view([task for task in train if task.form == "names"])
+                right[key] += letter in row["gold"]
+    frequent = _frequent_in_view(list(train.where("form", {"names"}).values("view", "gold")))
 
     def rate(task: Task, text: str) -> float:
-        for key in _keys(task, text):
+        for key in _keys(task.family, text, task.view, task.question):
             if offered[key]:
                 return right[key] / offered[key]
         return 0.0
@@ -55,17 +59,17 @@ def view_baseline(train: Sequence[Task], test: Sequence[Task]) -> dict[str, tupl
     return {task.id: answer(task) for task in test if task.form in ("letters", "names")}
 
 
-def _keys(task: Task, text: str) -> Iterator[tuple[str, ...]]:
+def _keys(family: str, text: str, view: str, question: str) -> Iterator[tuple[str, ...]]:
     """The keys under which an option is counted, the most specific first."""
-    yield task.family, text, task.view, task.question
-    yield task.family, text, task.view
-    yield task.family, text
+    yield family, text, view, question
+    yield family, text, view
+    yield family, text
 
 
-def _frequent_in_view(tasks: list[Task]) -> dict[str, tuple[str, ...]]:
+def _frequent_in_view(tasks: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """View to the findings that are more frequent in it than the best threshold."""
-    films = Counter(task.view for task in tasks)
-    shown = Counter((task.view, name) for task in tasks for name in task.gold)
+    films = Counter(task["view"] for task in tasks)
+    shown = Counter((task["view"], name) for task in tasks for name in task["gold"])
     ranked = sorted(shown, key=lambda key: (-shown[key] / films[key[0]], key))
     # The best threshold lies below one of the frequencies. F1 = 2 × hits / (named + shown), summed over films.
     best_score = 0.0

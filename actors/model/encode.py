@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -81,6 +82,7 @@ class Encoder:
         self.prompt = prompt
         if prompt.sets_pixels:
             self._set_pixels()
+        self.fingerprint = _fingerprint(Path(folder), prompt)
         self._films: dict[str, EncodedImage] = {}
         self._films_bytes = 0
 
@@ -286,3 +288,12 @@ class Encoder:
     @cached_property
     def _bytes(self) -> TokenBytes:
         return token_bytes(self.tokenizer)
+
+
+def _fingerprint(folder: Path, prompt: PromptConfig) -> str:
+    """A hash of all that decides how tasks become tokens: the folder's small files, and the prompt's settings."""
+    found = hashlib.blake2b(prompt.model_dump_json().encode(), digest_size=16)
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".json", ".jinja", ".txt", ".model"):
+            found.update(file.name.encode() + file.read_bytes())
+    return found.hexdigest()

@@ -56,6 +56,9 @@ def check(
     recipe: Annotated[Path | None, typer.Option(help="count tokens with its model, against its budget")] = None,
     html: Annotated[Path | None, typer.Option(help="write the summary to this page, with films to look at")] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="no films on the page, for patient data")] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="on all cores of the Ray cluster, or of this machine if there is none")
+    ] = False,
 ) -> None:
     """Report every bad row with its number and the reason, then what the set holds. Exits with 2 if a row is bad."""
     from actors.runtime.environment import quiet_libraries
@@ -63,8 +66,11 @@ def check(
     quiet_libraries()
     from cluster.config.recipe_file import load_recipe
     from cluster.standalone.data_check import check
+    from cluster.standalone.spread import spread_over
 
-    sys.exit(0 if check(tasks, load_recipe(recipe) if recipe else None, html, not no_images) else 2)
+    with spread_over(cluster) as spread:
+        good = check(tasks, load_recipe(recipe) if recipe else None, html, not no_images, spread)
+    sys.exit(0 if good else 2)
 
 
 def import_commands(importers: Iterable[Importer]) -> dict[str, Any]:

@@ -21,19 +21,51 @@ from cluster.stages.kind import Stage
 from cluster.trackers import TRACKERS
 from curriculum.choice import KeyOf
 from curriculum.phantoms.phantom_set import PhantomConfig
+from curriculum.sampler import Mixing
+from curriculum.sets.source import Source
 from curriculum.strict import Strict
 
 
 class DataConfig(Strict):
-    """Where the tasks come from: phantoms drawn for the run, or a task set on disk, as `curlvpr data import` writes."""
+    """Where the tasks come from: phantoms drawn for the run, or one or several task sets on disk."""
 
     phantoms: PhantomConfig | None = None
-    tasks: Path | None = None
+    tasks: Path | None = Field(None, description="a task set, as `curlvpr data import` writes: its file or folder")
+    sources: tuple[Source, ...] | None = Field(None, min_length=1, description="several task sets")
+    size_power: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="how much more is drawn from a larger source: its share is in proportion to weight × "
+        "tasks ^ size_power; 1 draws as from one set, 0 by the weights alone",
+    )
     drop_bad_rows: bool = Field(False, description="train without the rows that `curlvpr data check` finds bad")
 
     @model_validator(mode="after")
     def _one(self) -> DataConfig:
-        return _exactly_one(self, "phantoms", "tasks")
+        return _exactly_one(self, "phantoms", "tasks", "sources")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> DataConfig:
+        names = [source.name for source in self.sources or ()]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"sources: two are called {twice!r}; names must differ")
+        return self
+
+    @property
+    def mixing(self) -> Mixing | None:
+        """How the sources are mixed; None where there is one set."""
+        if self.sources is None:
+            return None
+        return Mixing({source.name: source.weight for source in self.sources}, self.size_power)
+
+    @property
+    def sets(self) -> dict[str, Path]:
+        """The task sets on disk by their settings' names."""
+        if self.sources is None:
+            return {} if self.tasks is None else {"data.tasks": self.tasks}
+        return {f"data.sources.{source.name}.tasks": source.tasks for source in self.sources}
 
 
 class ModelConfig(PixelBudget):
@@ -165,6 +197,16 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _validate_sources(self) -> Recipe:
+        known = [source.name for source in self.data.sources or ()]
+        for stage in self.stages:
+            unknown = next((name for name in stage.sources if name not in known), None)
+            if unknown:
+                there_are = f"there are {', '.join(known)}" if known else "the recipe has no data.sources"
+                raise ValueError(f"stages.{stage.name}.sources: no source is called {unknown!r}; {there_are}")
+        return self
+
+    @model_validator(mode="after")
     def _validate_tasks_per_step(self) -> Recipe:
         for stage in self.stages:
             minimum = self.learner.workers * stage.updates_per_step
@@ -222,5 +264,6 @@ class Recipe(Strict):
 def _exactly_one(part: Any, *names: str) -> Any:
     given = [name for name in names if getattr(part, name) is not None]
     if len(given) != 1:
-        raise ValueError(f"exactly one of {' and '.join(names)} must be given, found {' and '.join(given) or 'none'}")
+        known = f"{', '.join(names[:-1])} and {names[-1]}"
+        raise ValueError(f"exactly one of {known} must be given, found {' and '.join(given) or 'none'}")
     return part

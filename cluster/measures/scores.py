@@ -29,6 +29,7 @@ class Scores:
         shares: each finding's share of the train films; others have the share 0. If given, single findings and strata
             are measured too, and unless it is empty also findings by frequency.
         bertscore: as in `measures_by_form`.
+        sources: whether each source is measured too.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Scores:
         seed: int = 0,
         shares: Mapping[str, float] | None = None,
         bertscore: Mapping[str, Sequence[float]] | None = None,
+        sources: bool = False,
     ) -> None:
         self.resamples, self.seed = resamples, seed
         self.ids = [r.task.id for r in results]
@@ -48,13 +50,16 @@ class Scores:
         self.paths: dict[Path, Measure] = _overall(results, forms) | _families(results, forms)
         if shares is not None:
             self.paths |= _findings(results, shares) | _strata(results, forms)
+        if sources:
+            self.paths |= _sources(results, forms)
 
     def measures(self) -> dict[str, Interval]:
-        """Overall and family measures by name: "closed_accuracy", "binary_accuracy"."""
+        """Measures overall, of families and of sources by name: "closed_accuracy", "binary_accuracy",
+        "mimic_closed_accuracy"."""
         return _named(self.intervals())
 
     def gain_over(self, before: Scores) -> dict[str, Interval]:
-        """The overall and family measures minus those of `before`, on the same tasks (paired bootstrap).
+        """As `measures`, minus those of `before`, on the same tasks (paired bootstrap).
 
         Raises:
             ValueError: the tasks differ.
@@ -127,19 +132,31 @@ def _strata(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
     paths: dict[Path, Measure] = {}
     for kind in of[0]:
         labels = np.array([stratum[kind] for stratum in of])
-        if (labels == labels[0]).all():  # a single stratum is the whole again
-            continue
-        for label in np.unique(labels):
-            for form, measures in forms.items():
-                for name in measures_of(form).main:
-                    measure = measures[name].among(labels == label) if name in measures else None
-                    if measure is not None and len(measure.tasks):
-                        paths["strata", kind, str(label), f"{measures_of(form).prefix}_{name}"] = measure
+        if not (labels == labels[0]).all():  # a single stratum is the whole again
+            paths |= {("strata", kind, *path): measure for path, measure in _by_label(labels, forms).items()}
+    return paths
+
+
+def _sources(results: Sequence[Result], forms: Forms) -> dict[Path, Measure]:
+    labels = np.array([r.task.source for r in results])
+    return {("sources", *path): measure for path, measure in _by_label(labels, forms).items()}
+
+
+def _by_label(labels: np.ndarray, forms: Forms) -> dict[Path, Measure]:
+    """The main measures of each form among the tasks of each label: ("PA", "closed_accuracy")."""
+    paths: dict[Path, Measure] = {}
+    for label in np.unique(labels):
+        for form, measures in forms.items():
+            for name in measures_of(form).main:
+                measure = measures[name].among(labels == label) if name in measures else None
+                if measure is not None and len(measure.tasks):
+                    paths[str(label), f"{measures_of(form).prefix}_{name}"] = measure
     return paths
 
 
 def _named(intervals: Mapping[Path, Interval]) -> dict[str, Interval]:
-    return {"_".join(path[1:]): interval for path, interval in intervals.items() if path[0] in ("overall", "families")}
+    named = ("overall", "families", "sources")
+    return {"_".join(path[1:]): interval for path, interval in intervals.items() if path[0] in named}
 
 
 def _interval(values: np.ndarray) -> Interval:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from curriculum.sets.task_table import TaskTable
 from curriculum.task import Task, age_band
 from rewards.findings.canonical import canonical
 
@@ -20,14 +19,18 @@ def strata(task: Task) -> dict[str, str]:
     return {kind: label or UNKNOWN for kind, label in labels.items()}
 
 
-def train_shares(train: Sequence[Task]) -> dict[str, float]:
+def train_shares(train: TaskTable) -> dict[str, float]:
     """Each finding's share of the train films, from the tasks whose gold names the findings of the film."""
-    shown: dict[tuple[str, ...], set[str]] = {}
-    for task in train:
-        if task.form == "names":
-            shown.setdefault(task.images, set()).update(map(canonical, task.gold))
-    names = sorted(set().union(*shown.values()))
-    return {name: sum(name in findings for findings in shown.values()) / len(shown) for name in names}
+    films: dict[tuple[str, ...], int] = {}
+    shown: dict[str, set[int]] = {}
+    for row in train.where("form", {"names"}).values("images", "gold"):
+        film = films.setdefault(tuple(row["images"]), len(films))
+        for name in row["gold"]:
+            shown.setdefault(name, set()).add(film)
+    of_finding: dict[str, set[int]] = {}
+    for name, of_name in shown.items():
+        of_finding.setdefault(canonical(name), set()).update(of_name)
+    return {finding: len(of_finding[finding]) / len(films) for finding in sorted(of_finding)}
 
 
 def frequency_group(share: float) -> str:

@@ -16,9 +16,9 @@ from cluster.config.yaml_text import read_yaml
 from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_status import check_run_folder
+from curriculum.sets.task_table import TaskTable, valid_tasks
 from curriculum.stages import StageConfig
 from curriculum.task import Task
-from curriculum.taskset import FILE_NAME, pick_tasks
 
 if TYPE_CHECKING:
     from cluster.stages.kind import StageKind
@@ -253,16 +253,9 @@ class RunRecord:
         """The rows of evaluations.jsonl that test `version`, by task id."""
         return {row["task"]: row for row in self._lines("evaluations.jsonl") if row["version"] == version}
 
-    @property
-    def task_set(self) -> Path:
-        """The file of tasks that the recipe names; else the one that was drawn into the run folder."""
-        named = self.recipe["data"].get("tasks")
-        path = Path(named) if named else self.path / "data"
-        return path / FILE_NAME if path.is_dir() or not path.suffix else path
-
     def tasks(self, ids: Collection[str]) -> dict[str, Task]:
-        """The tasks with these ids, as `taskset.pick_tasks` reads them. Raises TASK_SET_FAULTS."""
-        return pick_tasks(self.task_set, ids)
+        """The tasks with these ids, by id; ids that the run's sets do not have are left out. Raises TASK_SET_FAULTS."""
+        return self._all_tasks().find(ids) if ids else {}
 
     def train_sources(self) -> list[dict[str, Any]]:
         """The sources of the training tasks in the stages, largest first.
@@ -276,21 +269,21 @@ class RunRecord:
         families: set[str] = set()
         for stage in self.recipe["stages"]:
             families.update(stage["tasks"], stage.get("rehearse", {}))
-        parts = ["source", "licence", "attribution"]
-        columns = [name for name in parts if name in pq.read_schema(self.task_set).names]
-        table = pq.read_table(
-            self.task_set,
-            columns=[*columns, "images"],
-            filters=[("split", "=", "train"), ("family", "in", list(families))],
-        )
+        parts = ("source", "licence", "attribution")
         sources: dict[tuple[str, ...], dict[str, Any]] = {}
-        for row in table.to_pylist():
-            key = tuple(row.get(name) or "" for name in parts)
+        for row in self._all_tasks().of_split("train").where("family", families).values(*parts, "images"):
+            key = tuple(row[name] for name in parts)
             entry = sources.setdefault(key, {**dict(zip(parts, key, strict=True)), "tasks": 0, "images": set()})
             entry["tasks"] += 1
             entry["images"].update(row["images"])
         rows = sorted(sources.values(), key=lambda row: -row["tasks"])
         return [row | {"images": len(row["images"])} for row in rows]
+
+    def _all_tasks(self) -> TaskTable:
+        """The tasks of the sets that the recipe names; else those that were drawn into the run folder."""
+        data = self.recipe["data"]
+        named = {source["name"]: Path(source["tasks"]) for source in data.get("sources") or ()}
+        return valid_tasks(named or {"": Path(data.get("tasks") or self.path / "data")})
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
         if (self.path / name).is_file():

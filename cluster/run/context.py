@@ -16,6 +16,7 @@ from cluster.run.progress.position import Position
 from cluster.run.workers import Workers
 from cluster.stages import StageKind
 from curriculum.sampler import Sampler
+from curriculum.sets.task_table import TaskTable
 from curriculum.stages import Curriculum
 from curriculum.task import Split, Task
 
@@ -30,7 +31,7 @@ class RunContext:
     """
 
     recipe: Recipe
-    tasks: Mapping[Split, Sequence[Task]]
+    tasks: Mapping[Split, TaskTable]
     test_tasks: Sequence[Task]
     workers: Workers
     writer: RunWriter
@@ -44,7 +45,7 @@ class RunContext:
 
 
 def new_context(
-    recipe: Recipe, tasks: Mapping[Split, Sequence[Task]], workers: Workers, writer: RunWriter, display: Display
+    recipe: Recipe, tasks: Mapping[Split, TaskTable], workers: Workers, writer: RunWriter, display: Display
 ) -> RunContext:
     """The context of a run that has not made a step yet."""
     position, timeline = Position(), Timeline(writer.path)
@@ -57,7 +58,7 @@ def new_context(
         display=display,
         position=position,
         curriculum=Curriculum(recipe.stages),
-        sampler=Sampler(tasks["train"], recipe.seed),
+        sampler=Sampler(tasks["train"], recipe.seed, recipe.data.mixing),
         ledger=Ledger(writer.path / "ledger.jsonl"),
         timeline=timeline,
         phases=PhaseClock(timeline, position),

@@ -13,6 +13,7 @@ from cluster.measures import Result
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
 from cluster.pools.shares import Failed
+from curriculum.sets.task_table import TaskTable
 from curriculum.task import Split, Task
 from curriculum.view_baseline import view_baseline
 from rewards.config import RewardConfig
@@ -20,22 +21,33 @@ from rewards.score import score
 from rewards.verdict import unscored
 
 
-def held_out(tasks: Sequence[Task], families: Sequence[str], per_family: int) -> list[Task]:
-    """At most `per_family` tasks of each family, always the same ones, in a fixed order."""
+def held_out(tasks: TaskTable, families: Sequence[str], per_family: int) -> list[Task]:
+    """At most `per_family` tasks of each family, always the same ones, in a fixed order; of each source as many."""
     chosen = []
     for family in families:
-        of_family = [task for task in tasks if task.family == family]
-        order = np.random.default_rng(0).permutation(len(of_family))[:per_family]
-        chosen += [of_family[i] for i in sorted(order)]
+        positions = tasks.families.get(family, np.zeros(0, int))
+        order = np.random.default_rng(0).permutation(len(positions))
+        places = _place_in_source(tasks.sources[positions[order]])
+        order = order[np.argsort(places, kind="stable")][:per_family]
+        chosen += [tasks[int(position)] for position in positions[np.sort(order)]]
     return chosen
 
 
-def tested_families(recipe: Recipe, train: Sequence[Task]) -> dict[str, str]:
+def _place_in_source(sources: np.ndarray) -> np.ndarray:
+    """[tasks] how many tasks of the same source come before each task."""
+    places: np.ndarray = np.zeros(len(sources), int)
+    for source in np.unique(sources):
+        places[sources == source] = np.arange(np.count_nonzero(sources == source))
+    return places
+
+
+def tested_families(recipe: Recipe, train: TaskTable) -> dict[str, str]:
     """The families that the run tests, with the form of their answers."""
-    return {task.family: task.form for task in train if task.family in recipe.tested_families}
+    tested = recipe.tested_families
+    return {family: train[int(tasks[0])].form for family, tasks in train.families.items() if family in tested}
 
 
-def test_tasks(recipe: Recipe, tasks: Mapping[Split, Sequence[Task]]) -> list[Task]:
+def test_tasks(recipe: Recipe, tasks: Mapping[Split, TaskTable]) -> list[Task]:
     """The test tasks of a run: some of every family that it tests."""
     families = tested_families(recipe, tasks["train"])
     return held_out(tasks["test"], list(families), recipe.evaluation.test_per_family)
@@ -72,7 +84,7 @@ def answer(
     return results
 
 
-def answer_by_view(train: Sequence[Task], test: Sequence[Task], rules: RewardConfig) -> list[Result] | None:
+def answer_by_view(train: TaskTable, test: Sequence[Task], rules: RewardConfig) -> list[Result] | None:
     """What the view alone (PA or AP) answers, by the frequencies of the train tasks; None where no view is known."""
     if not any(task.view for task in test):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from actors.trajectory import Group, Request, sampling_seed
 from cluster.pools.shares import Batch, Failed
 from cluster.run.context import RunContext
 from cluster.stages import StageKind
-from curriculum.task import Task
+from curriculum.sets.task_table import TaskTable
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,11 @@ class InFlight:
     def state_dict(self) -> list[Any]:
         return [[step.step, [[r.group_id, r.task.id, r.count, r.seed] for r in step.requests]] for step in self.waiting]
 
-    def load_state_dict(self, state: Sequence[Any], tasks: Mapping[str, Task]) -> None:
+    def load_state_dict(self, state: Sequence[Any], tasks: TaskTable) -> None:
         """Requests again what was in flight, by the weights that the rollout workers have now."""
+        found = tasks.find({task for _, rows in state for _, task, _, _ in rows})
         for step, rows in state:
-            requests = [Request(group, tasks[task], count, seed) for group, task, count, seed in rows]
+            requests = [Request(group, found[task], count, seed) for group, task, count, seed in rows]
             self.waiting.append(self._submit(step, requests))
 
     def _submit(self, step: int, requests: Sequence[Request]) -> StepInFlight:
@@ -107,7 +108,7 @@ class InFlight:
     def _requests(self, stage: StageKind, step: int, count: int, first: int = 0) -> list[Request]:
         """Draws tasks, and books a group of each as issued, numbered from `first` in its step."""
         requests = []
-        for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, count), first):
+        for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, count, stage.sources), first):
             seed = sampling_seed(self.recipe.seed, task.id, pass_number)
             request = Request(f"{stage.name}-{step}-{index}", task, stage.group_size, seed)
             self.ledger.issue(request, stage.name, step, pass_number)

@@ -232,7 +232,7 @@ def open_run(
             prepared = prepare(recipe, path, display.say)
         if prepared.dropped:
             kinds = ", ".join(f"{kind} {count}" for kind, count in prepared.dropped.most_common())
-            display.say(f"dropped {prepared.dropped.total()} bad rows of {recipe.data.tasks}: {kinds}")
+            display.say(f"dropped {prepared.dropped.total()} bad rows: {kinds}")
         with ExitStack() as stack:
             queue = QueueWait(path.name, display, control)
             with wait_for_slot(str(path), worker_bundles(recipe), queue.wait):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
-from actors.model.check_tokens import FittingSettings, TokenBudget, check_tokens
+import numpy as np
+
+from actors.model.check_tokens import TokenBudget
 from actors.model.encode import TEXT_ONLY
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model
 from actors.rollout.config import RolloutConfig
@@ -18,11 +19,12 @@ from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.planning.model_check import check_model, model_family
 from cluster.planning.model_shape import trained_parameters
-from curriculum.check import check_tasks
+from cluster.run.task_sources import TaskSources
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.sets.task_table import TaskTable, read_task_table
 from curriculum.stages import GATE_FORMS
 from curriculum.task import Split, Task
-from curriculum.taskset import FILE_NAME, TaskRow, TaskSetError, read_tasks, write_tasks
+from curriculum.taskset import FILE_NAME, write_tasks
 from rewards.custom_rules import RuleError, check_own
 
 Seeded = TypeVar("Seeded", PhantomConfig, TinyModelConfig)
@@ -32,7 +34,7 @@ Seeded = TypeVar("Seeded", PhantomConfig, TinyModelConfig)
 class Prepared:
     """The tasks of every split, the folder of the model to start from, and how many bad rows were dropped, by kind."""
 
-    tasks: dict[Split, list[Task]]
+    tasks: dict[Split, TaskTable]
     model: Path
     dropped: Counter[str]
 
@@ -51,27 +53,20 @@ def prepare(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda li
         check_own(recipe.reward.rules.own)
     except RuleError as error:
         raise UserError(str(error)) from error
-    dropped: Counter[str] = Counter()
     if recipe.data.phantoms is not None:
-        tasks = _by_split(recipe, _phantoms(_seeded(recipe.data.phantoms, recipe), folder / "data"))
-        model = model_folder(recipe, folder, tasks["train"], say)
+        tasks = _phantoms(_seeded(recipe.data.phantoms, recipe), folder / "data")
+        by_split = _by_split(recipe, tasks)
+        model = model_folder(recipe, folder, by_split["train"], say)
         check_model(model, "model.path", recipe.prompt_config)
-        check_images(model, "model.path", chain(*tasks.values()), recipe.rollout)
-        return Prepared(tasks, model, dropped)
-    assert recipe.data.tasks is not None  # the recipe gives exactly one of both
-    try:
-        rows = _usable(recipe, check_tasks(recipe.data.tasks, again=False), dropped)
-    except TaskSetError as error:
-        raise UserError(f"data.tasks: {error}") from error
-    model = model_folder(recipe, folder, _by_split(recipe, _tasks(rows))["train"], say)
-    encoder = check_model(model, "model.path", recipe.prompt_config).encoder
-    budget = token_budget(recipe)
-    fitting = FittingSettings(encoder, budget)
-    rows = _usable(recipe, fitting.counted(check_tokens(rows, encoder, budget)), dropped, fitting)
-    if fitting.words():
-        say(fitting.words())
-    check_images(model, "model.path", _tasks(rows), recipe.rollout)
-    return Prepared(_by_split(recipe, _tasks(rows)), model, dropped)
+        check_images(model, "model.path", recipe.rollout)
+        return Prepared(by_split, model, Counter())
+    sources = TaskSources(recipe, say)
+    model = model_folder(recipe, folder, _by_split(recipe, sources.table())["train"], say)
+    sources.check_tokens(check_model(model, "model.path", recipe.prompt_config).encoder, token_budget(recipe))
+    tasks = sources.table()
+    if tasks.lengths("images").any():
+        check_images(model, "model.path", recipe.rollout)
+    return Prepared(_by_split(recipe, tasks), model, sources.dropped)
 
 
 def token_budget(recipe: Recipe) -> TokenBudget:
@@ -83,72 +78,49 @@ def token_budget(recipe: Recipe) -> TokenBudget:
     )
 
 
-def _phantoms(config: PhantomConfig, folder: Path) -> list[Task]:
+def _phantoms(config: PhantomConfig, folder: Path) -> TaskTable:
     if not (folder / FILE_NAME).is_file():  # a resumed run has it
         write_tasks(draw_phantom_set(config, folder), folder)
-    return read_tasks(folder)
+    return read_task_table(folder)
 
 
-def _usable(
-    recipe: Recipe, rows: Iterable[TaskRow], dropped: Counter[str], fitting: FittingSettings | None = None
-) -> list[TaskRow]:
-    """The rows without fault. `dropped` counts bad rows by the kind of their first fault, if the recipe drops them."""
-    good: list[TaskRow] = []
-    first: TaskRow | None = None
-    bad = 0
-    for row in rows:
-        if not row.faults:
-            good.append(row)
-            continue
-        first = first or row
-        bad += 1
-        dropped[row.faults[0].kind] += 1
-    if first and not recipe.data.drop_bad_rows:
-        more = f" (and {bad - 1:,} more bad rows)" if bad > 1 else ""
-        fits = fitting.words() if fitting else ""
-        raise UserError(
-            f"data.tasks: {recipe.data.tasks}: {first.describe(first.faults[0])}{more}. All are shown by `curlvpr "
-            f"data check {recipe.data.tasks} --recipe …`; data.drop_bad_rows=true trains without them"
-            + (f"; {fits}" if fits else "")
-        )
-    return good
-
-
-def _tasks(rows: Iterable[TaskRow]) -> list[Task]:
-    return [row.task for row in rows if row.task is not None]
-
-
-def _by_split(recipe: Recipe, tasks: Iterable[Task]) -> dict[Split, list[Task]]:
-    by_split: dict[Split, list[Task]] = {"train": [], "val": [], "test": []}
-    for task in tasks:
-        by_split[task.split].append(task)
+def _by_split(recipe: Recipe, tasks: TaskTable) -> dict[Split, TaskTable]:
+    by_split = {split: tasks.of_split(split) for split in get_args(Split)}
     _check_families(recipe, by_split)
     return by_split
 
 
-def _check_families(recipe: Recipe, tasks: dict[Split, list[Task]]) -> None:
-    tested = recipe.tested_families
-    present = {split: {task.family for task in of_split} for split, of_split in tasks.items()}
+def _check_families(recipe: Recipe, tasks: Mapping[Split, TaskTable]) -> None:
     for stage in recipe.stages:
         for family in stage.mixture:
-            for split, families in present.items():
-                if family not in families:
+            for split, of_split in tasks.items():
+                if family not in of_split.families:
                     raise UserError(
                         f"stages.{stage.name}.tasks: the {split} split has no task of family {family!r}; "
-                        f"it has {', '.join(sorted(families)) or 'no tasks'}"
+                        f"it has {', '.join(sorted(of_split.families)) or 'no tasks'}"
                     )
+        drawn = tasks["train"].of_sources(stage.sources) if stage.sources else tasks["train"]
+        lacking = next((family for family in stage.mixture if family not in drawn.families), None)
+        if lacking:
+            raise UserError(
+                f"stages.{stage.name}.sources: {', '.join(stage.sources)} have no train task of family {lacking!r}; "
+                f"they have {', '.join(sorted(drawn.families)) or 'no train tasks'}"
+            )
         measure = stage.gate.measure
-        if not any(task.form == GATE_FORMS[measure] and task.family in tested for task in tasks["val"]):
+        asked = tasks["val"].where("family", recipe.tested_families)
+        if not len(asked.where("form", {GATE_FORMS[measure]})):
             raise UserError(
                 f"stages.{stage.name}.gate.measure: {measure} is of tasks whose answers are "
-                f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: {', '.join(tested)}"
+                f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: "
+                f"{', '.join(recipe.tested_families)}"
             )
         if stage.teaches_from_gold:
-            bare = next((t for t in tasks["train"] if t.family in stage.mixture and not t.reference), None)
-            if bare:
+            taught = drawn.where("family", stage.mixture)
+            bare = np.flatnonzero(taught.lengths("reference") == 0)
+            if len(bare):
                 raise UserError(
-                    f"stages.{stage.name}: {stage.kind} learns from gold traces, and train task {bare.id!r} "
-                    "has none in its column 'reference'"
+                    f"stages.{stage.name}: {stage.kind} learns from gold traces, and train task "
+                    f"{taught[int(bare[0])].id!r} has none in its column 'reference'"
                 )
 
 
@@ -170,10 +142,8 @@ def model_folder(
     return make_tiny_model(_seeded(tiny, recipe), _texts(recipe, train), path, say)
 
 
-def check_images(path: Path, setting: str, tasks: Iterable[Task], rollout: RolloutConfig) -> None:
-    """Checks that the model and its engine can read the tasks' images. Raises UserError, which names `setting`."""
-    if not any(task.images for task in tasks):
-        return
+def check_images(path: Path, setting: str, rollout: RolloutConfig) -> None:
+    """Checks that a model and its engine can read images. Raises UserError, which names `setting`."""
     family = model_family(path, setting)
     if not family.reads_images:
         raise UserError(f"{setting}: {path}: {TEXT_ONLY}, and these tasks have images")

@@ -51,7 +51,7 @@ class Recovery:
         summary: RunSummary,
     ) -> None:
         self.every_s = 60 * context.recipe.checkpoint.every_minutes
-        self.tasks = {task.id: task for task in context.tasks["train"]}
+        self.tasks = context.tasks["train"]
         self.learner, self.writer, self.phases = context.workers.learner, context.writer, context.phases
         self.position, self.curriculum, self.sampler = context.position, context.curriculum, context.sampler
         self.ledger, self.display = context.ledger, context.display

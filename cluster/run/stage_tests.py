@@ -98,4 +98,4 @@ class StageTests:
         return answer(tasks, self.workers.rollouts, self.workers.rewards)
 
     def _scores(self, results: Sequence[Result]) -> Scores:
-        return Scores(results, self.recipe.evaluation.bootstrap)
+        return Scores(results, self.recipe.evaluation.bootstrap, sources=self.recipe.data.sources is not None)

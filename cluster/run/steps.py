@@ -70,7 +70,7 @@ class Steps:
         return self.lr_factor * self.stage.training.rate(self.stage_step)
 
     def draw(self, count: int) -> list[Task]:
-        return [task for task, _ in self.sampler.draw(self.stage.mixture, count)]
+        return [task for task, _ in self.sampler.draw(self.stage.mixture, count, self.stage.sources)]
 
     def generate(self) -> list[Group]:
         self.publisher.publish(wait=not self.stage.max_staleness)

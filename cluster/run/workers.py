@@ -29,7 +29,7 @@ class Workers:
 
     def __init__(self, recipe: Recipe, run: Path, prepared: Prepared) -> None:
         name, model = run.name, prepared.model
-        images = max(len(task.images) for tasks in prepared.tasks.values() for task in tasks)
+        images = max(int(tasks.lengths("images").max(initial=0)) for tasks in prepared.tasks.values())
         rules = recipe.reward.rules.weighted_by(train_shares(prepared.tasks["train"]))
         self.store = (
             ray.remote(WeightStore)

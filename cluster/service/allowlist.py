@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.reporting.report import Film, film_of
-from curriculum.taskset import task_file
+from curriculum.sets.parquet import TaskSetError, named_images
+from curriculum.taskset import task_files
 
 RULES = "rules:"  # prefix of an entry that allows a module or package of rules
 OWN = "rewards.own"  # the module whose rules are always allowed
@@ -21,7 +21,7 @@ OWN = "rewards.own"  # the module whose rules are always allowed
 def check_recipe(recipe: Recipe, allowed: Sequence[str]) -> None:
     """Raises UserError if a recipe, or the tasks that it names, would use something that is not allowed."""
     for key, path in (
-        ("data.tasks", recipe.data.tasks),
+        *recipe.data.sets.items(),
         ("model.path", recipe.model.path),
         ("checkpoint.storage", recipe.checkpoint.storage),
     ):
@@ -40,26 +40,34 @@ def check_recipe(recipe: Recipe, allowed: Sequence[str]) -> None:
                 f"recipe: reward.rules.own.{name}.runtime_env: this service starts no runtime environments: they "
                 "install packages and run code of any kind"
             )
-    if recipe.data.tasks is not None:
-        _check_images(recipe.data.tasks, allowed)
+    for setting, path in recipe.data.sets.items():
+        _check_set(setting, path, allowed)
 
 
-def _check_images(tasks: Path, allowed: Sequence[str]) -> None:
-    """A file that cannot be read passes: the run itself reports what is wrong with it."""
-    file = task_file(tasks)
-    if not is_below(str(file), allowed):
-        raise UserError(f"recipe: data.tasks: {file} leads outside what this service may use: {_locations(allowed)}")
-    # Checks folders, which are few, not films, which are many; a film that is a link is checked when it is shown.
+def _check_set(setting: str, tasks: Path, allowed: Sequence[str]) -> None:
+    """A set that cannot be read passes: the run itself reports what is wrong with it."""
+    try:
+        files = task_files(tasks)
+    except TaskSetError:
+        return
+    for file in files:
+        if not is_below(str(file), allowed):
+            raise UserError(f"recipe: {setting}: {file} leads outside what this service may use: {_locations(allowed)}")
+        _check_images(setting, file, allowed)
+
+
+def _check_images(setting: str, file: Path, allowed: Sequence[str]) -> None:
+    """Checks folders, which are few, not films, which are many; a film that is a link is checked when it is shown."""
     folders: dict[Path, bool] = {}
     try:
-        for batch in pq.ParquetFile(file).iter_batches(columns=["images"]):
-            for image in batch.column(0).flatten().to_pylist():
-                path = file.parent / str(image)
+        for images in named_images(file):
+            for image in images:
+                path = file.parent / image
                 if path.parent not in folders:
                     folders[path.parent] = is_below(str(path.parent), allowed)
                 if not folders[path.parent]:
                     raise UserError(
-                        f"recipe: data.tasks: a task's image, {image}, is outside what this service may use: "
+                        f"recipe: {setting}: a task's image, {image}, is outside what this service may use: "
                         f"{_locations(allowed)}"
                     )
     except (OSError, ValueError, KeyError, AttributeError, pa.ArrowException):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from actors.model.check_tokens import FittingSettings, check_tokens
 from cluster.config.recipe import Recipe
@@ -18,18 +19,27 @@ from cluster.outputs import check_file, told
 from cluster.terminal import rich_table
 from curriculum.check import check_tasks
 from curriculum.missing import valid_text
+from curriculum.sets.mapped import Spread
+from curriculum.sets.task_table import valid_tasks
 from curriculum.summary import FAULTS_KEPT, Summary
-from curriculum.taskset import TaskRow, TaskSetError, each_row, task_file
+from curriculum.taskset import TaskRow, TaskSetError, task_file, task_files
 
 
-def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, images: bool = True) -> bool:
-    """Prints each fault as it is found, then the summary.
+def check(
+    path: Path,
+    recipe: Recipe | None = None,
+    page: Path | None = None,
+    images: bool = True,
+    spread: Spread | None = None,
+) -> bool:
+    """Prints each fault, in order of rows, then the summary.
 
     Args:
         path: the task set, file or folder.
         recipe: if given, lengths are counted in tokens of its model and checked against its budget.
         page: if given, an HTML page with the summary is written there.
         images: whether the page shows films.
+        spread: who reads the set and decodes its images; this process if None.
 
     Returns:
         Whether the set has no fault.
@@ -44,8 +54,10 @@ def check(path: Path, recipe: Recipe | None = None, page: Path | None = None, im
     console = Console(highlight=False)
     summary = Summary(tokens=recipe is not None)
     try:
-        rows, fitting = _rows(path, recipe, console)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("decoding images", total=None)
+            decoding = partial(_show_decoding, progress, bar)
+            rows, fitting = _rows(path, recipe, console, spread, decoding)
             for row in progress.track(rows, total=_count(path), description="checking"):
                 for fault in row.faults:
                     console.print(row.describe(fault), markup=False, soft_wrap=True)
@@ -82,11 +94,21 @@ def _write_page(page: Path, path: Path, summary: Summary, images: bool) -> None:
         write_page(page, html)
 
 
-def _rows(path: Path, recipe: Recipe | None, console: Console) -> tuple[Iterator[TaskRow], FittingSettings | None]:
+def _show_decoding(progress: Progress, bar: TaskID, done: int, images: int) -> None:
+    progress.update(bar, completed=done, total=images)
+
+
+def _rows(
+    path: Path,
+    recipe: Recipe | None,
+    console: Console,
+    spread: Spread | None,
+    decoding: Callable[[int, int], None],
+) -> tuple[Iterator[TaskRow], FittingSettings | None]:
     """The checked rows. With a recipe they have their numbers of tokens, and the settings that would fit are known once
     all rows are read; what is remarkable of its model is printed.
     """
-    rows = check_tasks(path)
+    rows = check_tasks(path, spread=spread, decoding=decoding)
     if recipe is None:
         return rows, None
     from cluster.planning.model_check import check_model
@@ -96,7 +118,7 @@ def _rows(path: Path, recipe: Recipe | None, console: Console) -> tuple[Iterator
         if recipe.model.tiny:  # makes the tokenizer as the run will; the weights do not matter here
             blind = recipe.model.tiny.model_copy(update={"vision_steps": 0})
             recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"tiny": blind})})
-        train = (row.task for row, _ in each_row(path) if row.task and row.task.split == "train")
+        train = valid_tasks({"": path}).of_split("train")
         model = check_model(model_folder(recipe, Path(folder), train), "model.path", recipe.prompt_config)
     for remark in model.remarks:
         console.print(remark, markup=False, soft_wrap=True)
@@ -108,6 +130,6 @@ def _rows(path: Path, recipe: Recipe | None, console: Console) -> tuple[Iterator
 def _count(path: Path) -> int | None:
     """The number of rows of the file, for the progress bar; None if the file cannot be read."""
     try:
-        return pq.read_metadata(task_file(path)).num_rows
-    except (pa.ArrowException, OSError, UnicodeError):
+        return sum(pq.read_metadata(file).num_rows for file in task_files(path))
+    except (pa.ArrowException, OSError, UnicodeError, TaskSetError):
         return None

@@ -29,8 +29,9 @@ from cluster.pools.rollout_pool import RolloutPool
 from cluster.run.evaluation import answer
 from cluster.run.prepare import check_images
 from curriculum.images import ImageError, check_image
+from curriculum.sets.task_table import read_task_table
 from curriculum.task import Split, Task
-from curriculum.taskset import TaskSetError, read_tasks
+from curriculum.taskset import TaskSetError
 
 RESAMPLES = 1000
 Log = Callable[[str], None]
@@ -58,7 +59,7 @@ class Subject:
 class EvaluationSet:
     """The tasks of a split, and for each finding the share of train films that show it."""
 
-    tasks: list[Task]
+    tasks: Sequence[Task]
     shares: dict[str, float]
 
 
@@ -104,12 +105,12 @@ def find_tasks(path: Path, split: str) -> EvaluationSet:
     if split not in get_args(Split):
         raise UserError(f"--split {split}: no such split; splits are {', '.join(get_args(Split))}")
     try:
-        all_tasks = read_tasks(path)
+        all_tasks = read_task_table(path)
     except TaskSetError as error:
         raise UserError(f"--tasks: {error}") from error
-    tasks = [task for task in all_tasks if task.split == split]
-    if not tasks:
-        has = ", ".join(sorted({task.split for task in all_tasks})) or "no tasks"
+    tasks = all_tasks.where("split", {split})
+    if not len(tasks):
+        has = ", ".join(sorted(all_tasks.positions("split"))) or "no tasks"
         raise UserError(f"--tasks {path}: it has no task of the split {split}; it has {has}")
     task_of_image = {image: task for task in tasks for image in task.images}
     for image, task in task_of_image.items():
@@ -117,7 +118,7 @@ def find_tasks(path: Path, split: str) -> EvaluationSet:
             check_image(image)
         except ImageError as error:
             raise UserError(f"--tasks: task {task.id!r}: {error}") from error
-    return EvaluationSet(tasks, train_shares([task for task in all_tasks if task.split == "train"]))
+    return EvaluationSet(tasks, train_shares(all_tasks.of_split("train")))
 
 
 def find_scorer(folder: Path, layer: int | None) -> BertScorer:
@@ -187,8 +188,8 @@ def evaluate(
     """
     tasks = evaluation_set.tasks
     images = max(len(task.images) for task in tasks)
-    for subject in subjects:
-        check_images(subject.folder, "--model", tasks, subject.rollout)
+    for subject in subjects if images else ():
+        check_images(subject.folder, "--model", subject.rollout)
     scores: list[Scores] = []
     with ray_cluster(subjects[0].roles, log):
         for subject in subjects:
@@ -201,7 +202,7 @@ def evaluate(
     return report(subjects, scores, evaluation_set)
 
 
-def _answer_all(subject: Subject, tasks: list[Task], images: int, log: Log) -> list[Result]:
+def _answer_all(subject: Subject, tasks: Sequence[Task], images: int, log: Log) -> list[Result]:
     def progress(done: int) -> None:
         log(f"{subject.name}: {done} of {len(tasks)} answered")
 

@@ -8,7 +8,7 @@ import pytest
 from curriculum import check
 from curriculum.check import check_tasks
 from curriculum.checked_images import FILE_NAME
-from curriculum.images import check_image
+from curriculum.images import load_image
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def decoded(monkeypatch):
 
     def counted(image):
         names.append(os.path.basename(image))
-        return check_image(image)
+        return load_image(image)
 
-    monkeypatch.setattr(check, "check_image", counted)
+    monkeypatch.setattr(check, "load_image", counted)
 
     def taken():
         found = set(names)

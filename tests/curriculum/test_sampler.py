@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum.sampler import Sampler
+from curriculum.sampler import Mixing, Sampler
+from curriculum.sets.mapped import hold_tasks
+from curriculum.sets.task_table import Part, TaskTable
 from curriculum.task import Task
 
 MIXTURE = {"binary": 0.5, "single": 0.3, "open": 0.2}
@@ -21,7 +23,7 @@ def tasks(**sizes):
 
 
 def sampler(seed=0, binary=7, single=5, open=3):
-    return Sampler(tasks(binary=binary, single=single, open=open), seed)
+    return Sampler(TaskTable.of(tasks(binary=binary, single=single, open=open)), seed)
 
 
 def draws(sampler, steps, mixture=MIXTURE, count=8):
@@ -101,6 +103,53 @@ def test_foreign_states_and_missing_families_are_refused():
 
 
 def test_every_family_gets_an_order_of_its_own():
-    ours = Sampler(tasks(a=30, b=30), 0)
+    ours = Sampler(TaskTable.of(tasks(a=30, b=30)), 0)
     orders = [[int(ours.draw({family: 1.0}, 1)[0][0].id[1:]) for _ in range(30)] for family in "ab"]
     assert orders[0] != orders[1] and np.array_equal(*map(sorted, orders))
+
+
+def two_sources(**sizes):
+    """A sampler of sources a and b, each with so many tasks: `a=40` of family binary, `a_open=3` of family open."""
+    held = {}
+    for key, size in sizes.items():
+        source, _, family = key.partition("_")
+        held.setdefault(source, []).extend(tasks(**{family or "binary": size}))
+    parts = [Part(source, hold_tasks(of_source)) for source, of_source in held.items()]
+    table = TaskTable(parts, np.arange(sum(sizes.values())))
+    return lambda weights, power=1.0: Sampler(table, 0, Mixing(weights, power))
+
+
+def shares(ours, mixture, sources=()):
+    drawn = Counter(task.id.partition("/")[0] for _ in range(400) for task, _ in ours.draw(mixture, 8, sources))
+    return {source: count / drawn.total() for source, count in drawn.items()}
+
+
+@pytest.mark.parametrize(
+    "weights, power, expected", [((1, 1), 1, 0.8), ((1, 1), 0, 0.5), ((3, 1), 0, 0.75), ((1, 1), 0.5, 2 / 3)]
+)
+def test_sources_share_by_weight_and_size(weights, power, expected):
+    ours = two_sources(a=40, b=10)(dict(zip("ab", weights, strict=True)), power)
+    assert shares(ours, {"binary": 1.0})["a"] == pytest.approx(expected, abs=0.01)
+
+
+def test_a_stage_may_name_its_sources_and_a_source_without_its_families_gives_nothing():
+    ours = two_sources(a=4, b=4, a_open=2)({"a": 1, "b": 1})
+    assert shares(ours, {"binary": 1.0}, ["b"]) == {"b": 1.0}
+    assert shares(ours, {"open": 1.0}) == {"a": 1.0}
+    mixed = [task.family for _ in range(400) for task, _ in ours.draw({"binary": 0.5, "open": 0.5}, 8, ["a"])]
+    assert mixed.count("open") / len(mixed) == pytest.approx(0.5, abs=0.01)
+    with pytest.raises(ValueError, match="no train task of family 'open' in b"):
+        ours.draw({"binary": 0.5, "open": 0.5}, 8, ["b"])
+
+
+def test_every_task_of_a_source_comes_once_a_pass_and_a_restored_sampler_goes_on():
+    make = two_sources(a=5, b=3)
+    ours, weights = make({"a": 1, "b": 1}), {"a": 1, "b": 1}
+    drawn = draws(ours, 10, {"binary": 1.0})
+    restored = make(weights)
+    half = make(weights)
+    draws(half, 4, {"binary": 1.0})
+    restored.load_state_dict(json.loads(json.dumps(half.state_dict())))
+    assert draws(restored, 6, {"binary": 1.0}) == drawn[4:]
+    flat = [task for step in drawn for task in step]
+    assert len(set(flat)) == len(flat) and set(half.state_dict()["position"]) == {"a/binary", "b/binary"}

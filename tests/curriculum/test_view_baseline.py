@@ -1,3 +1,4 @@
+from curriculum.sets.task_table import TaskTable
 from curriculum.task import Task
 from curriculum.view_baseline import view_baseline
 
@@ -31,7 +32,8 @@ def test_view_baseline_answers_from_view_and_question():
     train = [task for n in range(4) for task in film(f"ap{n}", "AP", n > 0, ["Mass", "Edema"] if n > 0 else [])]
     train += [task for n in range(4) for task in film(f"pa{n}", "PA", n == 0, ["Edema"] if n == 0 else [])]
     answers = view_baseline(
-        train, film("x", "AP", False, []) + film("y", "PA", True, ["Mass"]) + film("z", "", True, ["Mass"])
+        TaskTable.of(train),
+        film("x", "AP", False, []) + film("y", "PA", True, ["Mass"]) + film("z", "", True, ["Mass"]),
     )
     assert [answers[key] for key in ("xb", "xm", "xd")] == [("A",), ("A", "B"), ("Edema", "Mass")]
     assert [answers[key] for key in ("yb", "ym", "yd")] == [("B",), ("C",), ("No finding",)]

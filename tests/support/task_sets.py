@@ -1,6 +1,7 @@
-"""A task set without faults, and copies of it with faults."""
+"""A task set without faults, copies of it with faults, and small tasks."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,3 +71,24 @@ def with_faults(clean_set: tuple[Path, list[dict]], tmp_path_factory) -> Path:
 def faults_of(rows):
     """(row number, kind) of each fault."""
     return Counter((row.number, fault.kind) for row in rows for fault in row.faults)
+
+
+def question(id: str, family: str = "binary", gold: str = "A", **more) -> Task:
+    options = {"A": "Yes", "B": "No"}
+    more = {"images": (), "question": "Edema?"} | more
+    return Task(id=id, domain="closed", family=family, options=options, gold=(gold,), **more)
+
+
+def finding(id: str, *gold: str, **more) -> Task:
+    more = {"images": (f"/films/{id}.png",), "question": "Which findings?"} | more
+    return Task(id=id, domain="open", family="diagnosis", gold=gold, **more)
+
+
+def write_shards(tasks: Sequence[Task], folder: Path, count: int) -> Path:
+    """A set of so many shards, each of several row groups; images are as in the tasks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        rows = [task.model_dump() | {"options": list(task.options.items())} for task in tasks[number::count]]
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        pq.write_table(table, folder / f"tasks-{number:05d}-of-{count:05d}.parquet", row_group_size=3)
+    return folder

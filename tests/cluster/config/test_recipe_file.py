@@ -62,7 +62,7 @@ def test_settings_over_a_recipe_leave_the_rest_as_it_was():
         ({"name": "a", "data": {"phantoms": {}}, "model": {"tiny": {}}}, "tree: stages: is missing"),
         (
             {"name": "a", "data": {}, "model": {"tiny": {}}, "stages": []},
-            "tree: data: exactly one of phantoms and tasks must be given, found none (and 1 more)",
+            "tree: data: exactly one of phantoms, tasks and sources must be given, found none (and 1 more)",
         ),
     ],
 )

@@ -44,3 +44,10 @@ def test_a_model_differs_from_itself_by_exactly_nothing():
 def test_a_gain_over_other_tasks_is_refused():
     with pytest.raises(ValueError, match="same tasks"):
         Scores([closed(0, True)], 10).gain_over(Scores([closed(1, True)], 10))
+
+
+def test_each_source_is_measured_by_its_name():
+    results = [closed(i, right, source=source) for i, (right, source) in enumerate([(1, "a"), (0, "a"), (1, "b")])]
+    named = Scores(results, 10, sources=True).measures()
+    assert named["a_closed_accuracy"][0] == 0.5 and named["b_closed_accuracy"][0] == 1
+    assert not any(name.startswith("b_") for name in Scores(results, 10).measures() if "binary" not in name)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cluster.measures import Scores
 from cluster.measures.strata import age_band, frequency_group, strata, train_shares
+from curriculum.sets.task_table import TaskTable
 from tests.support.results import closed, opened
 
 
@@ -46,8 +47,7 @@ def test_shares_count_films_once_and_healthy_ones_too():
         opened(1, (), "").task.model_copy(update={"images": ("y.png",)}),
     )
     again, unnamed = sick.model_copy(update={"id": "again"}), closed(2, True).task
-    assert (
-        train_shares([sick, again, healthy, unnamed]) == {"Edema": 0.5, "Mass": 0.5} and train_shares([unnamed]) == {}
-    )
+    shares = train_shares(TaskTable.of([sick, again, healthy, unnamed]))
+    assert shares == {"Edema": 0.5, "Mass": 0.5} and train_shares(TaskTable.of([unnamed])) == {}
     groups = {0.11: "head", 0.10: "medium", 0.01: "medium", 0.009: "tail", 0.0: "tail"}
     assert {share: frequency_group(share) for share in groups} == groups

@@ -61,3 +61,13 @@ def test_training_checks_tokens_too_and_names_the_settings_that_would_fit(clean_
 def test_training_on_a_clean_set_drops_nothing(clean_set, tmp_path):
     prepared = prepare(recipe_for(clean_set[0]), tmp_path)
     assert not prepared.dropped and sum(map(len, prepared.tasks.values())) == len(clean_set[1])
+
+
+def test_a_stage_whose_sources_lack_its_families_is_refused(clean_set, tmp_path):
+    source = f"{{name: films, tasks: {clean_set[0]}}}, {{name: views, tasks: {clean_set[0]}, families: [report]}}"
+    with pytest.raises(
+        UserError, match=r"stages\.sft\.sources: views have no train task of family 'binary'; they have report"
+    ):
+        prepare(recipe_for(clean_set[0], f"data={{sources: [{source}]}}", "stages.sft.sources=[views]"), tmp_path)
+    prepared = prepare(recipe_for(clean_set[0], f"data={{sources: [{source}]}}"), tmp_path)
+    assert sum(map(len, prepared.tasks.values())) > len(clean_set[1])
