@@ -1,6 +1,7 @@
 """Importers: they turn the user's own copy of a known data set into a task set. One module for each layout.
 
-`importer` is what each of them declares; `parts/` holds what several share.
+`labels/`, `boxes/`, `reports/` and `questions/` hold them by what a set gives; `importer` is what each of them declares;
+`parts/` holds what several share.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ if TYPE_CHECKING:
     from curriculum.importers.importer import Importer
 
 IMPORTERS = (
-    "nih:NIH",
-    "chexpert:CHEXPERT",
-    "mimic:MIMIC",
-    "padchest:PADCHEST",
-    "openi:OPENI",
-    "vqa:VQA_RAD",
-    "vqa:SLAKE",
-    "easyr1:EASYR1",
-    "dicom:DICOM",
+    "labels.nih:NIH",
+    "labels.chexpert:CHEXPERT",
+    "labels.mimic:MIMIC",
+    "labels.padchest:PADCHEST",
+    "reports.openi:OPENI",
+    "questions.vqa:VQA_RAD",
+    "questions.vqa:SLAKE",
+    "questions.easyr1:EASYR1",
+    "labels.dicom:DICOM",
 )
 """Module and name of every importer, in the order of the command line's help. They are loaded when they are needed, so
 that the command line starts quickly."""

@@ -1,6 +1,6 @@
 """What an importer is: a command with its options, and a function that writes a task set and returns a summary of it.
 
-To add a data set, copy one of the modules here that reads one, and name its `Importer` in
+To add a data set, copy one of the modules in the folders here that reads one like it, and name its `Importer` in
 `curriculum.importers.IMPORTERS`.
 """
 

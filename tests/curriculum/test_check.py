@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curriculum.check import check_tasks
-from curriculum.importers.nih import import_nih
+from curriculum.importers.labels.nih import import_nih
 from curriculum.summary import Summary
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.task_sets import copy_of, faults_of, save_rows

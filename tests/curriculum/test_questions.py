@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from curriculum.importers.nih import FINDINGS as NIH_FINDINGS
+from curriculum.importers.labels.nih import FINDINGS as NIH_FINDINGS
 from curriculum.importers.parts.film_questions import describe as nih_describe
 from curriculum.phantoms.phantom import FINDINGS, FREQUENCY, NUMBER_OF_FINDINGS
 from curriculum.phantoms.phantom_set import describe

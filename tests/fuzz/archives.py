@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from tests.curriculum.importers.test_chexpert import HEADER as CHEXPERT
-from tests.curriculum.importers.test_mimic import LABELS as MIMIC_LABELS
-from tests.curriculum.importers.test_mimic import METADATA as MIMIC_METADATA
-from tests.curriculum.importers.test_mimic import REPORT as MIMIC_REPORT
-from tests.curriculum.importers.test_nih import HEADER as NIH
-from tests.curriculum.importers.test_openi import REPORT as OPENI
-from tests.curriculum.importers.test_padchest import HEADER as PADCHEST
-from tests.curriculum.importers.test_vqa import rad_row, slake_row
+from tests.curriculum.importers.labels.test_chexpert import HEADER as CHEXPERT
+from tests.curriculum.importers.labels.test_mimic import LABELS as MIMIC_LABELS
+from tests.curriculum.importers.labels.test_mimic import METADATA as MIMIC_METADATA
+from tests.curriculum.importers.labels.test_mimic import REPORT as MIMIC_REPORT
+from tests.curriculum.importers.labels.test_nih import HEADER as NIH
+from tests.curriculum.importers.labels.test_padchest import HEADER as PADCHEST
+from tests.curriculum.importers.questions.test_vqa import rad_row, slake_row
+from tests.curriculum.importers.reports.test_openi import REPORT as OPENI
 from tests.fuzz.corpus import cases
 from tests.fuzz.door import Visit
 from tests.fuzz.mutate import JSON_VALUES, odd_bytes, odd_tree

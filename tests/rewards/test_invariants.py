@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from curriculum.importers.nih import FINDINGS
+from curriculum.importers.labels.nih import FINDINGS
 from curriculum.task import NO_FINDING
 from tests.support.rewards.transcripts import (
     MANY,

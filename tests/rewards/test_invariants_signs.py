@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum.importers.nih import FINDINGS
+from curriculum.importers.labels.nih import FINDINGS
 from rewards.findings.signs import load_signs
 from tests.support.rewards.sign_words import OWN_WORDS
 from tests.support.rewards.transcripts import MANY, RIGHT, WRONG, at_most, task_of, total, verdict_on

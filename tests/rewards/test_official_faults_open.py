@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from curriculum.importers.nih import FINDINGS
+from curriculum.importers.labels.nih import FINDINGS
 from curriculum.task import NO_FINDING
 from rewards.batch_gate import BatchGate
 from rewards.score import score

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curriculum.importers import nih
+from curriculum.importers.labels import nih
 from curriculum.importers.parts.film_questions import describe
 from curriculum.phantoms import phantom
 from curriculum.questions import RIGHT, WRONG, LabelledFilm, QuestionWriter

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum.importers import nih
+from curriculum.importers.labels import nih
 from curriculum.phantoms import phantom
 from curriculum.task import NO_FINDING
 from rewards.findings.canonical import canonical

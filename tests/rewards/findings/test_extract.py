@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum.importers import nih
+from curriculum.importers.labels import nih
 from rewards.findings.extract import extract
 from rewards.findings.ontology import load_ontology
 from rewards.findings.phrases import _WORD, words_of

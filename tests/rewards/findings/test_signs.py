@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curriculum.importers.nih import FINDINGS
+from curriculum.importers.labels.nih import FINDINGS
 from rewards.comparison.facts import Facts, agreement, facts_of
 from rewards.findings.extract import extract, mentions_of
 from rewards.findings.ontology import expand, load_ontology

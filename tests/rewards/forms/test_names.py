@@ -1,6 +1,6 @@
 import pytest
 
-from curriculum.importers import nih
+from curriculum.importers.labels import nih
 from curriculum.phantoms import phantom
 from curriculum.questions import RIGHT, WRONG
 from curriculum.task import Task

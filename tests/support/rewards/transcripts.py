@@ -3,7 +3,7 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curriculum.importers.nih import FINDINGS
+from curriculum.importers.labels.nih import FINDINGS
 from curriculum.task import NO_FINDING, Task
 from rewards.config import RewardConfig
 from rewards.score import score

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from curriculum.images import check_image
-from curriculum.importers.nih import FINDINGS, import_nih
+from curriculum.importers.labels.nih import FINDINGS, import_nih
 from curriculum.taskset import TaskSetError, read_tasks
 
-REAL = Path(__file__).parents[3] / "../shared/data/cxr"
+REAL = Path(__file__).parents[4] / "../shared/data/cxr"
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curriculum.importers.ready_questions import (
+from curriculum.importers.parts.ready_questions import (
     ReadyQuestion,
     files_of,
     import_questions,

@@ -20,7 +20,7 @@ from typing import Any
 
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.answers import YES_NO, Unreadable, read_choice, read_letters, read_names, yes_no
-from curriculum.importers.ready_questions import (
+from curriculum.importers.parts.ready_questions import (
     ReadyQuestion,
     answer_of,
     files_of,

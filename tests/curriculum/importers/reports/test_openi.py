@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curriculum.importers.openi import import_openi
+from curriculum.importers.reports.openi import import_openi
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.data_sets import by_family, draw_film
 

@@ -6,14 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curriculum.importers.easyr1 import import_easyr1
+from curriculum.importers.questions.easyr1 import import_easyr1
 from curriculum.taskset import TaskSetError, read_tasks
 from rewards.config import RewardConfig
 from rewards.reading.parser import parse
 from rewards.score import score
 from tests.support.data_sets import assert_gold_is_answerable, assert_splits_share_no_image, draw_film, png
 
-REAL = Path(__file__).parents[4] / "shared/data/fault_cases"
+REAL = Path(__file__).parents[5] / "shared/data/fault_cases"
 TRACE = (
     "<think>No line.</think><answer>A) ❌</answer> <think>Wide.</think><answer>B) ✅</answer>\n"
     "<think>So B.</think><answer>B) ✅</answer>"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from curriculum.importers.mimic import import_mimic
+from curriculum.importers.labels.mimic import import_mimic
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.data_sets import by_family, draw_film, write_csv
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from curriculum.importers.chexpert import COLUMNS, FINDINGS, read_findings
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.labels.chexpert import COLUMNS, FINDINGS, read_findings
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films, index_images
 from curriculum.importers.parts.label import Label

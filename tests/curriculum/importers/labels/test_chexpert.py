@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from curriculum.importers.chexpert import import_chexpert
+from curriculum.importers.labels.chexpert import import_chexpert
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.data_sets import by_family, draw_film, names_in, write_csv
 

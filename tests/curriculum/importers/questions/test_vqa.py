@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from curriculum.importers.vqa import SLAKE_LAYOUT, VQA_RAD_LAYOUT, import_vqa
+from curriculum.importers.questions.vqa import SLAKE_LAYOUT, VQA_RAD_LAYOUT, import_vqa
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.data_sets import assert_gold_is_answerable, assert_splits_share_no_image, draw_film
 
-REAL = Path(__file__).parents[3] / "../shared/data/questions"
+REAL = Path(__file__).parents[4] / "../shared/data/questions"
 
 
 def rad_row(qid: int, **changes) -> dict:

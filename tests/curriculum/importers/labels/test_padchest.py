@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from curriculum.images import load_image
-from curriculum.importers.padchest import import_padchest
+from curriculum.importers.labels.padchest import import_padchest
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.data_sets import by_family, write_csv
 

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels import get_decoder
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, JPEGLosslessSV1, generate_uid
 
-from curriculum.importers.dicom import import_dicom
+from curriculum.importers.labels.dicom import import_dicom
 from curriculum.taskset import TaskSetError, read_tasks
 
 PATIENT = "Zebrafinch^Quillon"

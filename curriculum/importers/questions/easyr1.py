@@ -23,7 +23,7 @@ from PIL import Image
 
 from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.answers import YES_NO, Unreadable, read_letters, read_names, split_options, yes_no
-from curriculum.importers.ready_questions import (
+from curriculum.importers.parts.ready_questions import (
     ReadyQuestion,
     answer_of,
     files_of,

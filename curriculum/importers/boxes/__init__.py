@@ -1,0 +1,1 @@
+"""Sets that mark on the film where something is."""

@@ -1,0 +1,1 @@
+"""Sets whose labels say which findings a film shows."""

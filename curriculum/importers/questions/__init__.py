@@ -1,0 +1,1 @@
+"""Sets that ship their own questions and answers."""

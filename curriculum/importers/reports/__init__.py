@@ -1,0 +1,1 @@
+"""Sets whose films come with a report, as text or annotated."""
