@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in thousandths of the image; left < right and top < bottom."""
+Edges = tuple[float, float, float, float]
+"""Left, top, right, bottom in any unit."""
 
 SCALE = 1000
 _BOX = re.compile(r"\[\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*\]")
@@ -50,8 +52,8 @@ def read_boxes(text: str) -> list[Box]:
     return boxes
 
 
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
+def iou(a: Edges, b: Edges) -> float:
+    """Intersection over union of two boxes in the same unit."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     shared = max(0, width) * max(0, height)
@@ -81,5 +83,5 @@ def mean_iou(answered: Sequence[Box], gold: Sequence[Box]) -> float:
     return total / max(len(answered), len(gold))
 
 
-def _area(box: Box) -> int:
+def _area(box: Edges) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])

@@ -5,6 +5,7 @@ The same builder serves the phantoms and imported sets, so all have the same fam
 | family | domain, form | asks |
 |---|---|---|
 | `binary` | closed | is one finding present? |
+| `certainty` | closed | is one finding present, absent or uncertain? |
 | `single_choice`, `multiple_choice` | closed | which of two to seven options, one or several? |
 | `view` | closed | PA, AP or lateral? |
 | `image_text_matching` | closed | does a text belong to the film? |
@@ -13,8 +14,11 @@ The same builder serves the phantoms and imported sets, so all have the same fam
 | `report` | open, text | a sentence about every finding, from which SFT learns to see |
 | `findings`, `impression`, and either `_with_indication` | open, text | write that section of the report |
 | `grounding` | open, boxes | where is a finding? |
+| `phrase_grounding` | open, boxes | where is what a sentence of the report says? |
 
-The caller's `Describe` words the gold reasoning traces; without one they are left out.
+Wrong options are plausible: they are drawn by how often they are found beside the findings of the film. A closed task
+about findings records in `why_wrong` why each of its wrong options is wrong. The caller's `Describe` words the gold
+reasoning traces; without one they are left out.
 """
 
 from __future__ import annotations
@@ -28,6 +32,10 @@ import numpy as np
 from curriculum.task import NO_FINDING, OPTION_LETTERS, Split, Task
 
 RIGHT, WRONG = "✅", "❌"
+PRESENT, DENIED, NOT_MENTIONED, UNSURE = "labelled present", "labelled absent", "not mentioned", "labelled uncertain"
+"""Why an option is wrong: what the labels say of its finding."""
+FILM_SHOWS_SOMETHING = "the film shows a finding"
+"""Why "No finding" is wrong."""
 VIEWS = ("PA", "AP", "Lateral")
 CHANGES = {
     (False, True): "New",
@@ -49,12 +57,15 @@ class LabelledFilm:
     Attributes:
         id: starts the ids of the film's tasks.
         image: path of the image.
-        findings: those that are present. Every other name of the vocabulary that is not unsure is absent.
+        findings: those that are present. Every other name of the vocabulary that is neither unsure nor unasked is
+            absent.
         split: of the film's tasks.
         patient: of the film's tasks.
         provenance: view, sex, age, source, licence and attribution of the film's tasks.
         noticed: the findings that the writer of the gold traces noticed; None if all. Gold and report are the truth.
-        unsure: findings that may be present. Nothing is asked about them.
+        unsure: findings that may be present. Only `certainty` asks about them.
+        denied: those of the absent findings that the labels say to be absent; the others are only not mentioned.
+        unasked: findings that nobody looked for. Nothing is asked about them.
     """
 
     id: str
@@ -65,6 +76,15 @@ class LabelledFilm:
     provenance: dict[str, Any] = field(default_factory=dict)
     noticed: tuple[str, ...] | None = None
     unsure: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
+
+    def label_of(self, name: str) -> str:
+        """What the labels say of a finding."""
+        for label, names in ((PRESENT, self.findings), (UNSURE, self.unsure), (DENIED, self.denied)):
+            if name in names:
+                return label
+        return NOT_MENTIONED
 
     def noticed_of(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that the writer of the traces took to be present."""
@@ -89,19 +109,28 @@ class QuestionWriter:
     Args:
         prevalence: every finding that was looked for in the films, to how common it is in the set (any unit).
             Wrong options are drawn by it, so that the name of an option does not reveal whether it is right.
+        together: finding to how common each other finding is beside it, in the same unit. If it is given, wrong options
+            are drawn by it, too, so that those are common that could be there.
         healthy: share of films without any finding. "No finding" is offered as a wrong option for the other films so
             often that it is right no more often than another option, as far as their number allows.
         describe: writes the think sentences of gold traces; None leaves `reference` empty.
     """
 
-    def __init__(self, prevalence: Mapping[str, float], healthy: float, describe: Describe | None = None) -> None:
+    def __init__(
+        self,
+        prevalence: Mapping[str, float],
+        healthy: float,
+        describe: Describe | None = None,
+        together: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
         self.prevalence = prevalence
         self.healthy = healthy
         self.describe = describe
+        self.together = together or {}
 
     def binary(self, film: LabelledFilm, rng: np.random.Generator) -> Task:
         """Is one finding present? For a film with findings "Yes" is right more often, to make up for healthy films."""
-        ask_present = bool(film.findings) and rng.random() < 0.6
+        ask_present = bool(film.findings) and (rng.random() < 0.6 or not self.absent(film))
         finding = str(rng.choice(film.findings)) if ask_present else self.distractors(film, 1, rng)[0]
         letter = "A" if ask_present else "B"
         noticed = bool(film.noticed_of([finding]))
@@ -113,8 +142,24 @@ class QuestionWriter:
             family="binary",
             question=f"Is there {finding}?",
             options={"A": "Yes", "B": "No"},
+            why_wrong={"B" if ask_present else "A": film.label_of(finding)},
             gold=(letter,),
             reference=trace,
+        )
+
+    def certainty(self, film: LabelledFilm, finding: str) -> Task:
+        """Is a finding present, absent, or uncertain?"""
+        label = film.label_of(finding)
+        gold = {PRESENT: "A", UNSURE: "C"}.get(label, "B")
+        return film.task(
+            f"certainty-{_slug(finding)}",
+            domain="closed",
+            family="certainty",
+            question=f"Is there {finding}?",
+            options={"A": "Yes", "B": "No", "C": "Uncertain"},
+            why_wrong={letter: label for letter in "ABC" if letter != gold},
+            gold=(gold,),
+            reference=self.trace([], gold),
         )
 
     def single_choice(self, film: LabelledFilm, rng: np.random.Generator, n_options: int = 4) -> Task:
@@ -158,7 +203,8 @@ class QuestionWriter:
         """
         if self.describe is None:
             raise ValueError("a report needs a QuestionWriter with `describe`")
-        names = [str(name) for name in rng.permutation(list(self.prevalence)) if name not in film.unsure]
+        asked = {*film.findings, *self.absent(film)}
+        names = [str(name) for name in rng.permutation(list(self.prevalence)) if name in asked]
         text = " ".join(self.describe(name, name in film.findings) for name in names)
         return film.task(
             "report",
@@ -245,12 +291,37 @@ class QuestionWriter:
             reference=self.trace([], ", ".join(boxes)),
         )
 
+    def phrase_grounding(self, film: LabelledFilm, number: int, phrase: str, boxes: Sequence[str]) -> Task:
+        """Where is what a sentence says? `number` tells the sentences of the film apart; `boxes` as in `grounding`."""
+        return film.task(
+            f"phrase-{number}",
+            domain="open",
+            form="boxes",
+            family="phrase_grounding",
+            gold=tuple(boxes),
+            question=f"Where is this seen: {phrase} "
+            "Answer with boxes [left, top, right, bottom] in thousandths of the film.",
+            reference=self.trace([], ", ".join(boxes)),
+        )
+
+    def absent(self, film: LabelledFilm) -> list[str]:
+        """The findings that were looked for and that the film does not show."""
+        hidden = {*film.findings, *film.unsure, *film.unasked}
+        return [name for name in self.prevalence if name not in hidden]
+
     def distractors(self, film: LabelledFilm, count: int, rng: np.random.Generator) -> list[str]:
-        """`count` different findings that the film does not show, drawn by prevalence."""
-        hidden = {*film.findings, *film.unsure}
-        absent = {name: weight for name, weight in self.prevalence.items() if name not in hidden}
-        weights = np.array(list(absent.values()), float)
-        return [str(name) for name in rng.choice(list(absent), size=count, replace=False, p=weights / weights.sum())]
+        """`count` different findings that the film does not show, drawn by prevalence and by what goes together.
+
+        A name's weight is its share of all findings, and for each finding of the film that `together` knows, the share
+        of films with that finding that show the name, too.
+        """
+        absent = self.absent(film)
+        weights = np.array([self.prevalence[name] for name in absent], float)
+        total = weights.sum()
+        for finding in film.findings:
+            beside = self.together.get(finding, {})
+            weights += [total * beside.get(name, 0) / self.prevalence[finding] for name in absent]
+        return [str(name) for name in rng.choice(absent, size=count, replace=False, p=weights / weights.sum())]
 
     def wrong_options(self, film: LabelledFilm, count: int, n_options: int, rng: np.random.Generator) -> list[str]:
         """`count` distractors; if the film has findings, "No finding" may replace one of them."""
@@ -275,12 +346,17 @@ class QuestionWriter:
         noticed = film.noticed_of(right) or right
         steps = [(name, name in noticed, f"{letter}) {_mark(name in noticed)}") for letter, name in options.items()]
         final = ", ".join(letter for letter, name in options.items() if name in noticed)
+        why_wrong = {}
+        for letter, name in options.items():
+            if name in wrong:
+                why_wrong[letter] = FILM_SHOWS_SOMETHING if name == NO_FINDING else film.label_of(name)
         return film.task(
             family,
             domain="closed",
             family=family,
             question=question,
             options=options,
+            why_wrong=why_wrong,
             gold=gold,
             reference=self.trace(steps, final),
         )

@@ -50,6 +50,7 @@ class Task(Strict):
         family: the kind of question; stages mix tasks by it.
         question: without the options.
         options: letter to text, in the order of the letters.
+        why_wrong: letter of a wrong option to why it is wrong, as far as that is known, such as "labelled absent".
         form: how an answer is written, a key of `forms.FORMS`. The default is "letters" for closed tasks and "names"
             for open ones.
         gold: right letters; names; one text; or boxes, each as `boxes.write_box` writes it.
@@ -77,6 +78,7 @@ class Task(Strict):
     family: Filled
     question: Annotated[Filled, AfterValidator(_no_missing_word)]
     options: dict[str, str] = Field({})
+    why_wrong: dict[str, str] = Field({})
     form: Form
     gold: tuple[str, ...]
     images: tuple[str, ...]
@@ -128,6 +130,9 @@ class Task(Strict):
         else:
             self._check_texts_of_options()
         form.check(self.gold, self.options)
+        for letter in self.why_wrong:
+            if letter not in self.options or letter in self.gold:
+                raise ValueError(f"why_wrong names {letter!r:.20}, which is no wrong option")
         return self
 
     def _check_texts_of_options(self) -> None:

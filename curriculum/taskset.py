@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("family", pa.string()),
         ("question", pa.string()),
         ("options", pa.map_(pa.string(), pa.string())),  # a map keeps the order of the letters
+        ("why_wrong", pa.map_(pa.string(), pa.string())),
         ("form", pa.string()),
         ("gold", pa.list_(pa.string())),
         ("images", pa.list_(pa.string())),
@@ -145,6 +146,7 @@ def write_tasks(tasks: Iterable[Task], folder: Path) -> Path:
             raise TaskSetError(f"{path}: {TaskRow(index, task.id, task, []).describe(_repeated(first))}")
         return task.model_dump() | {
             "options": list(task.options.items()),
+            "why_wrong": list(task.why_wrong.items()),
             "images": [relative_if_inside(image, root) for image in task.images],
         }
 
@@ -313,11 +315,7 @@ def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
 
     A list, or the options, may be written as text, as CSV files hold them: "['a', 'b']", '{"A": "Yes", "B": "No"}'.
     """
-    options = read_written(values.pop("options", None), dict) or {}
-    if isinstance(options, list) and all(isinstance(pair, tuple) for pair in options):  # a Parquet map
-        options = dict(options)
-    if isinstance(options, dict):  # pandas writes a dict as a struct, with a null for every missing letter
-        options = {letter: text for letter, text in options.items() if text is not None}
+    by_letter = {name: _by_letter(values.pop(name, None)) for name in ("options", "why_wrong")}
     for name in _LISTS & values.keys():
         values[name] = read_written(values[name], list)
     if isinstance(values.get("age"), float) and math.isnan(values["age"]):
@@ -328,7 +326,17 @@ def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
         given["images"] = [
             absolute_image(image, root) if isinstance(image, str) else image for image in given["images"]
         ]
-    return given | {"options": options}
+    return given | by_letter
+
+
+def _by_letter(value: object) -> object:
+    """Letter to text; whatever is no such thing as it is."""
+    value = read_written(value, dict) or {}
+    if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value):  # a Parquet map
+        value = dict(value)
+    if isinstance(value, dict):  # pandas writes a dict as a struct, with a null for every missing letter
+        value = {letter: text for letter, text in value.items() if text is not None}
+    return value
 
 
 def absolute_image(image: str, root: str) -> str:

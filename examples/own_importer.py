@@ -7,8 +7,8 @@
     python examples/own_importer.py IMAGES labels.csv OUT
     curlvpr train recipes/nih_small.yaml --set data.tasks=OUT
 
-To make it a command, `curlvpr data import list`, move this file to curriculum/importers/labels/ and name it in `IMPORTERS`
-(docs/own-data.md#add-an-importer).
+To make it a command, `curlvpr data import list`, move this file to curriculum/importers/labels/ and name it in
+`IMPORTERS` (docs/own-data.md#add-an-importer).
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _command_function(importer: Importer) -> Any:
             option.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=_default(option),
-            annotation=Annotated[_type(option), typer.Option(help=option.help)],
+            annotation=Annotated[_type(option), typer.Option(f"--{option.name}", help=option.help)],
         )
         for option in importer.options
     ]
@@ -105,14 +105,14 @@ def _command_function(importer: Importer) -> Any:
 
 def _type(option: Option) -> Any:
     """What Typer reads the option's value as."""
-    value = {"integer": int, "paths": list[Path]}.get(option.kind, Path)
-    return value if option.required or option.kind == "integer" else value | None
+    value = {"integer": int, "flag": bool, "paths": list[Path]}.get(option.kind, Path)
+    return value if option.required or option.kind in ("integer", "flag") else value | None
 
 
 def _default(option: Option) -> Any:
     if option.required:
         return inspect.Parameter.empty
-    return 0 if option.kind == "integer" else None
+    return {"integer": 0, "flag": False}.get(option.kind)
 
 
 def _run(importer: Importer, values: dict[str, Any]) -> None:
@@ -150,7 +150,7 @@ def _run(importer: Importer, values: dict[str, Any]) -> None:
 
 def _check_paths(option: Option, value: Any) -> None:
     """Raises UserError if a path that the user gave does not exist, or has bytes that are no text."""
-    if value is None or option.kind == "integer":
+    if value is None or option.kind in ("integer", "flag"):
         return
     for path in value if option.kind == "paths" else [value]:
         if not _is_text(str(path)):

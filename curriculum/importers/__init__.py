@@ -1,6 +1,6 @@
 """Importers: they turn the user's own copy of a known data set into a task set. One module for each layout.
 
-`labels/`, `boxes/`, `reports/` and `questions/` hold them by what a set gives; `importer` is what each of them declares;
+`labels/`, `boxes/`, `reports/` and `questions/` hold them by what a set gives; `importer` is what each declares;
 `parts/` holds what several share.
 """
 
@@ -22,6 +22,18 @@ IMPORTERS = (
     "questions.vqa:SLAKE",
     "questions.easyr1:EASYR1",
     "labels.dicom:DICOM",
+    "labels.cxr_lt:CXR_LT",
+    "boxes.vindr:VINDR",
+    "boxes.rsna:RSNA",
+    "boxes.siim:SIIM",
+    "boxes.ms_cxr:MS_CXR",
+    "boxes.padchest_gr:PADCHEST_GR",
+    "boxes.imagenome:IMAGENOME",
+    "reports.radgraph:RADGRAPH",
+    "questions.mimic_vqa:MIMIC_VQA",
+    "questions.ehrxqa:EHRXQA",
+    "questions.rexvqa:REXVQA",
+    "questions.gemex:GEMEX",
 )
 """Module and name of every importer, in the order of the command line's help. They are loaded when they are needed, so
 that the command line starts quickly."""

@@ -27,19 +27,21 @@ class Option:
         name: the option without its dashes.
         help: what it is for, in a few words.
         kind: "folder" is a folder that exists, "path" a file or folder that exists, "paths" a list of these (the option
-            may be repeated), "output" a path that may not exist yet, "integer" a whole number.
-        required: whether it must be given. One that is left out is None, or 0 for an integer.
+            may be repeated), "output" a path that may not exist yet, "integer" a whole number, "flag" one that takes no
+            value.
+        required: whether it must be given. One that is left out is None, 0 for an integer, False for a flag.
     """
 
     name: str
     help: str
-    kind: Literal["folder", "path", "paths", "output", "integer"]
+    kind: Literal["folder", "path", "paths", "output", "integer", "flag"]
     required: bool = True
 
 
 IMAGES = Option("images", "folder with the films, at any depth", "folder")
 OUT = Option("out", "folder for the task set", "output")
 SEED = Option("seed", "of the questions and, if the set has none, of the splits", "integer", required=False)
+UNCERTAIN = Option("uncertain", "also ask what has the right answer Uncertain", "flag", required=False)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class ImportSummary:
     missing: list[str] = field(default_factory=list)  # image files that were not found
     skipped: Counter[str] = field(default_factory=Skipped)  # rows left out, by reason ("that were not labelled …")
     rows: str = "films"  # what the rows are that `skipped` counts
+    remarks: Counter[str] = field(default_factory=Counter)  # what is not asked about rows that were kept
 
     def counted(self, tasks: Iterable[Task]) -> Iterator[Task]:
         """Yields the tasks and counts each."""
@@ -116,6 +119,7 @@ class ImportSummary:
             names = ", ".join(self.missing[:_NAMES_SHOWN])
             more = ", …" if len(self.missing) > _NAMES_SHOWN else ""
             lines.append(f"skipped {len(self.missing)} films without their image file: {names}{more}")
+        lines += [f"{count} {remark}" for remark, count in sorted(self.remarks.items())]
         lines += [f"skipped {line}" for line in skip_lines(self.skipped, self.rows)]
         return lines + self._warning()
 

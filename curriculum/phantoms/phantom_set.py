@@ -73,6 +73,7 @@ def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
                 patient=f"phantom-{name}",
                 provenance={"source": "phantom", "licence": "CC0-1.0"},
                 noticed=noticed,
+                denied=tuple(finding for finding in FREQUENCY if finding not in phantom.sides),
             )
             yield writer.binary(film, rng)
             yield writer.single_choice(film, rng)

@@ -115,7 +115,7 @@ class MappedTasks:
     def _task(self, values: Mapping[str, Any]) -> Task:
         given = {name: values[name] for name in SCHEMA.names}
         images = [absolute_image(image, self.root) for image in values["images"]]
-        return Task(**given | {"options": dict(values["options"]), "images": images})
+        return Task(**given | {name: dict(values[name]) for name in MAPS} | {"images": images})
 
     def _row(self, values: Mapping[str, Any]) -> TaskRow:
         invalid = values["invalid"]
@@ -181,7 +181,7 @@ def _stored(row: TaskRow, values: Mapping[str, Any], root: str) -> dict[str, Any
     }
     if row.task:
         task = row.task.model_dump()
-        return task | stored | {"options": list(task["options"].items())}
+        return task | stored | {name: list(task[name].items()) for name in MAPS}
     split = values.get("split", "train")
     texts = {name: values[name] for name in ("id", "patient") if isinstance(values.get(name), str)}
     return stored | texts | {"invalid": repr(row.id), "split": split if split in _SPLITS else None}

@@ -6,7 +6,7 @@ the test set) were read by radiologists.
 
 What a label means here:
 
-* -1.0 is unsure, and never asked.
+* -1.0 is unsure: never asked, or with --uncertain as a question whose right answer is "Uncertain".
 * Blank is absent, since radiologists do not list what they do not see. Two findings include others: "Lung Opacity" and
   "Enlarged Cardiomediastinum". They are often blank if the report names a finding that they include; then they are
   unsure unless they are labelled present.
@@ -20,8 +20,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option
+from curriculum.importers.importer import IMAGES, OUT, SEED, UNCERTAIN, Importer, ImportSummary, Option
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films, path_key
 from curriculum.importers.parts.label import Label, read_age
@@ -61,7 +62,9 @@ _SPLITS = {
 }  # films that radiologists read are for tests; val is taken from train
 
 
-def import_chexpert(images: Path, labels: Sequence[Path], out: Path, seed: int = 0) -> ImportSummary:
+def import_chexpert(
+    images: Path, labels: Sequence[Path], out: Path, seed: int = 0, uncertain: bool = False
+) -> ImportSummary:
     """Writes `out`/tasks.parquet, with every family of question that CheXpert's labels answer.
 
     With valid.csv, the films of valid/ become the test split; with train.csv alone, patients are split by the seed.
@@ -71,6 +74,7 @@ def import_chexpert(images: Path, labels: Sequence[Path], out: Path, seed: int =
         labels: train.csv, valid.csv, or both.
         out: folder for the task set.
         seed: of the questions, and of the splits with train.csv alone.
+        uncertain: whether to ask about uncertain labels.
 
     Raises:
         TaskSetError: a label file cannot be used; see also `films.import_films`.
@@ -80,13 +84,25 @@ def import_chexpert(images: Path, labels: Sequence[Path], out: Path, seed: int =
         films += _read(path)
     if all(film.split == "train" for film in films):
         films = [replace(film, split="") for film in films]
-    return import_films(films, images, labels[0], out, FINDINGS, seed)
+    return import_films(films, images, labels[0], out, FINDINGS, seed, uncertain=uncertain)
 
 
-def read_findings(where: str, row: dict[str, str]) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """The findings in the 14 label columns of a row: those present, and those unsure.
+class Findings(NamedTuple):
+    """What the 14 label columns of a row say.
 
-    Present is None if "No Finding" does not agree with the other labels.
+    Attributes:
+        present: findings; None if "No Finding" does not agree with the other labels.
+        unsure: findings that may be present.
+        denied: findings that are labelled absent.
+    """
+
+    present: tuple[str, ...] | None = None
+    unsure: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+
+
+def read_findings(where: str, row: dict[str, str]) -> Findings:
+    """The findings in the 14 label columns of a row.
 
     Raises:
         TaskSetError: a label is none of 1.0, 0.0, -1.0 and blank.
@@ -96,7 +112,8 @@ def read_findings(where: str, row: dict[str, str]) -> tuple[tuple[str, ...] | No
     unsure = tuple(name for name in FINDINGS if _is_unsure(name, labels))
     healthy = labels["No Finding"] == 1
     agree = set(present) <= {DEVICES} if healthy else bool(present or unsure)
-    return (present, unsure) if agree else (None, ())
+    denied = tuple(name for name in FINDINGS if labels[name] == 0 and name not in unsure)
+    return Findings(present, unsure, denied) if agree else Findings()
 
 
 def _is_unsure(name: str, labels: dict[str, float | None]) -> bool:
@@ -125,7 +142,7 @@ def _read(path: Path) -> Iterator[Label]:
         if not match:
             raise TaskSetError(f"{where}: a path ends like train/patient00001/study1/view1_frontal.jpg")
         folder, patient, study, view = match.groups()
-        findings, unsure = read_findings(where, row)
+        findings = read_findings(where, row)
         frontal = row["AP/PA"] if row.get("AP/PA") in ("AP", "PA") else ""
         strata: dict[str, object] = {
             "view": "Lateral" if view.endswith("lateral") else frontal,
@@ -138,8 +155,9 @@ def _read(path: Path) -> Iterator[Label]:
             # Without train/: the archives unpack to "CheXpert-v1.0 batch 2 (train 1)/patient00001/…".
             file=match.group().lstrip("/").partition("/")[2],
             patient=patient,
-            findings=findings,
-            unsure=unsure,
+            findings=findings.present,
+            unsure=findings.unsure,
+            denied=findings.denied,
             split=_SPLITS[folder],
             provenance=PROVENANCE | strata,
             order=int(study),
@@ -148,7 +166,7 @@ def _read(path: Path) -> Iterator[Label]:
 
 CHEXPERT = Importer(
     "chexpert",
-    "CheXpert: questions on findings, view and progression. Nothing is asked about labels that are uncertain.",
-    (IMAGES, Option("labels", "train.csv, valid.csv; may be repeated", "paths"), OUT, SEED),
+    "CheXpert: questions on findings, view and progression.",
+    (IMAGES, Option("labels", "train.csv, valid.csv; may be repeated", "paths"), OUT, SEED, UNCERTAIN),
     import_chexpert,
 )

@@ -16,40 +16,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from PIL import Image
 
 from curriculum.importers.importer import OUT, Importer, ImportSummary, Option, Skipped, skip_lines
-from curriculum.importers.parts.dicom_film import (
-    FilmError,
-    element_text,
-    film_pixels,
-    read_film,
-    read_uid,
-    reason_to_skip,
-)
+from curriculum.importers.parts.dicom_film import FilmError, read_uid
+from curriculum.importers.parts.dicom_png import NOT_FOUND, check_share, quiet_pydicom, write_film
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films, index_images, locate, path_key
 from curriculum.importers.parts.label import Label
 from curriculum.task import NO_FINDING
 from curriculum.taskset import TaskSetError
 
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
 COLUMNS = ("image", "labels", "patient_id")
 _ENDINGS = ("", ".dcm", ".dicom", ".DCM")
-_VIEWS = {"PA": "PA", "AP": "AP", "LL": "Lateral", "RL": "Lateral", "LATERAL": "Lateral", "LAT": "Lateral"}
-_DAYS = {"Y": 365.25, "M": 30.4375, "W": 7, "D": 1}
-_OLDEST = 90.0  # ages above 89 count as identifying (HIPAA)
-_NOT_FOUND = "whose DICOM file is not below the image folder"
-_UNREADABLE = "whose DICOM file cannot be read"
-_TRIED_AT_LEAST = 20  # films, before the import is refused since most cannot be read
 
 
 def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> ImportSummary:
@@ -77,25 +58,16 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
     os.makedirs(png_folder, exist_ok=True)
     index = _FilmIndex(images)
     films = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns about odd headers, whose values may be a patient's
+    with quiet_pydicom():
         for row in rows:
             film = _convert(row, index, png_folder, seed, skipped)
             if film:
                 films.append(film)
-            _check_share(labels, len(films), skipped)
+            check_share(labels, len(films), skipped)
     if not films:
         reasons = "; ".join(skip_lines(skipped, "films"))
         raise TaskSetError(f"{labels}: none of its {len(rows)} films could be used: {reasons}")
     return import_films(films, png_folder, labels, out, names, seed, skipped)
-
-
-def _check_share(labels: Path, read: int, skipped: Skipped) -> None:
-    """Refuses the import as soon as most of its films cannot be read: one cause is then more likely than many."""
-    tried = read + skipped[_UNREADABLE]
-    if tried >= _TRIED_AT_LEAST and skipped[_UNREADABLE] > tried / 2:
-        line = next(line for line in skip_lines(skipped, "films") if _UNREADABLE in line)
-        raise TaskSetError(f"{labels}: of the first {tried} films that are there, {line}; more than half is refused")
 
 
 @dataclass(frozen=True)
@@ -134,32 +106,20 @@ def _convert(row: _Row, index: _FilmIndex, folder: Path, seed: int, skipped: Ski
         raise TaskSetError(f"{row.where}: the image or its patient has no name; both are needed")
     path = index.path(row.image, row.where)
     if not path:
-        skipped.note(_NOT_FOUND, row.image)
+        skipped.note(NOT_FOUND, row.image)
         return None
-    try:
-        header = read_film(path)
-        reason = reason_to_skip(header)
-        if reason:
-            skipped.note(reason, row.image)
-            return None
-        pixels = film_pixels(header)
-        strata = _strata(header)
-        date = element_text(header, "StudyDate")
-    except FilmError as error:
-        skipped.note(_UNREADABLE, f"{path}: {error}")
+    film = write_film(path, row.image, folder, skipped, lambda header: _hash(str(header.SOPInstanceUID), seed))
+    if not film:
         return None
-    id = _hash(str(header.SOPInstanceUID), seed)
-    file = f"{id}.png"
-    Image.fromarray(pixels).save(folder / file)
     return Label(
         row.where,
-        id=id,
-        file=file,
+        id=film.name,
+        file=f"{film.name}.png",
         patient=_hash(row.patient, seed),
         findings=row.findings,
         split=row.split,
-        provenance=strata,
-        order=float(date) if date.isdecimal() else None,
+        provenance=film.strata | {"source": "dicom"},
+        order=float(film.date) if film.date.isdecimal() else None,
     )
 
 
@@ -190,26 +150,6 @@ class _FilmIndex:
                     yield read_uid(path), path
                 except FilmError:  # another kind of file
                     continue
-
-
-def _strata(header: Dataset) -> dict[str, object]:
-    sex = element_text(header, "PatientSex").upper()
-    years = _years(element_text(header, "PatientAge").upper())
-    view = _VIEWS.get(element_text(header, "ViewPosition").upper(), "")
-    return {
-        "view": view,
-        "sex": sex if sex in ("F", "M", "O") else "",
-        "age": None if years is None else round(min(years, _OLDEST), 1),
-        "source": "dicom",
-    }
-
-
-def _years(age: str) -> float | None:
-    """Years of a DICOM age such as 058Y or 011M; None if it is not one."""
-    number, unit = age[:-1], age[-1:]
-    if not number.isdecimal() or unit not in _DAYS:
-        return None
-    return int(number) * _DAYS[unit] / _DAYS["Y"]
 
 
 def _hash(identifier: str, seed: int) -> str:

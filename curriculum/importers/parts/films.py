@@ -31,6 +31,7 @@ def import_films(
     vocabulary: Sequence[str],
     seed: int = 0,
     skipped: Counter[str] | None = None,
+    uncertain: bool = False,
 ) -> ImportSummary:
     """Writes `out`/tasks.parquet: every question that is answered by what is known of each film (see `questions`).
 
@@ -46,6 +47,7 @@ def import_films(
         vocabulary: the findings that were looked for.
         seed: of the questions and the splits.
         skipped: rows that the reader left out, by reason; they go into the summary.
+        uncertain: whether questions are asked whose right answer is that a finding is uncertain.
 
     Returns:
         What was written, and what was left out.
@@ -78,7 +80,7 @@ def import_films(
         missing=[label.file for label, path in located if not path],
         skipped=skipped if skipped is not None else Counter(),
     )
-    write_tasks(summary.counted(film_questions(films, vocabulary, seed)), out)
+    write_tasks(summary.counted(film_questions(films, vocabulary, seed, uncertain)), out)
     return summary
 
 
@@ -114,11 +116,13 @@ def path_key(name: str) -> str:
 
 
 def locate(label: Label, index: dict[str, list[str]]) -> str | None:
-    """The image whose path ends with the label's `file`; None if there is none.
+    """The image whose path is, or ends with, the label's `file`; None if there is none.
 
     Raises:
         TaskSetError: the paths of two images end so.
     """
+    if os.path.isabs(label.file) and os.path.isfile(label.file):
+        return label.file
     key = path_key(label.file)
     paths = index.get(key, [])
     if not paths:  # the ending may be in capitals
@@ -165,7 +169,15 @@ def split_patients(labels: Sequence[Label], label_file: Path, seed: int) -> tupl
 
 def _film(label: Label, path: str, split: Split) -> LabelledFilm:
     return LabelledFilm(
-        label.id, path, label.findings or (), split, label.patient, dict(label.provenance), unsure=label.unsure
+        label.id,
+        path,
+        label.findings or (),
+        split,
+        label.patient,
+        dict(label.provenance),
+        unsure=label.unsure,
+        denied=label.denied,
+        unasked=label.unasked,
     )
 
 

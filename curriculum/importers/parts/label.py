@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,9 @@ from curriculum.taskset import TaskSetError
 
 Box = tuple[str, float, float, float, float]
 """A finding, and the left, top, right and bottom of a box around it in pixels."""
+OTHERS = "another finding"
+"""What is unsure in a film for which only some findings were looked for: it may show others, so that neither all its
+findings are known nor that it has none."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,16 @@ class Label:
         file: the end of the image's path, as many parts of it as distinguish it from other images.
         patient: films of one patient stay in one split.
         findings: those that are present; None if the film was not labelled for findings at all.
-        unsure: findings that may be present. No question is asked about them.
+        unsure: findings that may be present. What is asked about them, `film_questions` says.
+        denied: findings that the labels say to be absent; the others are absent since nothing mentions them.
+        unasked: findings that nobody looked for. No question is asked about them.
         split: train, val or test; empty if the set has none.
         provenance: view, sex, age, source, licence and attribution, as far as they are known.
         sections: "findings" and "impression" of the report.
         indication: why the film was taken, in the report's words.
         boxes: findings that are marked on the film.
-        size: width and height in pixels of the image that the boxes refer to.
+        phrases: the same for sentences of the report, each in place of a finding.
+        size: width and height of the image that the boxes refer to, in the unit of the boxes.
         order: orders a patient's films in time; progression is asked between neighbours whose order is known.
     """
 
@@ -38,11 +45,14 @@ class Label:
     patient: str
     findings: tuple[str, ...] | None = None
     unsure: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
     split: str = ""
     provenance: Mapping[str, object] = field(default_factory=dict)
     sections: Mapping[str, str] = field(default_factory=dict)
     indication: str = ""
     boxes: tuple[Box, ...] = ()
+    phrases: tuple[Box, ...] = ()
     size: tuple[float, float] = (0, 0)
     order: float | None = None
 
@@ -58,6 +68,21 @@ def check_findings(where: str, findings: Sequence[str], healthy: bool, vocabular
             f"{where}: labels {list(findings)} with no-finding {healthy}; "
             "a film has either no finding or some of them, each once"
         )
+
+
+def read_number(where: str, name: str, text: str) -> float:
+    """The number in a cell.
+
+    Raises:
+        TaskSetError: it is no finite number.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise TaskSetError(f"{where}: {name} is {text!r:.40}; a number is needed")
+    return number
 
 
 def read_age(value: object) -> float | None:

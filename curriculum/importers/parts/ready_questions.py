@@ -24,6 +24,8 @@ from curriculum.taskset import FILE_NAME, TaskSetError, read_rows, write_tasks
 
 _BLANK = " \t\r\n\f\v\0\ufeff"
 _ROWS_AT_ONCE = 64  # rows of Parquet files hold whole images
+_KINDS = {list: "a list", dict: "an object"}
+_PATIENT = "\0patient "  # sorts before all images, so that a patient names its group
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -33,6 +35,7 @@ _SPLIT_NAMES = {
     "validate": "val",
     "validation": "val",
     "dev": "val",
+    "development": "val",
     "test": "test",
     "testing": "test",
 }
@@ -46,11 +49,13 @@ class ReadyQuestion:
         where: file and row, for messages.
         task: its `images` are as the set writes them; its split and patient are not used.
         split: train, val or test; empty if the set does not give one.
+        patient: whose images they are; empty if the set does not say.
     """
 
     where: str
     task: Task
     split: str = ""
+    patient: str = ""
 
 
 def import_questions(
@@ -63,9 +68,9 @@ def import_questions(
 ) -> ImportSummary:
     """Writes `out`/tasks.parquet with the questions whose images are there.
 
-    An image is named by an absolute path, or by the end of its path below `images`. Questions that share an image,
-    directly or through others, have one split and count as one patient (the sets do not name patients). Splits that the
-    set gives are kept, by the rules of `films.split_patients`.
+    An image is named by an absolute path, or by the end of its path below `images`. Questions that share an image
+    or a patient, directly or through others, have one split; if the set does not name patients, they count as one.
+    Splits that the set gives are kept, by the rules of `films.split_patients`.
 
     Args:
         questions: what the set asks.
@@ -140,20 +145,27 @@ def read_split(given: object, path: Path, where: str) -> str:
     return splits.pop() if len(splits) == 1 else ""
 
 
-def read_json(path: Path) -> Iterator[dict[str, Any]]:
+def read_json(path: Path, key: str = "") -> Iterator[dict[str, Any]]:
     """The objects of a .json file that holds a list, or of a .jsonl file. Their texts are valid Unicode (`valid_text`).
+
+    Args:
+        path: the file.
+        key: if it is given, the file holds an object of objects; each gets its name there in this field.
 
     Raises:
         TaskSetError: there is no such file, it is not JSON in UTF-8, or it holds something other than objects.
     """
     lines = path.suffix.lower() == ".jsonl"
-    needed = "an object a line is needed" if lines else "a list of objects is needed"
+    kind = dict if key else list
+    needed = "an object a line is needed" if lines else f"{_KINDS[kind]} of objects is needed"
     number = -1
     try:
         with open(path, encoding="utf-8-sig") as file:
             rows = (json.loads(line) for line in file if line.strip(_BLANK)) if lines else json.load(file)
-            if not lines and not isinstance(rows, list):
+            if not lines and not isinstance(rows, kind):
                 raise TaskSetError(f"{path}: it holds {rows!r:.40}; {needed}")
+            if isinstance(rows, dict):
+                rows = ({**row, key: name} if isinstance(row, dict) else row for name, row in rows.items())
             for number, row in enumerate(rows):
                 if not isinstance(row, dict):
                     raise TaskSetError(f"{path}: row {number} (0-based) is {row!r:.40}; {needed}")
@@ -251,13 +263,19 @@ def _find(names: dict[str, str], images: Path | None) -> tuple[dict[str, str], l
 
 def _labels(questions: Sequence[ReadyQuestion], paths: dict[str, str], images: Path | None) -> list[Label]:
     """What `split_patients` needs of each question: its split, and as its patient the images that it is linked to."""
-    first_of = _link([question.task.images for question in questions])
+    first_of = _link([_linked(question) for question in questions])
     labels = []
     for question in questions:
-        image = question.task.images[0]
-        patient = _short(paths[first_of[image]], images)
-        labels.append(Label(question.where, question.task.id, image, patient, split=question.split))
+        first = first_of[_linked(question)[0]]
+        patient = first.removeprefix(_PATIENT) if first.startswith(_PATIENT) else _short(paths[first], images)
+        labels.append(Label(question.where, question.task.id, question.task.images[0], patient, split=question.split))
     return labels
+
+
+def _linked(question: ReadyQuestion) -> tuple[str, ...]:
+    """What other questions may share with this one: its patient, if known, and its images."""
+    patient = (_PATIENT + question.patient,) if question.patient else ()
+    return *patient, *question.task.images
 
 
 def _link(groups: Sequence[Sequence[str]]) -> dict[str, str]:

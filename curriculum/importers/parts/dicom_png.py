@@ -1,0 +1,110 @@
+"""DICOM films made into PNG files, with what their headers say that does not identify a patient."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from curriculum.importers.importer import Skipped, skip_lines
+from curriculum.importers.parts.dicom_film import FilmError, element_text, film_pixels, read_film, reason_to_skip
+from curriculum.taskset import TaskSetError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+NOT_FOUND = "whose DICOM file is not below the image folder"
+UNREADABLE = "whose DICOM file cannot be read"
+_VIEWS = {"PA": "PA", "AP": "AP", "LL": "Lateral", "RL": "Lateral", "LATERAL": "Lateral", "LAT": "Lateral"}
+_DAYS = {"Y": 365.25, "M": 30.4375, "W": 7, "D": 1}
+_OLDEST = 90.0  # ages above 89 count as identifying (HIPAA)
+_TRIED_AT_LEAST = 20  # films, before the import is refused since most cannot be read
+
+
+@dataclass(frozen=True)
+class WrittenFilm:
+    """A film that was written to a PNG file.
+
+    Attributes:
+        name: of the PNG file without .png.
+        size: width and height in pixels.
+        strata: view, sex and age, as far as the header gives them.
+        date: StudyDate as the header writes it; "" if it has none.
+    """
+
+    name: str
+    size: tuple[int, int]
+    strata: dict[str, object]
+    date: str
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Inside, pydicom does not warn of odd headers, whose values may be a patient's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def write_film(
+    path: str, image: str, folder: Path, skipped: Skipped, name_of: Callable[[Dataset], str]
+) -> WrittenFilm | None:
+    """Writes the PNG of a DICOM film; None if the film is skipped.
+
+    Args:
+        path: the DICOM file.
+        image: what messages call the film.
+        folder: for the PNG file.
+        skipped: counts the film if it is skipped.
+        name_of: takes the header and gives the name of the PNG file without .png.
+    """
+    try:
+        header = read_film(path)
+        reason = reason_to_skip(header)
+        if reason:
+            skipped.note(reason, image)
+            return None
+        pixels = film_pixels(header)
+        strata = _strata(header)
+        date = element_text(header, "StudyDate")
+    except FilmError as error:
+        skipped.note(UNREADABLE, f"{path}: {error}")
+        return None
+    name = name_of(header)
+    Image.fromarray(pixels).save(folder / f"{name}.png")
+    return WrittenFilm(name, (pixels.shape[1], pixels.shape[0]), strata, date)
+
+
+def check_share(labels: Path, read: int, skipped: Skipped) -> None:
+    """Refuses the import as soon as most of its films cannot be read: one cause is then more likely than many.
+
+    Raises:
+        TaskSetError: of 20 films or more that were there, more than half could not be read.
+    """
+    tried = read + skipped[UNREADABLE]
+    if tried >= _TRIED_AT_LEAST and skipped[UNREADABLE] > tried / 2:
+        line = next(line for line in skip_lines(skipped, "films") if UNREADABLE in line)
+        raise TaskSetError(f"{labels}: of the first {tried} films that are there, {line}; more than half is refused")
+
+
+def _strata(header: Dataset) -> dict[str, object]:
+    sex = element_text(header, "PatientSex").upper()
+    years = _years(element_text(header, "PatientAge").upper())
+    return {
+        "view": _VIEWS.get(element_text(header, "ViewPosition").upper(), ""),
+        "sex": sex if sex in ("F", "M", "O") else "",
+        "age": None if years is None else round(min(years, _OLDEST), 1),
+    }
+
+
+def _years(age: str) -> float | None:
+    """Years of a DICOM age such as 058Y or 011M; None if it is not one."""
+    number, unit = age[:-1], age[-1:]
+    if not number.isdecimal() or unit not in _DAYS:
+        return None
+    return int(number) * _DAYS[unit] / _DAYS["Y"]
