@@ -299,7 +299,7 @@ class QuestionWriter:
             form="boxes",
             family="phrase_grounding",
             gold=tuple(boxes),
-            question=f"Where is this seen: {phrase} "
+            question=f'Where is "{phrase}" seen? '
             "Answer with boxes [left, top, right, bottom] in thousandths of the film.",
             reference=self.trace([], ", ".join(boxes)),
         )

@@ -56,3 +56,25 @@ def assert_splits_share_no_image(tasks):
         for image in task.images:
             splits[image].add(task.split)
     assert all(len(found) == 1 for found in splits.values())
+
+
+def mimic_tables(folder: Path, films: dict[str, tuple[int, int, str, str]], size: tuple[int, int] = (100, 200)) -> Path:
+    """MIMIC-CXR-JPG in small: dicom_id to (subject, study, view, split), with a film of each.
+
+    Args:
+        folder: gets the tables and files/….jpg; it is returned.
+        films: in the order of time.
+        size: width and height that the metadata give every film.
+    """
+    metadata, splits = [], []
+    for number, (id, (subject, study, view, split)) in enumerate(films.items()):
+        metadata.append(
+            dict(dicom_id=id, subject_id=subject, study_id=study, ViewPosition=view, Columns=size[0], Rows=size[1])
+            | dict(StudyDate=21800101 + number, StudyTime="101010.5")
+        )
+        splits.append(dict(dicom_id=id, study_id=study, subject_id=subject, split=split))
+        draw_film(folder / f"files/p{str(subject)[:2]}/p{subject}/s{study}/{id}.jpg")
+    header = "dicom_id,subject_id,study_id,ViewPosition,Rows,Columns,StudyDate,StudyTime"
+    write_csv(folder / "mimic-cxr-2.0.0-metadata.csv", header, metadata)
+    write_csv(folder / "mimic-cxr-2.0.0-split.csv", "dicom_id,study_id,subject_id,split", splits)
+    return folder
