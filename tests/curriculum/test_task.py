@@ -17,6 +17,10 @@ def closed(**changes):
     return Task(**(fields | changes))
 
 
+def test_a_wrong_option_may_have_its_reason():
+    assert closed(why_wrong={"A": "labelled absent"}).why_wrong == {"A": "labelled absent"} and closed().why_wrong == {}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -30,6 +34,8 @@ def closed(**changes):
         {"captions": ("",)},
         {"question": ""},
         {"extra": 1},
+        {"why_wrong": {"B": "labelled absent"}},
+        {"why_wrong": {"C": "labelled absent"}},
     ],
 )
 def test_task_refuses_a_gold_or_options_that_do_not_fit(changes):

@@ -102,6 +102,18 @@ def test_hand_made_rows_may_leave_out_what_has_a_default(tmp_path):
     assert [(task.options, task.view) for task in read_tasks(tmp_path)] == [(three, "PA"), (ROW["options"], "")]
 
 
+def test_the_reasons_of_wrong_options_are_kept_and_old_files_have_none(tmp_path):
+    save(tmp_path, ROW)
+    (old,) = read_tasks(tmp_path)
+    assert old.why_wrong == {}
+    known = old.model_copy(update={"why_wrong": {"A": "labelled absent"}})
+    write_tasks([known], tmp_path)
+    assert read_tasks(tmp_path) == [known]
+    save(tmp_path, ROW | {"why_wrong": "none"})
+    with pytest.raises(TaskSetError, match="why_wrong: .*valid dictionary, found 'none'"):
+        read_tasks(tmp_path)
+
+
 def test_lists_and_options_in_texts(tmp_path):
     written = dict(options='{"A": "Mass", "B": "Edema"}', gold="['B']", images='["x.png"]')
     save(tmp_path, ROW | written)

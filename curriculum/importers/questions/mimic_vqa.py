@@ -113,8 +113,8 @@ def _choice(question: str, answers: list[str], arguments: Any) -> dict[str, Any]
 
 
 def plain_name(name: str) -> str:
-    """A name of Chest ImaGenome that an answer can give: "copd/emphysema" is one name, but "/" parts two."""
-    return " or ".join(part.strip() for part in name.split("/"))
+    """A name of Chest ImaGenome as an answer can give it: a list is split at "/" and "and", which some names hold."""
+    return name.replace("/", "-").replace(" and ", " with ")
 
 
 MIMIC_VQA = Importer(

@@ -22,20 +22,32 @@ from curriculum.taskset import TaskSetError, read_tasks, write_tasks
 
 OPTIONS = {
     "nih": ["images", "labels", "out", "boxes", "seed"],
-    "chexpert": ["images", "labels", "out", "seed"],
-    "mimic": ["images", "tables", "out", "reports", "seed"],
+    "chexpert": ["images", "labels", "out", "seed", "uncertain"],
+    "mimic": ["images", "tables", "out", "reports", "seed", "uncertain"],
     "padchest": ["images", "labels", "out", "seed"],
     "openi": ["images", "reports", "out", "seed"],
     "vqa-rad": ["images", "labels", "out", "seed"],
     "slake": ["images", "labels", "out", "seed"],
     "easyr1": ["labels", "out", "images", "seed"],
     "dicom": ["images", "labels", "out", "seed"],
+    "cxr-lt": ["images", "labels", "out", "seed"],
+    "vindr": ["images", "labels", "out", "sizes", "seed", "uncertain"],
+    "rsna": ["images", "labels", "out", "classes", "mappings", "seed"],
+    "siim": ["images", "labels", "out", "seed"],
+    "ms-cxr": ["images", "labels", "out", "tables", "seed"],
+    "padchest-gr": ["images", "reports", "table", "out", "seed"],
+    "imagenome": ["images", "graphs", "tables", "out", "seed"],
+    "radgraph": ["images", "graphs", "tables", "out", "seed", "uncertain"],
+    "mimic-cxr-vqa": ["images", "labels", "out", "tables", "seed"],
+    "ehrxqa": ["images", "labels", "tables", "out", "seed"],
+    "rexvqa": ["images", "labels", "out", "seed"],
+    "gemex": ["images", "labels", "out", "tables", "seed"],
 }
 
 
-def import_notes(notes: list[Path], out: Path, seed: int, films: Path | None) -> ImportSummary:
+def import_notes(notes: list[Path], out: Path, seed: int, films: Path | None, aloud: bool) -> ImportSummary:
     """An importer from outside the repository: a question for each line of some text files."""
-    summary = ImportSummary(out / "tasks.parquet", f"all in train, seed {seed}, films {films}")
+    summary = ImportSummary(out / "tasks.parquet", f"all in train, seed {seed}, films {films}, aloud {aloud}")
     tasks = []
     for path in notes:
         for number, line in enumerate(path.read_text().splitlines()):
@@ -56,6 +68,7 @@ NOTES = Importer(
         OUT,
         SEED,
         Option("films", "folder with the films", "folder", required=False),
+        Option("aloud", "read them out", "flag", required=False),
     ),
     import_notes,
 )
@@ -73,9 +86,9 @@ def test_an_importer_from_outside_gets_a_command(tmp_path, capsys):
     assert [task.id for task in read_tasks(tmp_path / "out")] == ["a-0", "b-0"]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"0 films, 2 tasks → {tmp_path}/out/tasks.parquet"
-    assert lines[1] == "splits: all in train, seed 3, films None"
-    run_notes("--notes", tmp_path / "a.txt", "--out", tmp_path / "out")
-    assert "seed 0" in capsys.readouterr().out
+    assert lines[1] == "splits: all in train, seed 3, films None, aloud False"
+    run_notes("--notes", tmp_path / "a.txt", "--out", tmp_path / "out", "--aloud")
+    assert "seed 0, films None, aloud True" in capsys.readouterr().out
 
 
 def test_faults_of_paths_and_of_data_are_one_line(tmp_path):
@@ -199,10 +212,16 @@ def test_any_bytes_are_told_in_one_line(refused, tmp_path, content, suffix):
 
 
 @pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
-@pytest.mark.parametrize("name", ["nih", "chexpert", "padchest", "dicom", "vqa-rad", "slake"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nih", "chexpert", "padchest", "dicom", "vqa-rad", "slake"),
+        *("cxr-lt", "vindr", "rsna", "siim", "ms-cxr", "mimic-cxr-vqa", "rexvqa", "gemex"),
+    ],
+)
 def test_any_table_is_told_in_one_line(refused, tmp_path, content, name):
     (tmp_path / "img").mkdir()
-    table = "rows.json" if name in ("vqa-rad", "slake") else "rows.csv"
+    table = "rows.json" if name in ("vqa-rad", "slake", "mimic-cxr-vqa", "rexvqa", "gemex") else "rows.csv"
     (tmp_path / table).write_bytes(content)
     assert "rows" in refused("data", "import", name, "--labels", table, "--images", "img", "--out", "out")
     assert not (tmp_path / "out").exists()

@@ -34,10 +34,12 @@ def test_a_summary_says_what_was_left_out():
         missing=[f"{n}.png" for n in range(6)],
         skipped=Counter({"of dogs": 1, "of cats": 3}),
         rows="questions",
+        remarks=Counter({"findings are not asked about": 7}),
     )
     assert summary.lines()[2:] == [
         "2 films have no labels of findings; they are asked about by view and report only",
         "skipped 6 films without their image file: 0.png, 1.png, 2.png, 3.png, 4.png, …",
+        "7 findings are not asked about",
         "skipped 3 questions of cats",
         "skipped 1 questions of dogs",
         "WARNING: 4 of 4 questions (100%) were left out; see the lines above",

@@ -24,11 +24,9 @@ ROWS = [
 
 
 def ms_cxr(folder, rows=ROWS, **options):
-    tables = mimic_tables(
-        folder, {"aa": (10000001, 50000001, "AP", "test"), "bb": (11000001, 50000002, "PA", "train")}
-    )
+    tables = mimic_tables(folder, {"aa": (10000001, 50000001, "AP", "test"), "bb": (11000001, 50000002, "PA", "train")})
     labels = write_csv(folder / "MS_CXR_Local_Alignment_v1.1.0.csv", HEADER, rows)
-    options = {name: tables for name in options}
+    options = dict.fromkeys(options, tables)
     return import_ms_cxr(folder / "files", labels, folder / "out", **options), read_tasks(folder / "out")
 
 

@@ -21,7 +21,9 @@ def study(number, *sentences):
 STUDIES = [
     study(
         1,
-        sentence("Biapical pleural thickening.", "apical pleural thickening", boxes=[[0.1, 0.05, 0.3, 0.2], [0.6, 0, 1, 0.2]]),
+        sentence(
+            "Biapical pleural thickening.", "apical pleural thickening", boxes=[[0.1, 0.05, 0.3, 0.2], [0.6, 0, 1, 0.2]]
+        ),
         sentence("Nasogastric tube.", "NSG tube"),
         sentence("No pleural effusion.", abnormal=False),
     ),

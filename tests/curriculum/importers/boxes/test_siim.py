@@ -7,7 +7,7 @@ from tests.support.data_sets import draw_film
 
 
 def runs_of(mask: np.ndarray) -> str:
-    """The competition's encoding, pixel by pixel: down the columns, each start counted from the end of the run before."""
+    """The competition's encoding, pixel by pixel: down the columns, a start counts from the end of the run before."""
     words, end, start = [], 0, None
     pixels = [*mask.T.ravel(), 0]
     for place, pixel in enumerate(pixels):

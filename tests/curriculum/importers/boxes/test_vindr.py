@@ -16,9 +16,7 @@ def box(image, reader, name, *edges):
 
 
 def ticks(image, reader, *names):
-    return {"image_id": image, "rad_id": reader} | {
-        name: float(name in names) for name in LABELS.split(",")[2:]
-    }
+    return {"image_id": image, "rad_id": reader} | {name: float(name in names) for name in LABELS.split(",")[2:]}
 
 
 TRAIN_BOXES = [
@@ -47,9 +45,11 @@ def vindr_set(folder, boxes=TRAIN_BOXES, labels=TRAIN_LABELS, size=(500, 1000)):
         write_csv(folder / "annotations_train.csv", BOXES, boxes),
         write_csv(folder / "image_labels_train.csv", LABELS, labels),
         write_csv(folder / "annotations_test.csv", BOXES.replace("rad_id,", ""), test),
-        write_csv(folder / "image_labels_test.csv", LABELS.replace("rad_id,", ""), [
-            {name: value for name, value in row.items() if name != "rad_id"} for row in consensus
-        ]),
+        write_csv(
+            folder / "image_labels_test.csv",
+            LABELS.replace("rad_id,", ""),
+            [{name: value for name, value in row.items() if name != "rad_id"} for row in consensus],
+        ),
     ]
 
 

@@ -12,7 +12,9 @@ ZERO_SHOT = ["Bulla", "Scoliosis"]
 def row(id, *shown, subject=None, columns=(*COMMON, *ZERO_SHOT), **changes):
     subject = subject or 10000000 + int(id[1:])
     labels = {name: int(name in shown) for name in columns}
-    return dict(dicom_id=id, subject_id=subject, study_id=1, ViewPosition="PA", fpath=f"files/{id}.jpg") | labels | changes
+    return (
+        dict(dicom_id=id, subject_id=subject, study_id=1, ViewPosition="PA", fpath=f"files/{id}.jpg") | labels | changes
+    )
 
 
 def table(folder, name, rows):

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from curriculum.importers.parts.film_questions import describe, film_questions, unit
@@ -11,12 +13,13 @@ VOCABULARY = ("Edema", "Effusion", "Mass", "Nodule")
 def film(number: int, findings=(), patient="p", view="PA", **changes):
     label = Label(f"row {number}", f"f{number}", f"{number}.png", patient, findings, **changes)
     provenance = {"view": view} if view else {}
-    shown = LabelledFilm(label.id, label.file, findings or (), "train", patient, provenance, unsure=label.unsure)
+    known = dict(unsure=label.unsure, denied=label.denied, unasked=label.unasked)
+    shown = LabelledFilm(label.id, label.file, findings or (), "train", patient, provenance, **known)
     return label, shown
 
 
-def ask(*films, vocabulary=VOCABULARY, seed=0):
-    return list(film_questions(films, vocabulary, seed))
+def ask(*films, vocabulary=VOCABULARY, seed=0, uncertain=False):
+    return list(film_questions(films, vocabulary, seed, uncertain))
 
 
 def families(tasks, number=0):
@@ -80,6 +83,81 @@ def test_boxes_of_a_finding_are_one_question():
     assert [task.gold for task in tasks] == [("[0, 0, 500, 500]", "[500, 500, 1000, 1000]"), ("[100, 100, 200, 200]",)]
     with pytest.raises(TaskSetError, match="row 0: the box .* of Mass holds nothing"):
         ask(film(0, ("Mass",), boxes=(("Mass", 200, 0, 250, 50),), size=(100, 100)))
+
+
+def test_boxes_of_a_sentence_are_one_question():
+    phrases = (("Basal opacity.", 0, 0, 1, 0.5), ("A line.", 0.25, 0, 1, 1), ("Basal opacity.", 0, 0.5, 1, 1))
+    tasks = ask(film(0, None, phrases=phrases, size=(1, 1), view=""))
+    assert [(task.id, task.family, task.gold) for task in tasks] == [
+        ("f0-phrase-0", "phrase_grounding", ("[0, 0, 1000, 500]", "[0, 500, 1000, 1000]")),
+        ("f0-phrase-1", "phrase_grounding", ("[250, 0, 1000, 1000]",)),
+    ]
+    assert '"Basal opacity."' in tasks[0].question
+
+
+def test_nothing_is_asked_about_what_nobody_looked_for():
+    vocabulary = (*VOCABULARY, "Hernia", "Fibrosis")
+    for seed in range(10):
+        first = film(0, ("Mass",), unasked=("Hernia", "Fibrosis"), order=1.0)
+        second = film(1, (), unasked=("Edema",), order=2.0)
+        for task in ask(first, second, vocabulary=vocabulary, seed=seed):
+            hidden = {"Hernia", "Fibrosis"} if task.id.startswith("f0") else {"Edema"}
+            if task.family == "progression":
+                hidden = {"Hernia", "Fibrosis", "Edema"}
+            words = " ".join((task.question, *task.options.values(), *task.gold, task.reference))
+            assert not [name for name in hidden if name in words], task
+
+
+def test_one_finding_is_no_list_to_choose_from():
+    for findings, gold in ((("Mass",), "A"), ((), "B")):
+        tasks = ask(film(0, findings, view=""), vocabulary=("Mass",))
+        assert {task.family for task in tasks} == {"binary", "report", "image_text_matching"}
+        assert next(task.gold for task in tasks if task.family == "binary") == (gold,)
+
+
+def test_every_wrong_option_has_its_reason():
+    reasons = {}
+    for seed in range(20):
+        healthy = film(1, (), patient="q")
+        for task in ask(film(0, ("Mass",), denied=("Edema",)), healthy, seed=seed):
+            if task.id.startswith("f0") and task.family in ("binary", "single_choice", "multiple_choice"):
+                assert task.why_wrong.keys() == task.options.keys() - set(task.gold), task
+                finding = task.question.removeprefix("Is there ").rstrip("?")
+                for letter, reason in task.why_wrong.items():
+                    name = finding if task.family == "binary" else task.options[letter]
+                    reasons.setdefault(name, set()).add(reason)
+    assert reasons == {
+        "Edema": {"labelled absent"},
+        "Effusion": {"not mentioned"},
+        "Nodule": {"not mentioned"},
+        "Mass": {"labelled present"},
+        "No finding": {"the film shows a finding"},
+    }
+
+
+def test_wrong_options_are_those_that_go_with_the_findings_of_the_film():
+    vocabulary = tuple(f"finding {number}" for number in range(20))
+    # 0 and 1 are always seen together but in the film that is asked about; the others each alone
+    films = [film(number, vocabulary[:2], patient=f"p{number}") for number in range(1, 20)]
+    films += [film(20 + number, (vocabulary[2 + number],), patient=f"q{number}") for number in range(18)]
+    offered = Counter()
+    for seed in range(60):
+        tasks = ask(film(0, vocabulary[:1]), *films, vocabulary=vocabulary, seed=seed)
+        (task,) = (task for task in tasks if task.id == "f0-single_choice")
+        offered.update(task.options[letter] for letter in task.why_wrong)
+    assert offered["finding 1"] > 45 and max(offered[name] for name in vocabulary[2:]) < 30
+
+
+def test_unsure_findings_are_asked_about_on_request_beside_sure_ones():
+    films = [film(0, ("Mass",), unsure=("Edema", "not of the vocabulary")), film(1, ("Mass",)), film(2, None)]
+    plain = ask(*films)
+    asked = [task for task in ask(*films, uncertain=True) if task not in plain]
+    assert len(asked) == 2 and {task.family for task in asked} == {"certainty"}
+    assert [task for task in ask(*films, uncertain=True) if task in plain] == plain
+    unsure, sure = asked
+    assert (unsure.question, unsure.options[unsure.gold[0]]) == ("Is there Edema?", "Uncertain")
+    right = "Yes" if "Mass" in sure.question else "No"
+    assert sure.options[sure.gold[0]] == right and unsure.options == sure.options
 
 
 def test_the_seed_decides():

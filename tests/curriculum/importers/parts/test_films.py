@@ -25,6 +25,7 @@ def test_images_are_found_by_the_end_of_their_path(tmp_path):
     assert index["s2/view.JPG"] == [str(tmp_path / "p1/s2/view.JPG")] and "notes.txt" not in index
     assert locate(label(0, "s2/view.JPG"), index) == str(tmp_path / "p1/s2/view.JPG")
     assert locate(label(0, "s3/view.png"), index) is None
+    assert locate(label(0, str(tmp_path / "p2/s1/notes.txt")), index) == str(tmp_path / "p2/s1/notes.txt")
     with pytest.raises(TaskSetError, match="row 0: two images have this name, .*p1/s1/view.png and .*p2/s1/view.png"):
         locate(label(0, "view.png"), index)
     assert list(index_images(tmp_path, suffixes=(".txt",))) == ["notes.txt"]

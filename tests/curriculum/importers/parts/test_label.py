@@ -1,6 +1,6 @@
 import pytest
 
-from curriculum.importers.parts.label import check_findings, read_age
+from curriculum.importers.parts.label import check_findings, read_age, read_number
 from curriculum.taskset import TaskSetError
 
 VOCABULARY = ("Edema", "Mass", "Nodule")
@@ -24,6 +24,13 @@ def test_no_finding_or_some_of_the_vocabulary(findings, healthy):
 def test_other_labels_are_refused(findings, healthy, words):
     with pytest.raises(TaskSetError, match=words):
         check_findings("row 3", findings, healthy, VOCABULARY)
+
+
+def test_numbers():
+    assert read_number("row 3", "x", "1.5e1") == 15
+    for text in ("", "a", "nan", "inf"):
+        with pytest.raises(TaskSetError, match=f"row 3: x is '{text}'; a number is needed"):
+            read_number("row 3", "x", text)
 
 
 @pytest.mark.parametrize(

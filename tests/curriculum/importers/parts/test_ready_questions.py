@@ -20,9 +20,9 @@ from tests.support.data_sets import draw_film
 FILE = Path("questions.json")
 
 
-def question(number: int, *images: str, split: str = "") -> ReadyQuestion:
+def question(number: int, *images: str, split: str = "", patient: str = "") -> ReadyQuestion:
     task = Task(id=f"q{number}", domain="open", family="vqa", question="?", gold=(), images=images)
-    return ReadyQuestion(f"row {number}", task, split)
+    return ReadyQuestion(f"row {number}", task, split, patient)
 
 
 def test_questions_that_images_link_have_one_split_and_patient(tmp_path):
@@ -41,6 +41,21 @@ def test_questions_that_images_link_have_one_split_and_patient(tmp_path):
     given = [question(0, "a.png", split="train"), question(1, "a.png", split="test")]
     with pytest.raises(TaskSetError, match="row 1: patient 'a.png' is in split 'test' here and in 'train' above"):
         import_questions(given, tmp_path / "imgs", FILE, tmp_path / "out", 0, Counter())
+
+
+def test_patients_that_the_set_names_are_kept_and_link_their_images(tmp_path):
+    for name in "abcd":
+        draw_film(tmp_path / f"imgs/{name}.png")
+    questions = [
+        question(0, "b.png", patient="p2"),
+        question(1, "a.png", patient="p2"),
+        question(2, "a.png"),
+        question(3, "c.png", patient="p1"),
+        question(4, "d.png"),
+    ]
+    import_questions(questions, tmp_path / "imgs", FILE, tmp_path / "out", 0, Counter())
+    patients = {task.id: task.patient for task in read_tasks(tmp_path / "out")}
+    assert patients == {"q0": "p2", "q1": "p2", "q2": "p2", "q3": "p1", "q4": "d.png"}
 
 
 def test_absolute_paths_need_no_folder_and_missing_images_are_named(tmp_path):
@@ -103,6 +118,16 @@ def test_objects_of_both_kinds_of_json(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(TaskSetError, match=words):
             list(read_json(tmp_path / name))
+
+
+def test_an_object_of_objects_gives_each_its_key(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"x": {"a": 1}, "y": {"id": "other"}}')
+    assert list(read_json(path, key="id")) == [{"a": 1, "id": "x"}, {"id": "y"}]
+    for text, words in (("[]", "an object of objects is needed"), ('{"x": 1}', "row 0 .* is 1; an object of objects")):
+        path.write_text(text)
+        with pytest.raises(TaskSetError, match=words):
+            list(read_json(path, key="id"))
 
 
 def test_text_of_a_field():
