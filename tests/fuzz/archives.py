@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
+from tests.curriculum.importers.boxes import test_imagenome, test_ms_cxr, test_padchest_gr, test_rsna, test_vindr
+from tests.curriculum.importers.labels import test_cxr_lt
 from tests.curriculum.importers.labels.test_chexpert import HEADER as CHEXPERT
 from tests.curriculum.importers.labels.test_mimic import LABELS as MIMIC_LABELS
 from tests.curriculum.importers.labels.test_mimic import METADATA as MIMIC_METADATA
 from tests.curriculum.importers.labels.test_mimic import REPORT as MIMIC_REPORT
 from tests.curriculum.importers.labels.test_nih import HEADER as NIH
 from tests.curriculum.importers.labels.test_padchest import HEADER as PADCHEST
+from tests.curriculum.importers.questions import test_ehrxqa, test_gemex, test_mimic_vqa, test_rexvqa
 from tests.curriculum.importers.questions.test_vqa import rad_row, slake_row
+from tests.curriculum.importers.reports import test_radgraph
 from tests.curriculum.importers.reports.test_openi import REPORT as OPENI
 from tests.fuzz.corpus import cases
 from tests.fuzz.door import Visit
@@ -69,7 +75,7 @@ class Archive:
 
 
 def archives() -> list[Archive]:
-    return [_nih(), _chexpert(), _padchest(), _mimic(), _openi(), *_questions(), _dicom()]
+    return [_nih(), _chexpert(), _padchest(), _mimic(), _openi(), *_questions(), _dicom(), *_tables(), *_on_mimic()]
 
 
 def _nih() -> Archive:
@@ -162,3 +168,84 @@ def _dicom() -> Archive:
         {"labels.csv": labels},
         seeds=cases("dicom-one-bad-film/*.csv"),
     )
+
+
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """The rows as a CSV file with the columns of all of them."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _tables() -> list[Archive]:
+    sizes = [dict(image_id=name, dim0=1000, dim1=500) for name in "ab"]
+    vindr = {"annotations_train.csv": test_vindr.TRAIN_BOXES, "image_labels_train.csv": test_vindr.TRAIN_LABELS}
+    vindr["s.csv"] = sizes
+    lt = [test_cxr_lt.row(f"f{n}", name, split="train") for n, name in enumerate(("Edema", "Mass", "Normal"))]
+    gr = test_padchest_gr.STUDIES
+    patients = [
+        dict(StudyID=f"s{n}", PatientID=n, split="train", PatientSex_DICOM="F", PatientAge=n) for n in (1, 2, 3)
+    ]
+    rsna = {"labels.csv": test_rsna.LABELS, "classes.csv": test_rsna.CLASSES}
+    return [
+        Archive(
+            "vindr",
+            ["a.png", "b.png"],
+            (
+                "--labels",
+                "annotations_train.csv",
+                "--labels",
+                "image_labels_train.csv",
+                "--sizes",
+                "s.csv",
+                "--uncertain",
+            ),
+            {name: _csv(rows) for name, rows in vindr.items()},
+        ),
+        Archive("rsna", ["aa.png", "bb.png"], ("--labels", "labels.csv", "--classes", "classes.csv"), rsna),
+        Archive(
+            "siim", ["1.png", "2.png"], ("--labels", "l.csv"), {"l.csv": "ImageId, EncodedPixels\n1, 9 9 9 9\n2, -1\n"}
+        ),
+        Archive("ms-cxr", ["aa.jpg", "bb.jpg"], ("--labels", "l.csv"), {"l.csv": _csv(test_ms_cxr.ROWS)}),
+        Archive("cxr-lt", [f"f{n}.jpg" for n in range(3)], ("--labels", "l.csv"), {"l.csv": _csv(lt)}),
+        Archive(
+            "padchest-gr",
+            [study["ImageID"] for study in gr],
+            ("--reports", "r.json", "--table", "table.csv"),
+            {"r.json": json.dumps(gr), "table.csv": _csv(patients)},
+            rows=gr,
+        ),
+    ]
+
+
+def _on_mimic() -> list[Archive]:
+    film = dict(dicom_id="aa", subject_id=10000001, study_id=50000001, ViewPosition="PA", Rows=200, Columns=100)
+    tables = {
+        "tables/mimic-cxr-2.0.0-metadata.csv": _csv([film | dict(StudyDate=21800506, StudyTime=213014.531)]),
+        "tables/mimic-cxr-2.0.0-split.csv": _csv([dict(dicom_id="aa", split="train")]),
+    }
+    films, with_tables = ["aa.jpg", "deid_png/GRDN1/a/1.png"], ("--tables", "tables")
+    rows = {
+        "mimic-cxr-vqa": test_mimic_vqa.ROWS[:2],
+        "ehrxqa": test_ehrxqa.ROWS[:3],
+        "gemex": test_gemex.LINES[:3],
+    }
+    graph = json.dumps(test_imagenome.GRAPHS["aa"])
+    return [
+        *(
+            Archive(
+                name, films, ("--labels", "q.json", *with_tables), {"q.json": json.dumps(of_set), **tables}, rows=of_set
+            )
+            for name, of_set in rows.items()
+        ),
+        Archive("rexvqa", films, ("--labels", "q.json"), {"q.json": json.dumps(test_rexvqa.QUESTIONS)}),
+        Archive(
+            "radgraph",
+            films,
+            ("--graphs", "g.json", *with_tables),
+            {"g.json": json.dumps(test_radgraph.GRAPHS), **tables},
+        ),
+        Archive("imagenome", films, ("--graphs", "g", *with_tables), {"g/aa_SceneGraph.json": graph, **tables}),
+    ]

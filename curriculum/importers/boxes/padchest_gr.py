@@ -21,6 +21,7 @@ from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import Box, Label, read_age
 from curriculum.importers.parts.ready_questions import read_json, read_split, text_of
+from curriculum.missing import says_nothing
 from curriculum.taskset import TaskSetError
 
 PROVENANCE: dict[str, object] = {
@@ -98,14 +99,17 @@ def _sentences(study: dict[str, Any], where: str) -> list[dict[str, Any]]:
 
 def _texts(finding: dict[str, Any], name: str, where: str) -> list[str]:
     values = finding.get(name) or []
-    if not isinstance(values, list) or not all(isinstance(value, str) and value.strip() for value in values):
+    if not isinstance(values, list) or not all(isinstance(value, str) and not says_nothing(value) for value in values):
         raise TaskSetError(f"{where}: {name!r} must be a list of names, found {values!r:.60}")
     return [value.strip() for value in values]
 
 
 def _boxes(finding: dict[str, Any], where: str) -> list[Box]:
     boxes: list[Box] = []
-    for box in finding.get("boxes") or []:
+    given = finding.get("boxes") or []
+    if not isinstance(given, list):
+        raise TaskSetError(f"{where}: 'boxes' must be a list, found {given!r:.60}")
+    for box in given:
         try:
             left, top, right, bottom = map(float, box)
         except (TypeError, ValueError) as error:

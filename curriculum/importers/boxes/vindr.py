@@ -24,6 +24,7 @@ from curriculum.importers.parts.film_files import FILMS, FilmFile, find_films
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import OTHERS, Box, Label, read_number
 from curriculum.importers.parts.ready_questions import read_split
+from curriculum.missing import says_nothing
 from curriculum.taskset import TaskSetError
 
 PROVENANCE: dict[str, object] = {
@@ -111,6 +112,10 @@ def _read(path: Path, films: dict[str, _Film]) -> None:
         reader = row.get("rad_id") or row.get("rad_ID", "")
         named = film.named[reader]
         if "class_name" in row:
+            if says_nothing(row["class_name"]):
+                raise TaskSetError(
+                    f"{where}: class_name is {row['class_name']!r:.40}; a finding, or {_NOTHING!r}, is needed"
+                )
             named.add(row["class_name"])
             if row["class_name"] != _NOTHING:
                 edges = [read_number(where, name, row.get(name, "")) for name in _EDGES]

@@ -12,6 +12,7 @@ files do not say in which frame of 224 × 224 pixels they are."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,17 @@ _NEXT_CHOICE = re.compile(r",\s*(?=[A-G]:\s)")
 _ANSWER = re.compile(r"\s*<answer>(.*?)(?:<reason>.*)?$", re.DOTALL)
 
 
-def import_gemex(images: Path, labels: Path, out: Path, tables: Path | None = None, seed: int = 0) -> ImportSummary:
+def import_gemex(
+    images: Path, labels: Sequence[Path], out: Path, tables: Path | None = None, seed: int = 0
+) -> ImportSummary:
     """Writes `out`/tasks.parquet.
 
     Args:
         images: folder with the films of MIMIC-CXR-JPG, at any depth.
-        labels: a .json or .jsonl file, or a folder of them.
+        labels: .json or .jsonl files, or folders of them.
         out: folder for the task set.
-        tables: folder with MIMIC-CXR-JPG's metadata and splits; with None, files' names or the seed give the splits.
+        tables: folder with MIMIC-CXR-JPG's metadata and splits; with None, the names of the files or their folders
+            (test/), or the seed, give the splits.
         seed: of the splits.
 
     Raises:
@@ -56,7 +60,8 @@ def import_gemex(images: Path, labels: Path, out: Path, tables: Path | None = No
     skipped = Skipped()
     films = films_by_id(tables)
     questions: list[ReadyQuestion] = []
-    for path in files_of(labels, (".json", ".jsonl")):
+    for path in [path for given in labels for path in files_of(given, (".json", ".jsonl"))]:
+        split = read_split(None, path, str(path)) or read_split(None, path.parent, str(path))
         for number, row in enumerate(read_json(path)):
             where = f"{path}: row {number} (0-based)"
             image = text_of(row, "image" if "conversations" in row else "image_path", where)
@@ -74,9 +79,8 @@ def import_gemex(images: Path, labels: Path, out: Path, tables: Path | None = No
             except Unreadable as reason:
                 skipped.note(str(reason), f"row {number}")
                 continue
-            split = film.split if film else read_split(None, path, where)
-            questions.append(ReadyQuestion(where, task, split, patient_of_path(image)))
-    return import_questions(questions, images, labels, out, seed, skipped)
+            questions.append(ReadyQuestion(where, task, film.split if film else split, patient_of_path(image)))
+    return import_questions(questions, images, labels[0], out, seed, skipped)
 
 
 def _fields(row: dict[str, Any], where: str) -> dict[str, Any]:
@@ -123,6 +127,12 @@ def _from_conversation(row: dict[str, Any], where: str) -> tuple[str, list[str],
 GEMEX = Importer(
     "gemex",
     "GEMeX: its questions on MIMIC-CXR's films.",
-    (IMAGES, Option("labels", "a .json or .jsonl file, or a folder of them", "path"), OUT, OPTIONAL_TABLES, SEED),
+    (
+        IMAGES,
+        Option("labels", ".json or .jsonl files, or folders of them; may be repeated", "paths"),
+        OUT,
+        OPTIONAL_TABLES,
+        SEED,
+    ),
     import_gemex,
 )

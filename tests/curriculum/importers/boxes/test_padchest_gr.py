@@ -70,6 +70,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         (sentence("A.", "a", boxes=[[10, 20, 30, 40]]), "is not left, top, right, bottom as shares of the film"),
         (sentence("A.", "a", boxes=[[0.1, 0.2]]), "is not four numbers"),
         (sentence("A.", "a", boxes=["abcd"]), "is not four numbers"),
+        (sentence("A.", "a") | {"boxes": 7}, "'boxes' must be a list, found 7"),
         (sentence("A.", 7), "'labels' must be a list of names"),
         ("A.", "'findings' must be a list of objects"),
         ({"abnormal": True}, "'sentence_en' must be text"),

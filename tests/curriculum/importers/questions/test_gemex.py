@@ -41,11 +41,13 @@ TALKS = [
 
 def gemex(folder, lines=LINES, talks=TALKS, **options):
     tables = mimic_tables(folder, FILMS)
-    (folder / "qa").mkdir(exist_ok=True)
-    (folder / "qa/questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    (folder / "qa/train.json").write_text(json.dumps(talks))
+    (folder / "qa/test").mkdir(parents=True, exist_ok=True)
+    (folder / "qa/test/questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (folder / "qa/sub_training_data.json").write_text(json.dumps(talks))
     options = dict.fromkeys(options, tables)
-    return import_gemex(folder / "files", folder / "qa", folder / "out", **options), read_tasks(folder / "out")
+    return import_gemex(folder / "files", [folder / "qa/test", folder / "qa"], folder / "out", **options), read_tasks(
+        folder / "out"
+    )
 
 
 def test_lines_and_conversations_become_tasks(tmp_path):
@@ -72,9 +74,11 @@ def test_lines_and_conversations_become_tasks(tmp_path):
     assert_gold_is_answerable(tasks)
 
 
-def test_without_tables_the_patients_are_those_of_the_paths(tmp_path):
-    _, tasks = gemex(tmp_path, talks=[])
-    assert {task.patient for task in tasks} == {"p10000001"} and len({task.split for task in tasks}) == 1
+def test_without_tables_paths_give_the_patients_and_files_or_folders_the_splits(tmp_path):
+    _, tasks = gemex(tmp_path)
+    splits = {task.patient: task.split for task in tasks}
+    assert splits.keys() == {"p10000001", "p10000002"} and splits["p10000001"] == "test"
+    assert splits["p10000002"] in ("train", "val")  # a set without val gives some of train to it
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_without_tables_the_patients_are_those_of_the_paths(tmp_path):
         (
             [],
             [talk("a", "b") | {"conversations": [1]}],
-            "train.json: row 0 .*'conversations' must be a question and an",
+            "sub_training_data.json: row 0 .*'conversations' must be a question and an",
         ),
         ([line("What?", {"a": 1})], [], "questions.jsonl: row 0 .*'answer' must be text"),
     ],
