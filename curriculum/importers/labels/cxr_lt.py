@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option, Skipped
@@ -69,9 +70,9 @@ def import_cxr_lt(images: Path, labels: Sequence[Path], out: Path, seed: int = 0
         TaskSetError: a table cannot be used; see also `films.import_films`.
     """
     skipped = Skipped()
-    rows = [row for path in labels for row in _read(path)]
-    vocabulary = sorted({label for row in rows for label in row.labels})
-    parts = _parts(rows)
+    rows = list(chain.from_iterable(map(_read, labels)))
+    vocabulary = sorted(set().union(*(row.labels for row in rows)))
+    parts = _parts(rows, vocabulary)
     films = (_label(row, vocabulary, parts) for row in rows)
     return import_films(films, images, labels[0], out, vocabulary, seed, skipped)
 
@@ -98,12 +99,12 @@ def _read(path: Path) -> Iterator[_Row]:
         )
 
 
-def _parts(rows: Sequence[_Row]) -> dict[str, str]:
+def _parts(rows: Sequence[_Row], vocabulary: Sequence[str]) -> dict[str, str]:
     """Label to its part of the distribution, by its share of the train films; of all, if there are none."""
     counted = [row for row in rows if row.split == "train"] or rows
-    shown = Counter(label for row in counted for label in row.shown)
+    shown = Counter(chain.from_iterable(row.shown for row in counted))
     parts = {}
-    for label in {label for row in rows for label in row.labels}:
+    for label in vocabulary:
         parts[label] = _part(label, shown[label] / len(counted))
     return parts
 

@@ -45,7 +45,7 @@ def import_mimic(
     Raises:
         TaskSetError: a table is missing or cannot be used, no report is there; see also `films.import_films`.
     """
-    find_table(tables, "metadata")
+    find_table(tables, "metadata")  # is missing first of all if the folder is the wrong one
     labels = find_table(tables, "chexpert")
     films = _read(tables, labels, _index_reports(reports))
     return import_films(films, images, find_table(tables, "split"), out, FINDINGS, seed, uncertain=uncertain)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def import_gemex(
     skipped = Skipped()
     films = films_by_id(tables)
     questions: list[ReadyQuestion] = []
-    for path in [path for given in labels for path in files_of(given, (".json", ".jsonl"))]:
+    for path in chain.from_iterable(files_of(given, (".json", ".jsonl")) for given in labels):
         split = read_split(None, path, str(path)) or read_split(None, path.parent, str(path))
         for number, row in enumerate(read_json(path)):
             where = f"{path}: row {number} (0-based)"
