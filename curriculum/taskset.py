@@ -51,6 +51,8 @@ SCHEMA = pa.schema(
     ]
 )
 _REQUIRED = [name for name, field in Task.model_fields.items() if field.is_required() and name != "form"]
+MAPS = ("options", "why_wrong")
+"""Columns of letters and texts. Parquet holds them as maps, which keep the order of the letters."""
 _LISTS = {"gold", "images", "captions"}
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d+)-of-(?P<count>\d+)\.parquet")
 
@@ -315,7 +317,7 @@ def _cleaned(values: dict[str, Any], root: str) -> dict[str, Any]:
 
     A list, or the options, may be written as text, as CSV files hold them: "['a', 'b']", '{"A": "Yes", "B": "No"}'.
     """
-    by_letter = {name: _by_letter(values.pop(name, None)) for name in ("options", "why_wrong")}
+    by_letter = {name: _by_letter(values.pop(name, None)) for name in MAPS}
     for name in _LISTS & values.keys():
         values[name] = read_written(values[name], list)
     if isinstance(values.get("age"), float) and math.isnan(values["age"]):

@@ -24,6 +24,7 @@ from curriculum.sets.parquet import ROWS_AT_ONCE, TaskSetError
 from curriculum.task import Split, Task
 from curriculum.taskset import (
     FILE_NAME,
+    MAPS,
     SCHEMA,
     Ids,
     RowFault,

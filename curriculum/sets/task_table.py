@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from curriculum.sets.mapped import MappedTasks, hold_tasks, open_tasks
 from curriculum.task import Split, Task
-from curriculum.taskset import TaskSetError, task_file
+from curriculum.taskset import MAPS, TaskSetError, task_file
 
 
 class Part(NamedTuple):
@@ -116,12 +116,11 @@ class TaskTable(Sequence[Task]):
         return np.asarray(np.searchsorted(self._starts, self.rows, side="right")) - 1
 
     def values(self, *columns: str) -> Iterator[dict[str, Any]]:
-        """Some columns of each task, as they are in the sets, without the names of sources; options as a dict."""
+        """Some columns of each task, without the names of sources; letters and their texts as dicts."""
         for batch, rows in self._batches():
             values = batch.select(columns).take(pa.array(rows)).to_pylist()
             for row in values:
-                if "options" in row:
-                    row["options"] = dict(row["options"])
+                row |= {name: dict(row[name]) for name in MAPS if name in row}
             yield from values
 
     def lengths(self, column: str) -> np.ndarray:
