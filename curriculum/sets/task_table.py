@@ -130,7 +130,7 @@ class TaskTable(Sequence[Task]):
 
     def find(self, ids: Collection[str]) -> dict[str, Task]:
         """The tasks with these ids, by id; ids that no task has are left out."""
-        rows = []
+        rows: list[np.ndarray] = [np.zeros(0, int)]
         for (source, tasks), start in zip(self.parts, self._starts[:-1], strict=True):
             prefix = f"{source}/" if source else ""
             wanted = pa.array([id.removeprefix(prefix) for id in ids if id.startswith(prefix)], pa.string())
@@ -180,5 +180,7 @@ def valid_tasks(sets: Mapping[str, Path]) -> TaskTable:
         TaskSetError: as `mapped.open_tasks`.
     """
     parts = [Part(source, open_tasks(path)) for source, path in sets.items()]
-    valid = [batch.column("invalid").is_null() for part in parts for batch in part.tasks.batches]
+    valid: list[np.ndarray] = [np.zeros(0, bool)]
+    for part in parts:
+        valid += [np.asarray(batch.column("invalid").is_null()) for batch in part.tasks.batches]
     return TaskTable(parts, np.flatnonzero(np.concatenate(valid)))

@@ -1,6 +1,7 @@
 """A table of tasks is a sequence of tasks, whatever it reads from columns."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from curriculum.sets.mapped import hold_tasks
 from curriculum.sets.task_table import Part, TaskTable, read_task_table, valid_tasks
 from curriculum.task import Task
-from curriculum.taskset import TaskSetError, write_tasks
+from curriculum.taskset import SCHEMA, TaskSetError, write_tasks
 from tests.support.task_sets import finding, question, write_shards
 
 TASK = st.tuples(st.sampled_from("abc"), st.sampled_from(["train", "val", "test"]), st.integers(0, 3))
@@ -75,3 +76,9 @@ def test_a_large_table_is_drawn_from_without_reading_it(tmp_path):
     tasks = [Task(**question(f"q{n}").model_dump() | {"context": "x" * 1000}) for n in range(300)]
     write_tasks(tasks, tmp_path)
     assert read_task_table(tmp_path)[299] == tasks[299]
+
+
+def test_a_set_without_rows_is_empty_and_no_fault(tmp_path):
+    pq.write_table(SCHEMA.empty_table(), tmp_path / "tasks.parquet")
+    table = valid_tasks({"": tmp_path})
+    assert len(table) == 0 and table.find({"a"}) == {} and not len(read_task_table(tmp_path))
