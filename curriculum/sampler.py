@@ -75,6 +75,14 @@ class Sampler:
             drawn += [self._next(pool) for _ in range(number)]
         return [drawn[i] for i in rng.permutation(len(drawn))]
 
+    def peek(self, mixture: Mapping[str, float], count: int, sources: Collection[str] = ()) -> list[Task]:
+        """The tasks that `draw` would draw now. They are not drawn."""
+        position = dict(self.position)
+        try:
+            return [task for task, _ in self.draw(mixture, count, sources)]
+        finally:
+            self.position = position
+
     def _shares(self, mixture: Mapping[str, float], sources: Collection[str]) -> dict[str, float]:
         """Pool to its share."""
         shares: dict[str, float] = {}

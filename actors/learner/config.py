@@ -35,6 +35,9 @@ class LearnerConfig(Strict):
         "pack", description="workers on as few nodes as possible, or on as many; strict: or not at all"
     )
     threads: PositiveInt = 1
+    film_threads: PositiveInt | None = Field(
+        None, description="that read a worker's next films while it learns; as many as `cpus` where left out"
+    )
     dtype: Literal["float32", "bfloat16"] = "float32"
     zero_stage: Literal[0, 1, 2, 3] = 0
     offload: Literal["none", "optimiser", "parameters"] = Field(
@@ -66,6 +69,11 @@ class LearnerConfig(Strict):
         description="a rank that gives no sign of life for this long counts as dead; then "
         "all ranks restart from the last commit",
     )
+
+    @property
+    def film_readers(self) -> int:
+        """How many threads of a rank read films."""
+        return self.film_threads or max(1, int(self.cpus))
 
     @property
     def fewest(self) -> int:

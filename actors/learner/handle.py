@@ -24,6 +24,7 @@ from actors.learner.orders import (
     Resize,
     Save,
     Stop,
+    UpdateAndReadAhead,
     UpdateOrder,
     UpdateResult,
 )
@@ -130,8 +131,11 @@ class Learner:
         """As `call_all`, for rank 0's answer."""
         return self.call_all(order)[0]
 
-    def call_all(self, order: Order[T]) -> list[T]:
+    def call_all(self, order: Order[T], name: str = "") -> list[T]:
         """Sends an order to all ranks.
+
+        Args:
+            name: what errors call the order, if not by its own name.
 
         Returns:
             The answer of each.
@@ -141,18 +145,30 @@ class Learner:
             RemoteFailure: a rank failed, with its reason, or did not answer in time, with its number.
         """
         self.finish()
-        return self._answers(order.name, self._dispatch(order))
+        name = name or order.name
+        return self._answers(name, self._dispatch(order, name))
 
-    def update(self, order: UpdateOrder) -> UpdateResult:
-        """A step of training: rank 0's numbers, and the non-finite samples of all ranks. Raises as `call_all`."""
-        results = self.call_all(order)
+    def update(self, order: UpdateOrder, next_films: Sequence[str] = ()) -> UpdateResult:
+        """A step of training.
+
+        Args:
+            next_films: of the tasks that come next, as far as they are known. They are read meanwhile.
+
+        Returns:
+            Rank 0's numbers, and the non-finite samples of all ranks.
+
+        Raises:
+            RemoteFailure: as `call_all`.
+        """
+        whole = UpdateAndReadAhead(order, next_films) if next_films else order
+        results = self.call_all(whole, order.name)
         samples = [sample for result in results for sample in result.non_finite_samples]
         return UpdateResult(results[0].numbers, samples)
 
     def begin(self, order: Order[Any]) -> None:
         """Sends an order to all ranks and does not wait for it: the next order does, or `finish`."""
         self.finish()
-        self.begun = (order.name, self._dispatch(order))
+        self.begun = (order.name, self._dispatch(order, order.name))
 
     def finish(self, wait: bool = True) -> None:
         """Waits for the order that was begun, if any; without `wait` only if it has ended or cannot end any more.
@@ -166,9 +182,9 @@ class Learner:
             begun, self.begun = self.begun, None
             self._answers(*begun)
 
-    def _dispatch(self, order: Order[Any]) -> Any:
+    def _dispatch(self, order: Order[Any], name: str) -> Any:
         # By reference: the order goes to each rank once, and past the mailbox.
-        return self.mailbox.dispatch.remote(order.name, [ray.put(order)], self.groups)
+        return self.mailbox.dispatch.remote(name, [ray.put(order)], self.groups)
 
     def _wait(self, name: str, pending: Any, meanwhile: Callable[[], None]) -> Any:
         deadline = time.monotonic() + self.config.timeout_s
@@ -284,6 +300,6 @@ class Learner:
 
     def stop(self) -> None:
         """Ends the ranks. One that takes no more orders ends with Ray Train's own."""
-        ray.wait([self._dispatch(Stop())], timeout=20 if self._running else 0)
+        ray.wait([self._dispatch(Stop(), Stop.name)], timeout=20 if self._running else 0)
         self.thread.join(timeout=20)
         ray.kill(self.mailbox)

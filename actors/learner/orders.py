@@ -58,6 +58,27 @@ class UpdateOrder(Order[UpdateResult]):
 
 
 @dataclass(frozen=True)
+class UpdateAndReadAhead(Order[UpdateResult]):
+    """An update, beside which films of the next step are read.
+
+    Attributes:
+        films: of the tasks that come next, as far as they are known; each rank reads a part of them.
+    """
+
+    update: UpdateOrder
+    films: Sequence[str]
+    name: ClassVar[str] = "update"
+
+    def run(self, rank: DeepSpeedRank) -> UpdateResult:
+        rank.next_films = self.films[rank.rank :: rank.world]
+        waited_s = rank.encoder.films.waited_s
+        result = self.update.run(rank)
+        rank.next_films = ()
+        result.numbers["film_wait_s"] = rank.max(rank.encoder.films.waited_s - waited_s)
+        return result
+
+
+@dataclass(frozen=True)
 class Hello(Order[None]):
     """Nothing; the answer shows that the rank could be built."""
 
@@ -171,4 +192,4 @@ class Stop(Order[None]):
     name: ClassVar[str] = "stop"
 
     def run(self, rank: DeepSpeedRank) -> None:
-        pass
+        rank.encoder.close()

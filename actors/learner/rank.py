@@ -9,8 +9,9 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,7 +61,8 @@ class DeepSpeedRank:
         # Compiling this operator takes a minute or more, and gloo sums a few megabytes as quickly.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(dist_backend="nccl" if self.config.gpus else "gloo")
-        self.encoder = Encoder(setup.model, setup.prompt)
+        self.encoder = Encoder(setup.model, setup.prompt, self.config.film_readers)
+        self.next_films: Sequence[str] = ()  # those of the next step that are known
         with self._sharding():
             self.policy = self._make_policy().to(self.device)
         self.reference: CopiedReference | AdapterReference | None = None
@@ -145,6 +147,7 @@ class DeepSpeedRank:
         """
         chosen = range(len(samples)) if chosen is None else chosen
         cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens)
+        self.read_ahead(samples[i].images for cut in cuts for i in cut)
         count = int(self.max(len(cuts)))
         if len(cuts) < count:
             cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens, count) or [[0]]
@@ -152,6 +155,12 @@ class DeepSpeedRank:
             index = cuts[min(number, len(cuts) - 1)]
             weight = float(number < len(cuts) and bool(chosen))
             yield self.policy.collate(samples, index, self.device), number == count - 1, weight
+
+    def read_ahead(self, images: Iterable[Sequence[str]]) -> None:
+        """Has the films of tasks, which are needed in this order, and then those of the next step read beside the rest
+        of the work.
+        """
+        self.encoder.films.expect([*chain.from_iterable(images), *self.next_films])
 
     @torch.no_grad()
     def logprobs(

@@ -25,6 +25,7 @@ class SftUpdate(UpdateOrder):
     def run(self, rank: DeepSpeedRank) -> UpdateResult:
         costs = [len(task.question) + len(task.reference or "") for task in self.tasks]
         share = share_out(costs, rank.world)[rank.rank]  # other ranks' films stay unread
+        rank.read_ahead(self.tasks[i].images for i in share)
         # With fewer tasks than ranks, a rank without any reads the first one, and trains on nothing.
         samples = [rank.reference_sample(self.tasks[i]) for i in share or [0]]
         chosen = range(len(share))

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import codecs
+import copy
 import hashlib
 import re
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from actors.model.families import family_of
 from actors.model.families.pixel_budget import PixelBudget, PixelBudgetError
+from actors.model.films.film_cache import FilmCache, node_cache
+from actors.model.films.read_ahead import EncodedImage, Films
+from actors.model.films.scaling import ProcessorScaling
 from actors.model.token_bytes import TokenBytes, token_bytes
+from curriculum.checked_images import stamp_of
 from curriculum.images import load_image
 from curriculum.strict import Strict
 from curriculum.task import Task
 
-FILMS_BYTES = 2**30  # for a Qwen2.5-VL 3,600 films of 112 × 112 pixels, or 90 of 900 × 900
 TEXT_ONLY = "the model reads text only"
+CACHED_BYTES = 2**16  # of a film's file; smaller ones are decoded as fast as they are read from the node's cache
 THINK = "<think>"
 _OPENED = re.compile(rf"{THINK}\s*\Z")
 
@@ -35,21 +41,7 @@ class SystemMessage(Strict):
 class PromptConfig(SystemMessage, PixelBudget):
     """How tasks become prompts: the system message, and the pixels of images."""
 
-
-class EncodedImage(NamedTuple):
-    """An image as the model's processor returns it.
-
-    Attributes:
-        pixels: arrays by the names of `ModelFamily.image_inputs`.
-        text: what replaces the image's placeholder in a prompt.
-    """
-
-    pixels: dict[str, np.ndarray]
-    text: str
-
-    @property
-    def bytes(self) -> int:
-        return sum(array.nbytes for array in self.pixels.values())
+    film_cache_gib: float = 0  # of films as the model reads them, on the disk of every node
 
 
 class Encoder:
@@ -57,14 +49,19 @@ class Encoder:
 
     Args:
         folder: a Hugging Face folder with a chat template.
-        prompt: the system message, and the pixel budget that the processor keeps.
+        prompt: the system message, the pixel budget that the processor keeps, and the cache of films.
+        film_threads: how many threads read films ahead (`Films.expect`).
+
+    Attributes:
+        films: what the processor makes of films, by their paths.
+        scaling: how large films are scaled down as they are read; None if the processor needs them whole.
 
     Raises:
         UnsupportedModel: the model belongs to no family that can be trained.
         PixelBudgetError: its processor cannot keep the pixel budget.
     """
 
-    def __init__(self, folder: str | Path, prompt: PromptConfig) -> None:
+    def __init__(self, folder: str | Path, prompt: PromptConfig, film_threads: int = 0) -> None:
         from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -83,8 +80,14 @@ class Encoder:
         if prompt.sets_pixels:
             self._set_pixels()
         self.fingerprint = _fingerprint(Path(folder), prompt)
-        self._films: dict[str, EncodedImage] = {}
-        self._films_bytes = 0
+        self.films = Films(lambda path: self.read(self.image(path)), film_threads)
+        self.scaling: ProcessorScaling | None = None
+        if self.family.scaled_size is not None:
+            self.scaling = ProcessorScaling(self.family, self.processor.image_processor)
+        self._own = threading.local()  # a thread's own processor: tokenizers must not be used by two at once
+        self._own.processor = self.processor
+        self._once = threading.Lock()
+        self._cache: FilmCache | None = None
 
     def _set_pixels(self) -> None:
         """Gives the image processor the pixel budget, which it then keeps here and in every folder it is saved to."""
@@ -194,7 +197,7 @@ class Encoder:
 
     def expand(self, task: Task) -> np.ndarray:
         """int32 [prompt tokens]: the prompt with every image's placeholder widened, as the model reads it."""
-        films = [self.film(path).text for path in task.images]
+        films = [self.films.text(path) for path in task.images]
         return np.array(self._ids(self.widened(self.prompt_text(task), films)), np.int32)
 
     def widened(self, prompt: str, films: Sequence[str]) -> str:
@@ -216,28 +219,47 @@ class Encoder:
         return prompt.split(self.processor.image_token) if self.family.reads_images else [prompt]
 
     def film(self, path: str) -> EncodedImage:
-        """An encoded film, from memory if possible: SFT and groups see the same films again and again.
+        """An encoded film, from memory if possible.
 
-        Films stay in memory up to `FILMS_BYTES`; the one that came first is dropped first.
+        Raises:
+            curriculum.images.ImageError: the file is missing or is no image.
+            ValueError: the processor refuses an image of this shape.
+        """
+        return self.films.get(path)
+
+    def image(self, path: str) -> Image.Image:
+        """A film as RGB, before the processor: upright, and scaled down to what the processor would make of it, from
+        the node's cache if possible. Several threads may call it.
 
         Raises:
             curriculum.images.ImageError: the file is missing or is no image.
         """
-        if path not in self._films:
-            self._films[path] = self.read(load_image(Path(path)))
-            self._films_bytes += self._films[path].bytes
-            while self._films_bytes > FILMS_BYTES and len(self._films) > 1:
-                self._films_bytes -= self._films.pop(next(iter(self._films))).bytes
-        return self._films[path]
+        stamp = stamp_of(path)
+        if not self.prompt.film_cache_gib or stamp is None or stamp.bytes < CACHED_BYTES:
+            return load_image(path, self.scaling)
+        with self._once:
+            self._cache = self._cache or node_cache(int(self.prompt.film_cache_gib * 2**30))
+        settings = self.scaling.settings() if self.scaling else ""
+        return self._cache.get(f"{path} {stamp} {settings}", lambda: load_image(path, self.scaling))
+
+    def close(self) -> None:
+        """Reads no more films ahead, and leaves the node's cache of films, which goes with the last who leaves it."""
+        self.films.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def read(self, image: Image.Image) -> EncodedImage:
-        """Encodes an image.
+        """Encodes an image. Several threads may call it.
 
         Raises:
             ValueError: the processor refuses an image of this shape.
         """
-        out = self.processor(
-            text=[self.processor.image_token],
+        if not hasattr(self._own, "processor"):
+            with self._once:
+                self._own.processor = copy.deepcopy(self.processor)
+        processor = self._own.processor
+        out = processor(
+            text=[processor.image_token],
             images=[[image]],
             return_text_replacement_offsets=True,
             images_kwargs={"return_tensors": "np"},
@@ -292,7 +314,7 @@ class Encoder:
 
 def _fingerprint(folder: Path, prompt: PromptConfig) -> str:
     """A hash of all that decides how tasks become tokens: the folder's small files, and the prompt's settings."""
-    found = hashlib.blake2b(prompt.model_dump_json().encode(), digest_size=16)
+    found = hashlib.blake2b(prompt.model_dump_json(exclude={"film_cache_gib"}).encode(), digest_size=16)
     for file in sorted(folder.iterdir()):
         if file.suffix in (".json", ".jinja", ".txt", ".model"):
             found.update(file.name.encode() + file.read_bytes())

@@ -47,6 +47,9 @@ class RolloutConfig(Strict):
     max_sequences: PositiveInt = 256
     max_batched_tokens: PositiveInt = 16384
     threads: PositiveInt = Field(1, description="of one worker's engine, on CPU")
+    film_threads: PositiveInt | None = Field(
+        None, description="that read films for a worker's engine; as many as `cpus` where left out"
+    )
     kv_cache_gib: PositiveInt = Field(1, description="on CPU; on a GPU `gpu_memory` rules")
     gpu_memory: float = Field(
         0.9,
@@ -78,6 +81,11 @@ class RolloutConfig(Strict):
     def tolerance(self) -> float:
         """Of the mean log-probability difference of a verified worker."""
         return default_tolerance(self.dtype) if self.probe_tolerance is None else self.probe_tolerance
+
+    @property
+    def film_readers(self) -> int:
+        """How many threads of a worker read films."""
+        return self.film_threads or max(1, int(self.cpus))
 
     @property
     def gpu_share(self) -> float:

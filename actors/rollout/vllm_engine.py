@@ -7,7 +7,9 @@ import math
 import multiprocessing
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +21,6 @@ from actors.rollout.config import RolloutConfig
 from actors.rollout.probe import ProbeDifference
 from actors.weights.store import Offer
 from actors.weights.version import Probe
-from curriculum.images import load_image
 
 CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
 ENGINE_IMPORTS = ["vllm.v1.engine.core", "vllm.v1.executor.uniproc_executor", "actors.rollout.vllm_cpu"]
@@ -86,6 +87,7 @@ class VllmEngine:
         if encoder.family.bidirectional_images and images and not config.gpus:
             raise ValueError(CAUSAL_ON_CPU)
         self.config, self.encoder = config, encoder
+        self.film_pool = ThreadPoolExecutor(config.film_readers, "films")
         self.counter = 0
         self.pausing = asyncio.Lock()
         self.cache_sleeps = False
@@ -129,6 +131,27 @@ class VllmEngine:
                 enable_sleep_mode=config.sleep,
             )
         self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**(arguments | config.engine)))
+        self._send_images_once()
+
+    def _send_images_once(self) -> None:
+        """Has the images of a prompt go to the engine's process with the first of its responses alone. vLLM sends them
+        with each, also when that process keeps them.
+        """
+        from vllm.multimodal.cache import LruKeyReplicatedSenderCache
+
+        sent_before = self.llm.renderer.mm_processor_cache  # mirrors what the engine's process keeps
+        if not isinstance(sent_before, LruKeyReplicatedSenderCache):
+            return
+        core = self.llm.engine_core
+        send = core.add_request_async
+
+        async def send_once(request: Any) -> None:
+            await send(request)
+            for number, image in enumerate(request.mm_features or ()):  # a list that all of the responses share
+                if sent_before.is_cached_item(image.mm_hash):
+                    request.mm_features[number] = replace(image, data=None)
+
+        core.add_request_async = send_once
 
     async def wait_until_dead(self) -> None:
         """Returns once the engine has died; its calls may never come back then."""
@@ -274,7 +297,8 @@ class VllmEngine:
     async def _processed(self, prompts: Sequence[EnginePrompt]) -> list[Any]:
         """The prompts with their images as pixels, as the engine takes them. Each image is read once."""
         paths = list(dict.fromkeys(path for prompt in prompts for path in prompt.images))
-        films = await asyncio.gather(*(asyncio.to_thread(load_image, Path(path)) for path in paths))
+        loop = asyncio.get_running_loop()
+        films = await asyncio.gather(*(loop.run_in_executor(self.film_pool, self.encoder.image, p) for p in paths))
         film_of = dict(zip(paths, films, strict=True))
         inputs = []
         for prompt in prompts:

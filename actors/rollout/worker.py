@@ -68,6 +68,10 @@ class RolloutWorker:
     async def ping(self) -> None:
         """Answers as long as the process is alive."""
 
+    async def close(self) -> None:
+        """Leaves what the workers of a node share. The worker is not used any more."""
+        self.encoder.close()
+
     async def ready(self) -> str:
         """Builds the engine on the model folder's weights. If new weights will come, it may not generate before
         `update`.

@@ -73,6 +73,12 @@ class ModelConfig(PixelBudget):
 
     tiny: TinyModelConfig | None = None
     path: Path | None = None
+    film_cache_gib: float = Field(
+        4,
+        ge=0,
+        description="of films as the model reads them, which a node keeps on disk for its workers while the run "
+        "lasts; 0: none",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> ModelConfig:
@@ -156,7 +162,10 @@ class Recipe(Strict):
     def prompt_config(self) -> PromptConfig:
         """All that whoever makes prompts of tasks needs beside the model's folder."""
         return PromptConfig(
-            system=self.prompt.system, min_pixels=self.model.min_pixels, max_pixels=self.model.max_pixels
+            system=self.prompt.system,
+            min_pixels=self.model.min_pixels,
+            max_pixels=self.model.max_pixels,
+            film_cache_gib=self.model.film_cache_gib,
         )
 
     @property

@@ -27,6 +27,7 @@ SHARES = 2  # that a worker may have at once: it begins the next while the last 
 BEAT_S = 5.0
 MIN_SHARE_S = 60
 STORE_S = 10  # for the weight store's answer
+CLOSE_S = 2  # for workers that end
 PLACEMENT = {"pack": "DEFAULT", "spread": "SPREAD"}  # in Ray's words
 
 
@@ -166,4 +167,8 @@ class RolloutPool:
         self.pool.discard_all()
 
     def stop(self) -> None:
+        """Ends the workers, after those that are up have left their nodes' caches of films."""
+        closing = [worker.actor.close.remote() for worker in self.pool.workers.values() if worker.node]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S)
         self.pool.stop()

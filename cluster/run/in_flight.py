@@ -12,6 +12,7 @@ from actors.trajectory import Group, Request, sampling_seed
 from cluster.pools.shares import Batch, Failed
 from cluster.run.context import RunContext
 from cluster.stages import StageKind
+from curriculum.task import Task
 from curriculum.sets.task_table import TaskTable
 
 
@@ -44,6 +45,10 @@ class InFlight:
         first = self.waiting[-1].step + 1 if self.waiting else step
         for number in range(first, last + 1):
             self.waiting.append(self._submit(number, self._requests(stage, number, stage.tasks_per_step)))
+
+    def next_tasks(self) -> Sequence[Task]:
+        """The tasks of the next step to be taken; none if it is not requested yet."""
+        return [request.task for request in self.waiting[0].requests] if self.waiting else ()
 
     def take(self, stage: StageKind, version: int) -> list[Group]:
         """Waits for the groups of the next step. The ledger drops those that may not be trained, with the reason.

@@ -101,9 +101,16 @@ class Steps:
     def learn(self, order: UpdateOrder) -> UpdateResult:
         self.publisher.free_gpus()
         with self.phases.phase("learn"):
-            result = self.workers.learner.update(order)
+            result = self.workers.learner.update(order, self._next_films())
         self.position.version += self.stage.updates_per_step
         return result
+
+    def _next_films(self) -> list[str]:
+        """Those of the next step, if the stage goes on."""
+        stage = self.stage
+        tasks = self.in_flight.next_tasks()
+        tasks = tasks or self.sampler.peek(stage.mixture, stage.tasks_per_step, stage.sources)
+        return [image for task in tasks for image in task.images]
 
     def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
         for scored in trained:

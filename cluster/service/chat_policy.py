@@ -24,7 +24,7 @@ from cluster.planning.model_check import remarks_on_model
 from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoints
 from cluster.record.lease import owner_of
 from cluster.standalone.evaluate import find_subject
-from curriculum.images import ImageError, read_image
+from curriculum.images import ImageError, Scaling, read_image
 
 DEPLOYMENT = "ChatPolicy"
 TIMEOUT_S = 600  # for an answer, or the next piece of a stream
@@ -178,7 +178,7 @@ class ChatPolicy:
 
         if self.loaded is None:
             raise ChatRefused(503, f"run {self.source.name} has committed no weights yet")
-        messages = await asyncio.to_thread(_with_images, body.pop("messages"))
+        messages = await asyncio.to_thread(_with_images, body.pop("messages"), self.encoder.scaling)
         if messages[0]["role"] != "system":
             messages = [{"role": "system", "content": self.source.prompt.system}, *messages]
         limit = body.pop("max_tokens", None)
@@ -220,7 +220,7 @@ def _chat_server(engine: VllmEngine, source: Source) -> Any:
     )
 
 
-def _with_images(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_images(messages: list[dict[str, Any]], scaling: Scaling | None = None) -> list[dict[str, Any]]:
     """The messages with images in place of data URIs, read as the films of tasks are. Raises ChatRefused."""
     count = sum(part["type"] == "image_url" for message in messages for part in _parts(message))
     if count > IMAGES:  # before any is decoded
@@ -234,7 +234,7 @@ def _with_images(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         parts = []
         for index, part in enumerate(message["content"]):
             if part["type"] == "image_url":
-                image = _image(part["image_url"]["url"], f"messages.{number}.content.{index}", pixels_left)
+                image = _image(part["image_url"]["url"], f"messages.{number}.content.{index}", pixels_left, scaling)
                 pixels_left -= image.width * image.height
                 part = {"type": "image_pil", "image_pil": image}
             parts.append(part)
@@ -247,12 +247,12 @@ def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [] if isinstance(message["content"], str) else message["content"]
 
 
-def _image(uri: str, where: str, max_pixels: int) -> Any:
+def _image(uri: str, where: str, max_pixels: int, scaling: Scaling | None) -> Any:
     head, comma, data = uri.partition(",")
     if not (comma and head.startswith("data:image/") and head.endswith(";base64")):
         raise ChatRefused(422, f"{where}: an image must be data:image/png;base64,… (or jpeg); no other URL is fetched")
     try:
-        return read_image(io.BytesIO(base64.b64decode(data, validate=True)), where, max_pixels)
+        return read_image(io.BytesIO(base64.b64decode(data, validate=True)), where, max_pixels, scaling)
     except ImageError as error:
         raise ChatRefused(422, str(error)) from error
     except ValueError as error:  # binascii.Error, and characters that are not ASCII

@@ -22,6 +22,7 @@ class StepRow(TypedDict, total=False):
     loss: float
     grad_norm: float  # before clipping
     lr: float
+    film_wait_s: float  # for which the learner waited for films to be read; not there without films
     skipped: float  # updates whose gradient was not finite
     tokens: int  # that the learner trained on
     tokens_per_s: float

@@ -2,8 +2,10 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from curriculum.images import ImageError, check_image, load_image, read_image
 
@@ -112,6 +114,68 @@ def test_damaged_exif_data_are_no_fault():
         for place in rng.integers(start, start + 26, 4):
             damaged[place] = rng.integers(256)
         assert read_image(io.BytesIO(bytes(damaged)), "x").size in ((48, 32), (32, 48))
+
+
+class Third:
+    """A reader that wants a third of every image; `decoded` is what it was given to scale."""
+
+    def target(self, size):
+        return size[0] // 3, size[1] // 3
+
+    def scaled(self, image, size):
+        self.decoded = image.size, image.mode
+        return image.resize(size)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize(
+    "format, depth, decoded",
+    [
+        ("JPEG", np.uint8, {1: (24, 16), 3: (24, 16), 6: (24, 16)}),  # at a half, the least that is enough
+        ("PNG", np.uint8, {1: (48, 32), 3: (48, 32), 6: (48, 32)}),
+        ("PNG", np.uint16, {1: (48, 32), 3: (48, 32), 6: (48, 32)}),
+        ("TIFF", np.uint16, {1: (48, 32), 3: (48, 32), 6: (48, 32)}),
+    ],
+)
+def test_a_film_is_scaled_down_upright_and_grey(orientation, format, depth, decoded):
+    reader = Third()
+    image = read_image(io.BytesIO(stored(orientation, format, depth)), "x", scaling=reader)
+    assert reader.decoded == (decoded[orientation], "L")
+    assert image.size == (16, 10) and image.mode == "RGB"
+    assert np.abs(np.asarray(image)[2::5, 2::5, 0][:2, :3] - CORNERS).max() < 40
+
+
+def test_a_jpeg_that_breaks_off_is_refused_at_a_reduced_scale_too(tmp_path):
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (640, 640), np.uint8)).save(whole, "jpeg")
+    (tmp_path / "cut").write_bytes(whole.getvalue()[: whole.tell() * 9 // 10])
+    with pytest.raises(ImageError, match="cut: the image cannot be read to its end"):
+        load_image(tmp_path / "cut", Third())
+
+
+@pytest.mark.parametrize("photometric, first, last", [("MONOCHROME2", 0, 255), ("MONOCHROME1", 255, 0)])
+def test_a_dicom_film_is_read_from_its_file(tmp_path, photometric, first, last):
+    """As the importer would make a PNG file of it."""
+    with pydicom.dcmread(get_testdata_file("MR_small.dcm")) as header:
+        header.PhotometricInterpretation = photometric
+        del header.WindowCenter, header.WindowWidth
+        values = np.linspace(0, 4000, header.Rows * header.Columns).astype(np.int16)
+        header.PixelData = values.tobytes()
+        header.save_as(tmp_path / "film.dcm")
+    image = load_image(tmp_path / "film.dcm")
+    found = np.asarray(image).reshape(-1, 3)
+    assert image.mode == "RGB" and image.size == (header.Columns, header.Rows) == check_image(tmp_path / "film.dcm")
+    assert (found[0] == first).all() and (found[-1] == last).all()
+    assert np.abs(found[:, 0] - np.linspace(first, last, len(values))).max() <= 1
+    assert load_image(tmp_path / "film.dcm", Third()).size == (header.Columns // 3, header.Rows // 3)
+
+
+def test_a_dicom_file_without_a_film_is_refused(tmp_path):
+    whole = Path(get_testdata_file("MR_small.dcm")).read_bytes()
+    (tmp_path / "film.dcm").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"film\.dcm: ") as caught:
+        check_image(tmp_path / "film.dcm")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the shared fault cases are not here")

@@ -153,3 +153,11 @@ def test_every_task_of_a_source_comes_once_a_pass_and_a_restored_sampler_goes_on
     assert draws(restored, 6, {"binary": 1.0}) == drawn[4:]
     flat = [task for step in drawn for task in step]
     assert len(set(flat)) == len(flat) and set(half.state_dict()["position"]) == {"a/binary", "b/binary"}
+
+
+def test_what_is_looked_at_ahead_is_drawn_next():
+    looking, other = sampler(), sampler()
+    for _ in range(12):  # over the end of a pass
+        ahead = [task.id for task in looking.peek(MIXTURE, 8)]
+        (drawn,) = draws(looking, 1)
+        assert ahead == [id for id, _ in drawn] and [drawn] == draws(other, 1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from actors.model.families.pixel_budget import PixelBudget, PixelBudgetError
+from curriculum.taskset import Size
 
 
 class UnsupportedModel(ValueError):
@@ -52,6 +53,8 @@ class ModelFamily:
             (`token_type_ids`).
         vision_modules: names of modules that belong to the vision tower.
         projector_modules: names of modules that lead the tower's features to the language model.
+        scaled_size: the size that an image processor scales an image of some size to; None if it makes more of an image
+            than one that is scaled as a whole. Raises ValueError if it refuses the size.
         largest_image: the cost of the largest image, from the model's configuration and its processor's settings; used
             by `curlvpr plan`. None if it is not known.
     """
@@ -64,6 +67,7 @@ class ModelFamily:
     bidirectional_images: bool = False
     vision_modules: frozenset[str] = frozenset()
     projector_modules: frozenset[str] = frozenset()
+    scaled_size: Callable[[Any, Size], Size] | None = None
     largest_image: Callable[[Any, ProcessorSettings], ImageSize] | None = None
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.model.families.base import ImageSize, ModelFamily, ProcessorSettings, first_setting
+from curriculum.taskset import Size
 
 
 def _most_pixels(settings: Mapping[str, Any]) -> int | None:
@@ -19,6 +20,14 @@ def _largest_image(config: Any, settings: ProcessorSettings) -> ImageSize:
     return ImageSize(merged**2, pixels and int(pixels) // side**2)
 
 
+def _scaled_size(images: Any, size: Size) -> Size:
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    least, most = images.size["shortest_edge"], images.size["longest_edge"]
+    height, width = smart_resize(size[1], size[0], images.patch_size * images.merge_size, least, most)
+    return width, height
+
+
 QWEN_VL = ModelFamily(
     model_types=("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
     image_inputs={"pixel_values": 0, "image_grid_thw": 0},
@@ -26,5 +35,6 @@ QWEN_VL = ModelFamily(
     has_pixel_budget=True,
     vision_modules=frozenset({"visual"}),
     projector_modules=frozenset({"merger", "deepstack_merger_list"}),
+    scaled_size=_scaled_size,
     largest_image=_largest_image,
 )

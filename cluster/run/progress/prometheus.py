@@ -24,6 +24,7 @@ STEP_NUMBERS = {
     "tokens": "Tokens that the learner trained on in the step.",
     "tokens_per_s": "Trained tokens a second, evaluations and commits left out.",
     "seconds_left": "Seconds until the present stage ends at the latest.",
+    "film_wait_s": "Seconds of the newest step for which the learner waited for films.",
     "learner_busy": "Share of the step in which the learner learnt.",
     "reward": "Mean reward of the step's responses.",
     "outcome": "Mean outcome score, 0 to 1.",

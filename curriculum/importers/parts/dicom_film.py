@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -27,11 +27,11 @@ class FilmError(ValueError):
     """A DICOM file is no film that can be read. One line: what is wrong; the file is named by who catches it."""
 
 
-def read_film(path: str | Path) -> Dataset:
+def read_film(path: str | Path | BinaryIO) -> Dataset:
     """The header of a DICOM film, with its pixels not yet decoded.
 
     A file without the preamble, or without the name of its transfer syntax, is read in the encoding that its elements
-    show.
+    show; a file that is open already must have the preamble.
 
     Raises:
         FilmError: it is no DICOM file, or it has no pixels, no SOPInstanceUID or no PhotometricInterpretation.
@@ -43,7 +43,7 @@ def read_film(path: str | Path) -> Dataset:
         try:
             header = dcmread(path)
         except InvalidDicomError:
-            if not _begins_with_an_element(path):
+            if not isinstance(path, str | Path) or not _begins_with_an_element(path):
                 raise FilmError("no DICOM file") from None
             header = dcmread(path, force=True)
         _complete(header)
@@ -103,11 +103,34 @@ def film_pixels(header: Dataset) -> np.ndarray:
         if stored.ndim != 2 or not stored.size:
             raise FilmError(f"its pixels have the shape {stored.shape}; rows and columns are needed")
         padding = _padding(header, stored)
-        grey = _displayed(header, _modality(header, stored), padding)
+        # What is displayed of a value does not depend on its place: it is computed once for each value that occurs.
+        levels, level_of = _levels(stored)
+        occurs = _which_occur(levels, level_of)
+        of_film = _which_occur(levels, level_of[~padding]) if padding.any() else occurs
+        grey = _displayed(header, _modality(header, levels[occurs]), ~of_film[occurs])
         if element_text(header, "PhotometricInterpretation").upper() == "MONOCHROME1":
             grey = 1 - grey
-        grey[padding] = 0
-        return (grey * 255).round().astype(np.uint8)
+        shown: np.ndarray = np.zeros(len(levels), np.uint8)
+        shown[occurs] = (grey * 255).round()
+        film = shown[level_of]
+        film[padding] = 0
+        return film
+
+
+def _levels(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values that pixels may have, and the index among them of each pixel's."""
+    if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
+        bits = 8 * stored.dtype.itemsize
+        unsigned: np.dtype[Any] = np.dtype(f"u{stored.dtype.itemsize}").newbyteorder(stored.dtype.byteorder)
+        return np.arange(2**bits).astype(unsigned).view(stored.dtype), stored.view(unsigned)
+    levels, level_of = np.unique(stored, return_inverse=True)
+    return levels, level_of.reshape(stored.shape)
+
+
+def _which_occur(levels: np.ndarray, level_of: np.ndarray) -> np.ndarray:
+    occurs: np.ndarray = np.zeros(len(levels), bool)
+    occurs[level_of] = True
+    return occurs
 
 
 @contextmanager

@@ -5,9 +5,12 @@ import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
+import pytest
 import ray
 
-from actors.learner.orders import Order, UpdateOrder, UpdateResult
+from actors.learner.orders import Order, UpdateAndReadAhead, UpdateOrder, UpdateResult
+from actors.learner.sft_update import SftUpdate
+from actors.runtime.remote import RemoteFailure
 from tests.support.learner.ranks import same
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no folder of tests
@@ -40,6 +43,26 @@ def test_an_update_of_ones_own_runs_on_every_rank(one, two):
         changed = {name for name, value in ends[-1].items() if (value != before[name]).any()}
         assert changed == {"lm_head.weight"}
     assert same(*ends)
+
+
+def test_films_of_the_next_step_are_read_meanwhile_and_change_no_number(two, phantom_tasks, tmp_path):
+    """One of them cannot be read: that is an error where it is used."""
+    steps, rows, states = (phantom_tasks[:4], phantom_tasks[40:44]), [], []
+    broken = tmp_path / "no.png"
+    broken.write_text("<html>log in first</html>")
+    films = [str(broken), *(image for task in steps[1] for image in task.images)]
+    for ahead in (False, True):
+        two.make(film_threads=2)
+        orders = [SftUpdate(step, 1e-3) for step in steps]
+        if ahead:
+            orders = [UpdateAndReadAhead(orders[0], films), UpdateAndReadAhead(orders[1], ())]
+        rows.append([two.update(order) for order in orders])
+        states.append(two.first("state"))
+    assert [row.pop("film_wait_s") >= 0 for row in rows[1]] == [True, True]
+    assert rows[0] == rows[1] and same(*states)
+    bad = [task.model_copy(update={"images": (str(broken),)}) for task in phantom_tasks[:2]]
+    with pytest.raises(RemoteFailure, match=r"no\.png: not an image that can be read"):
+        two.update(SftUpdate(bad, 1e-3))
 
 
 def test_names_are_what_errors_call_the_orders():

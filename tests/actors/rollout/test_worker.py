@@ -133,21 +133,19 @@ def test_the_same_seeds_give_the_same_responses(ready, phantom_tasks):
 
 def test_films_are_read_once_and_before_the_engine_stands_still(ready, phantom_tasks):
     def watch(worker):
-        from actors.rollout import vllm_engine
-
-        worker.events, load_image = [], vllm_engine.load_image
+        worker.events, read = [], worker.encoder.image
         core = worker.engine.llm.engine_core
         pause = core.pause_scheduler_async
 
-        def watched_load(path):
-            worker.events.append(str(path))
-            return load_image(path)
+        def watched_read(path):
+            worker.events.append(path)
+            return read(path)
 
         async def watched_pause(*arguments, **options):
             worker.events.append("stands still")
             await pause(*arguments, **options)
 
-        vllm_engine.load_image, core.pause_scheduler_async = watched_load, watched_pause
+        worker.encoder.image, core.pause_scheduler_async = watched_read, watched_pause
 
     tasks = phantom_tasks[:6]
     films = {image for task in tasks for image in task.images}
@@ -156,6 +154,26 @@ def test_films_are_read_once_and_before_the_engine_stands_still(ready, phantom_t
     generate(ready, [Request(f"g{i}", task, 2, i) for i, task in enumerate(tasks)], 1)
     *read, last = ray.get(ready.__ray_call__.remote(lambda worker: worker.events))
     assert sorted(read) == sorted(films) and last == "stands still"
+
+
+def test_the_film_of_a_group_goes_to_the_engines_process_once(ready, phantom_tasks, tmp_path):
+    def watch(worker):
+        worker.sent, core = [], worker.engine.llm.engine_core
+        send = core._send_input
+
+        def watched(kind, request, *rest):
+            worker.sent += [film.data is not None for film in getattr(request, "mm_features", None) or ()]
+            return send(kind, request, *rest)
+
+        core._send_input = watched
+
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 60), np.uint8)).save(tmp_path / "new.png")
+    task = phantom_tasks[0].model_copy(update={"images": (str(tmp_path / "new.png"),)})
+    ray.get(ready.__ray_call__.remote(watch))
+    for wanted in ([True, False, False, False], [False] * 4):
+        (group,) = generate(ready, [Request("g", task, 4, 7)], 1)
+        assert len(group.trajectories) == 4
+        assert ray.get(ready.__ray_call__.remote(lambda worker: worker.sent))[-4:] == wanted
 
 
 def test_new_weights_reach_an_engine_that_is_writing(ready, policy, sender, phantom_tasks):
