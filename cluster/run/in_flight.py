@@ -12,8 +12,8 @@ from actors.trajectory import Group, Request, sampling_seed
 from cluster.pools.shares import Batch, Failed
 from cluster.run.context import RunContext
 from cluster.stages import StageKind
-from curriculum.task import Task
 from curriculum.sets.task_table import TaskTable
+from curriculum.task import Task
 
 
 @dataclass(frozen=True)
