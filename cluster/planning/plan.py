@@ -110,7 +110,7 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
         notes.append(f"the GPUs' memory is unknown, so that of {workers} workers is not judged; --cluster can state it")
     if recipe.rollout.max and recipe.rollout.max > recipe.rollout.workers:
         notes.append(f"rollout workers may grow to {recipe.rollout.max}; this is for {recipe.rollout.workers}")
-    notes += [*remarks_on_adapters(recipe), *_slow_adapters(recipe)]
+    notes += [*_slow_adapters(recipe), *remarks_on_adapters(recipe)]
     notes += [f"{kind}: the memory that its model takes is not known, and not counted" for kind in of_rules]
     if recipe.learner.fewest < recipe.learner.workers:
         notes.append(f"learner workers may be up to {recipe.learner.workers}; this is for {recipe.learner.fewest}")
