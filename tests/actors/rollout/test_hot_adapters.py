@@ -178,7 +178,8 @@ def test_adapters_that_the_engine_has_no_layer_for_are_named(ready, policy, send
         generate(ready, requests_for(phantom_tasks[:1]), Version(0, 6))
 
 
-@pytest.mark.parametrize("transport", ["store", pytest.param("collective", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["store", "collective"])
 def test_a_learners_adapters_reach_a_pool_and_a_worker_in_place_of_another(
     transport, one, store, tiny_model, phantom_tasks
 ):
