@@ -16,8 +16,8 @@ import numpy as np
 
 from actors.model.config import Lora
 from actors.model.encode import Encoder
+from actors.rollout.adapters import adapter_arguments, adapter_request
 from actors.rollout.config import RolloutConfig
-from actors.rollout.hot_adapters import adapter_arguments, adapter_request
 from actors.rollout.probe import ProbeDifference
 from actors.weights.store import Offer
 from actors.weights.version import Probe

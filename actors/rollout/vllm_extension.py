@@ -1,6 +1,6 @@
 """What runs inside vLLM's engine process: it reads new weights, and masks the tokens that no response may contain.
 
-If vLLM was started for adapters (`hot_adapters`), a version consists of these alone.
+If vLLM was started for adapters (`adapters`), a version consists of these alone.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import signal
 from typing import Any
 
 import torch
+import vllm.lora.model_manager
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as GpuLogitsProcessor
 
-from actors.rollout.hot_adapters import replace_adapters
+from actors.rollout.adapters import linear_layers, replace_adapters
 from actors.weights.process_group import CollectiveError, WeightGroup
 
 FORBIDDEN_KEY = "forbidden_tokens"  # in vLLM's additional_config: list of token ids
+vllm.lora.model_manager.get_supported_lora_modules = linear_layers
 
 
 class TokenMask(LogitsProcessor, GpuLogitsProcessor):

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from actors.model.config import Lora
 from actors.model.families import FAMILIES
+from actors.rollout.adapters import RANKS
 from actors.rollout.engine_options import SPECULATIVE
-from actors.rollout.hot_adapters import RANKS
 from cluster.config.recipe import Recipe
 from cluster.planning.model_check import model_family
 
@@ -34,13 +34,13 @@ def _obstacle(recipe: Recipe, lora: Lora) -> str:
     """What keeps adapters from travelling alone; "" if nothing does."""
     rollout, learner = recipe.rollout, recipe.learner
     family = FAMILIES["qwen2_5_vl"] if recipe.model.tiny else model_family(recipe.model.folder, "model.path")
-    merged = [part for part in lora.targets if part not in family.hot_adapters]
+    merged = [part for part in lora.targets if part not in family.adapters_alone]
     if merged:
         return f"vLLM adds none in {' and '.join(merged)} for models of type {' or '.join(family.model_types)}"
     if lora.rank > max(RANKS):
         return f"vLLM adds adapters of rank {max(RANKS)} at most"
-    if learner.dtype != "float32" and rollout.dtype in ("float32", "float"):
-        return f"the learner rounds the base weights to {learner.dtype}, the engines would not"
+    if learner.dtype not in ("float32", rollout.dtype):
+        return f"the learner rounds the base weights to {learner.dtype}, the engines would to {rollout.dtype}"
     options = [name for name in ENGINE_WITHOUT if name in rollout.engine]
     if options:
         return f"rollout.engine sets {options[0]}"

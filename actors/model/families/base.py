@@ -52,7 +52,7 @@ class ModelFamily:
             (`token_type_ids`).
         vision_modules: names of modules that belong to the vision tower.
         projector_modules: names of modules that lead the tower's features to the language model.
-        hot_adapters: parts of the model whose adapters vLLM's class for the family adds to the base weights by itself
+        adapters_alone: parts of the model whose adapters vLLM's class for the family adds to the base weights by itself
             (`model_parts.Part`).
         largest_image: the cost of the largest image, from the model's configuration and its processor's settings; used
             by `curlvpr plan`. None if it is not known.
@@ -66,7 +66,7 @@ class ModelFamily:
     bidirectional_images: bool = False
     vision_modules: frozenset[str] = frozenset()
     projector_modules: frozenset[str] = frozenset()
-    hot_adapters: frozenset[str] = frozenset()
+    adapters_alone: frozenset[str] = frozenset()
     largest_image: Callable[[Any, ProcessorSettings], ImageSize] | None = None
 
     @property

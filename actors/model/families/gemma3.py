@@ -18,6 +18,6 @@ GEMMA3 = ModelFamily(
     bidirectional_images=True,
     vision_modules=frozenset({"vision_tower"}),
     projector_modules=frozenset({"multi_modal_projector"}),
-    hot_adapters=frozenset({"vision", "language"}),
+    adapters_alone=frozenset({"language"}),
     largest_image=_largest_image,
 )

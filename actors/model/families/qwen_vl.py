@@ -26,6 +26,6 @@ QWEN_VL = ModelFamily(
     has_pixel_budget=True,
     vision_modules=frozenset({"visual"}),
     projector_modules=frozenset({"merger", "deepstack_merger_list"}),
-    hot_adapters=frozenset({"vision", "projector", "language"}),
+    adapters_alone=frozenset({"vision", "projector", "language"}),
     largest_image=_largest_image,
 )

@@ -27,7 +27,7 @@ RECIPES = Path(__file__).parents[3] / "recipes"
         (
             "qwen3",
             ["learner={lora: {}, dtype: bfloat16, zero_stage: 1}"],
-            "the learner rounds the base weights to bfloat16, the engines would not",
+            "the learner rounds the base weights to bfloat16, the engines would to float32",
         ),
         ("qwen3", ["learner={lora: {}, dtype: bfloat16, zero_stage: 1}", "rollout.dtype=bfloat16"], ""),
         (

@@ -41,7 +41,7 @@ from tests.support.short_run import SHORT, SMOKE
 
 CPU = torch.device("cpu")
 IN_EVERY_RUN = ("qwen3_vl", "idefics3")
-HOT = {name: FAMILIES[name].hot_adapters for name in MAKERS}
+HOT = {name: FAMILIES[name].adapters_alone for name in MAKERS}
 QUESTIONS = ["one film", "another film", "wide", "two films", "three films", "no film"]
 
 

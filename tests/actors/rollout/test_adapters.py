@@ -19,8 +19,8 @@ from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.lora import adapt, is_adapter
 from actors.model.policy import Policy
+from actors.rollout.adapters import RANKS
 from actors.rollout.config import RolloutConfig
-from actors.rollout.hot_adapters import RANKS
 from actors.runtime.remote import RemoteFailure, wait_for
 from actors.trajectory import Request, Sample
 from actors.weights.store import WeightStore

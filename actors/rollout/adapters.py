@@ -17,20 +17,16 @@ if TYPE_CHECKING:
 
 NAME, NUMBER = "policy", 1  # of the set, for vLLM
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # for which vLLM makes room
-LANGUAGE_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def adapter_arguments(lora: Lora) -> dict[str, Any]:
     """What vLLM's engine is told at its start so that it has room for adapters."""
-    arguments: dict[str, Any] = dict(
+    return dict(
         enable_lora=True,
         max_loras=1,
         max_lora_rank=min(rank for rank in RANKS if rank >= lora.rank),
+        enable_tower_connector_lora=set(lora.targets) != {"language"},
     )
-    if set(lora.targets) == {"language"}:
-        # Else vLLM would give embedding and output layer room as well, where its class for the model lets it.
-        return arguments | {"lora_target_modules": LANGUAGE_LAYERS}
-    return arguments | {"enable_tower_connector_lora": True}
 
 
 def adapter_request() -> Any:
@@ -38,6 +34,15 @@ def adapter_request() -> Any:
     from vllm.lora.request import LoRARequest
 
     return LoRARequest(NAME, NUMBER, "none: they come with each version")
+
+
+def linear_layers(model: torch.nn.Module) -> list[str]:
+    """The last parts of the names of a model's linear layers. In the place of vLLM's `get_supported_lora_modules`, it
+    keeps vLLM from adapters of embeddings and output layers, which no learner here has.
+    """
+    from vllm.model_executor.layers.linear import LinearBase
+
+    return sorted({name.rpartition(".")[2] for name, layer in model.named_modules() if isinstance(layer, LinearBase)})
 
 
 def replace_adapters(workers_manager: Any, tensors: Mapping[str, torch.Tensor]) -> None:
