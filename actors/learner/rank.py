@@ -220,12 +220,19 @@ class DeepSpeedRank:
         self._send(StoreSender(self._sender_context()), version, {})
 
     def _send(self, sender: Sender, version: Version, receivers: Mapping[str, str]) -> Sent:
-        parts = self.policy.parts(wanted=self.rank == 0)
+        sizes: list[int] = []
+        parts = self._weighed(sizes)
         sent = Sent(0, [])
         if self.rank == 0:
             sent = sender.send(version, map(self.policy.published, parts), self.probe, receivers)
         deque(parts, maxlen=0)  # every rank takes part in all of them
-        return sent
+        return sent._replace(bytes=sum(sizes))
+
+    def _weighed(self, sizes: list[int]) -> Iterator[dict[str, torch.Tensor]]:
+        """What is published, in parts; their bytes go to `sizes`."""
+        for part in self.policy.parts(wanted=self.rank == 0, adapters_alone=self.setup.adapters_alone):
+            sizes.append(sum(value.nbytes for value in part.values()))
+            yield part
 
     def _sender_context(self) -> SenderContext:
         name = f"learner rank {self.rank}"

@@ -20,6 +20,8 @@ class RankSetup:
         model: the folder of the model to start from.
         store: the `WeightStore` actor, or None if nothing is published.
         transport: the way by which versions of the weights go to the rollout workers.
+        adapters_alone: whether versions are the adapters alone, which engines add to the base weights. If not, they are
+            whole weights, adapters merged.
         takes_turns: whether engines take the rank's GPU in turn; then the rank keeps no memory that it does not need.
     """
 
@@ -30,6 +32,7 @@ class RankSetup:
     seed: int
     transport: Transport = TRANSPORTS["store"]
     takes_turns: bool = False
+    adapters_alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ WEIGHTS_AT_ONCE = 2**29  # bytes that ZeRO-3 gathers, and that travel, at a time
 class Lora(Strict):
     """Low-rank adapters; with them nothing else is trained.
 
-    They are merged into the weights that are published and exported.
+    They travel to the engines alone where vLLM can add them to the base weights, else merged into these; exported
+    models have them merged.
     """
 
     rank: PositiveInt = 32

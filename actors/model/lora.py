@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685) by peft: added to a model, merged into its weights, exchanged."""
+"""Low-rank adapters (LoRA, arXiv 2106.09685) by peft: added to a model, merged into its weights, sent, exchanged."""
 
 from __future__ import annotations
 
@@ -75,6 +75,28 @@ def merged(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]
             b = layer.lora_B[ADAPTER].weight.float()
             weight = (weight.float() + layer.scaling[ADAPTER] * (b @ a)).to(weight.dtype)
         plain[name.replace(BASE, ".")] = weight
+    return plain
+
+
+@torch.no_grad()
+def unmerged(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The adapters among `weights` as engines take them, which know no alpha: A, and (alpha / rank) B.
+
+    Args:
+        model, weights: as of `merged`.
+
+    Returns:
+        A [rank, inputs] as `….lora_A.weight` and B [outputs, rank] as `….lora_B.weight`, by the layers' names in a
+        model without adapters.
+    """
+    plain = {}
+    for name, weight in weights.items():
+        if not is_adapter(name):
+            continue
+        if ".lora_B." in name:
+            scaling = model.get_submodule(adapted_layer(name)).scaling[ADAPTER]
+            weight = (scaling * weight.float()).to(weight.dtype)
+        plain[name.replace(f".{ADAPTER}.", ".")] = weight
     return plain
 
 

@@ -18,7 +18,7 @@ from actors.model.encode import Encoder
 from actors.model.gather import in_parts
 from actors.model.head import LogprobHead
 from actors.model.image_batch import ImageBatch, batch_images
-from actors.model.lora import adapted_layer, merged
+from actors.model.lora import adapted_layer, is_adapter, merged, unmerged
 from actors.model.packing import Layout, cut_packed, cut_padded, pack, pad
 from actors.trajectory import Sample
 
@@ -129,7 +129,9 @@ class Policy(nn.Module):
         first_name = {id(value): name for name, value in reversed(weights.items())}
         return {name: value for name, value in weights.items() if first_name[id(value)] == name}
 
-    def parts(self, max_bytes: int = WEIGHTS_AT_ONCE, wanted: bool = True) -> Iterator[dict[str, Tensor]]:
+    def parts(
+        self, max_bytes: int = WEIGHTS_AT_ONCE, wanted: bool = True, adapters_alone: bool = False
+    ) -> Iterator[dict[str, Tensor]]:
         """Yields every weight once, adapters merged, as `in_parts` does; a tied output head is omitted.
 
         Every rank must take part.
@@ -137,9 +139,13 @@ class Policy(nn.Module):
         Args:
             max_bytes: of one part.
             wanted: if False, the parts are empty; for ranks that only help to gather.
+            adapters_alone: yield adapters, as `unmerged` makes them, and nothing else.
         """
-        for part in in_parts(self._weights(), max_bytes, adapted_layer):
-            plain = merged(self.model, part) if wanted else {}
+        weights, made = self._weights(), merged
+        if adapters_alone:
+            weights, made = {name: value for name, value in weights.items() if is_adapter(name)}, unmerged
+        for part in in_parts(weights, max_bytes, adapted_layer):
+            plain = made(self.model, part) if wanted else {}
             yield plain
             plain.clear()
 

@@ -23,6 +23,11 @@ SETTINGS = {
     "mm_processor_kwargs": "model.max_pixels",
     "seed": "seed",
     "enable_lora": "learner.lora",
+    "max_loras": "learner.lora",
+    "max_lora_rank": "learner.lora",
+    "lora_dtype": "rollout.dtype",
+    "lora_target_modules": "learner.lora",
+    "enable_tower_connector_lora": "learner.lora",
 }
 """Arguments that have a setting of their own."""
 PROMISES = {

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from actors.model.config import Lora
 from actors.model.encode import Encoder
+from actors.rollout.adapters import adapter_arguments, adapter_request
 from actors.rollout.config import RolloutConfig
 from actors.rollout.probe import ProbeDifference
 from actors.weights.store import Offer
@@ -59,6 +61,7 @@ class VllmEngine:
         image_cache: whether vLLM's front sends each image to the engine only once. Turn it off if prompts are
             submitted while `load` empties the caches: a pending prompt would then refer to an image that is gone, and
             fail.
+        lora: of the learner, if versions are its adapters alone; None if they are whole weights.
 
     Attributes:
         llm: vLLM's AsyncLLM.
@@ -75,6 +78,7 @@ class VllmEngine:
         images: int,
         extension: str = "actors.rollout.vllm_extension.WeightReader",
         image_cache: bool = True,
+        lora: Lora | None = None,
     ) -> None:
         begin_imports(config)
         import vllm.v1.engine.utils
@@ -88,6 +92,7 @@ class VllmEngine:
             raise ValueError(CAUSAL_ON_CPU)
         self.config, self.encoder = config, encoder
         self.film_pool = ThreadPoolExecutor(config.film_readers, "films")
+        self.adapters = adapter_request() if lora else None
         self.counter = 0
         self.pausing = asyncio.Lock()
         self.cache_sleeps = False
@@ -114,6 +119,8 @@ class VllmEngine:
             arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
         if encoder.prompt.sets_pixels:
             arguments["mm_processor_kwargs"] = {"size": dict(encoder.processor.image_processor.size)}
+        if lora:
+            arguments |= adapter_arguments(lora)
         if not image_cache:
             arguments["mm_processor_cache_gb"] = 0
         if config.gpus == 0:  # seeded requests crash the CPU engine if their prefill is chunked
@@ -179,14 +186,14 @@ class VllmEngine:
             await self.read(files)
 
     async def read(self, files: Iterable[str | Path]) -> None:
-        """Loads the weights of safetensors files, which together are the whole model, one after the other."""
+        """Loads the weights of safetensors files, which together are the whole version, one after the other."""
         async with self._weights():
             rest = iter(files)
             while (file := await asyncio.to_thread(next, rest, None)) is not None:
                 await self._call("read_weights", str(file))
 
     async def receive(self) -> None:
-        """Loads a whole model from the group that was joined. If that fails, some of it may be loaded, and the group
+        """Loads a whole version from the group that was joined. If that fails, some of it may be loaded, and the group
         is over.
         """
         async with self._weights():
@@ -225,14 +232,14 @@ class VllmEngine:
 
     async def sleep(self) -> None:
         """Gives the GPU's memory back, weights and cache; call `wake`, then `load`, before the next prompt. A CPU
-        keeps them.
+        keeps them. If versions are adapters alone, the weights stay in RAM meanwhile.
         """
-        await self.llm.sleep(level=2)
+        await self.llm.sleep(level=1 if self.adapters else 2)
         self.cache_sleeps = True
 
     async def wake(self) -> None:
-        """Takes the memory of the weights, which are empty then. That of the cache follows after `load`, so that new
-        weights, which arrive in parts, do not need room beside it.
+        """Takes the memory of the weights, which are empty then, unless they stayed in RAM. That of the cache follows
+        after `load`, so that new weights, which arrive in parts, do not need room beside it.
         """
         await self.llm.wake_up(["weights"])
 
@@ -310,7 +317,7 @@ class VllmEngine:
 
     async def _add(self, ready: Any, parameters: Any) -> Any:
         self.counter += 1
-        return await self.llm.add_request(str(self.counter), ready, parameters)
+        return await self.llm.add_request(str(self.counter), ready, parameters, lora_request=self.adapters)
 
     @staticmethod
     async def finish(queue: Any) -> Any:

@@ -1,4 +1,7 @@
-"""What runs inside vLLM's engine process: it reads new weights, and masks the tokens that no response may contain."""
+"""What runs inside vLLM's engine process: it reads new weights, and masks the tokens that no response may contain.
+
+If vLLM was started for adapters (`adapters`), a version consists of these alone.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ import signal
 from typing import Any
 
 import torch
+import vllm.lora.model_manager
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as GpuLogitsProcessor
 
+from actors.rollout.adapters import linear_layers, replace_adapters
 from actors.weights.process_group import CollectiveError, WeightGroup
 
 FORBIDDEN_KEY = "forbidden_tokens"  # in vLLM's additional_config: list of token ids
+vllm.lora.model_manager.get_supported_lora_modules = linear_layers
 
 
 class TokenMask(LogitsProcessor, GpuLogitsProcessor):
@@ -56,17 +62,21 @@ class WeightReader:
     rank: int  # of this process in the engine
     device: torch.device
     weights_group: WeightGroup | None = None
+    adapters: dict[str, torch.Tensor]  # those of the coming version that are here
 
     def begin_weights(self) -> None:
         """Must be called before any `read_weights` or `receive_weights`."""
+        if self.model_runner.lora_config:
+            self.adapters = {}
+            return
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
 
         initialize_layerwise_reload(self.model_runner.get_model())
 
     def read_weights(self, path: str) -> None:
-        """Loads a safetensors file, which has some of the weights of a Hugging Face checkpoint.
+        """Loads a safetensors file, which has some of the version's weights.
 
-        The weights of a layer that is not complete yet stay mapped until it is.
+        The weights of a layer that is not complete yet stay mapped until it is; adapters until the next version.
         """
         from safetensors.torch import load_file
 
@@ -105,10 +115,26 @@ class WeightReader:
             raise group.fail(f"{type(error).__name__}: {error}") from error
 
     def _load(self, tensors: dict[str, torch.Tensor]) -> None:
+        if self.model_runner.lora_config:
+            self.adapters |= tensors
+            return
         self.model_runner.get_model().load_weights(iter(tensors.items()))
 
     def end_weights(self) -> None:
-        """Must be called after the last of these, also if one failed."""
+        """Must be called after the last of these, also if one failed.
+
+        Raises:
+            ValueError: the engine has no layer for an adapter.
+        """
+        runner = self.model_runner
+        if runner.lora_config:
+            replace_adapters(runner.lora_manager, self.adapters)
+        else:
+            self._finish_layers()
+        runner.reset_encoder_cache()
+        runner.reset_mm_cache()
+
+    def _finish_layers(self) -> None:
         from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
@@ -118,5 +144,3 @@ class WeightReader:
             # If the head is tied to the embedding, a CPU would go on with its packed copy of the old one.
             if isinstance(module, ParallelLMHead):
                 module.quant_method.process_weights_after_loading(module)
-        runner.reset_encoder_cache()
-        runner.reset_mm_cache()

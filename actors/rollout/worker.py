@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 import ray
 
+from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.rollout.config import RolloutConfig
 from actors.rollout.gpu_lock import lock_gpu
@@ -36,6 +37,7 @@ class RolloutWorker:
         store: the `WeightStore` actor, or None if nobody trains: then the model folder's own weights are version 0.
         images: the largest number of images that a task has.
         transport: the way by which new weights come.
+        lora: of the learner, if new weights are its adapters alone.
     """
 
     extension = "actors.rollout.vllm_extension.WeightReader"  # vLLM mixes it into its own worker
@@ -49,12 +51,13 @@ class RolloutWorker:
         store: Any,
         images: int,
         transport: Transport = TRANSPORTS["store"],
+        lora: Lora | None = None,
     ) -> None:
         from actors.runtime.environment import quiet_libraries
 
         quiet_libraries()
         begin_imports(config)
-        self.rank, self.config, self.model, self.images = rank, config, model, images
+        self.rank, self.config, self.model, self.images, self.lora = rank, config, model, images, lora
         self.receiver: Receiver | None = None
         if store is not None:
             context = ReceiverContext(f"rollout-{rank}", store, max(1, int(config.gpus)), config.timeout_s)
@@ -80,7 +83,7 @@ class RolloutWorker:
             The id of the worker's node.
         """
         gpu_lock = await self._lock_gpu()
-        self.engine = VllmEngine(self.config, self.model, self.encoder, self.images, self.extension)
+        self.engine = VllmEngine(self.config, self.model, self.encoder, self.images, self.extension, lora=self.lora)
         if gpu_lock and not self.config.sleep:  # the next engine may start
             gpu_lock.close()
         self.gpu_lock = gpu_lock

@@ -242,7 +242,7 @@ def check_gpus(machine: Machine, needs: Footprint | None) -> CheckResult:
 def check_shared_memory(machine: Machine, needs: Footprint | None) -> CheckResult:
     free, store = machine.shm.free, _object_store(machine)
     seen = f"/dev/shm has {gib(free)} free, Ray's object store wants {gib(store)}"
-    versions = VERSIONS_IN_FLIGHT * needs.weights if needs else 0
+    versions = VERSIONS_IN_FLIGHT * needs.version if needs else 0
     if versions > store:
         seen += f"; it must hold {gib(versions)} of weights, and would move some to disk"
         return CheckResult(
@@ -344,7 +344,7 @@ def _object_store(machine: Machine) -> float:
 
 def _ray_files(machine: Machine, needs: Footprint | None) -> int:
     """Bytes in Ray's temporary folder: logs, and the versions of the weights that its object store has no space for."""
-    spilled = max(0.0, VERSIONS_IN_FLIGHT * needs.weights - _object_store(machine)) if needs else 0.0
+    spilled = max(0.0, VERSIONS_IN_FLIGHT * needs.version - _object_store(machine)) if needs else 0.0
     return int(RAY_LOGS + spilled)
 
 

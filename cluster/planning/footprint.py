@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cluster.config.recipe import Recipe, Role
 from cluster.errors import UserError
+from cluster.planning.adapter_way import adapters_alone
 from cluster.planning.model_shape import parameters_in, shape_of, trained_parameters
 from cluster.planning.placement import worker_requests
 from cluster.planning.worker_memory import (
@@ -39,7 +40,8 @@ class Footprint:
 
     Attributes:
         fault: why the size of the model is unknown; all numbers are then without weights and optimiser.
-        weights: size of one published version.
+        weights: size of the model.
+        version: size of one published version.
         commit: size of one commit.
         files: size of the run folder at its fullest, by kind of file.
         memory: RAM of all workers, by kind.
@@ -49,6 +51,7 @@ class Footprint:
     recipe: Recipe
     fault: str | None
     weights: int
+    version: int
     commit: int
     files: Mapping[str, int]
     memory: Mapping[str, float]
@@ -57,11 +60,12 @@ class Footprint:
 
 def footprint(recipe: Recipe) -> Footprint:
     """The estimate for a recipe. Reads headers of weights' files, and loads no model."""
-    count = trained = 0
+    count = trained = version = 0
     fault = None
     try:
         count = shape_of(recipe.model).parameters if recipe.model.tiny else parameters_in(recipe.model.folder)
         trained = trained_parameters(recipe.model, recipe.learner, count)
+        version = version_parameters(recipe, count, trained)
     except UserError as error:
         fault = str(error)
     width = width_of(recipe.learner.dtype)
@@ -69,9 +73,10 @@ def footprint(recipe: Recipe) -> Footprint:
         recipe,
         fault,
         weights=count * width,
+        version=version * width,
         commit=_commit(recipe, count, trained, width),
         files=_files(recipe, count, trained, width),
-        memory=_memory(recipe, count, trained),
+        memory=_memory(recipe, count, trained, version),
         gpu_memory=_gpu_memory(recipe, count, trained),
     )
 
@@ -123,9 +128,26 @@ def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, in
     }
 
 
-def services_ram(recipe: Recipe, count: int) -> float:
-    """RAM on the run's node beside workers: Ray's processes, the run's, and versions in the object store."""
-    return SERVICES_BYTES + _versions(recipe, count)
+def version_parameters(recipe: Recipe, count: int, trained: int) -> int:
+    """How many numbers a published version has: the model's, or those of adapters that travel alone.
+
+    Args:
+        count: parameters of the model.
+        trained: those that are trained; with adapters, the adapters'.
+
+    Raises:
+        UserError: the model's folder says no family.
+    """
+    return trained if adapters_alone(recipe) else count
+
+
+def services_ram(recipe: Recipe, version: int) -> float:
+    """RAM on the run's node beside workers: Ray's processes, the run's, and versions in the object store.
+
+    Args:
+        version: as `version_parameters`.
+    """
+    return SERVICES_BYTES + _versions(recipe, version)
 
 
 def versions_ram(recipe: Recipe) -> int:
@@ -134,22 +156,23 @@ def versions_ram(recipe: Recipe) -> int:
         return 0
     try:
         count = parameters_in(recipe.model.folder)
+        trained = trained_parameters(recipe.model, recipe.learner, count)
+        return _versions(recipe, version_parameters(recipe, count, trained))
     except UserError:
         return 0
-    return _versions(recipe, count)
 
 
-def _versions(recipe: Recipe, count: int) -> int:
-    return VERSIONS_IN_FLIGHT * count * width_of(recipe.learner.dtype)
+def _versions(recipe: Recipe, version: int) -> int:
+    return VERSIONS_IN_FLIGHT * version * width_of(recipe.learner.dtype)
 
 
-def _memory(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
+def _memory(recipe: Recipe, count: int, trained: int, version: int) -> dict[str, float]:
     rollout, learner = recipe.rollout, recipe.learner
     return {
         "rollout workers": rollout.workers * rollout_ram(recipe, count),
         "learner workers": learner.workers * learner_ram(recipe, count, trained),
         "reward workers": recipe.reward.workers * PROCESS_BYTES["reward"],
-        "Ray and the run": services_ram(recipe, count),
+        "Ray and the run": services_ram(recipe, version),
     }
 
 

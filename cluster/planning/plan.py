@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
-from cluster.planning.footprint import services_ram
+from cluster.planning.adapter_way import remarks_on_adapters
+from cluster.planning.footprint import services_ram, version_parameters
 from cluster.planning.model_shape import ModelShape
 from cluster.planning.nodes import Node
 from cluster.planning.placement import NodeLoad, Placement, WorkerRequest, place, worker_requests
@@ -93,7 +94,7 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
     of_rules = [request.kind for request in requests if request.kind not in memory]
     memory |= {kind: reward_memory() for kind in of_rules}
     placement = place(requests, nodes)
-    services = services_ram(recipe, shape.parameters)
+    services = services_ram(recipe, version_parameters(recipe, shape.parameters, shape.trained))
     faults = [
         *_crowded(requests, placement),
         *_rollout_faults(recipe, shape, memory["rollout"], limits["rollout"]),
@@ -109,7 +110,7 @@ def make_plan(recipe: Recipe, shape: ModelShape, source: str, nodes: Sequence[No
         notes.append(f"the GPUs' memory is unknown, so that of {workers} workers is not judged; --cluster can state it")
     if recipe.rollout.max and recipe.rollout.max > recipe.rollout.workers:
         notes.append(f"rollout workers may grow to {recipe.rollout.max}; this is for {recipe.rollout.workers}")
-    notes += _slow_adapters(recipe)
+    notes += [*_slow_adapters(recipe), *remarks_on_adapters(recipe)]
     notes += [f"{kind}: the memory that its model takes is not known, and not counted" for kind in of_rules]
     if recipe.learner.fewest < recipe.learner.workers:
         notes.append(f"learner workers may be up to {recipe.learner.workers}; this is for {recipe.learner.fewest}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from actors.model.config import LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_GPU, WEIGHTS_AT_ONCE
 from cluster.config.recipe import Recipe
+from cluster.planning.adapter_way import adapters_alone
 from cluster.planning.model_shape import ModelShape, Tower
 
 GIB = 2**30
@@ -65,13 +66,16 @@ def reward_memory() -> Memory:
 def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     """The memory of a rank at its worst moment: learning, updating, publishing, or on a CPU committing.
 
-    To publish, ZeRO-3 gathers a bucket of weights, which may be one large weight, and a broadcast packs it into one
-    piece. To commit, rank 0 holds the whole weights in RAM.
+    To publish, ZeRO-3 gathers a bucket of weights, which may be one large weight, or of adapters that travel alone; and
+    a broadcast packs it into one piece. To commit, rank 0 holds the whole weights in RAM.
     """
     learner, count, trained = recipe.learner, shape.parameters, shape.trained
     width = width_of(learner.dtype)
     state = rank_state(recipe, count, trained)
-    gathered = min(count * width, max(WEIGHTS_AT_ONCE, shape.vocabulary * shape.text.hidden * width))
+    if adapters_alone(recipe):
+        gathered = min(trained * width, WEIGHTS_AT_ONCE)
+    else:
+        gathered = min(count * width, max(WEIGHTS_AT_ONCE, shape.vocabulary * shape.text.hidden * width))
     buckets = (learner.zero_stage == 3) + recipe.weight_transport.extra_buckets
     updating = {} if learner.offload != "none" else {"gradients": state["gradients"] + update_bytes(recipe, trained)}
     moments: dict[str, dict[str, float]] = {
@@ -258,6 +262,8 @@ def rollout_memory(recipe: Recipe, shape: ModelShape, gpu: float | None) -> Memo
     """
     rollout, width, shards = recipe.rollout, width_of(recipe.rollout.dtype), shards_of(recipe)
     weights = shape.parameters * width / shards
+    if adapters_alone(recipe):
+        weights += shape.trained * width
     if not rollout.gpus:  # the bytes of the process were measured while it generated
         parts = {
             "weights": weights,
@@ -279,7 +285,9 @@ def rollout_memory(recipe: Recipe, shape: ModelShape, gpu: float | None) -> Memo
 
 
 def rollout_ram(recipe: Recipe, count: int) -> float:
-    """Bytes of RAM of an engine. An engine on a GPU reads its weights through RAM as well."""
+    """Bytes of RAM of an engine. One on a GPU reads its weights through RAM as well, or keeps the base weights of its
+    adapters there while it sleeps.
+    """
     rollout = recipe.rollout
     cache = 0 if rollout.gpus else rollout.kv_cache_gib * GIB
     return PROCESS_BYTES["rollout"] + count * width_of(rollout.dtype) + cache

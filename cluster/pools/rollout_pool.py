@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from actors.model.config import Lora
 from actors.model.encode import PromptConfig
 from actors.rollout.config import RolloutConfig
 from actors.rollout.worker import RolloutWorker
@@ -39,6 +40,7 @@ class RolloutPool:
         store: the `WeightStore` actor, or None: then every worker holds the model folder's own weights, as version 0.
         images: the largest number of images that a task has.
         transport: the way by which new weights come.
+        lora: of the learner, if new weights are its adapters alone.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class RolloutPool:
         store: Any,
         images: int,
         transport: Transport = TRANSPORTS["store"],
+        lora: Lora | None = None,
     ) -> None:
         self.config, self.store = config, store
         actor = ray.remote(RolloutWorker)
@@ -61,7 +64,7 @@ class RolloutPool:
                 num_gpus=config.gpus,
                 max_concurrency=8,
                 scheduling_strategy=PLACEMENT[config.placement],
-            ).remote(rank, config, str(model), prompt, store, images, transport)
+            ).remote(rank, config, str(model), prompt, store, images, transport, lora)
 
         def update(worker: Any, version: Version) -> Any:
             return worker.update.remote(version)

@@ -15,6 +15,7 @@ class Publisher:
     """Keeps the rollout workers at the learner's present weights.
 
     Attributes:
+        version_bytes: size of the last version; None before the first.
         direct_share: the share of the workers that the last version reached straight from the learner; None before
             one did.
     """
@@ -26,6 +27,7 @@ class Publisher:
         every = max(1, len(context.test_tasks) // PROBE_TASKS)
         self.probe = context.test_tasks[::every][:PROBE_TASKS]
         self.published: Version | None = None
+        self.version_bytes: int | None = None
         self.direct_share: float | None = None
 
     def publish(self, wait: bool = True) -> None:
@@ -65,5 +67,6 @@ class Publisher:
         sent = self.workers.learner.publish(version, self.probe, receivers)
         for line in sent.events:
             self.display.say(line)
+        self.version_bytes = sent.bytes
         if self.direct:
             self.direct_share = sent.reached / max(1, len(receivers))

@@ -12,6 +12,7 @@ from actors.weights.store import WeightStore
 from cluster.config.recipe import Recipe
 from cluster.control.ray_connection import has_learner_resource, near_driver
 from cluster.measures.strata import train_shares
+from cluster.planning.adapter_way import adapters_alone
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
 from cluster.pools.shares import WorkSpan
@@ -37,9 +38,17 @@ class Workers:
             .remote()
         )
         transport = recipe.weight_transport
+        alone = adapters_alone(recipe)
         # All start at once. The learner comes first: Ray Train starts several processes before its ranks.
         ranks = RankSetup(
-            recipe.learner, recipe.prompt_config, str(model), self.store, recipe.seed, transport, recipe.takes_turns
+            recipe.learner,
+            recipe.prompt_config,
+            str(model),
+            self.store,
+            recipe.seed,
+            transport,
+            recipe.takes_turns,
+            alone,
         )
         reserved = has_learner_resource()
         setup = LearnerSetup(name, ranks, run_storage(recipe, run), reserved, near_driver())
@@ -54,7 +63,10 @@ class Workers:
             except BaseException:
                 self.learner.stop()
                 raise
-        self.rollouts = RolloutPool(name, recipe.rollout, model, recipe.prompt_config, self.store, images, transport)
+        lora = recipe.learner.lora if alone else None
+        self.rollouts = RolloutPool(
+            name, recipe.rollout, model, recipe.prompt_config, self.store, images, transport, lora
+        )
         self.rewards = RewardPool(
             name,
             recipe.reward.model_copy(update={"rules": rules}),

@@ -52,4 +52,5 @@ class StepRow(TypedDict, total=False):
     staleness_max: int
     rollout_workers: int
     rollout_busy: float
+    version_bytes: int
     by_collective: float

@@ -55,6 +55,8 @@ class ModelFamily:
         projector_modules: names of modules that lead the tower's features to the language model.
         scaled_size: the size that an image processor scales an image of some size to; None if it makes more of an image
             than one that is scaled as a whole. Raises ValueError if it refuses the size.
+        adapters_alone: parts of the model whose adapters vLLM's class for the family adds to the base weights by itself
+            (`model_parts.Part`).
         largest_image: the cost of the largest image, from the model's configuration and its processor's settings; used
             by `curlvpr plan`. None if it is not known.
     """
@@ -68,6 +70,7 @@ class ModelFamily:
     vision_modules: frozenset[str] = frozenset()
     projector_modules: frozenset[str] = frozenset()
     scaled_size: Callable[[Any, Size], Size] | None = None
+    adapters_alone: frozenset[str] = frozenset()
     largest_image: Callable[[Any, ProcessorSettings], ImageSize] | None = None
 
     @property

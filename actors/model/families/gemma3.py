@@ -18,5 +18,6 @@ GEMMA3 = ModelFamily(
     bidirectional_images=True,
     vision_modules=frozenset({"vision_tower"}),
     projector_modules=frozenset({"multi_modal_projector"}),
+    adapters_alone=frozenset({"language"}),
     largest_image=_largest_image,
 )

@@ -23,5 +23,6 @@ IDEFICS = ModelFamily(
     image_inputs={"pixel_values": 1, "pixel_attention_mask": 1},
     vision_modules=frozenset({"vision_model"}),
     projector_modules=frozenset({"connector"}),
+    adapters_alone=frozenset({"vision", "projector", "language"}),
     largest_image=_largest_image,
 )

@@ -19,5 +19,6 @@ INTERNVL = ModelFamily(
     image_inputs={"pixel_values": 0},
     vision_modules=frozenset({"vision_tower"}),
     projector_modules=frozenset({"multi_modal_projector"}),
+    adapters_alone=frozenset({"language"}),
     largest_image=_largest_image,
 )

@@ -36,5 +36,6 @@ QWEN_VL = ModelFamily(
     vision_modules=frozenset({"visual"}),
     projector_modules=frozenset({"merger", "deepstack_merger_list"}),
     scaled_size=_scaled_size,
+    adapters_alone=frozenset({"vision", "projector", "language"}),
     largest_image=_largest_image,
 )

@@ -29,10 +29,12 @@ class Sent(NamedTuple):
     Attributes:
         reached: how many waiting workers it went to.
         events: why it did not reach all of them, a line each.
+        bytes: size of the version; the learner's rank counts it, not the sender.
     """
 
     reached: int
     events: list[str]
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ class Sender(ABC):
         """Sends a version.
 
         Args:
-            parts: the whole model, by the names of a Hugging Face checkpoint, in buckets. Take one after the other: the
-                tensors are only valid until the next is asked for. Those that are left are computed and dropped.
+            parts: the version in buckets: the whole model by the names of a Hugging Face checkpoint, or adapters alone.
+                Take one after the other: the tensors are only valid until the next is asked for. Those that are left
+                are computed and dropped.
             receivers: names, by actor id, of workers that wait for the version; none if the transport is not `direct`.
 
         Raises:
@@ -112,7 +115,7 @@ class Engine(Protocol):
     """What of an engine a transport uses, while the engine is paused."""
 
     async def read(self, files: Iterable[str | Path]) -> None:
-        """Loads the weights of safetensors files, which together are the whole model."""
+        """Loads the weights of safetensors files, which together are the whole version."""
 
     async def join(self, offer: Offer) -> None:
         """Brings the engine's processes into a group."""

@@ -48,6 +48,7 @@ STEP_NUMBERS = {
     "staleness": "Mean age of the trained tokens, in updates.",
     "staleness_max": "Age of the oldest trained token, in updates.",
     "rollout_workers": "Rollout workers that the run wants.",
+    "version_bytes": "Bytes of the weights that the learner published last.",
     "by_collective": "Share of the rollout workers that the newest weights went straight to, not through the store.",
     "rollout_busy": "Share of their time in which rollout workers wrote responses.",
 }

@@ -73,6 +73,8 @@ class Progress:
                 "seconds_left": self._pace * (stage.gate.max_steps - record.steps),
             }
         )
+        if self.publisher.version_bytes is not None:
+            row["version_bytes"] = self.publisher.version_bytes
         if self.publisher.direct_share is not None:
             row["by_collective"] = self.publisher.direct_share
         self.row = cast(StepRow, row)

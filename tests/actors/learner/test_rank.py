@@ -14,7 +14,7 @@ from safetensors.torch import load
 
 from actors.algorithm.config import GrpoTraining
 from actors.learner.grpo_update import GrpoUpdate
-from actors.learner.orders import Export, Load, Save, StartStage
+from actors.learner.orders import Export, Load, Publish, Save, StartStage
 from actors.learner.rank import REFERENCE
 from actors.learner.sft_update import SftUpdate
 from actors.model.config import Lora
@@ -47,7 +47,7 @@ def test_another_optimiser_state_and_reference_come_back_from_a_checkpoint(one, 
     assert same(*ends)
 
 
-@pytest.mark.parametrize("lora", [None, Lora(rank=4, alpha=8)], ids=["full", "lora"])
+@pytest.mark.parametrize("lora", [None, Lora(rank=4, alpha=8)], ids=["full", "merged adapters"])
 def test_publishing_gathers_one_bucket_at_a_time(two, tiny_model, phantom_tasks, lora):
     """And what comes is what the ranks hold."""
     tasks, bucket = phantom_tasks[:4], 3 * 2**18
@@ -67,6 +67,24 @@ def test_publishing_gathers_one_bucket_at_a_time(two, tiny_model, phantom_tasks,
         }
         assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert peaks[2**40] >= sum(sizes) and peaks[bucket] < 1.01 * bucket
+    ray.kill(store)
+
+
+def test_adapters_that_travel_alone_are_all_that_is_gathered(two, phantom_tasks):
+    """B with its scale, and the size of a version is told."""
+    store = ray.remote(WeightStore).options(num_cpus=0, max_concurrency=9).remote()
+    two.make_unchecked(ENTIRELY, store=store, zero_stage=3, lora=Lora(rank=4, alpha=12), alone=True)
+    two.update(SftUpdate(phantom_tasks[:4], LR))
+    trained = {name: value for name, value in two.first("weights").items() if ".lora_" in name}
+    size = sum(value.nbytes for value in trained.values())
+    assert two.call(Publish(Version(0, 1), phantom_tasks[:1])).bytes == size
+    assert max(two.all("publish_watched", Version(0, 2), phantom_tasks[:1], 2**13)) < 1.01 * 2**13 < size / 5
+    references, _ = wait_for(store.fetch.remote(Version(0, 2)), 60, "the store")
+    found = {name: value for part in ray.get(references, timeout=60) for name, value in load(b"".join(part)).items()}
+    for name, value in trained.items():
+        scale = 3 if ".lora_B." in name else 1
+        assert (found.pop(name.replace(".default.", ".")).numpy() == scale * value).all()
+    assert not found
     ray.kill(store)
 
 

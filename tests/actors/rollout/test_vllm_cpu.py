@@ -1,14 +1,16 @@
-"""Kernels of vLLM's small layers on a CPU give what vLLM's own PyTorch operators give, and seeds drawn ahead its very
-samples.
+"""Kernels of vLLM's small layers on a CPU, and products for adapters, give what vLLM's own PyTorch operators give, and
+seeds drawn ahead its very samples.
 """
 
 import pytest
 import torch
 from vllm.config import VllmConfig, set_current_vllm_config
+from vllm.lora.layers import LoRAMapping
+from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 from vllm.platforms import current_platform
 from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
 
-from actors.rollout.vllm_cpu import KernelMRotaryEmbedding, KernelRMSNorm, KernelSiluAndMul, SeedsAhead
+from actors.rollout.vllm_cpu import KernelMRotaryEmbedding, KernelRMSNorm, KernelSiluAndMul, OnlyAdapters, SeedsAhead
 
 if not current_platform.is_cpu():
     pytest.skip("vLLM is built for GPUs here", allow_module_level=True)
@@ -79,3 +81,17 @@ def test_samples_are_those_of_vllm(mode, top_k):
     for (got, kept), (want, kept_by_vllm) in zip(tokens(SeedsAhead), tokens(TopKTopPSampler), strict=True):
         assert torch.equal(got, want)
         assert (kept is None) == (kept_by_vllm is None) and (kept is None or torch.equal(kept, kept_by_vllm))
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["no adapters", "adapters"])
+def test_adapters_of_slices_side_by_side(number):
+    x, before, widths = torch.randn(5, 32), torch.randn(5, 24), (16, 8)
+    a, b = ([torch.randn(1, 1, *shape) for shape in shapes] for shapes in ([(4, 32)] * 2, [(16, 4), (8, 4)]))
+    results = []
+    for wrapper in (PunicaWrapperCPU, OnlyAdapters):
+        adding = wrapper(64, 8, torch.device("cpu"))
+        adding.update_metadata(LoRAMapping((number,) * 5, (number,) * 2, is_prefill=True), [1], 2, 640)
+        results.append(before.clone())
+        adding.add_lora_linear(results[-1], x, tuple(a), tuple(b), 0.5, widths)
+    close(results[1], results[0])
+    assert torch.equal(results[1], before) == (number == 0)

@@ -8,6 +8,7 @@ import pytest
 from cluster.config.recipe import ModelConfig
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
+from cluster.planning.footprint import version_parameters
 from cluster.planning.model_shape import shape_of
 from cluster.planning.nodes import Node
 from cluster.planning.worker_memory import GIB, activations, rank_state, rollout_memory
@@ -39,9 +40,25 @@ def test_what_is_not_trained_has_neither_gradients_nor_moments(seven):
     parts = lora.memory["learner"].parts
     assert parts["weights"] == 2 * (PARAMETERS + adapters) and parts["optimiser"] == 3 * adapters
     assert parts["gradients"] == 1 * adapters + 1e9 and parts["reference"] == 2 * adapters
-    assert "stages.closed.training.lr: 1e-06 is a rate for whole weights" in lora.notes[0] and len(lora.notes) == 2
+    assert "stages.closed.training.lr: 1e-06 is a rate for whole weights" in lora.notes[0] and len(lora.notes) == 3
     with pytest.raises(UserError, match="learner.freeze.layers: 29 is too many, the language model has 28 layers"):
         seven("1x8x80", "learner.freeze.layers=29")
+
+
+def test_adapters_that_travel_alone_are_what_a_version_takes(seven):
+    """In the object store, and beside an engine's base weights."""
+    alone, merged = (
+        seven(
+            "1x8x80", f"learner.lora={{rank: {rank}, targets: [language]}}", "learner.zero_stage=3", "transport=store"
+        )
+        for rank in (512, 513)
+    )
+    assert "alone" in alone.notes[-1] and "of rank 512 at most" in merged.notes[-1]
+    adapters = alone.shape.trained
+    assert version_parameters(alone.recipe, PARAMETERS, adapters) == adapters
+    assert version_parameters(merged.recipe, PARAMETERS, adapters) == PARAMETERS
+    weights = [plan.memory["rollout"].parts["weights"] for plan in (alone, merged)]
+    assert weights[0] - weights[1] == 2 * adapters
 
 
 def test_what_is_offloaded_lies_in_the_ram(seven):

@@ -23,7 +23,7 @@ FIRST, SECOND = Version(0, 1), Version(0, 2)
 class LightWorker:
     """Answers as a rollout worker does; a version takes it a moment."""
 
-    def __init__(self, rank, config, model, prompt, store, images, transport):
+    def __init__(self, rank, config, model, prompt, store, images, transport, lora):
         self.rank, self.transport, self.taken = rank, transport, []
 
     async def ready(self):

@@ -22,7 +22,7 @@ class Calls:
 
     def publish(self, version, probe, receivers):
         self.made.append(("send", version.number, len(receivers)))
-        return Sent(max(0, len(receivers) - 1), ["one did not come"] if receivers else [])
+        return Sent(max(0, len(receivers) - 1), ["one did not come"] if receivers else [], 12)
 
     def finish(self, wait):
         assert not wait
@@ -83,7 +83,7 @@ def test_a_version_is_announced_before_a_direct_transfer_and_after_any_other(
 ):
     published, made, position, said = publisher(phantom_tasks, f"transport={transport}")
     published.publish(wait=False)  # the first one is waited for in any case
-    assert made == first and published.direct_share == share
+    assert made == first and published.direct_share == share and published.version_bytes == 12
     published.publish()
     assert made == first  # there is nothing new
     position.weights = Version(0, 2)

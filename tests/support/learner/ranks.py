@@ -202,10 +202,11 @@ class World:
         """New ranks; `zero` is laid over DeepSpeed's settings."""
         self.make_unchecked(zero, **dict(LearnerConfig(**{"micro_batch_tokens": 600} | config)))
 
-    def make_unchecked(self, zero=NO_CHANGE, store=None, transport="store", prompt=PROMPT, **config):
+    def make_unchecked(self, zero=NO_CHANGE, store=None, transport="store", prompt=PROMPT, alone=False, **config):
         """As `make`, of a configuration that no recipe may have."""
         whole = LearnerConfig(micro_batch_tokens=600).model_copy(update=config)
-        self.all("make", RankSetup(whole, prompt, self.model, store, 0, TRANSPORTS[transport]), zero)
+        setup = RankSetup(whole, prompt, self.model, store, 0, TRANSPORTS[transport], adapters_alone=alone)
+        self.all("make", setup, zero)
 
     def all(self, method, *arguments):
         """What each host answers."""

@@ -18,8 +18,10 @@ from safetensors.torch import load, load_file
 
 from actors.learner.sft_update import SftUpdate
 from actors.model.check_tokens import TokenBudget, check_tokens
+from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.families import FAMILIES, UnsupportedModel
+from actors.model.lora import adapt
 from actors.model.model_parts import is_embedding, layer_of, part_of
 from actors.model.policy import Policy
 from actors.rollout.config import RolloutConfig
@@ -39,6 +41,7 @@ from tests.support.short_run import SHORT, SMOKE
 
 CPU = torch.device("cpu")
 IN_EVERY_RUN = ("qwen3_vl", "idefics3")
+HOT = {name: FAMILIES[name].adapters_alone for name in MAKERS}
 QUESTIONS = ["one film", "another film", "wide", "two films", "three films", "no film"]
 
 
@@ -240,6 +243,48 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, tasks):
             stale = (await engine.compare(probe())).largest
             await engine.load(files_of(bucket_of(policy.published(part)) for part in policy.parts(2**14)), "0.1")
             return first, stale, (await engine.compare(probe())).largest
+        finally:
+            engine.llm.shutdown()
+
+    first, stale, updated = asyncio.run(differences())
+    assert first < 1e-5 and updated < 1e-5 and stale > 1e-2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in MAKERS if HOT[name]],
+)
+def test_the_engine_has_the_learners_numbers_by_adapters_alone(name, folder_of, tasks):
+    """In every part that the family says, and of the version that came last."""
+    policy = Policy(folder_of(name), Encoder(folder_of(name), PromptConfig()), torch.float32)
+    parts = {part_of(layer) for layer, module in policy.model.named_modules() if isinstance(module, torch.nn.Linear)}
+    lora = Lora(rank=4, alpha=6, targets=tuple(sorted(HOT[name] & parts)))
+    adapt(policy.model, lora)
+    asked = [task for task in tasks if can_ask(policy.encoder, task)]
+    if name == "gemma3":
+        asked = asked[-1:]
+    images = max(len(task.images) for task in asked)
+    drawn = torch.Generator().manual_seed(2)
+
+    def probe():
+        samples = samples_of(policy.encoder, asked)
+        return list(zip(asked, samples, logprobs(policy, samples), strict=True))
+
+    async def differences():
+        engine = VllmEngine(
+            RolloutConfig(max_model_tokens=1024), str(folder_of(name)), policy.encoder, images, lora=lora
+        )
+        found = []
+        try:
+            for version in ("0.1", "0.2"):
+                for parameter in filter(lambda p: p.requires_grad, policy.model.parameters()):
+                    parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=drawn))
+                if found:
+                    found.append((await engine.compare(probe())).largest)
+                sent = [policy.published(part) for part in policy.parts(2**12, adapters_alone=True)]
+                await engine.load(files_of(map(bucket_of, sent)), version)
+                found.append((await engine.compare(probe())).largest)
+            return found
         finally:
             engine.llm.shutdown()
 

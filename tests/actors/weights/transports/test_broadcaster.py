@@ -82,12 +82,12 @@ def engine_of(worker):
 
 def test_versions_reach_all_engines_before_the_store_has_them_and_the_group_stays(learner, pool, store, phantom_tasks):
     sent, receivers = publish(learner, pool, Version(0, 1), phantom_tasks[:1])
-    assert sent == (2, []) and len(receivers) == 2
+    assert sent[:2] == (2, []) and len(receivers) == 2
     assert pool.wait_until_current(nothing) < 1e-4
     first = group(learner)
     learner.update(SftUpdate(phantom_tasks[:4], 1e-2))
     sent, _ = publish(learner, pool, Version(0, 2), phantom_tasks[:1])
-    assert sent == (2, []) and pool.wait_until_current(nothing) < 1e-4
+    assert sent[:2] == (2, []) and pool.wait_until_current(nothing) < 1e-4
     assert group(learner) == first and len(first) == 1 and not pool.pool.deaths
 
 
@@ -97,7 +97,7 @@ def test_a_version_that_does_not_come_costs_no_worker(learner, pool, phantom_tas
     pool.pool.pump(0.5)
     pool.cancel_version()
     sent, _ = publish(learner, pool, Version(1, 2), phantom_tasks[:1])
-    assert sent == (2, []) and pool.wait_until_current(nothing) < 1e-4 and not pool.pool.deaths
+    assert sent[:2] == (2, []) and pool.wait_until_current(nothing) < 1e-4 and not pool.pool.deaths
 
 
 @pytest.mark.slow
@@ -125,4 +125,4 @@ def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version
     assert {worker.health.version for worker in pool.pool.workers.values()} == {Version(1, 3)} and pool.pool.deaths == 1
     assert pool.wait_until_current(nothing) < 1e-4
     sent, _ = publish(learner, pool, Version(1, 4), phantom_tasks[:1])  # a new group
-    assert sent == (2, []) and pool.wait_until_current(nothing) < 1e-4
+    assert sent[:2] == (2, []) and pool.wait_until_current(nothing) < 1e-4
