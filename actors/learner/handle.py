@@ -29,6 +29,7 @@ from actors.learner.orders import (
 )
 from actors.learner.rank_loop import learner_rank
 from actors.learner.setup import LearnerSetup
+from actors.learner.work import learner_speed
 from actors.runtime.remote import RemoteFailure, cause, wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.runtime.storage import Storage
@@ -144,10 +145,17 @@ class Learner:
         return self._answers(order.name, self._dispatch(order))
 
     def update(self, order: UpdateOrder) -> UpdateResult:
-        """A step of training: rank 0's numbers, and the non-finite samples of all ranks. Raises as `call_all`."""
+        """A step of training: rank 0's numbers, what the ranks made of their time, and the non-finite samples of all.
+
+        Raises:
+            RemoteFailure: as `call_all`.
+        """
         results = self.call_all(order)
         samples = [sample for result in results for sample in result.non_finite_samples]
-        return UpdateResult(results[0].numbers, samples)
+        works = [result.work for result in results if result.work is not None]
+        numbers = results[0].numbers
+        speed = learner_speed(numbers["tokens"], works) if works else {}
+        return UpdateResult(numbers | speed, samples)
 
     def begin(self, order: Order[Any]) -> None:
         """Sends an order to all ranks and does not wait for it: the next order does, or `finish`."""

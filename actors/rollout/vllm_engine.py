@@ -58,6 +58,7 @@ class VllmEngine:
         image_cache: whether vLLM's front sends each image to the engine only once. Turn it off if prompts are
             submitted while `load` empties the caches: a pending prompt would then refer to an image that is gone, and
             fail.
+        stat_loggers: classes of vLLM's `StatLoggerBase`, which get the engine's statistics; without any it keeps none.
 
     Attributes:
         llm: vLLM's AsyncLLM.
@@ -74,6 +75,7 @@ class VllmEngine:
         images: int,
         extension: str = "actors.rollout.vllm_extension.WeightReader",
         image_cache: bool = True,
+        stat_loggers: Sequence[Any] = (),
     ) -> None:
         begin_imports(config)
         import vllm.v1.engine.utils
@@ -128,7 +130,8 @@ class VllmEngine:
                 gpu_memory_utilization=config.gpu_share,
                 enable_sleep_mode=config.sleep,
             )
-        self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**(arguments | config.engine)))
+        engine_arguments = AsyncEngineArgs(**(arguments | config.engine))
+        self.llm = AsyncLLM.from_engine_args(engine_arguments, stat_loggers=list(stat_loggers))
 
     async def wait_until_dead(self) -> None:
         """Returns once the engine has died; its calls may never come back then."""

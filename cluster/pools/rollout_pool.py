@@ -38,6 +38,9 @@ class RolloutPool:
         store: the `WeightStore` actor, or None: then every worker holds the model folder's own weights, as version 0.
         images: the largest number of images that a task has.
         transport: the way by which new weights come.
+
+    Attributes:
+        tokens: of all responses that have come.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class RolloutPool:
         transport: Transport = TRANSPORTS["store"],
     ) -> None:
         self.config, self.store = config, store
+        self.tokens = 0
         actor = ray.remote(RolloutWorker)
 
         def start(rank: int, name: str) -> Any:
@@ -144,7 +148,12 @@ class RolloutPool:
         def generate(worker: Any, share: Sequence[Request]) -> Any:
             return worker.generate.remote(share, temperature, self.pool.version)
 
-        return self.pool.submit(requests, generate, self.config.timeout_s, arrived)
+        def count(group: Group) -> None:
+            self.tokens += sum(len(trajectory.ids) for trajectory in group.trajectories)
+            if arrived is not None:
+                arrived(group)
+
+        return self.pool.submit(requests, generate, self.config.timeout_s, count)
 
     def gather(self, batch: Batch, meanwhile: Callable[[], None] | None = None) -> list[Group | Failed]:
         """Waits for a batch: for each request, in order, a group, or why no worker could make it.
