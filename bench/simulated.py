@@ -160,7 +160,7 @@ class SimulatedLearner:
     """Takes `seconds` for a step, and puts each order into the object store."""
 
     def __init__(self, seconds: float, meanwhile: Callable[[], None]) -> None:
-        self.seconds, self.meanwhile = seconds, meanwhile
+        self.seconds, self.meanwhile, self.ranks = seconds, meanwhile, 1
 
     def update(self, order: GrpoUpdate) -> UpdateResult:
         until = time.monotonic() + self.seconds

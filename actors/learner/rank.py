@@ -87,7 +87,7 @@ class DeepSpeedRank:
         return sharded_as_loaded(settings(self.config), getattr(torch, self.config.dtype))
 
     def _peak(self) -> float | None:
-        """FLOP/s that this rank's GPU can do in 16 bits; None if that is not known, or not what the rank computes in."""
+        """FLOP/s that this rank's GPU can do; None if that is not known, as in float32."""
         if self.device.type != "cuda" or self.config.dtype == "float32":
             return None
         peak = peak_of(torch.cuda.get_device_name())

@@ -21,8 +21,6 @@ from actors.model.flops.gpus import Peak, peak_of
 from actors.model.packing import Segments
 from cluster.config.recipe import Recipe
 from cluster.planning.model_shape import empty_model
-from cluster.planning.nodes import Node
-from cluster.planning.placement import WorkerRequest
 from cluster.planning.plan import Plan
 from cluster.planning.worker_memory import shards_of, width_of
 from cluster.stages import StageKind
@@ -109,11 +107,8 @@ def step_amounts(plan: Plan, stage: StageKind, family: ModelFamily, config: Any)
         packs.append(min(left, max(1, room // response)))
         left -= packs[-1]
     words = stage.group_size * response
-    patches, patch_pairs = (
-        of_images([_largest_image(plan, prompt, family, config)], config.vision_config)
-        if family.reads_images
-        else (0, 0.0)
-    )
+    films = [_largest_image(plan, prompt, family, config)] if family.reads_images else []
+    patches, patch_pairs = of_images(films, getattr(config, "vision_config", None))
     if family.can_pack(config):
         tokens = len(packs) * prompt + words - stage.group_size
         pairs = float(sum(_pack_pairs(prompt, response, count) for count in packs))
@@ -170,8 +165,8 @@ def _writing(plan: Plan, peak: Peak) -> float | None:
     responses.
     """
     rollout, shape, shards = plan.recipe.rollout, plan.shape, shards_of(plan.recipe)
-    asked = max(stage.tasks_per_step * stage.group_size for stage in plan.recipe.stages if stage.generates)
-    sequences = min(rollout.max_sequences, plan.sequences or 0, -(-asked // rollout.workers))
+    asked = [stage.tasks_per_step * stage.group_size for stage in plan.recipe.stages if stage.generates]
+    sequences = min(rollout.max_sequences, plan.sequences or 0, -(-max(asked, default=0) // rollout.workers))
     width = width_of(rollout.dtype)
     context = rollout.max_model_tokens - rollout.max_response_tokens / 2
     cache = sequences * context * shape.kv_bytes_per_token(width, shards)

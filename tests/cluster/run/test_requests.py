@@ -76,10 +76,11 @@ def test_a_scale_that_was_asked_holds_in_the_next_session(tmp_path):
     )
     progress = SimpleNamespace(status=lambda state: {"status": state}, report=lambda status: None)
     control = SimpleNamespace(sync=lambda status: asked)
-    first = Requests(context, control, progress, None)
+    profiling = SimpleNamespace(steps_left=0, step_done=lambda: None)
+    first = Requests(context, control, progress, None, profiling)
     first.restore_scale()
     assert not said and not scaled
     first.handle()
-    Requests(context, control, progress, None).restore_scale()
+    Requests(context, control, progress, None, profiling).restore_scale()
     assert scaled == [(3, None), (3, None)]
     assert said == ["asked to scale, 3 rollout", "asked to stop", "scaled as was asked before, 3 rollout"]
