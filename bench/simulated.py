@@ -132,7 +132,7 @@ class Handle:
 
 class SimulatedRollouts(RolloutPool):
     def __init__(self, config: Any, start: Callable[[int, str], Any], kill: Callable[[Any], None] = ray.kill) -> None:
-        self.config = config
+        self.config, self.tokens = config, 0
         settings = WorkPoolConfig(
             "simulated", "rollout", config.workers, Limits(), min_share_s=60, tries=3, beat_s=5.0, shares_each=SHARES
         )

@@ -40,6 +40,7 @@ from curriculum.task import Task
 T = TypeVar("T")
 GROW_S = 300.0  # between two attempts to start more ranks
 MAILBOX_S = 10.0  # for the mailbox's state
+COLLECTIVE_S = 1800  # for an operation of all ranks, if an order may not take longer
 
 
 class LearnerRestarted(RemoteFailure):
@@ -98,7 +99,10 @@ class Learner:
         return TorchTrainer(
             learner_rank,
             train_loop_config={"setup": setup.ranks, "mailbox": self.mailbox},
-            torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
+            # Others wait in a collective operation for a rank that converts a commit.
+            torch_config=TorchConfig(
+                backend="nccl" if config.gpus else "gloo", timeout_s=max(COLLECTIVE_S, math.ceil(config.timeout_s))
+            ),
             # Ray Train would grow at any time, and cost all steps since the last commit: `grow` chooses the moment.
             scaling_config=ScalingConfig(
                 num_workers=(config.fewest, config.workers) if config.min_workers else config.workers,

@@ -73,7 +73,7 @@ class RolloutPool:
             run,
             "rollout",
             config.workers,
-            Limits(config.timeout_s, config.silent_s / 3, config.silent_s),
+            Limits(config.timeout_s, config.silent_s / 3, config.silent_s, "rollout.timeout_s"),
             min_share_s=MIN_SHARE_S,
             tries=TRIES,
             beat_s=BEAT_S,

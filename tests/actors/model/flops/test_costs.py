@@ -13,6 +13,7 @@ from actors.model.encode import Encoder, PromptConfig
 from actors.model.flops.costs import Flops, model_costs
 from actors.model.policy import Policy
 from actors.trajectory import Sample
+from tests.support.models.tiny_families import MAKERS, make_family
 
 LAYOUTS = {
     "everything": {},
@@ -62,8 +63,25 @@ def test_they_are_what_torch_counts(tiny_model, phantom_tasks, layout):
     assert backward == pytest.approx(expected.backward + expected.again, rel=0.03)
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_forward_of_every_family_costs_what_torch_counts(name, phantom_tasks, tmp_path):
+    task = phantom_tasks[0]
+    folder = make_family(name, [" ".join([task.question, *task.options.values(), task.reference])], tmp_path)
+    encoder = Encoder(folder, PromptConfig())
+    policy = Policy(folder, encoder, torch.float32)
+    images = task.images if encoder.family.reads_images else ()
+    task = task.model_copy(update={"images": images})
+    sample = Sample(encoder.expand(task), images, encoder.response_ids(task.reference))
+    batch = policy.collate([sample], [0], torch.device("cpu"))
+    pairs = computed_pairs(batch.segments) if policy.packed else batch.ids.numel() ** 2
+    expected = model_costs(policy.model, encoder.family).of(replace(batch.amounts, pairs=pairs))
+    with torch.no_grad():
+        _, forward = counted(lambda: policy(batch, 1.0))
+    assert forward == pytest.approx(expected.forward, rel=0.03)
+
+
 def test_they_are_those_of_the_papers_for_a_dense_model():
-    """PaLM, appendix B: 6 FLOPs for each weight of a product and token, and 12 × layers × heads × size for each pair."""
+    """PaLM, appendix B: 6 for each weight of a product and token, and 12 × layers × heads × head size for each pair."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from actors.model.families import family_of
