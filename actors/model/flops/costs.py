@@ -70,10 +70,13 @@ def model_costs(model: Any, family: ModelFamily, checkpointing: bool = False) ->
     token = patch = Flops()
     reached: set[int] = set()  # language layers that a gradient flows through
     tower_learns = flows = False
-    for product in _products(model):
+    products = list(_products(model))
+    for number, product in enumerate(products):
         flows = product.flows
         cost = product.cost
-        if checkpointing and flows and product.kept_input:
+        # A layer's last product is not computed again, since nothing of the layer needs its result.
+        last = number + 1 == len(products) or products[number + 1].within != product.within
+        if checkpointing and flows and product.within and not last:
             cost = replace(cost, again=cost.forward)
         if product.part == "language":
             token += cost
@@ -101,29 +104,30 @@ class _Product(NamedTuple):
     Attributes:
         layer: number of the language layer that it is in; None if it is in none.
         flows: whether it, or anything below it, is trained.
-        kept_input: whether checkpointing keeps only the input of the layer that it is in.
+        within: name of the layer that it is in, of which checkpointing keeps the input alone; "" if it is in none.
     """
 
     part: Part
     layer: int | None
     cost: Flops
     flows: bool
-    kept_input: bool
+    within: str
 
 
 def _products(model: Any) -> Iterator[_Product]:
     """The layers below the output layer, in the order of the forward pass."""
     flows = False
-    kept_input = ""
+    within = ""
     for name, module in model.base_model.named_modules():
         if isinstance(module, GradientCheckpointingLayer):
-            kept_input = f"{name}."
+            within = name
+        elif not name.startswith(f"{within}."):
+            within = ""
         trained = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
         cost = _product(_weights(module), trained, flows)
         flows = flows or trained
         if cost.forward:
-            inside = bool(kept_input) and name.startswith(kept_input)
-            yield _Product(part_of(name), layer_of(f"{name}."), cost, flows, inside)
+            yield _Product(part_of(name), layer_of(f"{name}."), cost, flows, within)
 
 
 def _product(weights: int, trained: bool, flows: bool) -> Flops:

@@ -21,6 +21,7 @@ LAYOUTS = {
     "last layers": {"freeze": {"vision": True, "projector": True, "embedding": True, "layers": 1}},
     "adapters": {"lora": {"rank": 4, "targets": ["language"]}},
     "recomputed": {"gradient_checkpointing": True},
+    "recomputed adapters": {"gradient_checkpointing": True, "lora": {"rank": 4, "targets": ["language"]}},
     "recomputed, no vision": {"gradient_checkpointing": True, "freeze": {"vision": True}},
 }
 
