@@ -61,7 +61,7 @@ class Speed:
         for stage in self.stages:
             line = (
                 f"stages.{stage.stage}: learning takes at most {stage.model_flops / 1e15:,.3g} PFLOP a step, and "
-                f"{stage.again / 1e15:,.3g} to compute activations again"
+                f"{stage.again / 1e15:,.3g} to compute activations and logits again"
             )
             if stage.seconds is not None:
                 line += (

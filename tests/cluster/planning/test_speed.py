@@ -15,7 +15,7 @@ H, WIDE, KV, LAYERS, WORDS = 3584, 18944, 4 * 128, 28, 152064
 TOKEN = 2 * LAYERS * (2 * H * H + 2 * H * KV + 3 * H * WIDE)
 PAIR = 4 * LAYERS * H
 WORD = 2 * H * WORDS
-PROMPT, RESPONSE, GROUP, TASKS = 2048, 1024, 4, 8
+PROMPT, RESPONSE, GROUP, TASKS = 2048, 1024, 4, 16
 LENGTHS = (
     f"rollout.max_model_tokens={PROMPT + RESPONSE}",
     f"rollout.max_response_tokens={RESPONSE}",
@@ -46,7 +46,8 @@ def test_the_flops_of_a_step_are_those_of_the_published_sizes(speed_of):
     alone = 1 - 1 / training.updates_per_step + (training.kl > 0)
     vision = closed.model_flops - (3 + alone) * forward
     assert 0 < vision < 0.35 * closed.model_flops
-    assert closed.again == pytest.approx(forward)  # no layer of the tower is computed again, since it is frozen
+    last = 2 * LAYERS * H * WIDE  # of a layer, which nothing needs again; the frozen tower is not computed again either
+    assert closed.again == pytest.approx(forward - TASKS * ONE_PACK * last)
     seconds = closed.model_flops / (4 * MFU * 989.4e12)
     assert closed.seconds == pytest.approx(seconds)
     assert closed.tokens_per_s_per_gpu == pytest.approx(TASKS * GROUP * RESPONSE / seconds / 4)
