@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import ray
 
+from actors.learner.config import LearnerConfig
 from actors.learner.mailbox import Answer, Mailbox, MailboxState
 from actors.learner.orders import (
     Hello,
@@ -40,7 +41,7 @@ from curriculum.task import Task
 T = TypeVar("T")
 GROW_S = 300.0  # between two attempts to start more ranks
 MAILBOX_S = 10.0  # for the mailbox's state
-COLLECTIVE_S = 1800  # for an operation of all ranks, if an order may not take longer
+COLLECTIVE_S = 1800  # for an operation of all ranks, at least: Ray Train's own limit
 
 
 class LearnerRestarted(RemoteFailure):
@@ -99,10 +100,7 @@ class Learner:
         return TorchTrainer(
             learner_rank,
             train_loop_config={"setup": setup.ranks, "mailbox": self.mailbox},
-            # Others wait in a collective operation for a rank that converts a commit.
-            torch_config=TorchConfig(
-                backend="nccl" if config.gpus else "gloo", timeout_s=max(COLLECTIVE_S, math.ceil(config.timeout_s))
-            ),
+            torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo", timeout_s=collective_limit(config)),
             # Ray Train would grow at any time, and cost all steps since the last commit: `grow` chooses the moment.
             scaling_config=ScalingConfig(
                 num_workers=(config.fewest, config.workers) if config.min_workers else config.workers,
@@ -299,3 +297,10 @@ class Learner:
         ray.wait([self._dispatch(Stop())], timeout=20 if self._running else 0)
         self.thread.join(timeout=20)
         ray.kill(self.mailbox)
+
+
+def collective_limit(config: LearnerConfig) -> int:
+    """Seconds for an operation of all ranks: as long as an order, since all wait in one for a rank that converts a
+    commit.
+    """
+    return max(COLLECTIVE_S, math.ceil(config.timeout_s))
