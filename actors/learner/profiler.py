@@ -40,7 +40,9 @@ class RankProfile:
 
 
 class Recorder:
-    """Records from `begin` to `end`, but no more than `PASSES` forward passes."""
+    """Records from `begin` to `end`, but no more than `PASSES` forward passes. All calls come from one thread: the
+    profiler crashes if it is stopped in another.
+    """
 
     def __init__(self, on_gpu: bool) -> None:
         self.on_gpu = on_gpu
