@@ -46,8 +46,8 @@ class Progress:
         self.timeline, self.display = context.timeline, context.display
         self.publisher, self.summary = publisher, summary
         self.gauges = RunMetrics(self.writer.path.name)
-        self.rollout, self.learner = context.recipe.rollout, context.recipe.learner
-        rollout = self.rollout
+        self.recipe = context.recipe
+        rollout = self.recipe.rollout
         self.balance = Balance(rollout.min, rollout.max) if rollout.min and rollout.max else None
         self.row: StepRow = {}
         self._seconds_before: dict[str, float] = {}  # by phase, at the last step
@@ -77,8 +77,7 @@ class Progress:
                 "seconds_left": self._pace * (stage.gate.max_steps - record.steps),
             }
         )
-        gpus = self.workers.rollout_size * self.rollout.gpus + self.workers.learner.ranks * self.learner.gpus
-        if gpus:
+        if gpus := self._gpus():
             row["tokens_per_s_per_gpu"] = row["tokens_per_s"] / gpus
         if self.publisher.direct_share is not None:
             row["by_collective"] = self.publisher.direct_share
@@ -139,6 +138,11 @@ class Progress:
         self._seconds_before = dict(self.phases.seconds)
         return seconds
 
+    def _gpus(self) -> float:
+        """Those that the run has at present."""
+        engines = self.workers.rollout_size * self.recipe.rollout.gpus
+        return engines + self.workers.learner.ranks * self.recipe.learner.gpus
+
     def _rollout_use(self, stage: StageKind, learn_s: float) -> dict[str, float]:
         """The share of their time in which rollout workers generated; scales them by it if the recipe says so."""
         usage = self.workers.rollout_use()
@@ -156,7 +160,7 @@ class Progress:
         return {
             "rollout_workers": self.workers.rollout_size,
             "rollout_busy": busy_s / present_s if present_s else 0.0,
-            "rollout_tokens_per_s": tokens / busy_s / self.rollout.gpus_at_work if busy_s else 0.0,
+            "rollout_tokens_per_s": tokens / busy_s / self.recipe.rollout.gpus_at_work if busy_s else 0.0,
         }
 
     def _add(self, row: dict[str, Any]) -> None:

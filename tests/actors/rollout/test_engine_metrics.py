@@ -3,6 +3,7 @@
 import re
 import time
 import urllib.request
+from pathlib import Path
 
 import ray
 
@@ -15,7 +16,8 @@ from actors.weights.version import Version
 
 
 def test_an_engines_numbers_are_at_the_port_with_run_and_worker(ray_session, tiny_model, phantom_tasks):
-    config = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
+    told = {"disable_log_stats": False}
+    config = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256, engine=told)
     worker = (
         ray.remote(RolloutWorker)
         .options(name="night/rollout-7", num_cpus=0.5, max_concurrency=8)
@@ -35,4 +37,7 @@ def test_an_engines_numbers_are_at_the_port_with_run_and_worker(ray_session, tin
         found = re.search(r'^ray_vllm_generation_tokens_total\{(.*run="night".*)\} (\S+)$', text, re.MULTILINE)
     ray.kill(worker)
     assert found and 'worker="rollout-7"' in found[1] and float(found[2]) == written
+    dashboard = (Path(__file__).parents[3] / "monitoring" / "grafana.json").read_text(encoding="utf-8")
+    shown = set(re.findall(r"ray_vllm_\w+", dashboard))
+    assert len(shown) > 4 and all(f"\n{name}{{" in text for name in shown - {"ray_vllm_num_preemptions_total"})
     assert re.search(r'^ray_vllm_num_requests_running\{.*worker="rollout-7".*\} 0', text, re.MULTILINE)
