@@ -134,7 +134,7 @@ class Handle:
 
 class SimulatedRollouts(RolloutPool):
     def __init__(self, config: Any, start: Callable[[int, str], Any], kill: Callable[[Any], None] = ray.kill) -> None:
-        self.config = config
+        self.config, self.tokens = config, 0
         settings = WorkPoolConfig(
             "simulated", "rollout", config.workers, Limits(), min_share_s=60, tries=3, beat_s=5.0, shares_each=SHARES
         )
@@ -162,7 +162,7 @@ class SimulatedLearner:
     """Takes `seconds` for a step, and puts each order into the object store."""
 
     def __init__(self, seconds: float, meanwhile: Callable[[], None]) -> None:
-        self.seconds, self.meanwhile = seconds, meanwhile
+        self.seconds, self.meanwhile, self.ranks = seconds, meanwhile, 1
 
     def update(self, order: GrpoUpdate) -> UpdateResult:
         until = time.monotonic() + self.seconds

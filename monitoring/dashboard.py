@@ -87,6 +87,18 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
         [
             ("Trained tokens a second", "none", "", {"tokens/s": of_run("tokens_per_s")}),
             (
+                "Use of the GPUs while learning",
+                "percentunit",
+                "MFU: what the step needs. HFU: with what is computed again. Empty where the peak is not known.",
+                {"MFU": of_run("mfu"), "HFU": of_run("hfu")},
+            ),
+            (
+                "Tokens a second by GPU",
+                "none",
+                "While it learns or writes; on CPUs by rank or worker.",
+                {"learner": of_run("learner_tokens_per_s"), "rollout": of_run("rollout_tokens_per_s")},
+            ),
+            (
                 "Who waits for whom",
                 "percentunit",
                 "Learner low: more rollout workers. Rollouts low: fewer.",
@@ -103,6 +115,41 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
                 "none",
                 "Groups written, responses scored.",
                 {"{{worker}}": 'rate(ray_curlvpr_worker_items_total{run="$run"}[5m])'},
+            ),
+        ],
+    ),
+    (
+        "Engines, by vLLM",
+        [
+            (
+                "Sequences",
+                "none",
+                "Waiting ones while few run: the KV cache is full.",
+                {
+                    "{{worker}} running": 'ray_vllm_num_requests_running{run="$run"}',
+                    "{{worker}} waiting": 'ray_vllm_num_requests_waiting{run="$run"}',
+                },
+            ),
+            (
+                "KV cache in use",
+                "percentunit",
+                "",
+                {"{{worker}}": 'ray_vllm_kv_cache_usage_perc{run="$run"}'},
+            ),
+            (
+                "Tokens a second",
+                "none",
+                "Written, and read in prompts.",
+                {
+                    "{{worker}} written": 'rate(ray_vllm_generation_tokens_total{run="$run"}[1m])',
+                    "{{worker}} read": 'rate(ray_vllm_prompt_tokens_total{run="$run"}[1m])',
+                },
+            ),
+            (
+                "Preemptions in an hour",
+                "none",
+                "Responses that were put off for want of KV cache, and read again.",
+                {"{{worker}}": 'increase(ray_vllm_num_preemptions_total{run="$run"}[1h])'},
             ),
         ],
     ),

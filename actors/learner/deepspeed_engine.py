@@ -188,6 +188,9 @@ def checkpoint_layers(model: nn.Module) -> None:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     model.gradient_checkpointing_enable({"use_reentrant": False})
+    # transformers has embeddings and patches require gradients, which only reentrant checkpoints need. A frozen vision
+    # tower would be computed again, and have a backward pass, for nothing.
+    model.disable_input_require_grads()
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.training = True  # only then does it checkpoint; its parts stay in evaluation

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import ray
 
+from actors.learner.config import LearnerConfig
 from actors.learner.mailbox import Answer, Mailbox, MailboxState
 from actors.learner.orders import (
     Hello,
@@ -30,6 +31,7 @@ from actors.learner.orders import (
 )
 from actors.learner.rank_loop import learner_rank
 from actors.learner.setup import LearnerSetup
+from actors.learner.work import learner_speed
 from actors.runtime.remote import RemoteFailure, cause, wait_for
 from actors.runtime.restart_policy import Restarts
 from actors.runtime.storage import Storage
@@ -40,6 +42,7 @@ from curriculum.task import Task
 T = TypeVar("T")
 GROW_S = 300.0  # between two attempts to start more ranks
 MAILBOX_S = 10.0  # for the mailbox's state
+COLLECTIVE_S = 1800  # for an operation of all ranks, at least: Ray Train's own limit
 
 
 class LearnerRestarted(RemoteFailure):
@@ -98,7 +101,7 @@ class Learner:
         return TorchTrainer(
             learner_rank,
             train_loop_config={"setup": setup.ranks, "mailbox": self.mailbox},
-            torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if config.gpus else "gloo", timeout_s=collective_limit(config)),
             # Ray Train would grow at any time, and cost all steps since the last commit: `grow` chooses the moment.
             scaling_config=ScalingConfig(
                 num_workers=(config.fewest, config.workers) if config.min_workers else config.workers,
@@ -155,7 +158,7 @@ class Learner:
             next_films: of the tasks that come next, as far as they are known. They are read meanwhile.
 
         Returns:
-            Rank 0's numbers, and the non-finite samples of all ranks.
+            Rank 0's numbers, what the ranks made of their time, and the non-finite samples of all ranks.
 
         Raises:
             RemoteFailure: as `call_all`.
@@ -163,7 +166,10 @@ class Learner:
         whole = UpdateAndReadAhead(order, next_films) if next_films else order
         results = self.call_all(whole, order.name)
         samples = [sample for result in results for sample in result.non_finite_samples]
-        return UpdateResult(results[0].numbers, samples)
+        works = [result.work for result in results if result.work is not None]
+        numbers = results[0].numbers
+        speed = learner_speed(numbers["tokens"], works) if works else {}
+        return UpdateResult(numbers | speed, samples)
 
     def begin(self, order: Order[Any]) -> None:
         """Sends an order to all ranks and does not wait for it: the next order does, or `finish`."""
@@ -303,3 +309,10 @@ class Learner:
         ray.wait([self._dispatch(Stop(), Stop.name)], timeout=20 if self._running else 0)
         self.thread.join(timeout=20)
         ray.kill(self.mailbox)
+
+
+def collective_limit(config: LearnerConfig) -> int:
+    """Seconds for an operation of all ranks: as long as an order, since all wait in one for a rank that converts a
+    commit.
+    """
+    return max(COLLECTIVE_S, math.ceil(config.timeout_s))

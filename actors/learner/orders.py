@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from actors.learner.profiler import RankProfile
+from actors.learner.work import RankWork
 from actors.runtime.storage import Storage
 from actors.weights.transports.base import Sent
 from actors.weights.version import Version
@@ -47,10 +49,12 @@ class UpdateResult:
     Attributes:
         numbers: metrics by name; the same on all ranks. `skipped` updates had a gradient that was not finite.
         non_finite_samples: if updates were skipped, the samples at fault, a row each.
+        work: what it took this rank; the rank itself fills it in.
     """
 
     numbers: dict[str, float]
     non_finite_samples: list[dict[str, Any]]
+    work: RankWork | None = None
 
 
 class UpdateOrder(Order[UpdateResult]):
@@ -173,6 +177,26 @@ class Export(Order[None]):
 
     def run(self, rank: DeepSpeedRank) -> None:
         rank.export(self.folder)
+
+
+@dataclass(frozen=True)
+class BeginProfile(Order[None]):
+    """Records what the rank computes from here on, until `EndProfile`."""
+
+    name: ClassVar[str] = "begin_profile"
+
+    def run(self, rank: DeepSpeedRank) -> None:
+        rank.recorder.begin()
+
+
+@dataclass(frozen=True)
+class EndProfile(Order[RankProfile | None]):
+    """Ends the recording. The answer is None if there is none, because the rank is a new one."""
+
+    name: ClassVar[str] = "end_profile"
+
+    def run(self, rank: DeepSpeedRank) -> RankProfile | None:
+        return rank.recorder.end()
 
 
 @dataclass(frozen=True)

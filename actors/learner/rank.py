@@ -11,10 +11,11 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,9 +23,14 @@ import torch.distributed
 from safetensors.torch import load_file, save_file
 
 from actors.learner.deepspeed_engine import DeepSpeedEngine, settings
+from actors.learner.orders import Order, UpdateResult
+from actors.learner.profiler import Recorder
 from actors.learner.reshard import ranks_of, to_universal
 from actors.learner.setup import RankSetup
+from actors.learner.work import WorkCount
 from actors.model.encode import Encoder
+from actors.model.flops.costs import model_costs
+from actors.model.flops.gpus import peak_of
 from actors.model.lora import adapters
 from actors.model.policy import MicroBatch, Policy
 from actors.model.reference import AdapterReference, CopiedReference
@@ -39,6 +45,7 @@ from actors.weights.transports.store import StoreSender
 from actors.weights.version import Probe, Version
 from curriculum.task import Task
 
+T = TypeVar("T")
 REFERENCE = "reference.safetensors"
 
 
@@ -67,6 +74,9 @@ class DeepSpeedRank:
             self.policy = self._make_policy().to(self.device)
         self.reference: CopiedReference | AdapterReference | None = None
         self.engine = DeepSpeedEngine(self.policy, self.config)
+        costs = model_costs(self.policy.model, self.encoder.family, self.config.gradient_checkpointing)
+        self.work = WorkCount(costs, self._peak())
+        self.recorder = Recorder(on_gpu=self.device.type == "cuda")
         self.probe: Probe = []  # of the version that was published last
         self.sender: Sender | None = None  # made with the first version
 
@@ -77,6 +87,22 @@ class DeepSpeedRank:
         if self.config.zero_stage < 3:
             return nullcontext()
         return sharded_as_loaded(settings(self.config), getattr(torch, self.config.dtype))
+
+    def _peak(self) -> float | None:
+        """FLOP/s that this rank's GPU can do; None if that is not known, as in float32."""
+        if self.device.type != "cuda" or self.config.dtype == "float32":
+            return None
+        peak = peak_of(torch.cuda.get_device_name())
+        return peak and peak.flops
+
+    def carry_out(self, order: Order[T]) -> T:
+        """The answer to an order; an update's with the work that it took this rank."""
+        self.work.restart()
+        answer = order.run(self)
+        self.release_cache()
+        if isinstance(answer, UpdateResult):
+            return cast("T", replace(answer, work=self.work.done()))
+        return answer
 
     def release_cache(self) -> None:
         """Gives back what torch keeps of a GPU for later, if an engine wants it in the meantime."""
@@ -154,7 +180,11 @@ class DeepSpeedRank:
         for number in range(count):
             index = cuts[min(number, len(cuts) - 1)]
             weight = float(number < len(cuts) and bool(chosen))
-            yield self.policy.collate(samples, index, self.device), number == count - 1, weight
+            batch = self.policy.collate(samples, index, self.device)
+            if weight:
+                self.work.add(batch.amounts, backward=torch.is_grad_enabled())
+            yield batch, number == count - 1, weight
+            self.recorder.passed()
 
     def read_ahead(self, images: Iterable[Sequence[str]]) -> None:
         """Has the films of tasks, which are needed in this order, and then those of the next step read beside the rest

@@ -47,8 +47,7 @@ def learner_rank(loop_config: dict[str, Any]) -> None:
                 from actors.learner.rank import DeepSpeedRank
 
                 worker = DeepSpeedRank(setup, rank, ranks)
-            answer = Answer(order.run(worker))
-            worker.release_cache()
+            answer = Answer(worker.carry_out(order))
         except NoSpaceError as error:
             answer = Answer(error=str(error), no_space=True)
         except Exception as error:  # noqa: BLE001 - goes to the run, which names the rank

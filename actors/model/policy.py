@@ -15,6 +15,8 @@ from transformers.core_model_loading import revert_weight_conversion
 from actors.model import attention
 from actors.model.config import WEIGHTS_AT_ONCE
 from actors.model.encode import Encoder
+from actors.model.flops.amounts import Amounts, of_images, of_layout
+from actors.model.flops.costs import windows_of
 from actors.model.gather import in_parts
 from actors.model.head import LogprobHead
 from actors.model.image_batch import ImageBatch, batch_images
@@ -39,6 +41,7 @@ class MicroBatch:
         where: [response tokens], flat positions whose output predicts `targets`.
         targets: [response tokens].
         lengths: response tokens of each sample.
+        amounts: what its FLOPs are counted by.
     """
 
     index: tuple[int, ...]
@@ -50,6 +53,7 @@ class MicroBatch:
     where: Tensor
     targets: Tensor
     lengths: tuple[int, ...]
+    amounts: Amounts
 
 
 class Policy(nn.Module):
@@ -194,7 +198,10 @@ class Policy(nn.Module):
 
     def collate(self, samples: Sequence[Sample], index: Sequence[int], device: torch.device) -> MicroBatch:
         """The samples at `index` as tensors on `device`."""
-        layout = self._lay_out(samples, index)
+        layout, config = self._lay_out(samples, index), self.model.config
+        paths = dict.fromkeys(layout.images if self.encoder.family.reads_images else ())
+        pixels = {path: self.encoder.film(path).pixels for path in paths}
+        images = of_images(pixels.values(), getattr(config, "vision_config", None))
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.as_tensor(array, device=device)
@@ -205,10 +212,11 @@ class Policy(nn.Module):
             mask=None if layout.mask is None else tensor(layout.mask),
             segments=None if layout.segments is None else attention.RowSegments(layout.segments, device),
             positions=tensor(layout.positions if len(layout.positions) > 1 else layout.positions[0]),
-            images=self._images(layout, device),
+            images=self._images(layout.images, pixels, device),
             where=tensor(layout.where),
             targets=tensor(layout.targets),
             lengths=tuple(len(samples[i].response_ids) for i in layout.index),
+            amounts=of_layout(layout, windows_of(config.get_text_config()), *images),
         )
 
     def _lay_out(self, samples: Sequence[Sample], index: Sequence[int]) -> Layout:
@@ -216,17 +224,19 @@ class Policy(nn.Module):
             return pack(samples, index, self._prompt_positions)
         return pad(samples, index, self._prompt_positions, self.encoder.eos)
 
-    def _images(self, layout: Layout, device: torch.device) -> ImageBatch | None:
-        """Each image of the layout once.
+    def _images(
+        self, paths: Sequence[str], pixels: Mapping[str, Mapping[str, np.ndarray]], device: torch.device
+    ) -> ImageBatch | None:
+        """Each image of a layout once.
 
         Without any, a model that reads images reads a blank one for nothing: under ZeRO-3 the ranks wait for each other
         in every module, and another rank may have images.
         """
         if not self.encoder.family.reads_images:
             return None
-        index = {path: n for n, path in enumerate(dict.fromkeys(layout.images))}
-        pixels = [self.encoder.film(path).pixels for path in index] or [self.encoder.blank.pixels]
-        return batch_images(self.encoder.family, pixels, [index[path] for path in layout.images], device)
+        index = {path: n for n, path in enumerate(pixels)}
+        images = list(pixels.values()) or [self.encoder.blank.pixels]
+        return batch_images(self.encoder.family, images, [index[path] for path in paths], device)
 
     def _prompt_positions(self, sample: Sample) -> np.ndarray:
         """int64 [1, prompt tokens], or [3, prompt tokens] for models that count time, rows and columns (M-RoPE)."""

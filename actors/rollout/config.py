@@ -93,6 +93,18 @@ class RolloutConfig(Strict):
         return self.gpu_memory if self.sleep else self.gpu_memory * min(1.0, self.gpus)
 
     @property
+    def gpus_at_work(self) -> float:
+        """The GPUs that one engine computes on while it is awake; 1 on a CPU."""
+        if not self.gpus:
+            return 1.0
+        return max(1.0, self.gpus) if self.sleep else self.gpus
+
+    @property
+    def tells_metrics(self) -> bool:
+        """Whether Ray gets vLLM's metrics: on GPUs, or if `engine` says {disable_log_stats: false}."""
+        return self.gpus > 0 or self.engine.get("disable_log_stats") is False
+
+    @property
     def leaves_words_out(self) -> bool:
         """Whether tokens are sampled from a part of the vocabulary."""
         return self.top_p < 1 or self.top_k is not None or self.min_p > 0

@@ -62,6 +62,7 @@ class VllmEngine:
             submitted while `load` empties the caches: a pending prompt would then refer to an image that is gone, and
             fail.
         lora: of the learner, if versions are its adapters alone; None if they are whole weights.
+        stat_loggers: classes of vLLM's `StatLoggerBase`, which get the engine's statistics; without any it keeps none.
 
     Attributes:
         llm: vLLM's AsyncLLM.
@@ -79,6 +80,7 @@ class VllmEngine:
         extension: str = "actors.rollout.vllm_extension.WeightReader",
         image_cache: bool = True,
         lora: Lora | None = None,
+        stat_loggers: Sequence[Any] = (),
     ) -> None:
         begin_imports(config)
         import vllm.v1.engine.utils
@@ -137,7 +139,8 @@ class VllmEngine:
                 gpu_memory_utilization=config.gpu_share,
                 enable_sleep_mode=config.sleep,
             )
-        self.llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**(arguments | config.engine)))
+        engine_arguments = AsyncEngineArgs(**(arguments | config.engine))
+        self.llm = AsyncLLM.from_engine_args(engine_arguments, stat_loggers=list(stat_loggers))
         self._send_images_once()
 
     def _send_images_once(self) -> None:

@@ -83,7 +83,15 @@ class RolloutWorker:
             The id of the worker's node.
         """
         gpu_lock = await self._lock_gpu()
-        self.engine = VllmEngine(self.config, self.model, self.encoder, self.images, self.extension, lora=self.lora)
+        self.engine = VllmEngine(
+            self.config,
+            self.model,
+            self.encoder,
+            self.images,
+            self.extension,
+            lora=self.lora,
+            stat_loggers=self._stat_loggers(),
+        )
         if gpu_lock and not self.config.sleep:  # the next engine may start
             gpu_lock.close()
         self.gpu_lock = gpu_lock
@@ -94,6 +102,13 @@ class RolloutWorker:
             set_title(repr(self))
         node: str = ray.get_runtime_context().get_node_id()
         return node
+
+    def _stat_loggers(self) -> list[Any]:
+        if not self.config.tells_metrics:
+            return []
+        from actors.rollout.engine_metrics import ray_metrics
+
+        return [ray_metrics()]
 
     async def _lock_gpu(self) -> TextIO | None:
         """Of an engine that gets a part of a GPU. One that sleeps keeps the lock, since it takes most of the GPU when

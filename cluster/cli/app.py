@@ -27,6 +27,7 @@ for command in (
     control.scale,
     control.pause,
     control.checkpoint,
+    control.profile,
     control.stop,
     runs.runs,
     runs.logs,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from actors.learner.profiler import MAX_STEPS
 from cluster.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,6 +63,18 @@ def checkpoint(run: _Run) -> None:
     from cluster.control.run_actor import ControlRequest
 
     _request(run, ControlRequest("checkpoint"))
+
+
+def profile(
+    run: _Run,
+    steps: Annotated[int, typer.Option(min=1, max=MAX_STEPS, help="how many, from the next one on")] = 3,
+) -> None:
+    """Record what the learner's ranks compute, with torch's profiler: a trace of each, and its costliest operators."""
+    use_cluster_of(run)
+    from cluster.control.run_actor import ControlRequest
+
+    _request(run, ControlRequest("profile", steps=steps))
+    print(f"the traces come to {run / 'profile'}, and the costliest operators to operators.txt beside them")
 
 
 def stop(run: _Run) -> None:

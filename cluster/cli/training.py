@@ -180,7 +180,7 @@ def plan(
         list[str] | None,
         typer.Option(
             metavar="NODESxGPUSxGIB",
-            help="describe nodes, such as 2x8x80,cpus=96,ram=1024 or 4x0,cpus=32; may be repeated. "
+            help="describe nodes, such as 2x8x80,gpu=H100,cpus=96,ram=1024 or 4x0,cpus=32; may be repeated. "
             "By default the cluster of RAY_ADDRESS, else this machine",
         ),
     ] = None,
@@ -200,14 +200,16 @@ def plan(
     from cluster.planning.plan import make_plan
     from cluster.planning.plan_advice import advise
     from cluster.planning.plan_tables import print_plan, to_dict
+    from cluster.planning.speed import estimate_speed
 
     settings = load_recipe(recipe, set or [])
     remarks = remarks_for_plan(settings)
     result = make_plan(settings, shape_of(settings.model, settings.learner), *find_nodes(cluster or []))
-    result = replace(result, notes=[*remarks, *result.notes])
+    speed = estimate_speed(result)
+    result = replace(result, notes=[*remarks, *result.notes, *speed.notes()])
     advice = None if result.fits else advise(result)
     if as_json:
-        print(json.dumps(to_dict(result, advice), indent=2, ensure_ascii=False))
+        print(json.dumps(to_dict(result, advice) | {"speed": speed.to_dict()}, indent=2, ensure_ascii=False))
     else:
         print_plan(result, advice)
     sys.exit(0 if result.fits else 1)

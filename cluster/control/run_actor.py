@@ -28,11 +28,17 @@ ANSWER_S = 30
 
 @dataclass(frozen=True)
 class ControlRequest:
-    """A user's request to a run; takes effect after the current step. `scale` has the new numbers of workers."""
+    """A user's request to a run; takes effect after the current step.
 
-    action: Literal["scale", "pause", "resume", "checkpoint", "stop"]
+    Attributes:
+        rollout, reward: of `scale`, the new numbers of workers.
+        steps: of `profile`, how many are recorded.
+    """
+
+    action: Literal["scale", "pause", "resume", "checkpoint", "profile", "stop"]
     rollout: int | None = None
     reward: int | None = None
+    steps: int = 0
 
 
 class RunActor:
@@ -51,8 +57,15 @@ class RunActor:
         requests, self.requests = self.requests, []
         return requests
 
-    async def add_request(self, request: ControlRequest) -> None:
+    async def add_request(self, request: ControlRequest) -> str | None:
+        """Takes a request. Returns why not, if it does not."""
+        if request.action == "profile":
+            left = self.status.get("profiled_steps_left", 0)
+            waiting = [other.steps for other in self.requests if other.action == "profile"]
+            if left or waiting:
+                return f"{left or waiting[0]} steps are being profiled already; ask again after them"
         self.requests.append(request)
+        return None
 
     async def read_status(self) -> dict[str, Any]:
         return self.status
@@ -158,8 +171,10 @@ def reach_run(run: Path) -> Any:
 
 
 def send_request(run: Path, request: ControlRequest) -> None:
-    """Hands a request to the run. Raises UserError if it is not in progress."""
-    wait_for(reach_run(run).add_request.remote(request), ANSWER_S, f"the run {run}")
+    """Hands a request to the run. Raises UserError if it is not in progress, or does not take the request."""
+    refused = wait_for(reach_run(run).add_request.remote(request), ANSWER_S, f"the run {run}")
+    if refused:
+        raise UserError(f"{run}: {refused}")
 
 
 def read_status(run: Path) -> dict[str, Any]:

@@ -90,8 +90,6 @@ def shape_of(model: ModelConfig, learner: LearnerConfig | None = None) -> ModelS
 def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: int) -> int:
     """How many parameters get gradients: the adapters', or all except the frozen ones.
 
-    The model is built on the meta device, which takes no memory, and the learner's own functions choose the parameters.
-
     Args:
         everything: the answer without adapters and frozen parts.
 
@@ -100,6 +98,16 @@ def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: i
     """
     if learner.lora is None and learner.freeze == Freeze():
         return everything
+    parameters = empty_model(model, learner).parameters()
+    return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+
+
+def empty_model(model: ModelConfig, learner: LearnerConfig) -> Any:
+    """The model on the meta device, where it takes no memory, with those parameters trained that the learner chooses.
+
+    Raises:
+        UserError: the model has no such parts.
+    """
     import torch
 
     from actors.learner.deepspeed_engine import choose_trained
@@ -110,7 +118,7 @@ def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: i
             choose_trained(made, learner)
         except ValueError as error:
             raise UserError(str(error)) from error
-    return sum(parameter.numel() for parameter in made.parameters() if parameter.requires_grad)
+    return made
 
 
 def _made(model: ModelConfig) -> Any:

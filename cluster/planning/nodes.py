@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from actors.model.flops.gpus import PEAKS, peak_of
 from cluster.errors import TOKEN_ADVICE, UserError
 from cluster.planning.machine import IMPORT_SECONDS, gpu_driver, names_cluster, probe, usable_cpus, usable_memory
 from cluster.planning.worker_memory import GIB
 
 FORM = (
-    "NODESxGPUSxGIB[,cpus=N][,ram=GIB][,learner=N], each number for one node, such as 2x8x80,cpus=96,ram=1024, "
-    "or 1x0,cpus=32"
+    "NODESxGPUSxGIB[,gpu=NAME][,cpus=N][,ram=GIB][,learner=N], each number for one node, such as "
+    "2x8x80,gpu=H100,cpus=96,ram=1024, or 1x0,cpus=32"
 )
 GROUP_LIMIT = 64  # nodes assumed for a group of the autoscaler that has no limit
-SETTINGS = ("cpus", "ram", "learner")
+SETTINGS = ("cpus", "ram", "learner")  # numbers
+GPU_KIND = "accelerator_type:"  # the resource by which Ray names a node's GPUs
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Node:
     Attributes:
         cpus: infinite if not stated.
         gpu_bytes: memory of each of its GPUs; None if unknown or without GPUs.
+        gpu: what its GPUs are called; None if unknown.
         ram: bytes; None if unknown.
         learner: amount of the custom resource `learner`.
     """
@@ -38,6 +41,7 @@ class Node:
     gpu_bytes: float | None = None
     ram: float | None = None
     learner: float = 0
+    gpu: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"cpus": None if math.isinf(self.cpus) else self.cpus}
@@ -78,6 +82,9 @@ def parse_nodes(described: Sequence[str]) -> list[Node]:
         if bool(gpus) != bool(size):
             fault = "the GiB of a GPU are missing" if gpus else "GiB of a GPU are given, but no GPU"
             raise UserError(f"--cluster {text}: {fault}; it is written {FORM}")
+        gpu = values.pop("gpu", None)
+        if gpu is not None and peak_of(gpu) is None:
+            raise UserError(f"--cluster {text}: gpu is {gpu!r}; known are {', '.join(PEAKS)}")
         numbers = {name: _number(text, name, value) for name, value in values.items()}
         ram = numbers.get("ram")
         node = Node(
@@ -87,6 +94,7 @@ def parse_nodes(described: Sequence[str]) -> list[Node]:
             size * GIB if gpus else None,
             ram * GIB if ram else None,
             numbers.get("learner", 0),
+            gpu,
         )
         nodes += [replace(node, name=f"node {len(nodes) + i + 1}") for i in range(count)]
     return nodes
@@ -128,11 +136,13 @@ def this_machine() -> Node:
         len(gpus),
         min((gpu["memory"] for gpu in gpus), default=None),
         usable_memory(),
+        gpu=gpus[0]["name"] if gpus else None,
     )
 
 
 def _node(name: str, resources: Mapping[str, float], gpu_bytes: float | None) -> Node:
     ram = resources.get("memory", 0) + resources.get("object_store_memory", 0)
+    gpus = [kind.removeprefix(GPU_KIND) for kind in resources if kind.startswith(GPU_KIND)]
     return Node(
         name,
         float(resources.get("CPU", 0)),
@@ -140,12 +150,13 @@ def _node(name: str, resources: Mapping[str, float], gpu_bytes: float | None) ->
         gpu_bytes,
         ram or None,
         resources.get("learner", 0),
+        gpus[0] if len(gpus) == 1 else None,
     )
 
 
 def _number(text: str, name: str, value: str) -> float:
     if name not in SETTINGS:
-        raise UserError(f"--cluster {text}: {name!r} is unknown; known are {', '.join(SETTINGS)}")
+        raise UserError(f"--cluster {text}: {name!r} is unknown; known are {', '.join(SETTINGS)} and gpu")
     try:
         number = float(value)
     except ValueError:

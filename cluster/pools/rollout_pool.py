@@ -41,6 +41,9 @@ class RolloutPool:
         images: the largest number of images that a task has.
         transport: the way by which new weights come.
         lora: of the learner, if new weights are its adapters alone.
+
+    Attributes:
+        tokens: of all responses that have come.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class RolloutPool:
         lora: Lora | None = None,
     ) -> None:
         self.config, self.store = config, store
+        self.tokens = 0
         actor = ray.remote(RolloutWorker)
 
         def start(rank: int, name: str) -> Any:
@@ -73,7 +77,7 @@ class RolloutPool:
             run,
             "rollout",
             config.workers,
-            Limits(config.timeout_s, config.silent_s / 3, config.silent_s),
+            Limits(config.timeout_s, config.silent_s / 3, config.silent_s, "rollout.timeout_s"),
             min_share_s=MIN_SHARE_S,
             tries=TRIES,
             beat_s=BEAT_S,
@@ -148,7 +152,12 @@ class RolloutPool:
         def generate(worker: Any, share: Sequence[Request]) -> Any:
             return worker.generate.remote(share, temperature, self.pool.version)
 
-        return self.pool.submit(requests, generate, self.config.timeout_s, arrived)
+        def count(group: Group) -> None:
+            self.tokens += sum(len(trajectory.ids) for trajectory in group.trajectories)
+            if arrived is not None:
+                arrived(group)
+
+        return self.pool.submit(requests, generate, self.config.timeout_s, count)
 
     def gather(self, batch: Batch, meanwhile: Callable[[], None] | None = None) -> list[Group | Failed]:
         """Waits for a batch: for each request, in order, a group, or why no worker could make it.

@@ -31,11 +31,13 @@ class Limits:
         start_s: while it starts.
         suspect_s: before it gets no more work.
         dead_s: before it is given up as dead.
+        start_setting: where a recipe sets `start_s`; "" if it does not.
     """
 
     start_s: float = 600
     suspect_s: float = 20
     dead_s: float = 60
+    start_setting: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.suspect_s < self.dead_s:
@@ -118,7 +120,8 @@ class Health:
         silent_s = now - self.heard_at
         if self.state is State.STARTING:
             if now - self.since > self.limits.start_s:
-                self.died(f"did not start within {self.limits.start_s:g} s", now)
+                setting = f" ({self.limits.start_setting})" if self.limits.start_setting else ""
+                self.died(f"did not start within {self.limits.start_s:g} s{setting}", now)
         elif self.alive and silent_s > self.limits.dead_s:
             self.died(f"did not answer for {self.limits.dead_s:g} s", now)
         elif self.state in (State.SYNCING, State.READY) and silent_s > self.limits.suspect_s:

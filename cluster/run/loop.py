@@ -17,6 +17,7 @@ from cluster.record.run_writer import RunWriter
 from cluster.run.context import new_context
 from cluster.run.in_flight import InFlight
 from cluster.run.prepare import Prepared
+from cluster.run.profiling import Profiling
 from cluster.run.progress.step_log import Progress
 from cluster.run.progress.summary import RunSummary
 from cluster.run.publishing import Publisher
@@ -52,7 +53,8 @@ class Run:
         self.recovery = Recovery(
             context, in_flight, self.steps, self.tests, guards, publisher, self.progress, self.summary
         )
-        self.requests = Requests(context, control, self.progress, self.recovery)
+        self.profiling = Profiling(context)
+        self.requests = Requests(context, control, self.progress, self.recovery, self.profiling)
         self.guards = StepGuards(context, guards, self.recovery, self.requests)
 
     def train(self) -> dict[str, Any]:
@@ -102,6 +104,7 @@ class Run:
         self.recovery.commit_if_due(stage_ended, grow=not self.requests.stopping)
 
     def _finish(self) -> dict[str, Any]:
+        self.profiling.end()
         if self.requests.stopping:
             self.recovery.commit(grow=False)
             return self.summary.write("stopped")

@@ -1,4 +1,4 @@
-"""What users ask of a run while it goes on: scale, pause, resume, checkpoint, stop."""
+"""What users ask of a run while it goes on: scale, pause, resume, checkpoint, profile, stop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cluster.control.run_actor import Control, ControlRequest
 from cluster.errors import error_line
 from cluster.record.scale import read_scale, write_scale
 from cluster.run.context import RunContext
+from cluster.run.profiling import Profiling
 from cluster.run.progress.step_log import Progress
 from cluster.run.recovery import Recovery
 
@@ -24,9 +25,11 @@ class Requests:
         stopping: the run commits and ends after the present step.
     """
 
-    def __init__(self, context: RunContext, control: Control, progress: Progress, recovery: Recovery) -> None:
+    def __init__(
+        self, context: RunContext, control: Control, progress: Progress, recovery: Recovery, profiling: Profiling
+    ) -> None:
         self.workers, self.display = context.workers, context.display
-        self.control, self.progress, self.recovery = control, progress, recovery
+        self.control, self.progress, self.recovery, self.profiling = control, progress, recovery, profiling
         self.run, self.recipe = context.writer.path, context.recipe
         self.paused = self.stopping = False
 
@@ -39,6 +42,7 @@ class Requests:
 
     def handle(self) -> None:
         """Reports the run's status and does what was requested; stays here while the run is paused."""
+        self.profiling.step_done()
         while True:
             status = self.status()
             self.progress.report(status)
@@ -56,16 +60,22 @@ class Requests:
             state = "paused"
         if self.stopping:
             state = "stopping"
-        return self.progress.status(state)
+        status = self.progress.status(state)
+        if self.profiling.steps_left:
+            status["profiled_steps_left"] = self.profiling.steps_left
+        return status
 
     def _grant(self, request: ControlRequest) -> None:
         sizes = {"rollout": request.rollout, "reward": request.reward}
-        self.display.say(f"asked to {request.action}{_sizes(sizes)}")
+        steps = f" {request.steps} steps" if request.steps else ""
+        self.display.say(f"asked to {request.action}{steps}{_sizes(sizes)}")
         if request.action == "scale":
             self.workers.scale(**sizes)
             self._keep_scale(sizes)
         elif request.action == "checkpoint":
             self.recovery.commit(grow=not self.stopping)
+        elif request.action == "profile":
+            self.profiling.begin(request.steps)
         elif request.action == "stop":
             self.stopping = True
         else:

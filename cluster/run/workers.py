@@ -113,9 +113,11 @@ class Workers:
         """How many rollout workers there should be."""
         return self.rollouts.pool.size
 
-    def rollout_seconds(self) -> tuple[float, float]:
-        """Seconds that rollout workers spent on requests so far, and seconds for which they could have, over all."""
-        return self.rollouts.pool.busy_s, self.rollouts.pool.present_s
+    def rollout_use(self) -> tuple[float, float, int]:
+        """Over all rollout workers so far: seconds spent on requests, seconds for which they could have, and tokens of
+        the responses.
+        """
+        return self.rollouts.pool.busy_s, self.rollouts.pool.present_s, self.rollouts.tokens
 
     def scale(self, rollout: int | None = None, reward: int | None = None) -> None:
         """Sets the number of workers; None leaves a pool as it is. Surplus workers finish their share first."""

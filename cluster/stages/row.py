@@ -26,6 +26,11 @@ class StepRow(TypedDict, total=False):
     skipped: float  # updates whose gradient was not finite
     tokens: int  # that the learner trained on
     tokens_per_s: float
+    tokens_per_s_per_gpu: float  # over all GPUs of the run; absent without any
+    learner_tokens_per_s: float  # of a rank, while it learns
+    learner_flops: float  # as above, FLOP/s that the step needs
+    mfu: float  # the same as a share of the GPU's peak; absent if that is not known
+    hfu: float  # with what is computed again
     learner_busy: float  # share of the step in which the learner worked
     seconds_left: float  # until the stage ends at the latest
 
@@ -53,4 +58,5 @@ class StepRow(TypedDict, total=False):
     rollout_workers: int
     rollout_busy: float
     version_bytes: int
+    rollout_tokens_per_s: float  # of a GPU, while its engine writes; on CPUs of a worker
     by_collective: float

@@ -23,6 +23,11 @@ STEP_NUMBERS = {
     "lr": "Learning rate.",
     "tokens": "Tokens that the learner trained on in the step.",
     "tokens_per_s": "Trained tokens a second, evaluations and commits left out.",
+    "tokens_per_s_per_gpu": "The same by the GPUs of the run.",
+    "learner_tokens_per_s": "Trained tokens a second of one rank, while it learns.",
+    "learner_flops": "Floating-point operations a second that the learning needs, of one rank.",
+    "mfu": "The same as a share of the GPU's peak: model FLOPs utilisation.",
+    "hfu": "As mfu, with what the backward pass computes again: hardware FLOPs utilisation.",
     "seconds_left": "Seconds until the present stage ends at the latest.",
     "film_wait_s": "Seconds of the newest step for which the learner waited for films.",
     "learner_busy": "Share of the step in which the learner learnt.",
@@ -51,6 +56,7 @@ STEP_NUMBERS = {
     "version_bytes": "Bytes of the weights that the learner published last.",
     "by_collective": "Share of the rollout workers that the newest weights went straight to, not through the store.",
     "rollout_busy": "Share of their time in which rollout workers wrote responses.",
+    "rollout_tokens_per_s": "Tokens of responses a second of an engine's GPU (on CPUs of a worker), while it writes.",
 }
 RUN_STATES = ("running", "paused", "stopping")
 

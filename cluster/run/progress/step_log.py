@@ -19,6 +19,9 @@ from curriculum.stages import StageRecord
 
 STATUS_NUMBERS = (
     "tokens_per_s",
+    "rollout_tokens_per_s",
+    "learner_tokens_per_s",
+    "mfu",
     "staleness",
     "staleness_max",
     "rollout_busy",
@@ -43,11 +46,12 @@ class Progress:
         self.timeline, self.display = context.timeline, context.display
         self.publisher, self.summary = publisher, summary
         self.gauges = RunMetrics(self.writer.path.name)
-        rollout = context.recipe.rollout
+        self.recipe = context.recipe
+        rollout = self.recipe.rollout
         self.balance = Balance(rollout.min, rollout.max) if rollout.min and rollout.max else None
         self.row: StepRow = {}
         self._seconds_before: dict[str, float] = {}  # by phase, at the last step
-        self._rollout_before = (0.0, 0.0)  # seconds busy and present, at the last step
+        self._rollout_before = (0.0, 0.0, 0)  # seconds busy and present, and tokens, at the last step
         self._pace: float | None = None  # seconds of a step, smoothed
 
     def open(self, stage: StageKind) -> None:
@@ -75,6 +79,8 @@ class Progress:
         )
         if self.publisher.version_bytes is not None:
             row["version_bytes"] = self.publisher.version_bytes
+        if gpus := self._gpus():
+            row["tokens_per_s_per_gpu"] = row["tokens_per_s"] / gpus
         if self.publisher.direct_share is not None:
             row["by_collective"] = self.publisher.direct_share
         self.row = cast(StepRow, row)
@@ -134,10 +140,15 @@ class Progress:
         self._seconds_before = dict(self.phases.seconds)
         return seconds
 
+    def _gpus(self) -> float:
+        """Those that the run has at present."""
+        engines = self.workers.rollout_size * self.recipe.rollout.gpus
+        return engines + self.workers.learner.ranks * self.recipe.learner.gpus
+
     def _rollout_use(self, stage: StageKind, learn_s: float) -> dict[str, float]:
         """The share of their time in which rollout workers generated; scales them by it if the recipe says so."""
-        usage = self.workers.rollout_seconds()
-        busy_s, present_s = (now - before for now, before in zip(usage, self._rollout_before, strict=True))
+        usage = self.workers.rollout_use()
+        busy_s, present_s, tokens = (now - before for now, before in zip(usage, self._rollout_before, strict=True))
         self._rollout_before = usage
         if not stage.generates:
             return {}
@@ -151,6 +162,7 @@ class Progress:
         return {
             "rollout_workers": self.workers.rollout_size,
             "rollout_busy": busy_s / present_s if present_s else 0.0,
+            "rollout_tokens_per_s": tokens / busy_s / self.recipe.rollout.gpus_at_work if busy_s else 0.0,
         }
 
     def _add(self, row: dict[str, Any]) -> None:

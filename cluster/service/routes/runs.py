@@ -29,6 +29,7 @@ from cluster.service.routes.runs_schema import (
     ControlAnswer,
     Metrics,
     NewRun,
+    Profile,
     Scale,
     Started,
     Status,
@@ -167,6 +168,12 @@ def scale(request: Request, run: Run, counts: Scale) -> Any:
     with _job_errors():
         request.app.state.run_jobs.scale(run, counts.model_dump())
     return {"run": run.name, "asked": "scale"}
+
+
+@operate.post("/{name}/profile", status_code=202, response_model=ControlAnswer, responses=_NOT_CONTROLLED)
+def profile(run: Run, asked: Profile) -> Any:
+    """Record what the learner computes in the next steps. The run's folder gets a trace of each rank."""
+    return _send(run, ControlRequest("profile", steps=asked.steps))
 
 
 @operate.post("/{name}/{action}", status_code=202, response_model=ControlAnswer, responses=_NOT_CONTROLLED)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from actors.learner.profiler import MAX_STEPS
 from curriculum.strict import Strict
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -68,6 +69,12 @@ class Scale(Strict):
 
     rollout: int | None = Field(None, ge=1, le=10_000)
     reward: int | None = Field(None, ge=1, le=10_000)
+
+
+class Profile(Strict):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"steps": 3}]})
+
+    steps: int = Field(3, ge=1, le=MAX_STEPS, description="how many are recorded, from the next one on")
 
 
 class ControlAnswer(BaseModel):

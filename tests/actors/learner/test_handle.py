@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from actors.learner.config import LearnerConfig
-from actors.learner.handle import Learner, LearnerRestarted
+from actors.learner.handle import Learner, LearnerRestarted, collective_limit
 from actors.learner.mailbox import Answer
 from actors.learner.orders import Order, Stop, UpdateOrder, UpdateResult
 from actors.learner.setup import LearnerSetup, RankSetup
@@ -153,3 +153,8 @@ def test_ranks_that_died_are_restarted_and_the_order_is_not_repeated(learner):
     ):
         learner.call(Ask("die"))
     assert learner.call_all(Ask()) == [0, 1, 2] and learner.groups == 2
+
+
+def test_no_rank_gives_up_on_the_others_before_the_run_does():
+    assert collective_limit(LearnerConfig(timeout_s=3600)) == 3600
+    assert collective_limit(LearnerConfig(timeout_s=60)) == 1800

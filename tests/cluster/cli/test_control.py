@@ -1,4 +1,4 @@
-"""`curlvpr status`, `scale`, `pause`, `checkpoint` and `stop`, on a run that no process holds."""
+"""`curlvpr status`, `scale`, `pause`, `checkpoint`, `profile` and `stop`, on a run that no process holds."""
 
 import json
 
@@ -35,10 +35,16 @@ def test_the_status_is_one_json_object_if_asked_for(ended):
     assert (status["run"], status["status"], status["steps"]) == (ended.name, "stopped", 12)
 
 
-@pytest.mark.parametrize("request_of", [["scale", "--rollout", "2"], ["pause"], ["checkpoint"], ["stop"]])
+@pytest.mark.parametrize("request_of", [["scale", "--rollout", "2"], ["pause"], ["checkpoint"], ["profile"], ["stop"]])
 def test_a_run_that_has_ended_takes_no_request(refused, ended, request_of):
     name, *options = request_of
     assert str(ended) in refused(name, ended, *options)
+
+
+@pytest.mark.parametrize("steps, words", [("0", "equal to 1"), ("21", "equal to 20")])
+def test_only_a_few_steps_can_be_profiled(ended, steps, words):
+    answer = CliRunner().invoke(app, ["profile", str(ended), "--steps", steps])
+    assert answer.exit_code == 2 and words in answer.output
 
 
 def test_scale_needs_a_number(refused, ended):

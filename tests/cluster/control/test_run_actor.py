@@ -1,5 +1,6 @@
 """Runs that no process holds, and an interrupt that gets lost. Requests to a run in progress: tests/end_to_end."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from cluster.control.run_actor import Control, ControlRequest, read_status, send_request
+from cluster.control.run_actor import Control, ControlRequest, RunActor, read_status, send_request
 from cluster.control.run_address import find_address, write_address
 from cluster.errors import UserError
 from cluster.signals import heed
@@ -44,6 +45,21 @@ def test_only_a_run_that_goes_on_can_be_asked(run, tmp_path):
         send_request(run, ControlRequest("stop"))
     with pytest.raises(UserError, match="no run folder"):
         read_status(tmp_path / "nothing")
+
+
+def test_a_run_that_is_profiled_takes_no_second_request_to_profile_it():
+    async def ask():
+        actor = RunActor()
+        assert await actor.add_request(ControlRequest("profile", steps=3)) is None
+        assert "3 steps are being profiled already" in await actor.add_request(ControlRequest("profile", steps=2))
+        assert await actor.add_request(ControlRequest("pause")) is None
+        taken = await actor.sync({"profiled_steps_left": 1})
+        assert [(request.action, request.steps) for request in taken] == [("profile", 3), ("pause", 0)]
+        assert "1 steps are" in await actor.add_request(ControlRequest("profile", steps=2))
+        await actor.sync({})
+        assert await actor.add_request(ControlRequest("profile", steps=2)) is None
+
+    asyncio.run(ask())
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

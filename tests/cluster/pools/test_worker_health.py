@@ -1,5 +1,7 @@
 """The health of workers: what may happen in any order, and what may never."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,11 +83,11 @@ def test_a_late_answer_brings_a_suspect_back():
 
 
 def test_a_worker_that_starts_may_be_silent_for_longer():
-    health = Health(LIMITS, 0.0)
+    health = Health(replace(LIMITS, start_setting="rollout.timeout_s"), 0.0)
     health.tick(99)
     assert health.state is State.STARTING
     health.tick(101)
-    assert health.state is State.DEAD and "did not start within 100 s" in health.why
+    assert health.state is State.DEAD and "did not start within 100 s (rollout.timeout_s)" in health.why
 
 
 def test_one_that_drains_goes_once_it_has_no_work():

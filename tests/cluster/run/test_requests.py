@@ -1,5 +1,6 @@
 """What users request of a run while it goes on."""
 
+import gzip
 import json
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 
 from cluster.config.recipe_file import load_recipe
 from cluster.control.run_actor import ControlRequest, read_status, send_request
+from cluster.errors import UserError
 from cluster.run.launch import resume
 from cluster.run.requests import Requests
 from tests.support.short_run import SHORT, SMOKE, wait_until
@@ -38,6 +40,9 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
 
     def ask_it():
         wait_until(lambda: booked(path, "trained", "closed"))
+        send_request(path, ControlRequest("profile", steps=1))
+        with pytest.raises(UserError, match="1 steps are being profiled already"):
+            send_request(path, ControlRequest("profile", steps=1))
         send_request(path, ControlRequest("scale", rollout=2, reward=2))
         send_request(path, ControlRequest("pause"))
         wait_until(lambda: read_status(path)["status"] == "paused")
@@ -51,6 +56,9 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     assert asked["paused"]["stage"] == "closed" and asked["paused"]["ledger"]["trained"] >= 8
     assert read_status(path)["status"] == "stopped" and not (path / "model").exists()
     assert resume(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
+    (profile,) = (path / "profile").iterdir()
+    assert sorted(file.name for file in profile.iterdir()) == ["operators.txt", "rank-0.json.gz", "rank-1.json.gz"]
+    assert "aten::addmm" in gzip.decompress((profile / "rank-1.json.gz").read_bytes()).decode()
     log = [line["text"] for line in map(json.loads, (path / "log.jsonl").read_text().splitlines())]
     assert "scaled as was asked before, 2 rollout, 2 reward" in log
     rows = [
@@ -76,10 +84,11 @@ def test_a_scale_that_was_asked_holds_in_the_next_session(tmp_path):
     )
     progress = SimpleNamespace(status=lambda state: {"status": state}, report=lambda status: None)
     control = SimpleNamespace(sync=lambda status: asked)
-    first = Requests(context, control, progress, None)
+    profiling = SimpleNamespace(steps_left=0, step_done=lambda: None)
+    first = Requests(context, control, progress, None, profiling)
     first.restore_scale()
     assert not said and not scaled
     first.handle()
-    Requests(context, control, progress, None).restore_scale()
+    Requests(context, control, progress, None, profiling).restore_scale()
     assert scaled == [(3, None), (3, None)]
     assert said == ["asked to scale, 3 rollout", "asked to stop", "scaled as was asked before, 3 rollout"]

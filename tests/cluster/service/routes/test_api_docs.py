@@ -17,6 +17,7 @@ OWN_FAULTS = {  # beside those of every route
     "GET /v1/runs/{name}/report": (404, 409),
     "GET /v1/runs/{name}/panel": (404,),
     "POST /v1/runs/{name}/scale": (404, 409, 503),
+    "POST /v1/runs/{name}/profile": (404, 409, 503),
     "POST /v1/runs/{name}/{action}": (404, 409, 503),
     "POST /v1/rewards/score": (),
     "POST /v1/rewards/explain": (),

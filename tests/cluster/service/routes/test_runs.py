@@ -37,9 +37,11 @@ def test_runs_are_told_as_their_folders_tell_them(service, run):
 def test_a_run_that_does_not_go_on_or_is_not_there_is_told(service, run):
     assert service("POST", f"/v1/runs/{run.name}/scale", {"rollout": 2})[0] == 409
     assert service("POST", f"/v1/runs/{run.name}/pause")[0] == 409
+    assert service("POST", f"/v1/runs/{run.name}/profile", {"steps": 2})[0] == 409
     for name in ("nosuch", "..", "%2e%2e", "..%2f..%2fetc", ".submitted", "a" * 200):
         assert service("GET", f"/v1/runs/{name}")[0] == 404
     assert service("POST", f"/v1/runs/{run.name}/scale", {})[0] == 422
+    assert service("POST", f"/v1/runs/{run.name}/profile", {"steps": 21})[0] == 422
     assert service("POST", f"/v1/runs/{run.name}/burn")[0] == 422
 
 

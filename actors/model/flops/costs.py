@@ -1,0 +1,170 @@
+"""The floating-point operations of a forward and a backward pass, from a model's own layers.
+
+Counted as in PaLM (Chowdhery et al., 2022, appendix B) and Megatron-LM (Narayanan et al., 2021, appendix): matrix
+products alone; an addition and a multiplication are one operation each. A layer takes 2 for each weight and token; its
+backward pass takes as much for the gradient of its input, and as much for that of its weights. Attention takes
+4 × heads × head size for each pair of a query and a key, and twice as much backward. Both papers count all pairs of a
+sequence; here only those that causal masks, segments and windows let through.
+
+What is frozen has no gradient of its weights, and none of its input if nothing below it is trained. What the backward
+pass computes again, because activations and logits are not kept, is told apart. Left out are norms, softmax, rotations,
+the recurrence of linear attention, and the optimiser.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from actors.model.families import ModelFamily
+from actors.model.flops.amounts import Amounts, Window
+from actors.model.model_parts import Part, layer_of, part_of
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Operations of a forward pass, of the backward pass, and those that the latter does `again`."""
+
+    forward: float = 0.0
+    backward: float = 0.0
+    again: float = 0.0
+
+    def __add__(self, other: Flops) -> Flops:
+        return Flops(self.forward + other.forward, self.backward + other.backward, self.again + other.again)
+
+    def __mul__(self, count: float) -> Flops:
+        return Flops(self.forward * count, self.backward * count, self.again * count)
+
+
+@dataclass(frozen=True)
+class ModelCosts:
+    """What a model costs, for each unit of `Amounts`."""
+
+    token: Flops
+    pair: Flops
+    word: Flops
+    patch: Flops
+    patch_pair: Flops
+
+    def of(self, amounts: Amounts) -> Flops:
+        """Of a forward and a backward pass over `amounts`."""
+        text = self.token * amounts.tokens + self.pair * amounts.pairs + self.word * amounts.words
+        return text + self.patch * amounts.patches + self.patch_pair * amounts.patch_pairs
+
+
+def model_costs(model: Any, family: ModelFamily, checkpointing: bool = False) -> ModelCosts:
+    """The costs of a transformers model with an output layer, as its parameters are trained or frozen at present.
+
+    Args:
+        model: may be on the meta device, or sharded by ZeRO-3.
+        checkpointing: whether the backward pass computes each layer's activations again.
+    """
+    merged = family.largest_image(model.config, ()).patches if family.largest_image else 1
+    token = patch = Flops()
+    reached: set[int] = set()  # language layers that a gradient flows through
+    tower_learns = flows = False
+    products = list(_products(model))
+    for number, product in enumerate(products):
+        flows = product.flows
+        cost = product.cost
+        # A layer's last product is not computed again, since nothing of the layer needs its result.
+        last = number + 1 == len(products) or products[number + 1].within != product.within
+        if checkpointing and flows and product.within and not last:
+            cost = replace(cost, again=cost.forward)
+        if product.part == "language":
+            token += cost
+        else:
+            patch += cost * (1 / merged if product.part == "projector" else 1)
+        if flows and product.layer is not None:
+            reached.add(product.layer)
+        tower_learns |= flows and product.part == "vision"
+    head = model.get_output_embeddings()
+    word = _product(_weights(head), head.weight.requires_grad, flows)
+    config, vision = model.config.get_text_config(), getattr(model.config, "vision_config", None)
+    learning = len(reached) / config.num_hidden_layers
+    return ModelCosts(
+        token=token,
+        pair=_attention(len(windows_of(config)) * _attention_width(config), learning, checkpointing),
+        word=replace(word, again=word.forward),
+        patch=patch,
+        patch_pair=_attention(_tower_width(vision), float(tower_learns), checkpointing),
+    )
+
+
+class _Product(NamedTuple):
+    """A layer that is a matrix product.
+
+    Attributes:
+        layer: number of the language layer that it is in; None if it is in none.
+        flows: whether it, or anything below it, is trained.
+        within: name of the layer that it is in, of which checkpointing keeps the input alone; "" if it is in none.
+    """
+
+    part: Part
+    layer: int | None
+    cost: Flops
+    flows: bool
+    within: str
+
+
+def _products(model: Any) -> Iterator[_Product]:
+    """The layers below the output layer, in the order of the forward pass."""
+    flows = False
+    within = ""
+    for name, module in model.base_model.named_modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            within = name
+        elif not name.startswith(f"{within}."):
+            within = ""
+        trained = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+        cost = _product(_weights(module), trained, flows)
+        flows = flows or trained
+        if cost.forward:
+            yield _Product(part_of(name), layer_of(f"{name}."), cost, flows, within)
+
+
+def _product(weights: int, trained: bool, flows: bool) -> Flops:
+    return Flops(2.0 * weights, 2.0 * weights * (trained + flows))
+
+
+def _weights(module: nn.Module) -> int:
+    """Weights of a matrix product, by the layer's sizes: ZeRO-3 takes the weights themselves away."""
+    if isinstance(module, nn.Linear):
+        return module.in_features * module.out_features
+    if isinstance(module, CONVOLUTIONS):
+        return module.in_channels * module.out_channels * math.prod(module.kernel_size) // module.groups
+    return 0
+
+
+def _attention(width: int, learning: float, checkpointing: bool) -> Flops:
+    """Of one pair, in all layers; `width` is heads × head size, over the layers. `learning`: the share of the layers
+    that have a backward pass.
+    """
+    forward = 4.0 * width
+    return Flops(forward, 2 * forward * learning, forward * learning if checkpointing else 0.0)
+
+
+def _attention_width(config: Any) -> int:
+    size: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return size * config.num_attention_heads
+
+
+def _tower_width(vision: Any) -> int:
+    if vision is None:
+        return 0
+    width: int = getattr(vision, "embed_dim", None) or vision.hidden_size
+    return width * (getattr(vision, "depth", 0) or vision.num_hidden_layers)
+
+
+def windows_of(config: Any) -> list[Window]:
+    """The window of each language layer with attention, from the language model's configuration."""
+    kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+    windows = {"full_attention": None, "sliding_attention": getattr(config, "sliding_window", None)}
+    return [windows[kind] for kind in kinds if kind in windows]
