@@ -1,0 +1,85 @@
+"""What a report says of its film: its observations, and where it stands on a finding."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Literal
+
+from rewards.comparison.facts import Facts, facts_from
+from rewards.findings.extract import Mentions, mentions_of
+from rewards.findings.mention import Mention, Status
+from rewards.findings.ontology import load_ontology
+from rewards.findings.signs import is_sign
+from rewards.traces.observations import Observation, film_text, kinds_of, observations
+
+Stance = Literal["present", "absent", "open", "silent"]
+"""Of a report on a finding. "open": it doubts it, contradicts itself, or names only what the finding is a kind of."""
+
+
+class Film:
+    """A film by its report. An empty report is silent on everything."""
+
+    def __init__(self, report: str) -> None:
+        self.is_reported = bool(report.strip())
+        self.observations = observations(report)
+        self._named = [mention for mention in mentions_of(film_text(report)) if not is_sign(mention.finding)]
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the report asserts and denies by name."""
+        return facts_from(self._named)
+
+    @cached_property
+    def _doubted(self) -> frozenset[str]:
+        return Mentions(tuple(self._named)).within("all")["uncertain"]
+
+    def stance(self, finding: str) -> Stance:
+        """Where the report stands on a finding of the ontology."""
+        said = self.facts.says(finding)
+        if said:
+            return "present"
+        if finding in self._doubted or (self.facts.names(finding) and said is None):
+            return "open"
+        if said is False:
+            return "absent"
+        wider = set(load_ontology().findings[finding].ancestors) - {finding}
+        is_named_wider = any(mention.finding in wider and mention.status != "absent" for mention in self._named)
+        return "open" if is_named_wider else "silent"
+
+    def supports(self, finding: str, is_present: bool) -> list[Observation]:
+        """The observations that assert a finding, or those that deny it, the most telling first.
+
+        Those with fewer other findings come first, then those that say more of this one.
+        """
+        status: Status = "present" if is_present else "absent"
+        found = []
+        for observation in self.observations:
+            about = [mention for mention in observation.mentions if _is_about(mention, finding)]
+            if about and all(mention.status == status for mention in about):
+                qualities = sum(bool(part) for mention in about for part in mention[2:])
+                found.append((len(observation.mentions) - len(about), -qualities, observation))
+        return [observation for _, _, observation in sorted(found, key=lambda entry: entry[:2])]
+
+    def mention_of(self, finding: str) -> Mention | None:
+        """The fullest mention that asserts a finding."""
+        asserted = [mention for mention in self._named if _is_about(mention, finding) and mention.status == "present"]
+        return max(asserted, key=lambda mention: sum(map(bool, mention[2:])), default=None)
+
+    @property
+    def normal_observations(self) -> list[Observation]:
+        """The observations that assert and doubt nothing."""
+        return [
+            observation
+            for observation in self.observations
+            if not observation.is_rewritten and all(mention.status == "absent" for mention in observation.mentions)
+        ]
+
+
+def _is_about(mention: Mention, finding: str) -> bool:
+    return mention.finding == finding or (mention.status != "absent" and finding in kinds_of(mention))
+
+
+@lru_cache(maxsize=256)  # the tasks of a film share its report
+def film_of(report: str) -> Film:
+    """The film of a report."""
+    return Film(report)
