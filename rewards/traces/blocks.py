@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from random import Random
 
 from rewards.comparison.facts import Facts, agreement, facts_of
+from rewards.findings.ontology import load_ontology
 from rewards.traces.film import Film
 from rewards.traces.phrases import assertions_of, denials_of, filled, load_phrases
 
@@ -37,14 +39,16 @@ class Blocks:
         self.truth = dict.fromkeys(film.facts.kinds, True) | dict.fromkeys(film.facts.absent, False) | dict(truth)
         self._used: set[str] = set()
 
-    def on(self, finding: str, is_present: bool) -> str:
+    def on(self, finding: str, is_present: bool, ends: Sequence[str] = ()) -> str:
         """A block that says of a finding whether it is present.
+
+        Args:
+            ends: what may be said after it.
 
         Raises:
             NoTrace: the report does not support it.
         """
         self._check(finding, is_present)
-        ends = load_phrases().right_ends if is_present else load_phrases().wrong_ends
         expected = Facts.of(frozenset([finding] * is_present), frozenset([finding] * (not is_present)))
         for sentence in self._sentences(finding, is_present):
             for block in self._forms(finding, sentence, ends):
@@ -68,7 +72,10 @@ class Blocks:
             if not names:
                 raise NoTrace(UNKNOWN)
             return f"{self.on(names[0], True)} {self.draw.choice(load_phrases().not_normal)}"
+        if any(self.film.stance(finding) in ("present", "open") for finding in _common_findings()):
+            raise NoTrace(OPEN)
         found = [observation.text for observation in self.film.normal_observations]
+        found = [text for text in found if self.holds(text, Facts.of(frozenset(), frozenset()))]
         fresh = [text for text in found if text not in self._used] or found
         self.draw.shuffle(fresh)
         if not fresh and self.film.is_reported:
@@ -77,10 +84,7 @@ class Blocks:
         self._used.update(sentences)
         if self.draw.random() < 0.5:
             sentences.append(self.draw.choice(load_phrases().normal))
-        block = " ".join(sentences)
-        if not self.holds(block, Facts.of(frozenset(), frozenset())):
-            raise NoTrace(NO_WORDS)
-        return block
+        return " ".join(sentences)
 
     def holds(self, block: str, expected: Facts) -> bool:
         """Whether a block says what is expected, and nothing that is known to be false."""
@@ -107,10 +111,18 @@ class Blocks:
             written = denials_of(finding, self.draw)
         return chain(fresh, (text for text in written if text not in self._used), own)
 
-    def _forms(self, finding: str, sentence: str, ends: list[str]) -> list[str]:
+    def _forms(self, finding: str, sentence: str, ends: Sequence[str]) -> list[str]:
         """A sentence in several forms, in a random order that prefers the short ones; the bare one is the last."""
         lead = filled(self.draw.choice(load_phrases().leads), finding, self.draw)
-        end = filled(self.draw.choice(ends), finding, self.draw)
-        forms = [sentence, sentence, f"{lead} {sentence}", f"{sentence} {end}", f"{lead} {sentence} {end}"]
+        forms = [sentence, sentence, f"{lead} {sentence}"]
+        if ends:
+            end = filled(self.draw.choice(ends), finding, self.draw)
+            forms += [f"{sentence} {end}", f"{lead} {sentence} {end}"]
         self.draw.shuffle(forms)
         return [*forms, sentence]
+
+
+@cache
+def _common_findings() -> tuple[str, ...]:
+    """Of these a report must assert and doubt none, if nothing is found on its film: those of NIH ChestX-ray14."""
+    return tuple(finding.name for finding in load_ontology().findings.values() if finding.nih)

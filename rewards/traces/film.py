@@ -11,6 +11,7 @@ from rewards.findings.mention import Mention, Status
 from rewards.findings.ontology import load_ontology
 from rewards.findings.signs import is_sign
 from rewards.traces.observations import Observation, film_text, kinds_of, observations
+from rewards.traces.phrases import load_phrases
 
 Stance = Literal["present", "absent", "open", "silent"]
 """Of a report on a finding. "open": it doubts it, contradicts itself, or names only what the finding is a kind of."""
@@ -67,12 +68,16 @@ class Film:
 
     @property
     def normal_observations(self) -> list[Observation]:
-        """The observations that assert and doubt nothing."""
-        return [
-            observation
-            for observation in self.observations
-            if not observation.is_rewritten and all(mention.status == "absent" for mention in observation.mentions)
-        ]
+        """The observations that something is as it should be."""
+        return [observation for observation in self.observations if _is_normal(observation)]
+
+
+def _is_normal(observation: Observation) -> bool:
+    words = {word.strip(".,;:()").casefold() for word in observation.text.split()}
+    tables = load_phrases().words
+    says_normal = any(mention.status == "absent" for mention in observation.mentions) or words & {*tables["normal"]}
+    says_other = any(mention.status != "absent" for mention in observation.mentions) or words & {*tables["abnormal"]}
+    return bool(says_normal) and not says_other and not observation.is_rewritten
 
 
 def _is_about(mention: Mention, finding: str) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from importlib import resources
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from rewards.findings.extract import mentions_of
 from rewards.findings.layout import paragraphs, sentences
 from rewards.findings.mention import Mention
 from rewards.findings.ontology import load_ontology
+from rewards.traces.phrases import load_phrases
 from rewards.traces.talk import talk_in
 
 MAX_WORDS = 40
@@ -108,11 +109,18 @@ def observe(sentence: str) -> Observation | None:
         if not 1 < len(words) <= MAX_WORDS or talk_in(text) or _DANGLING.search(text):
             continue
         mentions = mentions_of(text)
+        if not mentions and (len(words) < 3 or _is_technical(words)):
+            continue
         if not {(mention.finding, mention.status) for mention in mentions} <= said:
             continue
         if mentions or text == whole:  # what is left of a sentence must still name something
             return Observation(_sentence(text), tuple(mentions), text != whole)
     return None
+
+
+def _is_technical(words: Sequence[str]) -> bool:
+    """Whether a sentence says how the film was taken."""
+    return not {word.strip(".,;:()").casefold() for word in words}.isdisjoint(load_phrases().words["technical"])
 
 
 def _sentences(report: str) -> Iterator[str]:

@@ -33,6 +33,7 @@ class Phrases(NamedTuple):
     differing_asserted: list[str]
     differing_denied: list[str]
     unmatched: list[str]
+    words: dict[str, list[str]]
     regions: dict[str, list[str]]
     nouns: dict[str, list[tuple[str, str]]]
     own_denials: dict[str, list[str]]
@@ -57,7 +58,6 @@ def filled(pattern: str, finding: str, draw: Random, quality: str = "", noun: tu
         what=what,
         What=_capital(what),
         region=draw.choice(load_phrases().regions[load_phrases().region_of.get(finding, "lungs")]),
-        Option=finding,
     )
 
 

@@ -22,6 +22,7 @@ from rewards.traces.writer import Ask, Draft
 
 NO_CANDIDATES = "no report says what its options, text or boxes are"
 NO_OTHER_SECTION = "the report has nothing to think of beyond the text"
+PLAIN = "its reference is a plain text, from which a model learns to see"
 MAX_CANDIDATES = 4
 MAX_THOUGHTS = 6  # sentences before the text of a section
 _MATCHING_QUESTION = "Does this text describe the film?"
@@ -86,8 +87,11 @@ def _on_options(task: Task, film: Film, draw: Random) -> str:
     pairs = []
     for letter, finding in finding_of.items():
         is_right = letter in task.gold
-        is_normal = finding == NO_FINDING
-        block = blocks.on_normal(is_right, right) if is_normal else blocks.on(finding, key.truth[finding])
+        is_present = key.truth.get(finding, False)
+        if finding == NO_FINDING:
+            block = blocks.on_normal(is_right, right)
+        else:
+            block = blocks.on(finding, is_present, _ends(is_right))
         pairs.append((block, f"{letter}) {_mark(is_right)}"))
     return _with_letters(task, pairs, draw)
 
@@ -133,7 +137,7 @@ def _on_names(task: Task, film: Film, draw: Random) -> str:
     pairs = [(draw.choice(load_phrases().openings), ", ".join(candidates.values()))]
     for finding, name in candidates.items():
         is_right = finding in gold
-        pairs.append((blocks.on(finding, is_right), f"{name} {_mark(is_right)}"))
+        pairs.append((blocks.on(finding, is_right, _ends(is_right)), f"{name} {_mark(is_right)}"))
     names = ", ".join(task.gold) or NO_FINDING
     phrases = load_phrases()
     pattern = draw.choice(phrases.sums if gold else phrases.sums_of_none)
@@ -160,6 +164,8 @@ def _candidates(task: Task, gold: dict[str, str], film: Film) -> dict[str, str]:
 
 def _on_section(task: Task, film: Film, draw: Random) -> str:
     """One pair: what the rest of the report observes, then the text."""
+    if task.reference and not parse(task.reference).pairs:
+        raise NoTrace(PLAIN)
     gold = task.gold[0]
     own = {observation.text for observation in film_of(gold).observations}
     thoughts = [observation.text for observation in film.observations if observation.text not in own]
@@ -172,6 +178,10 @@ def _on_section(task: Task, film: Film, draw: Random) -> str:
 def _joined(pairs: list[tuple[str, str]], summary: str, final: str) -> str:
     whole = [*pairs, (summary, final)]
     return "".join(f"<think>{think}</think><answer>{answer}</answer>" for think, answer in whole)
+
+
+def _ends(is_right: bool) -> list[str]:
+    return load_phrases().right_ends if is_right else load_phrases().wrong_ends
 
 
 def _mark(is_right: bool) -> str:

@@ -1,4 +1,4 @@
-"""Finds talk that no film supports: of the report, of earlier films, of what to do next, and of who the patient is."""
+"""Finds talk that no film supports: of the report, of earlier films, of what to do next, of who it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Literal, get_args
 
-Talk = Literal["prior", "report", "advice", "identifier"]
+Talk = Literal["prior", "report", "advice", "elsewhere", "identifier"]
 KINDS: tuple[Talk, ...] = get_args(Talk)
 
 

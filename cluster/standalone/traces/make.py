@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from rewards.traces.verifier import VerifierConfig
 from rewards.traces.writer import Ask, TraceWriter
 
 Log = Callable[[str], None]
-REPORT_EVERY = 500  # drafts
+LOG_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _stopping_gently(writer: TraceWriter) -> Iterator[Callable[[], bool]]:
 
 def _ask(outcomes: dict[str, Outcome], writer: TraceWriter, journal: Journal, plan: TracePlan, log: Log) -> None:
     """Asks for every task that has too few traces, round by round, as often as the writer may be asked."""
-    done = 0
+    done, last = 0, time.monotonic()
     for _ in range(writer.attempts):
         asks = [
             Ask(outcome.task, outcome.attempts)
@@ -124,7 +125,8 @@ def _ask(outcomes: dict[str, Outcome], writer: TraceWriter, journal: Journal, pl
                     journal.add(draft)
                 outcomes[draft.task_id].add(draft, plan.verifier)
                 done += 1
-                if done % REPORT_EVERY == 0:
+                if time.monotonic() > last + LOG_EVERY_S:
+                    last = time.monotonic()
                     accepted = sum(bool(outcome.accepted) for outcome in outcomes.values())
                     log(f"{done:,} drafts, {accepted:,} of {len(outcomes):,} tasks have a trace")
         except Refused as error:
