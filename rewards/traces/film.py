@@ -9,7 +9,7 @@ from rewards.comparison.facts import Facts, facts_from
 from rewards.findings.extract import Mentions, mentions_of
 from rewards.findings.mention import Mention, Status
 from rewards.findings.ontology import load_ontology
-from rewards.findings.signs import is_sign
+from rewards.findings.signs import is_sign, load_signs
 from rewards.traces.observations import Observation, film_text, kinds_of, observations
 from rewards.traces.phrases import load_phrases
 
@@ -75,9 +75,19 @@ class Film:
 def _is_normal(observation: Observation) -> bool:
     words = {word.strip(".,;:()").casefold() for word in observation.text.split()}
     tables = load_phrases().words
-    says_normal = any(mention.status == "absent" for mention in observation.mentions) or words & {*tables["normal"]}
-    says_other = any(mention.status != "absent" for mention in observation.mentions) or words & {*tables["abnormal"]}
-    return bool(says_normal) and not says_other and not observation.is_rewritten
+    speaking = {_speaks_for(mention) for mention in observation.mentions}
+    if True in speaking or words & {*tables["abnormal"]} or observation.is_rewritten:
+        return False
+    return False in speaking or not words.isdisjoint(tables["normal"])
+
+
+def _speaks_for(mention: Mention) -> bool:
+    """Whether a mention speaks for something abnormal, or leaves that open."""
+    if mention.status == "uncertain":
+        return True
+    sign = load_signs().signs.get(mention.finding)
+    is_abnormal = sign is None or sign.speaks_for
+    return is_abnormal == (mention.status == "present")
 
 
 def _is_about(mention: Mention, finding: str) -> bool:

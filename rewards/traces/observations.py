@@ -106,7 +106,7 @@ def observe(sentence: str) -> Observation | None:
     said = {(mention.finding, mention.status) for mention in mentions_of(whole)}
     for text in _rewritings(whole):
         words = text.split()
-        if not 1 < len(words) <= MAX_WORDS or talk_in(text) or _DANGLING.search(text):
+        if not 0 < len(words) <= MAX_WORDS or talk_in(text) or _DANGLING.search(text):
             continue
         mentions = mentions_of(text)
         if not mentions and (len(words) < 3 or _is_technical(words)):
