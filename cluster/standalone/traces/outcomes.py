@@ -29,7 +29,7 @@ class Outcome:
 
     Attributes:
         task: the task.
-        attempts: how often it was asked for.
+        attempts: how often it was asked for and somebody answered.
         is_final: whether asking again would give nothing else.
         accepted: the accepted traces, each with its check.
         rejected: all others, in the order of the attempts.
@@ -43,7 +43,8 @@ class Outcome:
 
     def add(self, draft: Draft, config: VerifierConfig) -> None:
         """Verifies the texts of a draft."""
-        self.attempts = max(self.attempts, draft.attempt + 1)
+        if draft.is_answered:
+            self.attempts = max(self.attempts, draft.attempt + 1)
         self.is_final = self.is_final or draft.is_final
         if draft.fault:
             reason = NOT_WRITTEN if draft.is_answered else NOT_ANSWERED
