@@ -83,9 +83,9 @@ def _fault(
     if grounding < config.grounding:
         return "grounding", f"a step's grounding is {grounding:.2f}; at least {config.grounding:g} is asked"
     thinks = " ".join(pair.think for pair in pairs)
-    for kind, words in talk_in(f"{thinks} {_own_words(task, pairs)}").items():
+    for kind, found in talk_in(f"{thinks} {_own_words(task, pairs)}").items():
         if kind != "prior" or len(task.images) < 2:
-            return kind, f"{words!r}"
+            return kind, repr(found)
     if unsupported := _unsupported(task, pairs, film_of(task.report)):
         return "unsupported", f"neither gold nor report knows of {unsupported}"
     words = len(trace.split())
