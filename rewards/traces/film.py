@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -13,6 +14,12 @@ from rewards.findings.signs import is_sign, load_signs
 from rewards.traces.observations import Observation, film_text, kinds_of, observations
 from rewards.traces.phrases import load_phrases
 
+SAYS_NOTHING = "the report says nothing of its film"
+NOT_READ = "the report is in no language that is read here"
+MIN_KNOWN = 0.4
+"""The least share of a report's words that are known: in English it is nine tenths, in Spanish or German one fifth."""
+_WORD = re.compile(r"[^\W\d_]+")
+
 Stance = Literal["present", "absent", "open", "silent"]
 """Of a report on a finding. "open": it doubts it, contradicts itself, or names only what the finding is a kind of."""
 
@@ -21,6 +28,7 @@ class Film:
     """A film by its report. An empty report is silent on everything."""
 
     def __init__(self, report: str) -> None:
+        self.report = report
         self.is_reported = bool(report.strip())
         self.observations = observations(report)
         self._named = [mention for mention in mentions_of(film_text(report)) if not is_sign(mention.finding)]
@@ -29,6 +37,17 @@ class Film:
     def facts(self) -> Facts:
         """What the report asserts and denies by name."""
         return facts_from(self._named)
+
+    @cached_property
+    def fault(self) -> str:
+        """Why nothing can be learnt from the report, "" if something can or there is none."""
+        words = _WORD.findall(film_text(self.report).casefold())
+        if not self.is_reported:
+            return ""
+        if not (self.observations or self._named):
+            return SAYS_NOTHING
+        known = load_ontology().words | {*load_phrases().words["english"]}
+        return "" if sum(word in known for word in words) >= MIN_KNOWN * len(words) else NOT_READ
 
     @cached_property
     def _doubted(self) -> frozenset[str]:

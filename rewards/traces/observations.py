@@ -39,10 +39,6 @@ _LEADING = re.compile(r"^(?:and|but|with|which|although|also|additionally|howeve
 _BLANKS = re.compile(r"\s+")
 _BEFORE_MARK = re.compile(r"\s+([,.;:])")
 _ABBREVIATIONS = re.compile(r"\b(?:svc|ivc|picc|ett|ng|ij|ap|pa|icd|copd|cabg)\b", re.IGNORECASE)
-_DANGLING = re.compile(
-    r"\b(?:the|a|an|of|in|on|with|and|or|to|for|from|by|is|are|was|were|no|at|as|than|which|that|very|more|has|have)$",
-    re.IGNORECASE,
-)
 
 
 class Observation(NamedTuple):
@@ -63,6 +59,7 @@ class _Trims(NamedTuple):
     """The patterns of trims.toml."""
 
     substitutions: list[tuple[re.Pattern[str], str]]
+    broken: re.Pattern[str]
     cut: re.Pattern[str]
 
 
@@ -77,7 +74,7 @@ def _trims() -> _Trims:
         return re.compile(pattern, re.IGNORECASE)
 
     pairs = [(compiled(pattern), written) for pattern, written in data["substitutions"]]
-    return _Trims(pairs, compiled("|".join(data["cuts"])))
+    return _Trims(pairs, compiled("|".join(data["broken"])), compiled("|".join(data["cuts"])))
 
 
 @lru_cache(maxsize=512)  # the tasks of a film share its report
@@ -106,7 +103,7 @@ def observe(sentence: str) -> Observation | None:
     said = {(mention.finding, mention.status) for mention in mentions_of(whole)}
     for text in _rewritings(whole):
         words = text.split()
-        if not 0 < len(words) <= MAX_WORDS or talk_in(text) or _DANGLING.search(text):
+        if not 0 < len(words) <= MAX_WORDS or talk_in(text) or _trims().broken.search(text):
             continue
         mentions = mentions_of(text)
         if not mentions and (len(words) < 3 or _is_technical(words)):

@@ -12,7 +12,7 @@ from rewards.findings.mention import Mention
 
 _OF_SIZE = frozenset(["Effusion", "Pneumothorax", "Mass", "Nodule", "Hernia", "Bulla", "Granuloma", "Lung Lesion"])
 _SIZES = {"mild": "small", "moderate": "moderate", "severe": "large"}
-_PLACES = {"upper": "upper zone", "middle": "mid zone", "lower": "lower zone", "lingular": "lingular"}
+_PLACES = {"upper": "upper zone", "middle": "mid zone", "lower": "lower zone", "hilar": "perihilar"}
 
 
 class Phrases(NamedTuple):

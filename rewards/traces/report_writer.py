@@ -67,6 +67,8 @@ def trace_of(task: Task, draw: Random) -> str:
         NoTrace: the report does not give one.
     """
     film = film_of(task.report)
+    if film.fault:
+        raise NoTrace(film.fault)
     if task.form == "names":
         return _on_names(task, film, draw)
     if task.form == "text":
