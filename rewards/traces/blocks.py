@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import chain
 from random import Random
 
 from rewards.comparison.facts import Facts, agreement, facts_of
-from rewards.findings.ontology import load_ontology
-from rewards.traces.film import Film
+from rewards.traces.film import Film, common_findings
 from rewards.traces.phrases import assertions_of, denials_of, filled, load_phrases
 
 TOP = 3
@@ -72,11 +70,11 @@ class Blocks:
             if not names:
                 raise NoTrace(UNKNOWN)
             return f"{self.on(names[0], True)} {self.draw.choice(load_phrases().not_normal)}"
-        if any(self.film.stance(finding) in ("present", "open") for finding in _common_findings()):
+        if any(self.film.stance(finding) in ("present", "open") for finding in common_findings()):
             raise NoTrace(OPEN)
         found = [observation.text for observation in self.film.normal_observations]
         found = [text for text in found if self.holds(text, Facts.of(frozenset(), frozenset()))]
-        fresh = [text for text in found if text not in self._used] or found
+        fresh = ([text for text in found if text not in self._used] or found)[:TOP]
         self.draw.shuffle(fresh)
         if not fresh and self.film.is_reported:
             raise NoTrace(NO_WORDS)
@@ -120,9 +118,3 @@ class Blocks:
             forms += [f"{sentence} {end}", f"{lead} {sentence} {end}"]
         self.draw.shuffle(forms)
         return [*forms, sentence]
-
-
-@cache
-def _common_findings() -> tuple[str, ...]:
-    """Of these a report must assert and doubt none, if nothing is found on its film: those of NIH ChestX-ray14."""
-    return tuple(finding.name for finding in load_ontology().findings.values() if finding.nih)

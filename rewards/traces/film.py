@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import cached_property, lru_cache
+from collections.abc import Collection
+from functools import cache, cached_property, lru_cache
 from typing import Literal
 
 from rewards.comparison.facts import Facts, facts_from
@@ -18,10 +19,13 @@ SAYS_NOTHING = "the report says nothing of its film"
 NOT_READ = "the report is in no language that is read here"
 MIN_KNOWN = 0.4
 """The least share of a report's words that are known: in English it is nine tenths, in Spanish or German one fifth."""
+_INSIDE = re.compile(
+    r"\b(?:lungs?|heart|cardi\w+|pleur\w+|effusions?|pneumothora\w+|chest|consolidat\w+)", re.IGNORECASE
+)
 _WORD = re.compile(r"[^\W\d_]+")
 
 Stance = Literal["present", "absent", "open", "silent"]
-"""Of a report on a finding. "open": it doubts it, contradicts itself, or names only what the finding is a kind of."""
+"""Of a report on a finding. "open": it doubts it, contradicts itself, or names a sign of it or what it is a kind of."""
 
 
 class Film:
@@ -31,12 +35,17 @@ class Film:
         self.report = report
         self.is_reported = bool(report.strip())
         self.observations = observations(report)
-        self._named = [mention for mention in mentions_of(film_text(report)) if not is_sign(mention.finding)]
+        self._mentions = mentions_of(film_text(report))
+        self._named = [mention for mention in self._mentions if not is_sign(mention.finding)]
 
     @cached_property
     def facts(self) -> Facts:
         """What the report asserts and denies by name."""
         return facts_from(self._named)
+
+    @cached_property
+    def _with_signs(self) -> Facts:
+        return facts_from(self._mentions)
 
     @cached_property
     def fault(self) -> str:
@@ -62,6 +71,8 @@ class Film:
             return "open"
         if said is False:
             return "absent"
+        if self._with_signs.hinted(finding, is_present=True):
+            return "open"
         wider = set(load_ontology().findings[finding].ancestors) - {finding}
         is_named_wider = any(mention.finding in wider and mention.status != "absent" for mention in self._named)
         return "open" if is_named_wider else "silent"
@@ -87,8 +98,32 @@ class Film:
 
     @property
     def normal_observations(self) -> list[Observation]:
-        """The observations that something is as it should be."""
-        return [observation for observation in self.observations if _is_normal(observation)]
+        """The observations that something is as it should be; those of the chest's inside first."""
+        found = [observation for observation in self.observations if _is_normal(observation)]
+        return sorted(found, key=lambda observation: _INSIDE.search(observation.text) is None)
+
+    def missed_by(self, asserted: Collection[str]) -> str:
+        """A finding of NIH ChestX-ray14 that the report asserts and an answer does not, "" if there is none.
+
+        Args:
+            asserted: the findings that the answer asserts.
+        """
+        wider = {kind for name in asserted if name in load_ontology().findings for kind in _ancestors(name)}
+        for finding in common_findings():
+            is_covered = finding in wider or not set(_ancestors(finding)).isdisjoint(asserted)
+            if not is_covered and self.stance(finding) == "present":
+                return finding
+        return ""
+
+
+@cache
+def common_findings() -> tuple[str, ...]:
+    """The findings of NIH ChestX-ray14."""
+    return tuple(finding.name for finding in load_ontology().findings.values() if finding.nih)
+
+
+def _ancestors(name: str) -> tuple[str, ...]:
+    return load_ontology().findings[name].ancestors
 
 
 def _is_normal(observation: Observation) -> bool:

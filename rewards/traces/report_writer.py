@@ -14,7 +14,7 @@ from rewards.findings.ontology import load_ontology
 from rewards.forms.letters import key_of
 from rewards.reading.answers import read_finding, read_marks
 from rewards.reading.parser import parse
-from rewards.traces.blocks import UNKNOWN, Blocks, NoTrace
+from rewards.traces.blocks import CONTRADICTED, UNKNOWN, Blocks, NoTrace
 from rewards.traces.film import Film, film_of
 from rewards.traces.matching import on_text
 from rewards.traces.phrases import load_phrases
@@ -134,6 +134,8 @@ def _on_names(task: Task, film: Film, draw: Random) -> str:
     gold = {canonical(name): name for name in task.gold}
     if not known.keys() >= gold.keys():
         raise NoTrace(UNKNOWN)
+    if film.missed_by(gold):
+        raise NoTrace(CONTRADICTED)
     candidates = _candidates(task, gold, film)
     blocks = Blocks(film, dict.fromkeys(gold, True), draw)
     pairs = [(draw.choice(load_phrases().openings), ", ".join(candidates.values()))]

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from pydantic import Field, model_validator
 
 from curriculum.strict import Strict
-from curriculum.task import Task
-from rewards.comparison.facts import facts_of
+from curriculum.task import NO_FINDING, Task
+from rewards.comparison.facts import Facts, facts_of
 from rewards.config import RewardConfig
+from rewards.findings.canonical import canonical
 from rewards.reading.parser import Pair, parse
 from rewards.score import score
 from rewards.traces.film import Film, film_of
@@ -37,8 +38,8 @@ class Check(NamedTuple):
     """The verdict on a trace.
 
     Attributes:
-        reason: why it is rejected: "format", "outcome", "step", "coverage", "grounding", "unsupported", a kind of talk
-            or "length"; "" if it is accepted.
+        reason: why it is rejected: "format", "outcome", "step", "coverage", "grounding", "contradicted",
+            "unsupported", a kind of talk or "length"; "" if it is accepted.
         why: the reason in words.
         reward: what the rules pay for it.
         grounding: the least of its steps'; 1 if no step has known facts.
@@ -86,6 +87,8 @@ def _fault(
     for kind, found in talk_in(f"{thinks} {_own_words(task, pairs)}").items():
         if kind != "prior" or len(task.images) < 2:
             return kind, repr(found)
+    if contradiction := _contradiction(task):
+        return "contradicted", f"the report asserts {contradiction}, and the answer does not"
     if unsupported := _unsupported(task, pairs, film_of(task.report)):
         return "unsupported", f"neither gold nor report knows of {unsupported}"
     words = len(trace.split())
@@ -104,11 +107,19 @@ def _own_words(task: Task, pairs: tuple[Pair, ...]) -> str:
     return pairs[-1].answer if task.form == "text" else ""
 
 
+def _contradiction(task: Task) -> str:
+    """A finding that the report asserts although the gold names all findings, or says that there are none."""
+    is_normal = task.domain == "closed" and any(canonical(task.options[letter]) == NO_FINDING for letter in task.gold)
+    if not is_normal and task.family != "diagnosis":
+        return ""
+    return film_of(task.report).missed_by(_gold_findings(task).present)
+
+
 def _unsupported(task: Task, pairs: tuple[Pair, ...], film: Film) -> str:
     """A finding that a think block asserts and the report does not, "" if there is none."""
     if not film.is_reported:
         return ""
-    known = film.facts.kinds | _asserted_by_gold(task)
+    known = film.facts.kinds | _gold_findings(task).kinds
     for pair in pairs:
         stated = facts_of(pair.think)
         for finding in sorted(stated.present - known):
@@ -117,9 +128,9 @@ def _unsupported(task: Task, pairs: tuple[Pair, ...], film: Film) -> str:
     return ""
 
 
-def _asserted_by_gold(task: Task) -> frozenset[str]:
-    """The findings that the gold asserts, with everything that they are kinds of."""
-    right = [task.options[letter] for letter in task.gold] if task.options else task.gold
+def _gold_findings(task: Task) -> Facts:
+    """What the gold asserts."""
+    right = [task.options[letter] for letter in task.gold] if task.options else list(task.gold)
     if [text.strip().casefold() for text in right] == ["yes"]:
-        return facts_of(task.question.removesuffix("?")).kinds
-    return frozenset().union(*(facts_of(text).kinds for text in right))
+        right = [task.question.removesuffix("?")]
+    return facts_of("\n\n".join(right))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rewards.traces.film import Film
+from rewards.traces.film import NOT_READ, SAYS_NOTHING, Film
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,29 @@ def test_the_most_telling_sentence_comes_first():
 def test_normal_observations_are_normal():
     film = Film("Lungs are clear. Old rib fractures. Degenerative changes of the spine. No effusion. Small nodule.")
     assert [observation.text for observation in film.normal_observations] == ["Lungs are clear.", "No effusion."]
+
+
+def test_a_sign_leaves_its_finding_open():
+    assert Film("The left costophrenic angle is blunted.").stance("Effusion") == "open"
+    assert Film("The left costophrenic angle is blunted. No effusion.").stance("Effusion") == "absent"
+
+
+def test_what_an_answer_misses():
+    film = Film("Large hiatal hernia. Small left effusion. Granuloma. Right lower lobe collapse.")
+    assert film.missed_by(["Hernia", "Atelectasis"]) == "Effusion"
+    assert film.missed_by(["Hernia", "Effusion", "Atelectasis"]) == ""  # a granuloma is none of the fourteen
+    assert film.missed_by(["Hernia", "Effusion", "Lung Opacity"]) == ""  # its kind
+    assert film.missed_by(["Hernia", "Effusion", "Pneumonia"]) == "Atelectasis"  # both are opacities, which is no excuse
+
+
+@pytest.mark.parametrize(
+    "report, fault",
+    [
+        ("No se observan infiltrados ni derrame pleural. Silueta cardiaca normal.", NOT_READ),
+        ("FINDINGS: The tube.", SAYS_NOTHING),
+        ("Clear lungs.", ""),
+        ("", ""),
+    ],
+)
+def test_a_report_from_which_nothing_can_be_learnt(report, fault):
+    assert Film(report).fault == fault

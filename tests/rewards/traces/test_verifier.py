@@ -61,6 +61,19 @@ def test_the_least_grounding_and_the_length_can_be_set():
         VerifierConfig(min_words=9, max_words=3)
 
 
+def test_an_answer_that_names_all_findings_may_leave_none_of_the_reports_out():
+    report = "The heart is normal. Large hiatal hernia. No effusion."
+    healthy = NAMES.model_copy(update={"gold": (), "report": report})
+    trace = written(
+        ("Worth a look.", "Cardiomegaly, Effusion"),
+        ("The heart is normal.", "Cardiomegaly ❌"),
+        ("No effusion is seen.", "Effusion ❌"),
+        ("Neither of them holds.", "No finding"),
+    )
+    assert reason(trace, healthy) == "contradicted"
+    assert reason(trace, healthy.model_copy(update={"report": report.replace("Large hiatal hernia. ", "")})) == ""
+
+
 def test_an_earlier_film_may_be_spoken_of_if_the_task_has_one():
     trace = changed("A", think="A small left pleural effusion, larger than on the prior film.")
     assert reason(trace, CHOICE.model_copy(update={"images": ("prior.png", "film.png")})) == ""
