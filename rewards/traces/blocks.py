@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from random import Random
@@ -17,6 +18,9 @@ CONTRADICTED = "the report contradicts the answer"
 SILENT = "the report is silent on a right answer"
 UNKNOWN = "its options or candidates are no known findings"
 NO_WORDS = "no sentence says just what is needed"
+
+
+_BORDERLINE = re.compile(r"\b(?:borderline|upper limits?|top normal)\b", re.IGNORECASE)
 
 
 class NoTrace(Exception):
@@ -103,7 +107,9 @@ class Blocks:
         own = [observation.text for observation in self.film.supports(finding, is_present)]
         fresh = [text for text in own if text not in self._used][:TOP]
         self.draw.shuffle(fresh)
-        if is_present:
+        if is_present and any(_BORDERLINE.search(text) for text in own):
+            written = []  # a short sentence would leave that out
+        elif is_present:
             written = assertions_of(finding, self.film.mention_of(finding), self.draw)
         else:
             written = denials_of(finding, self.draw)

@@ -44,19 +44,19 @@ def _agreeing(film: Film, text: Film, blocks: Blocks) -> tuple[str, str]:
 
 
 def _differing(film: Film, text: Film, blocks: Blocks) -> tuple[str, str]:
-    """Findings that text and film do not share, as two blocks."""
+    """Two findings that text and film do not share, or one of them twice."""
     phrases, draw = load_phrases(), blocks.draw
-    told: list[str] = []
+    told: list[tuple[str, str, bool]] = []
     for finding in sorted(load_ontology().findings):
         of_text, of_film = text.stance(finding), film.stance(finding)
         if of_text == "present" and of_film in ("absent", "silent"):
             said = filled(draw.choice(phrases.differing_asserted), finding, draw)
-            told.append(f"{said} {blocks.on(finding, False)}")
+            told.append((f"{said} {blocks.on(finding, False)}", finding, False))
         elif of_film == "present" and of_text in ("absent", "silent"):
-            told.append(f"{blocks.on(finding, True)} {draw.choice(phrases.differing_denied)}")
+            told.append((f"{blocks.on(finding, True)} {draw.choice(phrases.differing_denied)}", finding, True))
     if not told:
         raise NoTrace(NO_DIFFERENCE)
     draw.shuffle(told)
-    ends = list(phrases.unmatched)
-    draw.shuffle(ends)
-    return f"{told[0]} {ends[0]}", told[1] if len(told) > 1 else ends[1]
+    first, finding, is_present = told[0]
+    second = told[1][0] if len(told) > 1 else blocks.on(finding, is_present)
+    return f"{first} {draw.choice(phrases.unmatched)}", second

@@ -8,8 +8,8 @@ import pytest
 
 from rewards.calls.chat import ChatEndpoint, EndpointBusy, Refused, chat_of, check_url, key_of
 from rewards.custom_rules import RuleFault
+from tests.support.rewards.simulated_teacher import PROMPT, SimulatedTeacher
 from tests.support.simulated_judge import SimulatedJudge
-from tests.support.simulated_teacher import PROMPT, SimulatedTeacher
 
 
 def ask(url, prompt="grade=5", headers=None):

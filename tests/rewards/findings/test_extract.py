@@ -100,6 +100,7 @@ def test_denied(text, absent):
     [
         ("Cannot exclude pneumonia.", "Pneumonia"),
         ("Pneumonia cannot be excluded", "Pneumonia"),
+        ("Cardiomegaly cannot be assessed.", "Cardiomegaly"),
         ("Pneumonia is not excluded.", "Pneumonia"),
         ("Possible small effusion", "Effusion"),
         ("The opacity may represent atelectasis or pneumonia.", "Atelectasis, Pneumonia"),

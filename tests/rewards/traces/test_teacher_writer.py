@@ -11,7 +11,7 @@ from rewards.traces.teacher_config import TeacherConfig
 from rewards.traces.teacher_writer import NO_TRACE, TeacherWriter
 from rewards.traces.writer import Ask
 from tests.support.rewards.reported import CHOICE
-from tests.support.simulated_teacher import PROMPT, SimulatedTeacher
+from tests.support.rewards.simulated_teacher import PROMPT, SimulatedTeacher
 
 TASKS = [CHOICE.model_copy(update={"id": f"t{number}"}) for number in range(12)]
 TRACES = {task.id: trace_of(task, Random(task.id)) for task in TASKS}

@@ -19,7 +19,7 @@ from curriculum.taskset import read_tasks, write_tasks
 from rewards.traces.report_writer import ReportWriter, trace_of
 from rewards.traces.verifier import VerifierConfig, verify
 from tests.support.rewards.reported import CHOICE, TASKS
-from tests.support.simulated_teacher import PROMPT, SimulatedTeacher
+from tests.support.rewards.simulated_teacher import PROMPT, SimulatedTeacher
 
 COUNT = 60
 
