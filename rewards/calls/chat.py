@@ -90,6 +90,10 @@ class ChatEndpoint:
         message = getattr(choices[0], "message", None)
         return whole(self.who, getattr(message, "content", None), choices[0].finish_reason, max_tokens)
 
+    async def close(self) -> None:
+        """Ends the connections, in the loop that they were made in."""
+        await self._client.close()
+
 
 def chat_of(system: str, prompt: str) -> list[dict[str, str]]:
     """The chat that a prompt makes, with a system message unless that is empty."""

@@ -126,7 +126,10 @@ class _Round:
                     return
                 self.answers.put(await self._draft(ask))
 
-        await asyncio.gather(*(work() for _ in range(min(self.config.concurrency, len(asks)))))
+        try:
+            await asyncio.gather(*(work() for _ in range(min(self.config.concurrency, len(asks)))))
+        finally:
+            await self.endpoint.close()
 
     async def _draft(self, ask: Ask) -> Draft:
         """What becomes of an ask: a trace, an answer that holds none, or no answer after all tries."""

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from cluster.standalone.traces.outcomes import Outcome
+from cluster.standalone.traces.outcomes import NOT_WRITTEN, Outcome
 from curriculum.table import Table
 from curriculum.task import NO_FINDING, Task
 from rewards.reading.parser import Pair, parse
@@ -126,8 +126,8 @@ def _last_reason(outcome: Outcome) -> str:
 
 
 def _reason_of(reason: str, why: str) -> str:
-    """The kind of a rejection; a writer's own words say why it wrote nothing."""
-    return why if reason == "not written" else reason
+    """The kind of a rejection; a writer's own words, up to a colon, say why it wrote nothing."""
+    return why.partition(": ")[0] if reason == NOT_WRITTEN else reason
 
 
 def _right(task: Task) -> Iterable[str]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from tests.support.simulated_judge import SimulatedJudge
+from tests.support.simulated_judge import NEVER_S, SimulatedJudge
 
 PROMPT = "{{ task.id }}|{{ attempt }}"
 Fault = Literal["busy", "rate", "never", "json", "wrong", "cut", "prose", "refuse"]
@@ -51,9 +51,9 @@ class SimulatedTeacher(SimulatedJudge):
         self.asked[id, attempt] += 1
         kinds = self._left.get(id, [])
         fault = kinds.pop(0) if kinds else None
-        await asyncio.sleep(30 if fault == "never" else self.latency_s)
-        if fault in ("busy", "rate", "refuse"):
-            status = {"busy": 503, "rate": 429, "refuse": 400}[fault]
+        await asyncio.sleep(NEVER_S if fault == "never" else self.latency_s)
+        if fault in UNPAID:
+            status = {"busy": 503, "rate": 429, "never": 503, "refuse": 400}[fault]
             headers = {"Retry-After": "0.2"} if fault == "rate" else {}
             return web.Response(status=status, headers=headers, text=json.dumps({"error": {"message": "not now"}}))
         self.paid[id, attempt] += 1
