@@ -125,7 +125,9 @@ def teacher_command(folder, url, out):
 FAULTS = ("busy", "rate", "never", "json", "wrong", "wrong", "prose", "cut")
 
 
-@pytest.mark.parametrize("number, most_again", [(signal.SIGTERM, 0), (signal.SIGKILL, 4)])
+@pytest.mark.parametrize(
+    "number, most_again", [(signal.SIGKILL, 4), pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow)]
+)
 def test_a_teacher_that_is_killed_in_the_middle_is_not_paid_twice(many, tmp_path, number, most_again):
     """Half of the tasks meet a fault. After SIGKILL, only what was under way at that moment is asked for again."""
     folder, traces = many
