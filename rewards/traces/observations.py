@@ -35,7 +35,10 @@ NOT_OF_THE_FILM = {"indication", "comparison", "technique", "procedure", "examin
 """Sections that do not describe the film."""
 
 _HEADING = re.compile(r"^[A-Z][A-Za-z /&,-]{2,40}:\s+(?=\S+(?:\s+\S+){2})")
-_LEADING = re.compile(r"^(?:and|but|with|which|although|also|additionally|however|otherwise)\b[ ,]*", re.IGNORECASE)
+_LEADING = re.compile(
+    r"^(?:and|but|with|which|although|also|additionally|however|otherwise|accompanied by|associated with)\b[ ,]*",
+    re.IGNORECASE,
+)
 _BLANKS = re.compile(r"\s+")
 _BEFORE_MARK = re.compile(r"\s+([,.;:])")
 _ABBREVIATIONS = re.compile(r"\b(?:svc|ivc|picc|ett|ng|ij|ap|pa|icd|copd|cabg)\b", re.IGNORECASE)

@@ -83,9 +83,10 @@ def open_policy(choice: WriterChoice, tasks: Sequence[Task], log: Callable[[str]
     """
     assert choice.model is not None
     subject = find_subject(choice.model, choice.recipe)
-    check_images(subject.folder, "--model", tasks, subject.rollout)
     roles = {"rollout": subject.rollout}
     images = max((len(task.images) for task in tasks), default=0)
+    if images:
+        check_images(subject.folder, "--model", subject.rollout)
     log(f"{subject.name}: {subject.settings}; starting {subject.rollout.workers} rollout workers")
     with ray_cluster(roles, log):
         check_fits(roles)
