@@ -82,7 +82,7 @@ def traces(
     per_task: Annotated[int, typer.Option(min=1, help="traces of a task at most, the most diverse ones")] = 1,
     attempts: Annotated[int, typer.Option(min=1, help="how often a task is tried until a trace is accepted")] = 3,
     grounding: Annotated[float, typer.Option(min=0, max=1, help="the least grounding of a step")] = 0.8,
-    max_words: Annotated[int, typer.Option(min=1, help="of a trace")] = 600,
+    max_words: Annotated[int, typer.Option(min=10, help="of a trace")] = 600,
     teacher: Annotated[Path | None, typer.Option(help="settings of the teacher, a YAML file (docs/traces.md)")] = None,
     model: Annotated[Path | None, typer.Option(help="the policy: a model folder")] = None,
     recipe: Annotated[Path | None, typer.Option(help="the policy's prompt and engine; by default its run's")] = None,

@@ -34,13 +34,8 @@ def _agreeing(film: Film, text: Film, blocks: Blocks) -> tuple[str, str]:
     draw.shuffle(others)
     if not shared:
         raise NoTrace(NO_WORDS)
-    first = f"{shared[0]} {draw.choice(phrases.agreeing)}"
-    more = [*shared[1:], *others]
-    second = more[0] if more else shared[0]
-    return (
-        first,
-        f"{second} {draw.choice(['Nothing here contradicts the text.', 'No word of the text is against it.'])}",
-    )
+    more = [*shared[1:], *others] or shared
+    return f"{shared[0]} {draw.choice(phrases.agreeing)}", f"{more[0]} {draw.choice(phrases.not_against)}"
 
 
 def _differing(film: Film, text: Film, blocks: Blocks) -> tuple[str, str]:

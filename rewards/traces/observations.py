@@ -1,7 +1,7 @@
 """The sentences of a report as observations of its film: what no film shows is taken out of them, or they are dropped.
 
-What a sentence says of each finding never changes: a rewritten sentence is kept only if the extractor reads in it what
-it read in the whole one.
+What a sentence says of a finding never changes: a rewritten sentence is kept only if the extractor reads nothing in it
+that it did not read in the whole one.
 
     Stable mild cardiomegaly.                                        Mild cardiomegaly.
     The heart remains enlarged compared to the prior study of ___.   The heart is enlarged.

@@ -30,6 +30,7 @@ class Phrases(NamedTuple):
     not_normal: list[str]
     normal: list[str]
     agreeing: list[str]
+    not_against: list[str]
     differing_asserted: list[str]
     differing_denied: list[str]
     unmatched: list[str]

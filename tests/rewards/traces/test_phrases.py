@@ -37,6 +37,7 @@ def test_what_stands_around_a_sentence_says_nothing_of_findings():
     for table in (
         *(phrases.leads, phrases.right_ends, phrases.wrong_ends, phrases.openings, phrases.sums_of_none),
         *(phrases.sums_of_letters, phrases.not_normal, phrases.normal, phrases.agreeing, phrases.unmatched),
+        phrases.not_against,
     ):
         for pattern in table:
             text = filled(pattern.replace("{letters}", "B"), "Effusion", Random(0))
