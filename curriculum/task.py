@@ -59,6 +59,7 @@ class Task(Strict):
         captions: what each image is, such as a prior film; empty if nothing is to be said.
         context: what is known before the question, such as the indication or a prior report.
         reference: a gold response, from which SFT learns.
+        report: the film's report, from which gold traces are written and checked; no prompt has it.
         split: train, val or test.
         patient: all tasks of a patient are in one split.
         view: PA, AP or Lateral, if known.
@@ -85,6 +86,7 @@ class Task(Strict):
     captions: tuple[Filled, ...] = ()
     context: Known = ""
     reference: Known | None = None
+    report: Known = ""
     split: Split = "train"
     patient: Known = ""
     view: Known = ""
@@ -104,7 +106,8 @@ class Task(Strict):
 
     @model_validator(mode="after")
     def _texts_are_unicode(self) -> Task:
-        texts = (self.id, self.question, self.context, self.patient, *self.options.values(), self.reference or "")
+        own = (self.id, self.question, self.context, self.patient, self.reference or "", self.report)
+        texts = (*own, *self.options.values())
         try:
             "".join((*texts, *self.gold, *self.captions, *self.images)).encode()
         except UnicodeEncodeError as error:

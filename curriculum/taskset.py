@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
         ("captions", pa.list_(pa.string())),
         ("context", pa.string()),
         ("reference", pa.string()),
+        ("report", pa.string()),
         ("split", pa.string()),
         ("patient", pa.string()),
         ("view", pa.string()),

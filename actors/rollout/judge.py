@@ -10,8 +10,9 @@ from typing import Any
 
 from actors.rollout.config import RolloutConfig
 from actors.rollout.vllm_engine import engine_environment
+from rewards.calls.chat import whole
 from rewards.custom_rules import RuleFault
-from rewards.judge.judge import Judge, check_shared_options, score_format
+from rewards.judge.judge import WHO, Judge, check_shared_options, score_format
 from rewards.judge.parse import SCORE
 from rewards.judge.prompt import PROMPT, SYSTEM, PromptTemplate
 
@@ -91,7 +92,7 @@ class ServedJudge(Judge):
         request = f"judge-{next(self._numbers)}"
         outputs = [output async for output in self._engine.generate({"prompt_token_ids": ids}, sampling, request)]
         answer = outputs[-1].outputs[0]
-        return self.whole(answer.text, answer.finish_reason)
+        return whole(WHO, answer.text, answer.finish_reason, self.max_tokens)
 
 
 def _engine(path: str, dtype: str, max_model_tokens: int, config: RolloutConfig) -> Any:

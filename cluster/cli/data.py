@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from actors.runtime.files import disk_words, is_no_space
-from cluster.errors import UserError, one_line
+from cluster.errors import UserError, fail, one_line
 
 if TYPE_CHECKING:
     from curriculum.importers.importer import Importer, Option
@@ -71,6 +71,48 @@ def check(
     with spread_over(cluster) as spread:
         good = check(tasks, load_recipe(recipe) if recipe else None, html, not no_images, spread)
     sys.exit(0 if good else 2)
+
+
+@data.command()
+def traces(
+    tasks: Annotated[Path, typer.Argument(help="a task set whose tasks have reports, or labels alone")],
+    out: Annotated[Path, typer.Option(help="folder for the task set with traces; what is there is continued")],
+    writer: Annotated[Literal["report", "teacher", "policy"], typer.Option(help="who writes the traces")] = "report",
+    seed: Annotated[int, typer.Option(help="of the choice of words, and of sampling")] = 0,
+    per_task: Annotated[int, typer.Option(min=1, help="traces of a task at most, the most diverse ones")] = 1,
+    attempts: Annotated[int, typer.Option(min=1, help="how often a task is tried until a trace is accepted")] = 3,
+    grounding: Annotated[float, typer.Option(min=0, max=1, help="the least grounding of a step")] = 0.8,
+    max_words: Annotated[int, typer.Option(min=10, help="of a trace")] = 600,
+    teacher: Annotated[Path | None, typer.Option(help="settings of the teacher, a YAML file (docs/traces.md)")] = None,
+    model: Annotated[Path | None, typer.Option(help="the policy: a model folder")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="the policy's prompt and engine; by default its run's")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="responses of the policy to a task at each try")] = 8,
+    temperature: Annotated[float, typer.Option(min=0, help="of the policy's sampling")] = 1.0,
+    html: Annotated[Path | None, typer.Option(help="write the summary to this page, with examples and films")] = None,
+    no_images: Annotated[bool, typer.Option("--no-images", help="no films on the page, for patient data")] = False,
+) -> None:
+    """Give tasks interleaved gold traces: from their reports, by a teacher, or by the policy. Keep what verifies."""
+    from actors.runtime.environment import quiet_libraries
+
+    quiet_libraries()
+    from actors.runtime.remote import RemoteFailure
+    from cluster.standalone.traces.make import TracePlan, find_tasks, make_traces
+    from cluster.standalone.traces.writers import WriterChoice, open_writer
+    from rewards.traces.verifier import VerifierConfig
+
+    choice = WriterChoice(writer, seed, attempts, teacher, model, recipe, samples, temperature)
+    verifier = VerifierConfig(grounding=grounding, max_words=max_words)
+    plan = TracePlan(tasks, out, per_task, verifier, html, not no_images)
+
+    def log(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        found = find_tasks(tasks)
+        with open_writer(choice, found, log) as opened:
+            make_traces(plan, found, opened, log)
+    except RemoteFailure as error:
+        fail(str(error), 1)
 
 
 def import_commands(importers: Iterable[Importer]) -> dict[str, Any]:

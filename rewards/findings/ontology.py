@@ -124,6 +124,8 @@ def load_ontology() -> Ontology:
         if not (sign.phrases or sign.pairs or name in rows):
             raise ValueError(f"{name} has no phrases and is no finding")
     sign_pairs = _pairs({name: {"pairs": sign.pairs} for name, sign in table.signs.items()}, parts, states)
+    # A normal part denies what it would show, not the signs by which it is normal.
+    denied_pairs = {pair: name for pair, name in sign_pairs.items() if table.signs[name].speaks_for}
     healthy = [" ".join(tokens) for phrase in data["no_finding"] for tokens in expand(phrase, words)]
     return Ontology(
         findings={name: _finding(name, rows) for name in rows},
@@ -135,7 +137,7 @@ def load_ontology() -> Ontology:
         topic_words=frozenset(topic_words | {written for written, word in base_words.items() if word in topic_words}),
         core_words=_core_words(data, rows.values(), base_words),
         of_part={part: _findings_of(part, pairs) for part in data["parts"]}
-        | {part: _findings_of(part, sign_pairs) for part in table.parts},
+        | {part: _findings_of(part, denied_pairs) for part in table.parts},
     )
 
 

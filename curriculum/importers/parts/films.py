@@ -168,13 +168,14 @@ def split_patients(labels: Sequence[Label], label_file: Path, seed: int) -> tupl
 
 
 def _film(label: Label, path: str, split: Split) -> LabelledFilm:
+    report = "\n\n".join(f"{name.upper()}: {text}" for name, text in label.sections.items())
     return LabelledFilm(
         label.id,
         path,
         label.findings or (),
         split,
         label.patient,
-        dict(label.provenance),
+        {**label.provenance, "report": report},
         unsure=label.unsure,
         denied=label.denied,
         unasked=label.unasked,

@@ -1,8 +1,9 @@
 """Open-i's Indiana University chest X-rays: the XML reports (ecgen-radiology) and the PNG films.
 
 Demner-Fushman D. et al., JAMIA 2016, https://openi.nlm.nih.gov. Every report names its films, but not its patient, so a
-report counts as a patient. Of the MeSH terms only "normal" is used; about abnormal reports, only their text is asked.
-The reports are de-identified with XXXX. Open-i does not say which film is frontal.
+report counts as a patient. Of the MeSH terms only "normal" is used; about abnormal reports, only their text is asked,
+unless a table of labels is given: NegBio's (https://github.com/ncbi-nlp/NegBio) has a row for each report. The reports
+are de-identified with XXXX. Open-i does not say which film is frontal.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from curriculum.importers.importer import IMAGES, OUT, SEED, Importer, ImportSummary, Option, Skipped
+from curriculum.importers.labels.nih import FINDINGS
+from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import Label
 from curriculum.importers.parts.reports import section_name
@@ -28,27 +31,42 @@ _NO_REPORT = 'of files that are no report of Open-i (one has an element such as 
 _NO_FILM = "of reports that name none"
 
 
-def import_openi(images: Path, reports: Path, out: Path, seed: int = 0) -> ImportSummary:
+def import_openi(images: Path, reports: Path, out: Path, labels: Path | None = None, seed: int = 0) -> ImportSummary:
     """Writes `out`/tasks.parquet, with every family of question that the reports answer.
 
     Args:
         images: folder with the films (CXR1_1_IM-0001-3001.png), at any depth.
         reports: folder with the reports (1.xml), at any depth.
         out: folder for the task set.
+        labels: a CSV with NIH's findings of each report as 0 or 1; without it nothing is asked about findings.
         seed: of the questions and the splits.
 
     Raises:
-        TaskSetError: there is no report; see also `films.import_films`.
+        TaskSetError: there is no report, or the labels cannot be used; see also `films.import_films`.
     """
     skipped = Skipped()
     paths = sorted(reports.rglob("*.xml"))
     if not paths:
         raise TaskSetError(f"{reports}: no report is below this folder; Open-i's are named like ecgen-radiology/1.xml")
-    films = (film for path in paths for film in _read(path, skipped))
-    return import_films(films, images, reports, out, (), seed, skipped)
+    found = None if labels is None else _read_labels(labels)
+    films = (film for path in paths for film in _read(path, found, skipped))
+    return import_films(films, images, reports, out, FINDINGS if labels else (), seed, skipped)
 
 
-def _read(path: Path, skipped: Skipped) -> Iterator[Label]:
+def _read_labels(path: Path) -> dict[str, tuple[str, ...]]:
+    """The findings of each report, by its id."""
+    columns = {name: name.replace(" ", "_") for name in FINDINGS}
+    found: dict[str, tuple[str, ...]] = {}
+    for place, row in read_csv(path, ("filename", *columns.values()), "a table of labels such as NegBio's"):
+        cells = {name: row[column] for name, column in columns.items()}
+        stray = next((name for name, cell in cells.items() if cell not in ("0", "1")), None)
+        if stray:
+            raise TaskSetError(f"{place}: {columns[stray]} is {cells[stray]!r}; it must be 0 or 1")
+        found[row["filename"]] = tuple(name for name, cell in cells.items() if cell == "1")
+    return found
+
+
+def _read(path: Path, labels: dict[str, tuple[str, ...]] | None, skipped: Skipped) -> Iterator[Label]:
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
@@ -65,13 +83,14 @@ def _read(path: Path, skipped: Skipped) -> Iterator[Label]:
         skipped[_NO_FILM] += 1
     sections: dict[str, str] = {name: texts[name] for name in ("findings", "impression") if name in texts}
     normal = [term.text for term in root.findall("MeSH/major")] == ["normal"]
+    findings = (() if normal else None) if labels is None else labels.get(report)
     for film in films:
         yield Label(
             f"{path}: image {film!r}",
             id=film,
             file=f"{film}.png",
             patient=report,
-            findings=() if normal else None,
+            findings=findings,
             provenance=PROVENANCE,
             indication=texts.get("indication", ""),
             sections=sections,
@@ -90,7 +109,13 @@ def _texts(root: ElementTree.Element) -> dict[str, str]:
 
 OPENI = Importer(
     "openi",
-    "Open-i (Indiana University): sections of the report, and whether a text belongs to a film.",
-    (IMAGES, Option("reports", "folder with the XML reports, at any depth", "path"), OUT, SEED),
+    "Open-i (Indiana University): sections of the report, whether a text belongs to a film and, with labels, findings.",
+    (
+        IMAGES,
+        Option("reports", "folder with the XML reports, at any depth", "path"),
+        OUT,
+        Option("labels", "NegBio's labels of the reports, to ask about findings", "path", required=False),
+        SEED,
+    ),
     import_openi,
 )

@@ -25,7 +25,7 @@ OPTIONS = {
     "chexpert": ["images", "labels", "out", "seed", "uncertain"],
     "mimic": ["images", "tables", "out", "reports", "seed", "uncertain"],
     "padchest": ["images", "labels", "out", "seed"],
-    "openi": ["images", "reports", "out", "seed"],
+    "openi": ["images", "reports", "out", "labels", "seed"],
     "vqa-rad": ["images", "labels", "out", "seed"],
     "slake": ["images", "labels", "out", "seed"],
     "easyr1": ["labels", "out", "images", "seed"],

@@ -83,3 +83,10 @@ def test_severity_and_place_are_compared_too():
     ]:
         assert agreement(facts(severity, place), gold, {}, everything).agree == held
         assert agreement(facts(severity, place), gold, {}, ["side"]).agree == 1
+
+
+def test_a_normal_part_denies_what_it_would_show_not_the_signs_by_which_it_is_normal():
+    """Vessels that reach the chest wall speak against a pneumothorax: normal ones must not speak for it."""
+    facts = facts_of("Pulmonary vascularity is normal. The skeleton is normal.")
+    assert facts.hinted("Edema", False) > 0
+    assert facts.hinted("Pneumothorax", True) == facts.hinted("Fracture", True) == 0

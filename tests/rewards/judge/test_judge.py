@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
+from rewards.calls.chat import EndpointBusy
 from rewards.calls.own_rules import OwnRules
 from rewards.config import RewardConfig
 from rewards.custom_rules import RuleError, RuleFault, check_own
 from rewards.judge import Judge
-from rewards.judge.judge import EndpointBusy
 from rewards.score import Answer, score_all
 from tests.support.rewards.responses import SINGLE, pairs
 from tests.support.simulated_judge import SimulatedJudge

@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
+GOLD = Path(__file__).parents[3] / "../shared/data/report_labels/openi_dev14.csv"
+"""NegBio's labels of the reports, beside the repository."""
+
 
 @cache
 def open_i_sections() -> dict[str, tuple[str, str]] | None:

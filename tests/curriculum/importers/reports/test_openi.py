@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from curriculum.importers.labels.nih import FINDINGS
 from curriculum.importers.reports.openi import import_openi
 from curriculum.taskset import TaskSetError, read_tasks
 from tests.support.data_sets import by_family, draw_film
@@ -147,3 +148,36 @@ def test_the_real_reports_of_openi(tmp_path):
     assert summary.films == films.total() > 700 and not summary.missing
     impressions = [task.gold[0] for task in read_tasks(tmp_path / "out") if task.family == "impression"]
     assert len(impressions) > 0.95 * summary.films and not any("<" in text for text in impressions)
+
+
+def labels_file(folder, changed=("", "")):
+    names = [name.replace(" ", "_") for name in FINDINGS]
+    rows = ["filename," + ",".join([*names, "normal"])]
+    for number in range(1, 33):
+        cells = ["1" if name == "Cardiomegaly" and number % 4 == 2 else "0" for name in names]
+        rows.append(f"CXR{number}," + ",".join([*cells, str(int(number % 4 != 2))]))
+    (folder / "labels.csv").write_text("\n".join(rows).replace(*changed))
+    return folder / "labels.csv"
+
+
+def test_labels_add_questions_about_findings_and_the_report_stays_with_every_task(tmp_path):
+    openi_set(tmp_path)
+    import_openi(tmp_path / "images", tmp_path / "ecgen-radiology", tmp_path / "out", labels_file(tmp_path))
+    tasks = read_tasks(tmp_path / "out")
+    second = by_family(tasks, "/CXR2_IM-0002-1001.png")
+    assert (
+        second["diagnosis"].gold == ("Cardiomegaly",)
+        and by_family(tasks, "CXR1_IM-0001-1001.png")["diagnosis"].gold == ()
+    )
+    assert {task.report for task in second.values()} == {"IMPRESSION: Mild cardiomegaly."}
+    assert (
+        by_family(tasks, "CXR1_IM-0001-1001.png")["binary"].report
+        == "FINDINGS: Clear lungs.\n\nIMPRESSION: Normal chest."
+    )
+
+
+def test_a_label_that_is_none_is_told(tmp_path):
+    openi_set(tmp_path)
+    with pytest.raises(TaskSetError, match=r"labels.csv: row 1 .*Cardiomegaly is '2'; it must be 0 or 1"):
+        path = labels_file(tmp_path, ("CXR2,0,1", "CXR2,0,2"))
+        import_openi(tmp_path / "images", tmp_path / "ecgen-radiology", tmp_path / "out", path)

@@ -1,0 +1,1 @@
+"""`curlvpr data traces`: gold traces for the tasks of a set."""
