@@ -15,8 +15,9 @@ RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 def test_a_recipe_reads_and_survives_the_run_folder(path, tmp_path):
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    parts = {"sft": slice(0, 1), "lora": slice(1, 3)}  # those that are parts of the method
-    assert [stage.kind for stage in recipe.stages] == ["sft", "grpo", "grpo"][parts.get(recipe.name, slice(None))]
+    others = {"sft": (1, 0), "lora": (0, 2), "cx_mind_full": (3, 2), "full_small": (2, 2)}
+    supervised, reinforced = others.get(recipe.name, (1, 2))
+    assert [stage.kind for stage in recipe.stages] == ["sft"] * supervised + ["grpo"] * reinforced
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
     for stage in recipe.stages:
