@@ -17,7 +17,12 @@ class LogprobHead(nn.Linear):
     """An output layer that can also return log-probabilities.
 
     It is called as a module, so that ZeRO-3 gathers its weight.
+
+    Attributes:
+        cap: see `token_logprobs`; the model itself caps logits that it gets without targets.
     """
+
+    cap: float | None = None
 
     def forward(
         self, hidden: Tensor, targets: Tensor | None = None, offset: Tensor | None = None, temperature: float = 1.0
@@ -25,7 +30,7 @@ class LogprobHead(nn.Linear):
         """Logits; or, with `targets`, what `token_logprobs` returns."""
         if targets is None:
             return super().forward(hidden)
-        return token_logprobs(hidden, self.weight, targets, offset, temperature, self.bias)
+        return token_logprobs(hidden, self.weight, targets, offset, temperature, self.bias, cap=self.cap)
 
 
 def token_logprobs(
@@ -36,8 +41,9 @@ def token_logprobs(
     temperature: float = 1.0,
     bias: Tensor | None = None,
     chunk: int | None = None,
+    cap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """log softmax((hidden @ weight.T + bias + offset) / temperature) at `targets`, and the entropies.
+    """log softmax((logits + offset) / temperature) at `targets`, and the entropies; logits: hidden @ weight.T + bias.
 
     Both have gradients in hidden, weight and bias. The backward computes the logits once more, which costs a third more
     time in this layer than keeping them. Softmax and its gradient are in float32 whatever the layer's type.
@@ -50,13 +56,14 @@ def token_logprobs(
         temperature: the logits are divided by it.
         bias: [vocabulary].
         chunk: maximum number of logits held at once (at least one column of them is); by default what suits the device.
+        cap: the logits become cap × tanh(logits / cap).
 
     Returns:
         (log-probabilities, entropies), both float32 [tokens].
     """
     if chunk is None:
         chunk = LOGITS_AT_ONCE_ON_GPU if hidden.is_cuda else LOGITS_AT_ONCE
-    return _TokenLogprobs.apply(hidden, weight, bias, targets, offset, temperature, chunk)
+    return _TokenLogprobs.apply(hidden, weight, bias, targets, offset, temperature, cap, chunk)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -74,13 +81,15 @@ class _TokenLogprobs(torch.autograd.Function):
         targets: Tensor,
         offset: Tensor | None,
         temperature: float,
+        cap: float | None,
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
         peak = hidden.new_full((len(hidden),), -1e30, dtype=torch.float32)  # the largest logit so far
         mass = torch.zeros_like(peak)  # Σ exp(logit − peak)
         moment = torch.zeros_like(peak)  # Σ exp(logit − peak) (logit − peak)
         chosen = torch.zeros_like(peak)  # the target's logit
-        for part, logits in _parts(hidden, weight, bias, offset, temperature, chunk):
+        for part, logits in _parts(hidden, weight, bias, cap, chunk):
+            _tempered(logits, part, offset, temperature)
             inside, columns = _targets_in(part, targets)
             chosen = torch.where(inside, logits.gather(1, columns)[:, 0], chosen)
             new_peak = torch.maximum(peak, logits.amax(-1))
@@ -97,7 +106,7 @@ class _TokenLogprobs(torch.autograd.Function):
         total = peak + mass.log()
         entropy = mass.log() - moment / mass
         ctx.save_for_backward(hidden, weight, bias, targets, offset, total, entropy)
-        ctx.temperature, ctx.chunk = temperature, chunk
+        ctx.temperature, ctx.cap, ctx.chunk = temperature, cap, chunk
         ctx.set_materialize_grads(False)
         return chosen - total, entropy
 
@@ -109,8 +118,9 @@ class _TokenLogprobs(torch.autograd.Function):
         d_hidden = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device) if wants_hidden else None
         d_weight = torch.empty_like(weight) if wants_weight else None
         d_bias = torch.empty_like(bias) if wants_bias else None
-        for part, logp in _parts(hidden, weight, bias, offset, ctx.temperature, ctx.chunk):
-            logp -= total[:, None]
+        for part, logp in _parts(hidden, weight, bias, ctx.cap, ctx.chunk):
+            slope = None if ctx.cap is None else 1 - (logp / ctx.cap).square_()  # of the capped logits
+            _tempered(logp, part, offset, ctx.temperature).sub_(total[:, None])
             d_logits = logp.exp()
             # d log p(target) = [word = target] − p; d entropy = −p (log p + entropy)
             if d_entropy is None:
@@ -119,21 +129,24 @@ class _TokenLogprobs(torch.autograd.Function):
                 d_logits *= logp.add_(entropy[:, None]).mul_(-d_entropy[:, None]).sub_(d_logprob[:, None])
             inside, columns = _targets_in(part, targets)
             d_logits.scatter_add_(1, columns, (d_logprob * inside)[:, None])
-            d_logits = d_logits.div_(ctx.temperature).to(weight.dtype)
+            d_logits /= ctx.temperature
+            if slope is not None:
+                d_logits *= slope
+            d_logits = d_logits.to(weight.dtype)
             if d_hidden is not None:
                 d_hidden += d_logits @ weight[part]
             if d_weight is not None:
                 torch.mm(d_logits.T, hidden, out=d_weight[part])
             if d_bias is not None:
                 d_bias[part] = d_logits.sum(0)
-            del logp, d_logits
+            del logp, d_logits, slope
         if d_hidden is not None:
             d_hidden = d_hidden.to(hidden.dtype)
-        return d_hidden, d_weight, d_bias, None, None, None, None
+        return d_hidden, d_weight, d_bias, None, None, None, None, None
 
 
 def _parts(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, temperature: float, chunk: int
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, cap: float | None, chunk: int
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yields the logits of the vocabulary part by part, float32 [tokens, part]; the caller may overwrite them."""
     columns = max(1, chunk // max(1, len(hidden)))
@@ -142,12 +155,11 @@ def _parts(
     for start in range(0, len(weight), columns):
         part = slice(start, min(start + columns, len(weight)))
         part_bias = None if bias is None else bias[part]
-        part_offset = None if offset is None else offset[part]
         # No name here keeps the logits alive while the next ones are computed.
-        yield part, _logits(hidden, weight[part], part_bias, part_offset, temperature)
+        yield part, _logits(hidden, weight[part], part_bias, cap)
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor | None, temperature: float) -> Tensor:
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, cap: float | None) -> Tensor:
     """In float32 even if the weight is not, as the engine's: logits rounded to 16 bits differ by up to an eighth."""
     if weight.dtype == torch.float32:
         logits = nn.functional.linear(hidden, weight, bias)
@@ -157,8 +169,15 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, offset: Tensor 
         logits = hidden.float() @ weight.T.float()
     if bias is not None and weight.dtype != torch.float32:
         logits += bias
+    if cap is not None:
+        logits.div_(cap).tanh_().mul_(cap)
+    return logits
+
+
+def _tempered(logits: Tensor, part: slice, offset: Tensor | None, temperature: float) -> Tensor:
+    """(logits + offset) / temperature, in place."""
     if offset is not None:
-        logits += offset
+        logits += offset[part]
     return logits.div_(temperature)
 
 

@@ -22,18 +22,23 @@ def parts(dtype):
     )
 
 
-def whole(hidden, weight, bias, offset, targets, temperature):
-    logits = (
-        hidden.double() @ weight.double().T + (0 if bias is None else bias.double()) + (0 if offset is None else offset)
-    )
-    logp = torch.log_softmax(logits / temperature, -1)
+def whole(hidden, weight, bias, offset, targets, temperature, cap=None):
+    logits = hidden.double() @ weight.double().T + (0 if bias is None else bias.double())
+    if cap is not None:
+        logits = cap * torch.tanh(logits / cap)
+    logp = torch.log_softmax((logits + (0 if offset is None else offset)) / temperature, -1)
     return logp[range(TOKENS), targets], -(logp.exp() * logp).sum(-1)
 
 
 @pytest.mark.parametrize("chunk", [1, 700, 10**6])
 @pytest.mark.parametrize("entropy_weight", [0.0, 0.4])
-@pytest.mark.parametrize("with_bias, with_offset, temperature", [(True, False, 1.0), (False, True, 0.6)])
-def test_values_and_gradients_are_those_of_the_whole_matrix(chunk, entropy_weight, with_bias, with_offset, temperature):
+@pytest.mark.parametrize(
+    "with_bias, with_offset, temperature, cap",
+    [(True, False, 1.0, None), (False, True, 0.6, None), (True, True, 0.6, 3.0)],
+)
+def test_values_and_gradients_are_those_of_the_whole_matrix(
+    chunk, entropy_weight, with_bias, with_offset, temperature, cap
+):
     hidden, weight, bias, offset, targets = parts(torch.float32)
     targets[:3] = torch.tensor([3, 50, 7])  # two that may not be sampled
     results = []
@@ -41,9 +46,9 @@ def test_values_and_gradients_are_those_of_the_whole_matrix(chunk, entropy_weigh
         leaves = [tensor.clone().requires_grad_() for tensor in (hidden, weight, *[bias] * with_bias)]
         b, o = (leaves[2] if with_bias else None), (offset if with_offset else None)
         logp, entropy = (
-            whole(*leaves[:2], b, o, targets, temperature)
+            whole(*leaves[:2], b, o, targets, temperature, cap)
             if way is whole
-            else token_logprobs(*leaves[:2], targets, o, temperature, b, chunk)
+            else token_logprobs(*leaves[:2], targets, o, temperature, b, chunk, cap)
         )
         loss = (logp * torch.linspace(-1, 1, TOKENS)).sum() + (
             entropy_weight * (entropy**2).sum() if entropy_weight else 0
