@@ -13,6 +13,7 @@ from actors.model.folder.dialogue import check_dialogue, check_patches, no_templ
 from actors.model.folder.files import ModelFolderError, check_folder, check_whole, is_named, read_json, unfinished
 from actors.model.folder.trainable import (
     SIZES,
+    check_dense,
     check_embedding,
     check_no_adapter,
     check_not_quantised,
@@ -109,6 +110,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def family_in(folder: Path, config: dict[str, Any]) -> ModelFamily:
     """The family that a configuration names. Raises ModelFolderError."""
+    check_dense(folder, config)
     try:
         return family_of(str(config.get("model_type", "")))
     except UnsupportedModel as error:

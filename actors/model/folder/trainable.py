@@ -26,6 +26,7 @@ QUANTISED_ENDS = (
     ".quant_map",
     ".quant_state",
 )
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # their number in a layer
 SIZES = ("vocab_size", "hidden_size")  # of the token embedding
 FLOATS = ("F64", "F32", "F16", "BF16")
 # Parts of names that wrappers around a model leave in its weights; transformers and vLLM then find none of them.
@@ -67,6 +68,17 @@ def _quantised(sign: str, folder: Path) -> ModelFolderError:
         f"{folder}: a quantised model cannot be trained ({sign}); give the folder of the original, in bfloat16 or "
         "float32"
     )
+
+
+def check_dense(folder: Path, config: dict[str, Any]) -> None:
+    """Raises ModelFolderError if the configuration is that of a mixture of experts."""
+    kind = str(_setting(config, "model_type") or "")
+    counts = [_setting(config, name) for name in EXPERTS]
+    if "moe" in kind or any(isinstance(count, int) and count > 1 for count in counts):
+        raise ModelFolderError(
+            f"{folder / 'config.json'}: a mixture of experts ({kind}) cannot be trained; take a dense model, whose "
+            "layers have one MLP each"
+        )
 
 
 def check_trainable(folder: Path, family: ModelFamily, config: dict[str, Any], tensors: Tensors) -> None:

@@ -8,6 +8,7 @@ from actors.model.families import family_of
 from actors.model.folder.files import ModelFolderError
 from actors.model.folder.trainable import (
     QUANTISED_FILES,
+    check_dense,
     check_no_adapter,
     check_not_quantised,
     check_trainable,
@@ -151,3 +152,21 @@ def test_an_adapter_is_told_alone_and_beside_its_model(folder):
     change_json(adapter, lambda content: content.update(base_model_name_or_path=None))
     with pytest.raises(ModelFolderError, match="merge it into its base model"):
         check_no_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "qwen3_5_moe", "text_config": {"model_type": "qwen3_5_moe_text"}},
+        {"model_type": "gemma4", "text_config": {"model_type": "gemma4_text", "num_experts": 128}},
+        {"model_type": "internvl", "text_config": {"model_type": "qwen3_moe", "num_experts": 128}},
+        {"model_type": "mixtral", "num_local_experts": 8},
+    ],
+)
+def test_a_mixture_of_experts_is_refused(tmp_path, config):
+    with pytest.raises(ModelFolderError, match=r"config.json: a mixture of experts \(\w+\) .*take a dense model"):
+        check_dense(tmp_path, config)
+
+
+def test_a_dense_model_of_a_family_with_experts_is_no_mixture(tmp_path):
+    check_dense(tmp_path, {"model_type": "gemma4", "text_config": {"model_type": "gemma4_text", "num_experts": None}})
