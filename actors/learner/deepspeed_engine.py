@@ -146,7 +146,7 @@ def freeze(model: nn.Module, parts: Freeze) -> None:
     Raises:
         ValueError: the model has no such part, has fewer layers, or nothing would be left to train.
     """
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     layer_by_name = {name: layer for name in names if (layer := layer_of(name)) is not None}
     layers = 1 + max(layer_by_name.values(), default=-1)
     if parts.layers > layers:
@@ -178,7 +178,9 @@ def parameter_groups(policy: nn.Module, config: LearnerConfig) -> tuple[list[dic
         if parameter.requires_grad:
             shape = getattr(parameter, "ds_shape", parameter.shape)  # of the whole, if ZeRO-3 has sharded it
             decay = config.weight_decay if len(shape) >= 2 else 0.0
-            groups.setdefault((config.lr_scale.get(part_of(name), 1.0), decay), []).append(parameter)
+            part = part_of(name)
+            scale = config.lr_scale.get(part, 1.0) if part else 1.0
+            groups.setdefault((scale, decay), []).append(parameter)
     keys = sorted(groups, reverse=True)
     return [{"params": groups[key], "weight_decay": key[1]} for key in keys], [scale for scale, _ in keys]
 

@@ -104,9 +104,10 @@ class FittingSettings:
         """`max_pixels` with which images of these sizes have at most `room` tokens; None if there is none."""
         images = self.encoder.processor.image_processor
         pixels = room // len(sizes) * self.encoder.token_pixels
-        if pixels < max(images.size["shortest_edge"], self.encoder.token_pixels):
+        least = images.size["shortest_edge"] // self.encoder.family.counted_frames
+        if pixels < max(least, self.encoder.token_pixels):
             return None
-        limit = {"max_pixels": pixels}
+        limit = {"max_pixels": pixels, "size": self.encoder.size_of(least, pixels)}  # a processor takes one of both
         patches = sum(images.get_number_of_image_patches(height, width, limit) for width, height in sizes)
         return pixels if patches <= room * images.merge_size**2 else None
 

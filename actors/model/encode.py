@@ -92,9 +92,9 @@ class Encoder:
     def _set_pixels(self) -> None:
         """Gives the image processor the pixel budget, which it then keeps here and in every folder it is saved to."""
         self.family.check_budget(self.prompt)
-        images = self.processor.image_processor
-        least = self.prompt.min_pixels or images.size["shortest_edge"]
-        most = self.prompt.max_pixels or images.size["longest_edge"]
+        images, frames = self.processor.image_processor, self.family.counted_frames
+        least = self.prompt.min_pixels or images.size["shortest_edge"] // frames
+        most = self.prompt.max_pixels or images.size["longest_edge"] // frames
         if least > most:
             raise PixelBudgetError(
                 f"images would have {least:,} pixels at least and {most:,} at most, one of them by the folder's own "
@@ -104,7 +104,12 @@ class Encoder:
             raise PixelBudgetError(
                 f"model.max_pixels: {most:,} is too small; one token has {self.token_pixels:,} pixels"
             )
-        images.size = {"shortest_edge": least, "longest_edge": most}
+        images.size = self.size_of(least, most)
+
+    def size_of(self, least: int, most: int) -> dict[str, int]:
+        """The image processor's `size` for images of so many pixels, in a family with a pixel budget."""
+        frames = self.family.counted_frames
+        return {"shortest_edge": least * frames, "longest_edge": most * frames}
 
     @property
     def token_pixels(self) -> int:

@@ -12,14 +12,16 @@ Part = Literal["vision", "projector", "language"]
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
-def part_of(name: str) -> Part:
+def part_of(name: str) -> Part | None:
     """The part that a parameter or module belongs to.
 
     Returns:
         `vision` for the tower that reads images, `projector` for the modules that lead its features to the language
-        model, and `language` for the rest, the output layer included.
+        model, None for modules that no task reaches, and `language` for the rest, the output layer included.
     """
     modules = set(name.split("."))
+    if any(modules & family.unread_modules for family in FAMILIES.values()):
+        return None
     if any(modules & family.projector_modules for family in FAMILIES.values()):
         return "projector"
     if any(modules & family.vision_modules for family in FAMILIES.values()):
@@ -37,4 +39,4 @@ def layer_of(name: str) -> int | None:
 
 def is_embedding(name: str) -> bool:
     """Whether a parameter is the token embedding. If the embedding is tied, it is the output layer's weight too."""
-    return "embed_tokens" in name.split(".")
+    return not {"embed_tokens", "embed_tokens_per_layer"}.isdisjoint(name.split("."))

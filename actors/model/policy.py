@@ -56,6 +56,13 @@ class MicroBatch:
     amounts: Amounts
 
 
+def _bias(vocab: int, tokens: Sequence[int]) -> Tensor:
+    """[vocab], against the given tokens."""
+    bias = torch.zeros(vocab)
+    bias[list(tokens)] = FORBIDDEN_BIAS
+    return bias
+
+
 class Policy(nn.Module):
     """A language model, with vision or without, that gives the log-probability of each response token.
 
@@ -85,10 +92,11 @@ class Policy(nn.Module):
         head = self.model.get_output_embeddings()
         # The same module with another `forward`; a new one would have to take over the weight and its tie.
         head.__class__ = LogprobHead
+        head.cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         vocab = head.out_features
-        bias = torch.zeros(vocab)
-        bias[encoder.forbidden(vocab)] = FORBIDDEN_BIAS
-        self.register_buffer("bias", bias, persistent=False)
+        self.register_buffer("bias", _bias(vocab, encoder.forbidden(vocab)), persistent=False)
+        suppressed = self.model.generation_config.suppress_tokens if family.suppresses else None
+        self.register_buffer("raw_bias", _bias(vocab, suppressed) if suppressed else None, persistent=False)
 
     def forward(self, batch: MicroBatch, temperature: float, raw: bool = False) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies of the response tokens.
@@ -96,13 +104,15 @@ class Policy(nn.Module):
         Args:
             batch: what to read.
             temperature: the logits are divided by it.
-            raw: leave out the bias against forbidden tokens, as an engine's prompt log-probabilities do.
+            raw: leave out the bias against forbidden tokens, as an engine's prompt log-probabilities do, except
+                against those that the engine's own model suppresses.
 
         Returns:
             (log-probabilities, entropies), both float32 [response tokens], in the order of the batch's `index`.
         """
         hidden = self.hidden(batch).flatten(0, 1).index_select(0, batch.where)
-        return self.model.get_output_embeddings()(hidden, batch.targets, None if raw else self.bias, temperature)
+        bias = self.raw_bias if raw else self.bias
+        return self.model.get_output_embeddings()(hidden, batch.targets, bias, temperature)
 
     def hidden(self, batch: MicroBatch) -> Tensor:
         """The last layer's output [rows, length, hidden size].
@@ -117,8 +127,8 @@ class Policy(nn.Module):
         occurs = batch.images is not None and bool(batch.images.order)
         if batch.images is not None and occurs:
             arguments["mm_encoder_outputs"] = {"image": batch.images.for_each_occurrence(features)}
-        if self.encoder.family.bidirectional_images:
-            arguments["token_type_ids"] = (batch.ids == self.encoder.image_token).long()
+        if self.encoder.family.image_marks:
+            arguments[self.encoder.family.image_marks] = (batch.ids == self.encoder.image_token).long()
         hidden = base(
             input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False, **arguments
         ).last_hidden_state

@@ -24,7 +24,6 @@ from actors.rollout.probe import ProbeDifference
 from actors.weights.store import Offer
 from actors.weights.version import Probe
 
-CAUSAL_ON_CPU = "vLLM reads this model's images with causal attention on a CPU, and the model itself in both directions"
 ENGINE_IMPORTS = ["vllm.v1.engine.core", "vllm.v1.executor.uniproc_executor", "actors.rollout.vllm_cpu"]
 PROBED_TOKENS = 4  # forbidden ones, whose probability a probe asks for
 
@@ -68,7 +67,7 @@ class VllmEngine:
         llm: vLLM's AsyncLLM.
 
     Raises:
-        ValueError: vLLM would not read images as the model does.
+        ValueError: vLLM would not compute what the model does.
     """
 
     def __init__(
@@ -90,16 +89,17 @@ class VllmEngine:
 
         from actors.rollout.vllm_extension import FORBIDDEN_KEY, TokenMask
 
-        if encoder.family.bidirectional_images and images and not config.gpus:
-            raise ValueError(CAUSAL_ON_CPU)
+        model_config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+        refusal = None if config.gpus else encoder.family.refused_on_cpu(model_config, config.dtype, images > 0)
+        if refusal:
+            raise ValueError(refusal)
         self.config, self.encoder = config, encoder
         self.film_pool = ThreadPoolExecutor(config.film_readers, "films")
         self.adapters = adapter_request() if lora else None
         self.counter = 0
         self.pausing = asyncio.Lock()
         self.cache_sleeps = False
-        vocab = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config().vocab_size
-        self.forbidden = encoder.forbidden(vocab)
+        self.forbidden = encoder.forbidden(model_config.get_text_config().vocab_size)
         arguments: dict[str, Any] = dict(
             model=model,
             dtype=config.dtype,
@@ -118,7 +118,7 @@ class VllmEngine:
             hf_overrides={"head_dtype": "float32"},
         )
         if encoder.family.reads_images:
-            arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0}
+            arguments["limit_mm_per_prompt"] = {"image": max(1, images), "video": 0, "audio": 0}
         if encoder.prompt.sets_pixels:
             arguments["mm_processor_kwargs"] = {"size": dict(encoder.processor.image_processor.size)}
         if lora:
@@ -132,6 +132,8 @@ class VllmEngine:
                 distributed_executor_backend="uni",
                 worker_cls="actors.rollout.vllm_cpu.CpuWorker",
             )
+            if encoder.family.linear_attention:  # prefixes of such layers are only kept with chunked prefill
+                arguments["enable_prefix_caching"] = False
             vllm.v1.engine.utils.get_mp_context = lambda: multiprocessing.get_context("forkserver")
         else:
             arguments |= dict(

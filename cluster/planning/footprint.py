@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cluster.config.recipe import Recipe, Role
 from cluster.errors import UserError
 from cluster.planning.adapter_way import adapters_alone
-from cluster.planning.model_shape import parameters_in, shape_of, trained_parameters
+from cluster.planning.model_shape import parameters_of, shape_of, trained_parameters
 from cluster.planning.placement import worker_requests
 from cluster.planning.worker_memory import (
     GIB,
@@ -63,7 +63,7 @@ def footprint(recipe: Recipe) -> Footprint:
     count = trained = version = 0
     fault = None
     try:
-        count = shape_of(recipe.model).parameters if recipe.model.tiny else parameters_in(recipe.model.folder)
+        count = shape_of(recipe.model).parameters if recipe.model.tiny else parameters_of(recipe.model.folder)
         trained = trained_parameters(recipe.model, recipe.learner, count)
         version = version_parameters(recipe, count, trained)
     except UserError as error:
@@ -155,7 +155,7 @@ def versions_ram(recipe: Recipe) -> int:
     if recipe.model.tiny:
         return 0
     try:
-        count = parameters_in(recipe.model.folder)
+        count = parameters_of(recipe.model.folder)
         trained = trained_parameters(recipe.model, recipe.learner, count)
         return _versions(recipe, version_parameters(recipe, count, trained))
     except UserError:

@@ -45,14 +45,19 @@ class ModelShape:
     """The dimensions of a model of any family. One that reads text alone has a vision tower without layers.
 
     Attributes:
+        caches: heads of keys and their size, for each text layer whose keys and values an engine keeps. A layer of
+            linear attention keeps none, and some layers use those of others.
+        state_bytes: of a sequence in layers of linear attention, however long it is.
         tied: whether the output layer shares the embedding's weights.
         patches: image patches that become one token.
         image_tokens: tokens of the largest image that the processor lets through; None without a processor.
-        parameters: counted in the files of weights if there are any, else in the model class.
+        parameters: as `parameters_of`.
         trained: parameters that get gradients; adapters are not among `parameters`.
     """
 
     text: Tower
+    caches: tuple[tuple[int, int], ...]
+    state_bytes: int
     vision: Tower
     vocabulary: int
     tied: bool
@@ -62,15 +67,14 @@ class ModelShape:
     trained: int
 
     def kv_bytes_per_token(self, width: int, shards: int = 1) -> int:
-        """Bytes of KV cache on one GPU: 2 (key and value) × layers × heads × head_dim × `width`.
+        """Bytes of KV cache on one GPU: 2 (key and value) × heads × head size × `width`, for all layers.
 
         Args:
             width: bytes of a number.
             shards: tensor-parallel size. The heads are divided among the shards; with more shards than heads, vLLM
                 copies heads.
         """
-        heads = max(1, self.text.kv_heads // shards)
-        return 2 * self.text.layers * heads * self.text.head_dim * width
+        return 2 * width * sum(max(1, heads // shards) * size for heads, size in self.caches)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,7 +92,7 @@ def shape_of(model: ModelConfig, learner: LearnerConfig | None = None) -> ModelS
 
 
 def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: int) -> int:
-    """How many parameters get gradients: the adapters', or all except the frozen ones.
+    """How many parameters get gradients: the adapters', or all except the frozen ones and those that no task reaches.
 
     Args:
         everything: the answer without adapters and frozen parts.
@@ -96,7 +100,8 @@ def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: i
     Raises:
         UserError: the model has no such parts.
     """
-    if learner.lora is None and learner.freeze == Freeze():
+    family = None if model.tiny else model_family(model.folder, "model.path")
+    if learner.lora is None and learner.freeze == Freeze() and not (family and family.unread_modules):
         return everything
     parameters = empty_model(model, learner).parameters()
     return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
@@ -128,7 +133,9 @@ def _made(model: ModelConfig) -> Any:
         ids = {token: number for number, token in enumerate(SPECIAL_TOKENS)}
         return Qwen2_5_VLForConditionalGeneration(model_configuration(model.tiny, TINY_VOCABULARY, ids))
     family = model_family(model.folder, "model.path")
-    return family.model_class().from_config(_configuration(model.folder))
+    made = family.model_class().from_config(configuration_of(model.folder, "model.path"))
+    family.freeze_unread(made)
+    return made
 
 
 def _tiny_parameters(text: Tower, vision: Tower, vocabulary: int, patch_values: int, patches: int) -> int:
@@ -152,30 +159,37 @@ def _tiny(config: TinyModelConfig, max_pixels: int | None) -> ModelShape:
     vision = Tower(config.vision_layers, config.vision_hidden, 3 * config.vision_hidden, vision_heads, vision_heads, 32)
     parameters = _tiny_parameters(text, vision, TINY_VOCABULARY, 3 * 2 * 14**2, 4)
     image_tokens = (max_pixels or config.image_size**2) // 28**2
-    return ModelShape(text, vision, TINY_VOCABULARY, False, 4, image_tokens, parameters, parameters)
+    caches = ((text.kv_heads, text.head_dim),) * text.layers
+    return ModelShape(text, caches, 0, vision, TINY_VOCABULARY, False, 4, image_tokens, parameters, parameters)
 
 
 def _read(model: ModelConfig) -> ModelShape:
     folder = model.folder
-    family, config = model_family(folder, "model.path"), _configuration(folder)
+    family, config = model_family(folder, "model.path"), configuration_of(folder, "model.path")
     try:
         family.check_budget(model)
     except PixelBudgetError as error:
         raise UserError(f"model.path: {folder}: {error}") from error
     text = config.get_text_config()
-    heads = text.num_attention_heads
+    layers = list(text.per_layer_config)
+    shared = getattr(text, "num_kv_shared_layers", 0)  # the last ones
+    kinds = getattr(text, "layer_types", None) or ["full_attention"] * len(layers)
+    keys = [_keys(layer) for layer, kind in zip(layers, kinds, strict=True) if kind != "linear_attention"]
+    wide = 1 + bool(shared and getattr(text, "use_double_wide_mlp", False))  # the widest layers count
     language = Tower(
-        text.num_hidden_layers,
+        len(layers),
         text.hidden_size,
-        text.intermediate_size,
-        heads,
-        getattr(text, "num_key_value_heads", None) or heads,
-        getattr(text, "head_dim", None) or text.hidden_size // heads,
+        wide * text.intermediate_size,
+        text.num_attention_heads,
+        keys[0][0],
+        max(size for _, size in keys),
     )
     vision, patches, image_tokens = _seeing(family, model, config) if family.reads_images else (BLIND, 1, 0)
-    parameters = _in_files(folder) or _count(family, config)
+    parameters = parameters_of(folder) if any(folder.glob("*.safetensors")) else _count(family, config)
     return ModelShape(
         language,
+        tuple(keys[: len(keys) - shared]),
+        kinds.count("linear_attention") * _state_bytes(text) if family.linear_attention else 0,
         vision,
         text.vocab_size,
         bool(config.tie_word_embeddings),
@@ -186,15 +200,36 @@ def _read(model: ModelConfig) -> ModelShape:
     )
 
 
-def _configuration(folder: Path) -> Any:
-    """The configuration as transformers reads it, which fills in what the folder leaves out."""
+def _keys(layer: Any) -> tuple[int, int]:
+    """Heads of keys and their size, from the configuration of a layer."""
+    heads = layer.num_attention_heads
+    return (
+        getattr(layer, "num_key_value_heads", None) or heads,
+        getattr(layer, "head_dim", None) or layer.hidden_size // heads,
+    )
+
+
+def _state_bytes(text: Any) -> int:
+    """Of a sequence in one layer of linear attention, in float32: a matrix for each head, and what the convolution has
+    read last.
+    """
+    keys = text.linear_num_key_heads * text.linear_key_head_dim
+    values = text.linear_num_value_heads * text.linear_value_head_dim
+    read = (text.linear_conv_kernel_dim - 1) * (2 * keys + values)
+    return 4 * (values * text.linear_key_head_dim + read)
+
+
+def configuration_of(folder: Path, setting: str) -> Any:
+    """The configuration as transformers reads it, which fills in what the folder leaves out. Raises UserError, which
+    names `setting`.
+    """
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # its checks raise what they like
         raise UserError(
-            f"model.path: {folder / 'config.json'} is no configuration of a model ({' '.join(str(error).split()):.300})"
+            f"{setting}: {folder / 'config.json'} is no configuration of a model ({' '.join(str(error).split()):.300})"
         ) from error
 
 
@@ -213,7 +248,7 @@ def _seeing(family: ModelFamily, model: ModelConfig, config: Any) -> tuple[Tower
     tower = Tower(
         getattr(part, "depth", 0) or part.num_hidden_layers,
         width,
-        getattr(part, "intermediate_size", None) or int(width * part.mlp_ratio),
+        getattr(part, family.vision_mlp, None) or int(width * part.mlp_ratio),
         eyes,
         eyes,
         width // eyes,
@@ -234,12 +269,12 @@ def _processor_settings(folder: Path) -> Iterator[Mapping[str, Any]]:
             yield config.get("image_processor", config)
 
 
-def _in_files(folder: Path) -> int | None:
-    return parameters_in(folder) if any(folder.glob("*.safetensors")) else None
-
-
-def parameters_in(folder: Path) -> int:
-    """Parameters of a Hugging Face folder, from the headers of its safetensors files. Raises UserError."""
+def parameters_of(folder: Path) -> int:
+    """Parameters of the model in a Hugging Face folder with weights: by the headers of its safetensors files or, where
+    these hold more than transformers reads, in the model's class. Raises UserError.
+    """
     with naming("model.path"):
         check_folder(folder)
-        return parameters(read_weights(folder))
+        stored = parameters(read_weights(folder))
+    family = model_family(folder, "model.path")
+    return _count(family, configuration_of(folder, "model.path")) if family.unread_weights else stored

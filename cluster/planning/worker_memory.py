@@ -295,8 +295,10 @@ def rollout_ram(recipe: Recipe, count: int) -> float:
 
 def sequence_bytes(recipe: Recipe, shape: ModelShape) -> int:
     """Bytes of KV cache for one sequence of `max_model_tokens`, on each GPU of an engine."""
+    shards = shards_of(recipe)
     blocks = -(-recipe.rollout.max_model_tokens // KV_BLOCK)
-    return blocks * KV_BLOCK * shape.kv_bytes_per_token(width_of(recipe.rollout.dtype), shards_of(recipe))
+    keys = blocks * KV_BLOCK * shape.kv_bytes_per_token(width_of(recipe.rollout.dtype), shards)
+    return keys + shape.state_bytes // shards
 
 
 def shards_of(recipe: Recipe) -> int:

@@ -14,11 +14,10 @@ from actors.model.check_tokens import TokenBudget
 from actors.model.encode import TEXT_ONLY
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model
 from actors.rollout.config import RolloutConfig
-from actors.rollout.vllm_engine import CAUSAL_ON_CPU
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.planning.model_check import check_model, model_family
-from cluster.planning.model_shape import trained_parameters
+from cluster.planning.model_shape import configuration_of, trained_parameters
 from cluster.run.task_sources import TaskSources
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.sets.task_table import TaskTable, read_task_table
@@ -58,14 +57,13 @@ def prepare(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda li
         by_split = _by_split(recipe, tasks)
         model = model_folder(recipe, folder, by_split["train"], say)
         check_model(model, "model.path", recipe.prompt_config)
-        check_images(model, "model.path", recipe.rollout)
+        check_images(model, "model.path", True, recipe.rollout)
         return Prepared(by_split, model, Counter())
     sources = TaskSources(recipe, say)
     model = model_folder(recipe, folder, _by_split(recipe, sources.table())["train"], say)
     sources.check_tokens(check_model(model, "model.path", recipe.prompt_config).encoder, token_budget(recipe))
     tasks = sources.table()
-    if tasks.lengths("images").any():
-        check_images(model, "model.path", recipe.rollout)
+    check_images(model, "model.path", bool(tasks.lengths("images").any()), recipe.rollout)
     return Prepared(_by_split(recipe, tasks), model, sources.dropped)
 
 
@@ -142,13 +140,16 @@ def model_folder(
     return make_tiny_model(_seeded(tiny, recipe), _texts(recipe, train), path, say)
 
 
-def check_images(path: Path, setting: str, rollout: RolloutConfig) -> None:
-    """Checks that a model and its engine can read images. Raises UserError, which names `setting`."""
+def check_images(path: Path, setting: str, images: bool, rollout: RolloutConfig) -> None:
+    """Checks that a model and its engine can read tasks, with `images` or without. Raises UserError, which names
+    `setting`.
+    """
     family = model_family(path, setting)
-    if not family.reads_images:
+    if images and not family.reads_images:
         raise UserError(f"{setting}: {path}: {TEXT_ONLY}, and these tasks have images")
-    if family.bidirectional_images and not rollout.gpus:
-        raise UserError(f"{setting}: {path}: {CAUSAL_ON_CPU}; give the rollout workers GPUs (rollout.gpus)")
+    refusal = None if rollout.gpus else family.refused_on_cpu(configuration_of(path, setting), rollout.dtype, images)
+    if refusal:
+        raise UserError(f"{setting}: {path}: {refusal}; give the rollout workers GPUs (rollout.gpus)")
 
 
 def _texts(recipe: Recipe, tasks: Iterable[Task]) -> Iterator[str]:

@@ -188,8 +188,8 @@ def evaluate(
     """
     tasks = evaluation_set.tasks
     images = max(len(task.images) for task in tasks)
-    for subject in subjects if images else ():
-        check_images(subject.folder, "--model", subject.rollout)
+    for subject in subjects:
+        check_images(subject.folder, "--model", images > 0, subject.rollout)
     scores: list[Scores] = []
     with ray_cluster(subjects[0].roles, log):
         for subject in subjects:

@@ -15,7 +15,7 @@ def _largest_image(config: Any, settings: ProcessorSettings) -> ImageSize:
 GEMMA3 = ModelFamily(
     model_types=("gemma3",),
     image_inputs={"pixel_values": 0},
-    bidirectional_images=True,
+    image_marks="token_type_ids",
     vision_modules=frozenset({"vision_tower"}),
     projector_modules=frozenset({"multi_modal_projector"}),
     adapters_alone=frozenset({"language"}),

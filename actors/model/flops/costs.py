@@ -25,6 +25,7 @@ from actors.model.families import ModelFamily
 from actors.model.flops.amounts import Amounts, Window
 from actors.model.model_parts import Part, layer_of, part_of
 
+ATTENTION = ("full_attention", "sliding_attention")
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -91,7 +92,7 @@ def model_costs(model: Any, family: ModelFamily, checkpointing: bool = False) ->
     learning = len(reached) / config.num_hidden_layers
     return ModelCosts(
         token=token,
-        pair=_attention(len(windows_of(config)) * _attention_width(config), learning, checkpointing),
+        pair=_attention(_attention_width(config), learning, checkpointing),
         word=replace(word, again=word.forward),
         patch=patch,
         patch_pair=_attention(_tower_width(vision), float(tower_learns), checkpointing),
@@ -126,8 +127,9 @@ def _products(model: Any) -> Iterator[_Product]:
         trained = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
         cost = _product(_weights(module), trained, flows)
         flows = flows or trained
-        if cost.forward:
-            yield _Product(part_of(name), layer_of(f"{name}."), cost, flows, within)
+        part = part_of(name)
+        if cost.forward and part:
+            yield _Product(part, layer_of(f"{name}."), cost, flows, within)
 
 
 def _product(weights: int, trained: bool, flows: bool) -> Flops:
@@ -152,8 +154,13 @@ def _attention(width: int, learning: float, checkpointing: bool) -> Flops:
 
 
 def _attention_width(config: Any) -> int:
-    size: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return size * config.num_attention_heads
+    """heads × head size, over the language layers with attention."""
+    width = 0
+    for layer, kind in zip(config.per_layer_config, _kinds(config), strict=True):
+        if kind in ATTENTION:
+            size = getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads
+            width += size * layer.num_attention_heads
+    return width
 
 
 def _tower_width(vision: Any) -> int:
@@ -165,6 +172,10 @@ def _tower_width(vision: Any) -> int:
 
 def windows_of(config: Any) -> list[Window]:
     """The window of each language layer with attention, from the language model's configuration."""
-    kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
-    windows = {"full_attention": None, "sliding_attention": getattr(config, "sliding_window", None)}
-    return [windows[kind] for kind in kinds if kind in windows]
+    window = getattr(config, "sliding_window", None)
+    return [window if kind == "sliding_attention" else None for kind in _kinds(config) if kind in ATTENTION]
+
+
+def _kinds(config: Any) -> list[str]:
+    """The kind of each language layer."""
+    return getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers

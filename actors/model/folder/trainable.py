@@ -149,8 +149,8 @@ def check_embedding(folder: Path, sizes: Mapping[str, Any], shape: Collection[in
 
 
 def _of_text(family: ModelFamily, tensors: Tensors) -> Iterator[str]:
-    """The names of tensors outside the vision tower and the projector."""
-    others = family.vision_modules | family.projector_modules
+    """The names of tensors outside the vision tower, the projector, and modules that no task reaches."""
+    others = family.vision_modules | family.projector_modules | family.unread_modules
     return (name for name in tensors if not others & set(name.split(".")))
 
 

@@ -85,8 +85,7 @@ def open_policy(choice: WriterChoice, tasks: Sequence[Task], log: Callable[[str]
     subject = find_subject(choice.model, choice.recipe)
     roles = {"rollout": subject.rollout}
     images = max((len(task.images) for task in tasks), default=0)
-    if images:
-        check_images(subject.folder, "--model", subject.rollout)
+    check_images(subject.folder, "--model", images > 0, subject.rollout)
     log(f"{subject.name}: {subject.settings}; starting {subject.rollout.workers} rollout workers")
     with ray_cluster(roles, log):
         check_fits(roles)

@@ -16,30 +16,19 @@ import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
 
+from actors.model.families import FAMILIES, ModelFamily
 from actors.model.tiny_model import CHAT_TEMPLATE, PLAIN_TOKENS, SPECIAL_TOKENS
+from tests.support.models.tiny_gemma import gemma3, gemma4_large, gemma4_small
+from tests.support.models.tiny_parts import EYES, MROPE, TEXT, Made, qwen_words, rounded
 from tests.support.models.tiny_tokenizers import (
     IMAGES_FIRST,
     INSTRUCTIONS,
     NAMED_TURNS,
-    SYSTEM_IN_USER,
+    ROLE_TOKENS,
     TEXT_TURNS,
     byte_level,
     sentence_piece,
 )
-
-TEXT = dict(
-    hidden_size=64,
-    num_hidden_layers=2,
-    intermediate_size=128,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    max_position_embeddings=4096,
-)
-MROPE = dict(rope_type="default", rope_theta=10000.0, mrope_section=[4, 6, 6])
-EYES = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2)
-
-
-Made = tuple[Any, Any]  # model and processor
 
 
 def qwen(
@@ -133,6 +122,89 @@ def qwen3_vl(texts: Sequence[str]) -> Made:
     )
 
 
+def qwen3_5(texts: Sequence[str]) -> Made:
+    """One layer of linear attention, one of full attention, where a quarter of a head turns with the position."""
+    return qwen(
+        texts,
+        "qwen3_vl",
+        True,
+        hf.Qwen3_5Config,
+        hf.Qwen3_5ForConditionalGeneration,
+        dict(
+            rope_parameters=MROPE | dict(mrope_section=[2, 1, 1], mrope_interleaved=True, partial_rotary_factor=0.25),
+            head_dim=32,
+            layer_types=["linear_attention", "full_attention"],
+            linear_num_key_heads=1,
+            linear_num_value_heads=2,
+            linear_key_head_dim=128,
+            linear_value_head_dim=128,
+        ),
+        dict(
+            depth=2,
+            hidden_size=64,
+            intermediate_size=96,
+            num_heads=2,
+            out_hidden_size=64,
+            num_position_embeddings=64,
+            patch_size=16,
+        ),
+        16,
+    )
+
+
+def glm4v(texts: Sequence[str]) -> Made:
+    """The positions of its vision tower, made for 56 × 56 pixels, are interpolated for other films."""
+    special = [
+        "<|endoftext|>",
+        "[gMASK]",
+        "<sop>",
+        "<|system|>",
+        "<|user|>",
+        "<|assistant|>",
+        "<|begin_of_image|>",
+        "<|image|>",
+        "<|end_of_image|>",
+        "<|begin_of_video|>",
+        "<|video|>",
+        "<|end_of_video|>",
+    ]
+    tokenizer = byte_level(texts, special, "<|endoftext|>")
+    at = tokenizer.convert_tokens_to_ids
+    size = dict(shortest_edge=2 * 112**2, longest_edge=2 * 112**2)
+    processor = hf.Glm4vProcessor(
+        hf.Glm4vImageProcessor(size=size), tokenizer, hf.Glm4vVideoProcessor(size=size), chat_template=ROLE_TOKENS
+    )
+    model = hf.Glm4vForConditionalGeneration(
+        hf.Glm4vConfig(
+            text_config=TEXT
+            | dict(
+                vocab_size=rounded(tokenizer),
+                pad_token_id=at("<|endoftext|>"),
+                eos_token_id=at("<|endoftext|>"),
+                attention_bias=True,  # vLLM wants it said; transformers' class has one in any case
+                rope_parameters=MROPE | dict(mrope_section=[2, 3, 3], partial_rotary_factor=0.5),
+            ),
+            vision_config=dict(
+                depth=2,
+                hidden_size=64,
+                intermediate_size=96,
+                num_heads=2,
+                out_hidden_size=64,
+                image_size=56,
+                patch_size=14,
+            ),
+            image_token_id=at("<|image|>"),
+            video_token_id=at("<|video|>"),
+            image_start_token_id=at("<|begin_of_image|>"),
+            image_end_token_id=at("<|end_of_image|>"),
+            video_start_token_id=at("<|begin_of_video|>"),
+            video_end_token_id=at("<|end_of_video|>"),
+        )
+    )
+    model.generation_config.eos_token_id = [at("<|endoftext|>"), at("<|user|>"), at("</answer>")]
+    return model, processor
+
+
 def idefics(texts: Sequence[str], name: str) -> Made:
     """Films larger than 56 pixels are cut into tiles of 56 × 56, and a small copy of the whole is put after them."""
     special = [
@@ -174,60 +246,6 @@ def idefics(texts: Sequence[str], name: str) -> Made:
             pad_token_id=at("<|endoftext|>"),
         )
     ), processor
-
-
-def gemma3(texts: Sequence[str]) -> Made:
-    """One layer with a sliding window shorter than a prompt, one without."""
-    tokenizer = sentence_piece(
-        texts,
-        [
-            "<pad>",
-            "<eos>",
-            "<bos>",
-            "<unk>",
-            "<start_of_turn>",
-            "<end_of_turn>",
-            "<start_of_image>",
-            "<end_of_image>",
-            "<image_soft_token>",
-        ],
-        ["\n\n", "\n\n\n", "\n\n\n\n", *PLAIN_TOKENS],
-        prefix=False,
-        bos_token="<bos>",
-        eos_token="<eos>",
-        pad_token="<pad>",
-        extra_special_tokens=dict(
-            boi_token="<start_of_image>", eoi_token="<end_of_image>", image_token="<image_soft_token>"
-        ),
-    )
-    at = tokenizer.convert_tokens_to_ids
-    processor = hf.Gemma3Processor(
-        hf.Gemma3ImageProcessor(size=dict(height=56, width=56)), tokenizer, SYSTEM_IN_USER, image_seq_length=4
-    )
-    model = hf.Gemma3ForConditionalGeneration(
-        hf.Gemma3Config(
-            text_config=TEXT
-            | dict(
-                vocab_size=rounded(tokenizer),
-                head_dim=32,
-                query_pre_attn_scalar=32,
-                sliding_window=32,
-                layer_types=["sliding_attention", "full_attention"],
-                pad_token_id=0,
-                eos_token_id=1,
-                bos_token_id=2,
-            ),
-            vision_config=EYES | dict(image_size=56, patch_size=14, vision_use_head=False),
-            mm_tokens_per_image=4,
-            boi_token_index=at("<start_of_image>"),
-            eoi_token_index=at("<end_of_image>"),
-            image_token_index=at("<image_soft_token>"),
-        )
-    )
-    model.generation_config.eos_token_id = [1, at("<end_of_turn>")]
-    with torch.no_grad():  # zeros, as the class makes it, would hide every film
-        model.model.multi_modal_projector.mm_input_projection_weight.normal_(std=0.1)
-    return model, processor
 
 
 def llava_onevision(texts: Sequence[str]) -> Made:
@@ -293,12 +311,6 @@ def qwen_text(texts: Sequence[str], config: type, model: type, **more: Any) -> M
     return model(config(**qwen_words(tokenizer), tie_word_embeddings=True, **more)), tokenizer
 
 
-def qwen_words(tokenizer: Any) -> dict[str, Any]:
-    """A text model's settings with the vocabulary and the ends of Qwen's tokenizers."""
-    at = tokenizer.convert_tokens_to_ids
-    return TEXT | dict(vocab_size=rounded(tokenizer), eos_token_id=at("<|im_end|>"), bos_token_id=at("<|endoftext|>"))
-
-
 def llama(texts: Sequence[str]) -> Made:
     """With Llama 2's kind of tokenizer and chat, which has no token for padding."""
     tokenizer = sentence_piece(
@@ -310,13 +322,18 @@ def llama(texts: Sequence[str]) -> Made:
     ), tokenizer
 
 
+# By `model_type`; what follows it says which kind of the type.
 MAKERS: dict[str, Callable[[Sequence[str]], Made]] = {
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
+    "qwen3_5": qwen3_5,
+    "glm4v": glm4v,
     "smolvlm": partial(idefics, name="smolvlm"),
     "idefics3": partial(idefics, name="idefics3"),
     "gemma3": gemma3,
+    "gemma4": gemma4_small,
+    "gemma4 large": gemma4_large,
     "llava_onevision": llava_onevision,
     "internvl": internvl,
     "qwen2": partial(qwen_text, config=hf.Qwen2Config, model=hf.Qwen2ForCausalLM),
@@ -325,9 +342,17 @@ MAKERS: dict[str, Callable[[Sequence[str]], Made]] = {
 }
 
 
-def rounded(tokenizer: Any) -> int:
-    """A vocabulary size with rows that only pad it."""
-    return -(-(len(tokenizer) + 1) // 64) * 64
+def family(name: str) -> ModelFamily:
+    """Of a name in `MAKERS`."""
+    return FAMILIES[name.split()[0]]
+
+
+# Weights that published folders hold and transformers leaves out: a head that predicts several tokens, and the keys of
+# a layer that uses those of another.
+UNREAD = {
+    "qwen3_5": {"mtp.fc.weight": torch.zeros(64, 128)},
+    "gemma4": {"model.language_model.layers.2.self_attn.k_proj.weight": torch.zeros(32, 64)},
+}
 
 
 def make_family(name: str, texts: Sequence[str], folder: Path) -> Path:
@@ -348,4 +373,7 @@ def make_family(name: str, texts: Sequence[str], folder: Path) -> Path:
             key.replace("vision_tower.", "vision_tower.vision_model."): value for key, value in load_file(file).items()
         }
         save_file(named, file, {"format": "pt"})
+    if name in UNREAD:
+        file = folder / "model.safetensors"
+        save_file(load_file(file) | UNREAD[name], file, {"format": "pt"})
     return folder

@@ -40,6 +40,26 @@ SYSTEM_IN_USER = """\
 {% endfor -%}
 {%- if add_generation_prompt -%}<start_of_turn>model
 {% endif -%}"""
+ROLE_TOKENS = """\
+[gMASK]<sop>
+{%- for message in messages -%}
+<|{{ message.role }}|>
+{% for part in message.content -%}
+{{ '<|begin_of_image|><|image|><|end_of_image|>' if part.type == 'image' else part.text }}
+{%- endfor -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}<|assistant|>
+{% endif -%}"""
+TURN_TOKENS = """\
+{{ bos_token }}
+{%- for message in messages -%}
+<|turn>{{ 'model' if message.role == 'assistant' else message.role }}
+{% for part in message.content -%}
+{{ '\n\n<|image|>\n\n' if part.type == 'image' else part.text | trim }}
+{%- endfor -%}<turn|>
+{% endfor -%}
+{%- if add_generation_prompt -%}<|turn>model
+{% endif -%}"""
 TEXT_TURNS = """\
 {%- for message in messages -%}
 {{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}

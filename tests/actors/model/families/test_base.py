@@ -11,7 +11,8 @@ from actors.model.families.base import ImageSize, first_setting
 from actors.model.model_parts import part_of
 from actors.model.policy import Policy
 from actors.trajectory import Sample
-from tests.support.models.tiny_families import EYES, IMAGES_FIRST, TEXT, byte_level, rounded
+from tests.support.models.tiny_parts import EYES, TEXT, rounded
+from tests.support.models.tiny_tokenizers import IMAGES_FIRST, byte_level
 
 LLAVA = ModelFamily(
     model_types=("llava",),
@@ -78,7 +79,7 @@ def test_a_family_from_outside_has_the_numbers_of_its_plain_model(llava, phantom
 
 def test_every_type_has_one_family_that_knows_it():
     assert all(model_type in family.model_types for model_type, family in FAMILIES.items())
-    assert family_of("gemma3").bidirectional_images and not family_of("llama").reads_images
+    assert family_of("gemma3").image_marks and not family_of("llama").reads_images
     with pytest.raises(UnsupportedModel, match="'' cannot be trained; those of type qwen2_vl, .* llama can"):
         family_of("")
 
@@ -87,7 +88,7 @@ def test_only_plain_causal_attention_is_packed():
     window = hf.Qwen2Config(layer_types=["full_attention", "sliding_attention"], num_hidden_layers=2)
     causal = hf.Qwen2Config(num_hidden_layers=2)
     assert family_of("qwen2").can_pack(causal) and not family_of("qwen2").can_pack(window)
-    assert not ModelFamily(("x",), {"pixel_values": 0}, bidirectional_images=True).can_pack(causal)
+    assert not ModelFamily(("x",), {"pixel_values": 0}, image_marks="token_type_ids").can_pack(causal)
 
 
 def test_the_first_file_that_knows_a_setting_counts():
@@ -109,6 +110,13 @@ def test_the_first_file_that_knows_a_setting_counts():
             {"size": {"longest_edge": 4 * 364}, "max_image_size": {"longest_edge": 364}},
             ImageSize(4, 17 * 13**2),
         ),
+        # Twelve tiles of 448 pixels and the whole, 16 × 16 tokens each.
+        ("internvl", hf.InternVLConfig(), {"max_patches": 12}, ImageSize(4, 13 * 16**2)),
+        ("internvl", hf.InternVLConfig(), {"max_patches": 1}, ImageSize(4, 16**2)),
+        # 15,000 times 28 × 28 pixels, each counted twice.
+        ("glm4v", hf.Glm4vConfig(), {"size": {"longest_edge": 28 * 28 * 15000}}, ImageSize(4, 7500)),
+        ("glm4v", hf.Glm4vConfig(), {"max_pixels": 28 * 28 * 100}, ImageSize(4, 100)),
+        ("gemma4", hf.Gemma4Config(vision_config={}), {"max_soft_tokens": 280}, ImageSize(9, 280)),
         ("gemma3", hf.Gemma3Config(vision_config=dict(image_size=896, patch_size=14)), {}, ImageSize(16, 256)),
     ],
 )

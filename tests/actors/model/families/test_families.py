@@ -6,9 +6,7 @@ marked `slow`, and `pytest -m "slow or not slow" tests/actors/model/families/tes
 
 import asyncio
 import json
-import shutil
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -25,57 +23,22 @@ from actors.model.lora import adapt
 from actors.model.model_parts import is_embedding, layer_of, part_of
 from actors.model.policy import Policy
 from actors.rollout.config import RolloutConfig
+from actors.rollout.probe import HALF_TOLERANCE
 from actors.rollout.vllm_engine import VllmEngine
 from actors.trajectory import Sample
 from actors.weights.buckets import bucket_of, files_of
-from cluster.config.recipe import ModelConfig
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
-from cluster.planning.model_shape import shape_of
 from cluster.run.launch import start
 from cluster.run.prepare import check_images
 from curriculum.taskset import TaskRow, write_tasks
 from tests.support.learner.ranks import ENTIRELY
-from tests.support.models.tiny_families import MAKERS, make_family
+from tests.support.models.tiny_families import MAKERS, UNREAD, family
 from tests.support.short_run import SHORT, SMOKE
 
 CPU = torch.device("cpu")
 IN_EVERY_RUN = ("qwen3_vl", "idefics3")
-HOT = {name: FAMILIES[name].adapters_alone for name in MAKERS}
-QUESTIONS = ["one film", "another film", "wide", "two films", "three films", "no film"]
-
-
-@pytest.fixture(scope="session")
-def folder_of(tmp_path_factory, phantom_tasks):
-    """Of a family's tiny model; made once."""
-    texts = [" ".join([t.question, *t.options.values(), t.reference]) for t in phantom_tasks]
-
-    @cache
-    def folder(name):
-        return make_family(name, texts, tmp_path_factory.mktemp(name))
-
-    return folder
-
-
-@pytest.fixture(scope="session")
-def policy_of(folder_of):
-    return cache(lambda name: Policy(folder_of(name), Encoder(folder_of(name), PromptConfig()), torch.float32))
-
-
-@pytest.fixture(scope="session")
-def tasks(phantom_tasks, tmp_path_factory):
-    """A task for each of `QUESTIONS`; the first two differ in their film alone."""
-    wide, tall = (str(tmp_path_factory.mktemp("films") / "film.png") for _ in range(2))
-    for path, size in ((wide, (100, 160, 3)), (tall, (150, 60, 3))):
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, size, np.uint8)).save(path)
-    first, other = phantom_tasks[0].images[0], phantom_tasks[8].images[0]
-    images = [(first,), (other,), (wide,), (first, other), (wide, first, tall), ()]
-    made = [
-        task.model_copy(update={"id": name, "images": paths})
-        for name, task, paths in zip(QUESTIONS, [phantom_tasks[n] for n in (0, 0, 1, 2, 3, 4)], images, strict=True)
-    ]
-    prior = {"captions": ("prior film, 3 May", "current film"), "context": "Prior report: no effusion."}
-    return [task.model_copy(update=prior) if task.id == "two films" else task for task in made]
+PADDED = ("gemma3", "gemma4", "gemma4 large", "qwen3_5")
 
 
 def samples_of(encoder, tasks):
@@ -115,6 +78,7 @@ def plain(folder, encoder, task, response):
     kept = {name: value for name, value in inputs.items() if sees or name == "attention_mask"}
     with torch.no_grad():
         logits = model(**kept | {"input_ids": torch.cat([prompt, ids])[None]}).logits[0, len(prompt) - 1 : -1]
+        logits[:, model.generation_config.suppress_tokens or []] = -torch.inf
     return prompt.numpy(), torch.log_softmax(logits, -1)[range(len(ids)), ids].numpy()
 
 
@@ -137,7 +101,7 @@ def test_a_batch_is_its_samples(name, folder_of, policy_of, tasks):
     """Log-probabilities and the gradient of every weight: all samples packed (padded, if the family cannot be
     packed) against one at a time, which is a plain forward. Two are responses to the same prompt."""
     policy = policy_of(name)
-    assert policy.packed == (name != "gemma3")
+    assert policy.packed == (name not in PADDED)
     samples = samples_of(policy.encoder, tasks)
     samples.append(replace(samples[0], response_ids=samples[-1].response_ids))
     alone = Policy(folder_of(name), policy.encoder, torch.float32, packed=False)
@@ -162,10 +126,14 @@ def test_the_parts_of_a_model_are_known_by_their_names(name, policy_of):
     """What is no layer, no vision tower and no projector is the embedding, the last norm, or the head."""
     model, family = policy_of(name).model, policy_of(name).encoder.family
     names = [key for key, _ in model.named_parameters()]
-    assert {layer_of(key) for key in names} == {None, 0, 1}
-    assert {part_of(key) for key in names} == {"language", *(("vision", "projector") if family.reads_images else ())}
+    assert {layer_of(key) for key in names} == {None, *range(model.config.get_text_config().num_hidden_layers)}
+    parts = {"language", *(("vision", "projector") if family.reads_images else ())}
+    assert {part_of(key) for key, value in model.named_parameters() if value.requires_grad} == parts
+    assert all((part_of(key) is None) != value.requires_grad for key, value in model.named_parameters())
     rest = [key for key in names if part_of(key) == "language" and layer_of(key) is None]
-    assert len(rest) == 2 + (not model.config.tie_word_embeddings) and sum(map(is_embedding, rest)) == 1, rest
+    of_layers = 3 if name == "gemma4" else 0  # an embedding of each layer, with its projection and norm
+    assert len(rest) == 2 + of_layers + (not model.config.tie_word_embeddings), rest
+    assert sum(map(is_embedding, rest)) == (2 if of_layers else 1), rest
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -178,6 +146,7 @@ def test_weights_travel_by_the_names_of_their_folder_and_come_back(name, folder_
         assert not bucket.keys() & sent.keys()
         sent |= bucket
     stored = load_file(folder_of(name) / "model.safetensors")
+    stored = {key: value for key, value in stored.items() if key not in UNREAD.get(name, {})}
     assert sent.keys() == stored.keys() and all(torch.equal(value, stored[key]) for key, value in sent.items())
     assert any("lm_head" in key for key in sent) != policy.model.config.tie_word_embeddings
     other = Policy(folder_of(name), policy.encoder, torch.float32)
@@ -200,7 +169,7 @@ def test_a_response_comes_back_as_it_was_written(name, policy_of, phantom_tasks)
     for text in (phantom_tasks[0].reference, " <think> é 🫁\n\n</think>", "Nothing  here\n", "ok ✅▁"):
         ids = encoder.response_ids(text)
         back, ends = encoder.text_with_offsets(ids)
-        if name in ("gemma3", "llama"):  # "▁" is how their tokenizers write a space
+        if name.startswith("gemma") or name == "llama":  # "▁" is how their tokenizers write a space
             text = text.replace("▁", " ")
         if name == "llama":  # and this one's a text's first
             text = text.removeprefix(" ")
@@ -215,17 +184,22 @@ def test_an_unknown_type_of_model_is_named(folder_of, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in MAKERS]
+    "name",
+    [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in MAKERS],
 )
 def test_the_engine_has_the_learners_numbers(name, folder_of, tasks):
     """For every prompt, before and after an update of all weights; it reads the prompts as the learner does.
 
     In families that have one, with a pixel budget: films have other numbers of tokens than by the folder's processor.
+    Linear attention is computed in bfloat16 alone, and both sides round at other places: there the mean counts.
     """
-    prompt = PromptConfig(min_pixels=40**2, max_pixels=80**2) if FAMILIES[name].has_pixel_budget else PromptConfig()
-    policy = Policy(folder_of(name), Encoder(folder_of(name), prompt), torch.float32)
+    dtype, measure, most = "float32", "largest", 1e-5
+    if family(name).linear_attention:
+        dtype, measure, most = "bfloat16", "mean", HALF_TOLERANCE
+    prompt = PromptConfig(min_pixels=40**2, max_pixels=80**2) if family(name).has_pixel_budget else PromptConfig()
+    policy = Policy(folder_of(name), Encoder(folder_of(name), prompt), getattr(torch, dtype))
     asked = [task for task in tasks if can_ask(policy.encoder, task)]
-    if name == "gemma3":  # see the test below
+    if name in ("gemma3", "gemma4 large"):  # see the test below
         asked = asked[-1:]
     images = max(len(task.images) for task in asked)
 
@@ -234,34 +208,39 @@ def test_the_engine_has_the_learners_numbers(name, folder_of, tasks):
         return list(zip(asked, samples, logprobs(policy, samples), strict=True))
 
     async def differences():
-        engine = VllmEngine(RolloutConfig(max_model_tokens=1024), str(folder_of(name)), policy.encoder, images)
+        config = RolloutConfig(max_model_tokens=1024, dtype=dtype)
+        engine = VllmEngine(config, str(folder_of(name)), policy.encoder, images)
         try:
-            first = (await engine.compare(probe())).largest
+            first = getattr(await engine.compare(probe()), measure)
             with torch.no_grad():
                 for parameter in policy.model.parameters():
                     parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
-            stale = (await engine.compare(probe())).largest
+            stale = getattr(await engine.compare(probe()), measure)
             await engine.load(files_of(bucket_of(policy.published(part)) for part in policy.parts(2**14)), "0.1")
-            return first, stale, (await engine.compare(probe())).largest
+            return first, stale, getattr(await engine.compare(probe()), measure)
         finally:
             engine.llm.shutdown()
 
     first, stale, updated = asyncio.run(differences())
-    assert first < 1e-5 and updated < 1e-5 and stale > 1e-2
+    assert first < most and updated < most and stale > max(1e-2, 2 * most)
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow) for name in MAKERS if HOT[name]],
+    [
+        pytest.param(name, marks=[] if name in IN_EVERY_RUN else pytest.mark.slow)
+        for name in MAKERS
+        if family(name).adapters_alone
+    ],
 )
 def test_the_engine_has_the_learners_numbers_by_adapters_alone(name, folder_of, tasks):
     """In every part that the family says, and of the version that came last."""
     policy = Policy(folder_of(name), Encoder(folder_of(name), PromptConfig()), torch.float32)
     parts = {part_of(layer) for layer, module in policy.model.named_modules() if isinstance(module, torch.nn.Linear)}
-    lora = Lora(rank=4, alpha=6, targets=tuple(sorted(HOT[name] & parts)))
+    lora = Lora(rank=4, alpha=6, targets=tuple(sorted(family(name).adapters_alone & parts)))
     adapt(policy.model, lora)
     asked = [task for task in tasks if can_ask(policy.encoder, task)]
-    if name == "gemma3":
+    if name in ("gemma3", "gemma4 large"):
         asked = asked[-1:]
     images = max(len(task.images) for task in asked)
     drawn = torch.Generator().manual_seed(2)
@@ -297,10 +276,17 @@ def test_what_an_engine_cannot_read_is_refused_before_it_starts(folder_of, polic
     with pytest.raises(ValueError, match="causal attention on a CPU"):
         VllmEngine(on_cpu, str(folder_of("gemma3")), policy_of("gemma3").encoder, 1)
     with pytest.raises(UserError, match="--model: .*gemma3.*causal attention on a CPU.*give the rollout workers GPUs"):
-        check_images(folder_of("gemma3"), "--model", on_cpu)
+        check_images(folder_of("gemma3"), "--model", True, on_cpu)
     with pytest.raises(UserError, match="--model: .*qwen2.*reads text only"):
-        check_images(folder_of("qwen2"), "--model", on_gpu)
-    check_images(folder_of("gemma3"), "--model", on_gpu)
+        check_images(folder_of("qwen2"), "--model", True, on_gpu)
+    with pytest.raises(UserError, match="--model: .*qwen3_5.*in bfloat16 alone .rollout.dtype.*; give the rollout"):
+        check_images(folder_of("qwen3_5"), "--model", False, on_cpu)
+    for name in ("gemma3", "gemma4 large", "qwen3_5"):
+        check_images(folder_of(name), "--model", True, on_gpu)
+    for name, rollout in (("gemma4", on_cpu), ("qwen3_5", RolloutConfig(dtype="bfloat16"))):
+        check_images(folder_of(name), "--model", True, rollout)
+    for name in ("gemma3", "gemma4 large", "qwen2"):
+        check_images(folder_of(name), "--model", False, on_cpu)
     with pytest.raises(ValueError, match="'one film' has images; the model reads text only"):
         policy_of("llama").encoder.prompt_ids(tasks[0])
     rows = [TaskRow(number, task.id, task, []) for number, task in enumerate(tasks)]
@@ -309,45 +295,11 @@ def test_what_an_engine_cannot_read_is_refused_before_it_starts(folder_of, polic
     assert rows[-1].prompt_tokens == len(policy_of("llama").encoder.expand(tasks[-1]))
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if FAMILIES[name].reads_images])
-def test_prompt_lengths_are_known_beforehand(name, policy_of, tasks):
-    """Without reading a film's pixels. Gemma's tokenizer joins line breaks at an image's edges: it may be fewer."""
-    encoder = policy_of(name).encoder
-    rows = [
-        TaskRow(n, task.id, task, [], tuple(Image.open(path).size for path in task.images))
-        for n, task in enumerate(tasks)
-    ]
-    list(check_tokens(rows, encoder, TokenBudget(1024, 256, frozenset(), frozenset())))
-    for row in rows:
-        assert not row.faults and 0 <= row.prompt_tokens - len(encoder.expand(row.task)) <= (
-            3 if name == "gemma3" else 0
-        )
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_the_shape_of_a_model_is_known_without_its_weights(name, folder_of, policy_of, tasks, tmp_path):
-    """Its parameters, the KV cache of a token, and the tokens of the largest film that its processor makes."""
-    for file in folder_of(name).iterdir():
-        if file.suffix != ".safetensors":
-            shutil.copy(file, tmp_path)
-    shape, policy = shape_of(ModelConfig(path=tmp_path)), policy_of(name)
-    assert shape.parameters == policy.model.num_parameters() == shape_of(ModelConfig(path=folder_of(name))).parameters
-    assert shape.kv_bytes_per_token(4) == 2 * 2 * 1 * 32 * 4 and shape.vocabulary == policy.bias.numel()
-    assert shape.tied == policy.model.config.tie_word_embeddings
-    if shape.vision.layers:
-        largest = policy.encoder.read(Image.new("RGB", (112, 112)))
-        tokens = policy.encoder.tokenizer(largest.text, add_special_tokens=False).input_ids
-        assert shape.vision.layers == 2 and shape.image_tokens == tokens.count(policy.encoder.image_token)
-        assert shape.vision.hidden == 64 and shape.vision.intermediate == (256 if name == "qwen2_vl" else 96)
-    else:
-        assert shape.image_tokens == 0 and not policy.encoder.family.reads_images
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2_vl", "smolvlm", "llava_onevision", "qwen2"])
 def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, capsys):
     """Every stage; the model card's own lines load what was trained."""
-    sees = FAMILIES[name].reads_images
+    sees = family(name).reads_images
     data = write_tasks(
         [task if sees else task.model_copy(update={"images": ()}) for task in phantom_tasks], tmp_path / "data"
     )
@@ -376,7 +328,7 @@ def test_a_whole_run(name, ray_session, folder_of, phantom_tasks, tmp_path, caps
 def test_a_step_of_sharded_ranks_is_that_of_one(name, one, two, folder_of, tasks):
     """ZeRO-3, every weight sharded; one micro-batch has films, another none. Image newlines and tied heads count."""
     told, gradients = [], []
-    asked = [task for task in tasks if FAMILIES[name].reads_images or not task.images] * 2
+    asked = [task for task in tasks if family(name).reads_images or not task.images] * 2
     for world, config in ((one, dict(zero_stage=0)), (two, dict(zero_stage=3, micro_batch_tokens=1))):
         world = replace(world, model=str(folder_of(name)))
         world.make(zero=ENTIRELY if config["zero_stage"] else {}, **config)

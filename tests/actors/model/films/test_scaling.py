@@ -76,4 +76,5 @@ def test_what_the_processor_scales_up_or_refuses_stays_as_it_is(encoder, size):
 
 
 def test_films_of_other_families_are_read_whole():
-    assert [name for name, family in FAMILIES.items() if family.scaled_size] == ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+    scaled = [name for name, family in FAMILIES.items() if family.scaled_size]
+    assert scaled == ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "glm4v"]

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from actors.model.encode import PromptConfig
 from actors.model.folder.files import ModelFolderError
@@ -25,8 +26,17 @@ def fault(folder):
 def test_sound_folders_of_every_family_pass_without_a_remark(name, phantom_tasks, tmp_path):
     texts = [" ".join([task.question, *task.options.values(), task.reference]) for task in phantom_tasks[:50]]
     judged = judge(make_family(name, texts, tmp_path / name), PromptConfig())
-    assert judged.remarks == () and name in judged.files.family.model_types
+    assert judged.remarks == () and name.split()[0] in judged.files.family.model_types
     assert parameters(judged.files.tensors) > 10_000 and judged.encoder.eos is not None
+
+
+def test_layers_of_a_tower_for_sounds_are_none_of_the_language_model(phantom_tasks, tmp_path):
+    folder = make_family("gemma4", [task.question for task in phantom_tasks[:50]], tmp_path / "gemma4")
+    weights = load_file(folder / "model.safetensors")
+    left = {key: value for key, value in weights.items() if "language_model.layers.0." not in key}
+    assert any("audio_tower.layers.0." in key for key in left)
+    save_file(left, folder / "model.safetensors", {"format": "pt"})
+    assert "lack 1 of the 4 layers that config.json says" in fault(folder)
 
 
 def test_a_folder_that_lacks_its_tokenizer_template_or_processor(folder):
@@ -131,7 +141,7 @@ def test_a_setting_of_an_odd_type_that_shows_only_at_a_prompt(folder):
 def test_a_pixel_budget_is_refused_for_a_family_that_has_none(name, phantom_tasks, tmp_path):
     texts = [task.question for task in phantom_tasks]
     folder, prompt = make_family(name, texts, tmp_path / name), PromptConfig(min_pixels=1, max_pixels=50_000)
-    if name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
+    if name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "glm4v"):
         assert judge(folder, prompt).encoder.blank.text
     else:
         with pytest.raises(ModelFolderError, match=f"{name}.*no pixel budget; leave model.min_pixels and"):
