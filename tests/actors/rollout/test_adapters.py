@@ -73,8 +73,14 @@ def start_worker(store, model, environment, lora):
     scope="module",
     params=[pytest.param({}, id="runner of CPUs"), pytest.param(SECOND_RUNNER, id="of GPUs", marks=pytest.mark.slow)],
 )
-def worker(request, store, tiny_model):
-    worker = start_worker(store, tiny_model, request.param, LORA)
+def environment(request):
+    """Of workers; it says which model runner they have."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def worker(environment, store, tiny_model):
+    worker = start_worker(store, tiny_model, environment, LORA)
     yield worker
     ray.kill(worker)
 
@@ -114,9 +120,11 @@ def ready(policy, sender, worker, phantom_tasks):
     return worker
 
 
-def test_both_ways_give_the_same_log_probabilities(ready, policy, store, sender, tiny_model, phantom_tasks):
+def test_both_ways_give_the_same_log_probabilities(
+    ready, environment, policy, store, sender, tiny_model, phantom_tasks
+):
     """The same tokens by the same seeds, before and after another version; a run that went back comes the same way."""
-    merging = start_worker(store, tiny_model, {}, None)
+    merging = start_worker(store, tiny_model, environment, None)
     sizes = []
     try:
         for seed, version, same_again in ((1, 2, 3), (5, 4, 5)):
