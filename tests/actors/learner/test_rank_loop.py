@@ -11,6 +11,7 @@ from actors.learner.orders import Hello, Resize, Stop
 from actors.learner.rank import DeepSpeedRank
 from actors.learner.rank_loop import MoreRanks, learner_rank
 from actors.learner.setup import RankSetup
+from actors.learner.work import WorkCount
 from actors.model.encode import PromptConfig
 
 
@@ -61,7 +62,11 @@ def test_a_rank_that_cannot_be_built_says_so_at_every_order_and_ends_when_it_is_
 def test_a_rank_gives_its_cached_memory_back_before_it_answers(mailbox, monkeypatch):
     """Engines that share its GPU wake after that."""
     setup = RankSetup(LearnerConfig(), PromptConfig(), "no model", None, 0, takes_turns=True)
-    monkeypatch.setattr(DeepSpeedRank, "__init__", lambda rank, setup, *_: setattr(rank, "setup", setup))
+
+    def make(rank, setup, *_):
+        rank.setup, rank.work = setup, WorkCount(None, None)
+
+    monkeypatch.setattr(DeepSpeedRank, "__init__", make)
     given_back = threading.Event()
     monkeypatch.setattr("torch.cuda.empty_cache", given_back.set)
     thread = threading.Thread(target=learner_rank, args=[{"setup": setup, "mailbox": mailbox}], daemon=True)
