@@ -132,7 +132,7 @@ def _largest_image(plan: Plan, prompt: int, family: ModelFamily, config: Any) ->
     patches = tokens * plan.shape.patches
     if family.windowed_tower:
         side = math.isqrt(patches)
-        return {"image_grid_thw": np.array([[1, side, side]])}
+        return {"image_grid_thw": np.array([[1, side, side]]), "pixel_values": np.empty((0, 0))}
     vision = config.vision_config
     height, width = pair_of(vision.image_size)
     down, across = pair_of(vision.patch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,17 +77,20 @@ def of_images(images: Iterable[Mapping[str, np.ndarray]], vision: Any) -> tuple[
     """
     patches, pairs = 0, 0.0
     for image in images:
-        grid = image.get("image_grid_thw")
+        grid, pixels = image.get("image_grid_thw"), image["pixel_values"]
         if grid is not None:  # rows of patches, with their number by time, height and width
             times, height, width = (int(number) for number in grid[0])
             patches += times * height * width
             pairs += times * grid_pairs(height, width, vision)
-        else:  # tiles [..., channels, height, width]
-            *shape, _, height, width = image["pixel_values"].shape
+            continue
+        if pixels.ndim == 3:  # [tiles, patches, numbers]
+            tiles, of_tile = pixels.shape[:2]
+        else:  # [..., channels, height, width]
+            *shape, _, height, width = pixels.shape
             down, across = pair_of(vision.patch_size)
-            of_tile = (height // down) * (width // across)
-            patches += int(np.prod(shape)) * of_tile
-            pairs += int(np.prod(shape)) * of_tile**2
+            tiles, of_tile = math.prod(shape), (height // down) * (width // across)
+        patches += tiles * of_tile
+        pairs += tiles * of_tile**2
     return patches, pairs
 
 

@@ -23,9 +23,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from actors.model.families import ModelFamily
 from actors.model.flops.amounts import Amounts, Window
-from actors.model.model_parts import Part, layer_of, part_of
+from actors.model.model_parts import Part, part_of
 
-ATTENTION = ("full_attention", "sliding_attention")
+BASE = ".base_layer"  # peft's name of the layer under an adapter
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -68,8 +68,7 @@ def model_costs(model: Any, family: ModelFamily, checkpointing: bool = False) ->
         checkpointing: whether the backward pass computes each layer's activations again.
     """
     merged = family.largest_image(model.config, ()).patches if family.largest_image else 1
-    token = patch = Flops()
-    reached: set[int] = set()  # language layers that a gradient flows through
+    token = pair = patch = Flops()
     tower_learns = flows = False
     products = list(_products(model))
     for number, product in enumerate(products):
@@ -81,21 +80,20 @@ def model_costs(model: Any, family: ModelFamily, checkpointing: bool = False) ->
             cost = replace(cost, again=cost.forward)
         if product.part == "language":
             token += cost
-        else:
-            patch += cost * (1 / merged if product.part == "projector" else 1)
-        if flows and product.layer is not None:
-            reached.add(product.layer)
-        tower_learns |= flows and product.part == "vision"
+            pair += _attention(product.attends, flows, checkpointing)
+        elif product.part == "projector":
+            patch += cost * (1 / merged)
+        elif product.part == "vision":
+            patch += cost
+            tower_learns |= flows
     head = model.get_output_embeddings()
     word = _product(_weights(head), head.weight.requires_grad, flows)
-    config, vision = model.config.get_text_config(), getattr(model.config, "vision_config", None)
-    learning = len(reached) / config.num_hidden_layers
     return ModelCosts(
         token=token,
-        pair=_attention(_attention_width(config), learning, checkpointing),
+        pair=pair,
         word=replace(word, again=word.forward),
         patch=patch,
-        patch_pair=_attention(_tower_width(vision), float(tower_learns), checkpointing),
+        patch_pair=_attention(_tower_width(getattr(model.config, "vision_config", None)), tower_learns, checkpointing),
     )
 
 
@@ -103,13 +101,14 @@ class _Product(NamedTuple):
     """A layer that is a matrix product.
 
     Attributes:
-        layer: number of the language layer that it is in; None if it is in none.
+        part: of the model; None if no task reaches it.
+        attends: heads × head size of the attention whose output it takes; 0 if that is no language layer's.
         flows: whether it, or anything below it, is trained.
         within: name of the layer that it is in, of which checkpointing keeps the input alone; "" if it is in none.
     """
 
-    part: Part
-    layer: int | None
+    part: Part | None
+    attends: int
     cost: Flops
     flows: bool
     within: str
@@ -127,9 +126,12 @@ def _products(model: Any) -> Iterator[_Product]:
         trained = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
         cost = _product(_weights(module), trained, flows)
         flows = flows or trained
-        part = part_of(name)
-        if cost.forward and part:
-            yield _Product(part, layer_of(f"{name}."), cost, flows, within)
+        if cost.forward:
+            part: Part | None = part_of(name)
+            if part == "vision" and isinstance(module, CONVOLUTIONS) and "patch" not in name:
+                part = "projector"  # it joins patches
+            after_attention = part == "language" and name.removesuffix(BASE).endswith("o_proj")
+            yield _Product(part, module.in_features if after_attention else 0, cost, flows, within)
 
 
 def _product(weights: int, trained: bool, flows: bool) -> Flops:
@@ -145,22 +147,10 @@ def _weights(module: nn.Module) -> int:
     return 0
 
 
-def _attention(width: int, learning: float, checkpointing: bool) -> Flops:
-    """Of one pair, in all layers; `width` is heads × head size, over the layers. `learning`: the share of the layers
-    that have a backward pass.
-    """
+def _attention(width: int, learns: bool, checkpointing: bool) -> Flops:
+    """Of one pair; `width` is heads × head size. `learns`: whether it has a backward pass."""
     forward = 4.0 * width
-    return Flops(forward, 2 * forward * learning, forward * learning if checkpointing else 0.0)
-
-
-def _attention_width(config: Any) -> int:
-    """heads × head size, over the language layers with attention."""
-    width = 0
-    for layer, kind in zip(config.per_layer_config, _kinds(config), strict=True):
-        if kind in ATTENTION:
-            size = getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads
-            width += size * layer.num_attention_heads
-    return width
+    return Flops(forward, 2 * forward * learns, forward * (learns and checkpointing))
 
 
 def _tower_width(vision: Any) -> int:

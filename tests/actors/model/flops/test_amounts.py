@@ -44,6 +44,7 @@ def test_images_are_rows_of_patches_or_tiles():
     assert of_images([rows, rows], SimpleNamespace()) == (48, 2 * 24**2)
     tiles = {"pixel_values": np.zeros((1, 3, 3, 28, 56))}
     assert of_images([tiles], SimpleNamespace(patch_size=14)) == (3 * 8, 3 * 8**2)
+    assert of_images([{"pixel_values": np.zeros((2, 5, 192))}], None) == (10, 2 * 5**2)
     assert of_images([], None) == (0, 0)
 
 
