@@ -17,7 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from curriculum.sets.parquet import ROWS_AT_ONCE, TaskSetError, holds_images, open_parquet, read_rows, rows_of
+from curriculum.sets.parquet import (
+    ROWS_AT_ONCE,
+    TaskSetError,
+    columns_without_images,
+    holds_images,
+    open_parquet,
+    read_rows,
+    rows_of,
+)
 from curriculum.strict import fault_text
 from curriculum.task import Split, Task
 
@@ -260,7 +268,8 @@ def rows_of_group(group: RowGroup) -> Iterator[tuple[TaskRow, dict[str, Any]]]:
     root, name = str(group.file.parent), "" if group.alone else group.file.name
     with open_parquet(group.file, _REQUIRED, SCHEMA.names) as file:
         packed = holds_images(file)
-        rows = rows_of(file, group.file, ROWS_AT_ONCE, [group.number], group.first_in_file)
+        columns = columns_without_images(file) if packed else None
+        rows = rows_of(file, group.file, ROWS_AT_ONCE, [group.number], group.first_in_file, columns)
         for number, values in enumerate(rows):
             if packed:
                 row = group.first_in_file + number

@@ -61,6 +61,13 @@ def holds_images(file: pq.ParquetFile) -> bool:
     return bool(pa.types.is_list(kind) and pa.types.is_struct(kind.value_type))
 
 
+def columns_without_images(file: pq.ParquetFile) -> list[str]:
+    """The columns of a file that holds its images itself, without the images: of them only what they were called."""
+    schema = file.schema
+    leaves = [schema.column(number).path for number in range(len(schema))]
+    return [leaf for leaf in leaves if not leaf.startswith("images.") or leaf.endswith(".path")]
+
+
 def named_images(path: Path) -> Iterator[list[str]]:
     """The images that a file of tasks names, in parts; those that it holds itself have no name.
 
@@ -75,12 +82,14 @@ def named_images(path: Path) -> Iterator[list[str]]:
 
 
 def rows_of(
-    file: pq.ParquetFile, path: Path, at_once: int, row_groups: list[int] | None = None, number: int = 0
+    file: pq.ParquetFile,
+    path: Path,
+    at_once: int,
+    row_groups: list[int] | None = None,
+    number: int = 0,
+    columns: list[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a file, or of some of its row groups, the first of which has this number."""
-    columns = None
-    if "images" in file.schema_arrow.names and holds_images(file):  # without the images themselves
-        columns = [name for name in file.schema_arrow.names if name != "images"] + ["images.list.element.path"]
+    """The rows of a file, or of some of its row groups and columns; the first row has this number."""
     with file:
         try:
             for batch in file.iter_batches(at_once, row_groups, columns):

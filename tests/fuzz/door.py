@@ -17,6 +17,8 @@ from pathlib import Path
 
 from cluster.cli.app import main
 from curriculum.checked_images import FILE_NAME as CHECKED_IMAGES
+from curriculum.sets.checked_rows import FILE_NAME as CHECKED_ROWS
+from curriculum.sets.mapped import COPY_NAME
 
 CPU_LIMIT_S = 20.0  # of processor time for one visit; the slowest takes a tenth of it
 LIMIT_S = 180.0  # on the clock, for a visit that waits; a loaded machine is no fault
@@ -90,8 +92,13 @@ def receive(visit: Visit, folder: Path) -> Reception:
 
 
 def _apart_from(names: tuple[str, ...], found: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """What a command may write, also if it refuses, is no change: reports, and which images are right."""
-    return {name: seen for name, seen in found.items() if name not in names and Path(name).name != CHECKED_IMAGES}
+    """What a command may write, also if it refuses, is no change: reports, and what is known of a task set."""
+    known = (CHECKED_IMAGES, CHECKED_ROWS, COPY_NAME)
+    return {
+        name: seen
+        for name, seen in found.items()
+        if name not in names and Path(name).name not in known and not name.endswith(".arrow")
+    }
 
 
 def judge(reception: Reception) -> None:

@@ -162,10 +162,6 @@ def _tower_width(vision: Any) -> int:
 
 def windows_of(config: Any) -> list[Window]:
     """The window of each language layer with attention, from the language model's configuration."""
-    window = getattr(config, "sliding_window", None)
-    return [window if kind == "sliding_attention" else None for kind in _kinds(config) if kind in ATTENTION]
-
-
-def _kinds(config: Any) -> list[str]:
-    """The kind of each language layer."""
-    return getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+    kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+    windows = {"full_attention": None, "sliding_attention": getattr(config, "sliding_window", None)}
+    return [windows[kind] for kind in kinds if kind in windows]

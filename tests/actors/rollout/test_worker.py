@@ -17,6 +17,7 @@ from actors.runtime.remote import RemoteFailure, wait_for
 from actors.trajectory import Request, Sample
 from actors.weights.store import WeightStore
 from actors.weights.transports import TRANSPORTS
+from actors.weights.transports.base import Sent
 from actors.weights.version import ASLEEP, Version
 from tests.support.documented_transport import documented_transport
 from tests.support.engines.faulty_loader import DAMAGES
@@ -324,7 +325,7 @@ def test_a_transport_from_outside_brings_weights_that_the_engine_proves(ready, p
     version, parts = Version(0, 5), (policy.published(part) for part in policy.parts(2**18))
     with documented_transport() as example:
         transport = example.FolderTransport(tmp_path)
-        assert transport.sender(None).send(version, parts, probe_of(policy, phantom_tasks[:1]), {}) == (0, [])
+        assert transport.sender(None).send(version, parts, probe_of(policy, phantom_tasks[:1]), {}) == Sent(0, [])
         wait_for(ready.use_transport.remote(transport), 60, "rollout-0")
         try:
             assert wait_for(ready.update.remote(version), 120, "rollout-0") < 1e-4

@@ -106,6 +106,7 @@ def test_a_run_loop_asks_for_the_memory_of_the_weights_if_their_size_is_known(
     """Three versions in bfloat16; a node that lacks the room would keep them in files."""
     address, jobs = dashboard
     (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "qwen2"}')
     save_file({"weight": torch.zeros(1000, 1000, dtype=torch.bfloat16)}, tmp_path / "model" / "model.safetensors")
     base = yaml.safe_load(Path(RECIPE).read_text())
     recipe = {**base, "model": {"path": str(tmp_path / "model")}, "learner": {"dtype": "bfloat16", "zero_stage": 1}}

@@ -72,6 +72,7 @@ def seven_billion(tmp_path_factory):
     """What cx_mind_7b needs, by the header of a file that has 7.0e9 parameters and no bytes on disk."""
     folder = tmp_path_factory.mktemp("big")
     header = json.dumps({"w": {"dtype": "BF16", "shape": [70_000, 100_000], "data_offsets": [0, 14 * 10**9]}}).encode()
+    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
     with open(folder / "model.safetensors", "wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         file.truncate(8 + len(header) + 14 * 10**9)  # sparse

@@ -6,12 +6,14 @@ import os
 import sys
 import time
 
+import numpy as np
 import pytest
 import ray
 
 from actors.model.encode import PromptConfig
 from actors.rollout.config import RolloutConfig
 from actors.runtime.remote import wait_for
+from actors.trajectory import Group
 from actors.weights.version import ASLEEP, Version
 from cluster.pools import rollout_pool
 from cluster.pools.rollout_pool import RolloutPool
@@ -41,7 +43,11 @@ class LightWorker:
 
     async def generate(self, requests, temperature, version):
         assert self.taken[-1] == version
-        return [(self.rank, request, temperature, version) for request in requests]
+        answers = [f"{request} by {self.rank} at {temperature}, version {version.number}" for request in requests]
+        return [Group(answer, None, np.zeros(0, np.int32), ()) for answer in answers]
+
+    async def close(self):
+        pass
 
     async def history(self):
         return self.transport.name, self.taken
@@ -76,10 +82,10 @@ def test_workers_take_versions_one_after_the_other_and_the_largest_error_counts(
     assert waits and len(pool.receivers()) == 2
     assert pool.wait_until_current(nothing) == pytest.approx(0.02) and pool.receivers() == {}
     assert histories(pool) == [("store", [FIRST, SECOND])] * 2
-    assert pool.generate(["a", "b", "c"], 0.7) == [
-        (0, "a", 0.7, SECOND),
-        (1, "b", 0.7, SECOND),
-        (1, "c", 0.7, SECOND),
+    assert [group.group_id for group in pool.generate(["a", "b", "c"], 0.7)] == [
+        "a by 0 at 0.7, version 2",
+        "b by 1 at 0.7, version 2",
+        "c by 1 at 0.7, version 2",
     ]
 
 
@@ -90,4 +96,4 @@ def test_a_pool_that_sleeps_takes_no_requests_until_the_next_version(pool):
     assert [taken for _, taken in histories(pool)] == [[FIRST, ASLEEP]] * 2
     pool.begin_update(SECOND, False, nothing)
     pool.wait_until_current(nothing)
-    assert pool.generate(["a"], 0.0) == [(0, "a", 0.0, SECOND)]
+    assert [group.group_id for group in pool.generate(["a"], 0.0)] == ["a by 0 at 0.0, version 2"]

@@ -57,7 +57,7 @@ def test_the_shape_of_a_model_is_known_without_its_weights(name, folder_of, poli
     assert shape.trained == sum(value.numel() for value in policy.model.parameters() if value.requires_grad)
     keys = {"qwen3_5": 32, "gemma4": 32 + 64, "gemma4 large": 2 * 32 + 64}.get(name, 2 * 32)  # of all layers
     assert shape.kv_bytes_per_token(4) == 2 * keys * 4 and shape.vocabulary == policy.bias.numel()
-    assert shape.state_bytes == (4 * (2 * 32 * 32 + 3 * 128) if name == "qwen3_5" else 0)
+    assert shape.state_bytes == (4 * (2 * 128 * 128 + 3 * 512) if name == "qwen3_5" else 0)
     assert shape.tied == policy.model.config.tie_word_embeddings
     if shape.vision.layers:
         largest = policy.encoder.read(Image.new("RGB", (112, 160) if name.startswith("gemma4") else (112, 112)))

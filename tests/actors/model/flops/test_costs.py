@@ -78,9 +78,10 @@ def test_a_forward_of_every_family_costs_what_torch_counts(name, phantom_tasks, 
     expected = model_costs(policy.model, encoder.family).of(replace(batch.amounts, pairs=pairs))
     with torch.no_grad():
         _, forward = counted(lambda: policy(batch, 1.0))
-    kinds = getattr(policy.model.config.get_text_config(), "layer_types", None) or ()
-    recurrence = 0.12 if "linear_attention" in kinds else 0.03  # it is not counted, and weighs in so small a model
-    assert forward == pytest.approx(expected.forward, rel=recurrence)
+    if encoder.family.linear_attention:  # its recurrence is not counted, and weighs in so small a model
+        assert expected.forward < forward < 2 * expected.forward
+    else:
+        assert forward == pytest.approx(expected.forward, rel=0.03)
 
 
 def test_they_are_those_of_the_papers_for_a_dense_model():

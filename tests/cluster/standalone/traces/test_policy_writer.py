@@ -31,13 +31,16 @@ SUBJECT = Subject("m", Path("model"), PromptConfig(), RolloutConfig(), RewardWor
 class LightWorker:
     """Answers as a rollout worker does: each response is its seed, and every third is cut off."""
 
-    def __init__(self, rank, config, model, prompt, store, images, transport):
+    def __init__(self, rank, config, model, prompt, store, images, transport, lora):
         pass
 
     async def ready(self):
         return ray.get_runtime_context().get_node_id()
 
     async def ping(self):
+        pass
+
+    async def close(self):
         pass
 
     async def generate(self, requests, temperature, version):
