@@ -374,7 +374,7 @@ class SentenceReader:
             entry.judge(status, event)
         if block:
             self.status, self.cue, self.rule = "present", None, "asserted"
-        elif self.kind_after(event) != "stop":  # else it was about something without a name: "cannot be seen due to …"
+        else:
             self.cues(status, event)
         self.denial_end = event.end
 

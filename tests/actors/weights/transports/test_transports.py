@@ -40,7 +40,7 @@ def test_the_learner_sends_by_it_and_a_receiver_gets_what_the_ranks_hold(
     for number in (1, 2):
         two.update(SftUpdate(phantom_tasks[:4], 1e-2))
         sent = two.call(Publish(Version(0, number), phantom_tasks[:1]))
-        assert (sent.reached, sent.missed) == (0, [])
+        assert (sent.reached, sent.events) == (0, [])
     assert len(list((tmp_path / "0.2").glob("*.safetensors"))) > 1
     engine = Files()
     receiver = TRANSPORTS["folder"].receiver(ReceiverContext("rollout-0", None, 1, 60.0))
