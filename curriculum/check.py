@@ -26,7 +26,6 @@ from curriculum.sets.film_look import film_look
 from curriculum.sets.mapped import MappedTasks, Spread, open_tasks
 from curriculum.taskset import RowFault, Size, TaskRow
 
-ROWS_AT_ONCE = 1024
 IMAGES_AT_ONCE = 64
 
 

@@ -21,9 +21,10 @@ from itertools import islice
 from PIL import Image
 
 from actors.model.encode import TEXT_ONLY, Encoder
-from curriculum.check import ROWS_AT_ONCE
 from curriculum.task import Task
 from curriculum.taskset import RowFault, Size, TaskRow
+
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)

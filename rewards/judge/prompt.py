@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-import jinja2
-from jinja2 import meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from curriculum.task import NO_FINDING, Task
+from curriculum.task import Task
+from rewards.calls.prompts import fence, gold_words, prompt_template
 from rewards.verdict import Verdict
 
 NAMES = ("task", "question", "options", "gold", "reference", "response", "answer", "fence")
@@ -48,34 +44,24 @@ class PromptTemplate:
     """
 
     def __init__(self, source: str) -> None:
-        environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
         try:
-            unknown = meta.find_undeclared_variables(environment.parse(source)) - set(NAMES)
-            self._template = environment.from_string(source)
-        except jinja2.TemplateError as error:
-            raise ValueError(f"prompt: no jinja2 template ({error})") from error
-        if unknown:
-            raise ValueError(f"prompt: no such name as {', '.join(sorted(unknown))}; it may use {', '.join(NAMES)}")
+            self._template = prompt_template(source, NAMES)
+        except ValueError as error:
+            raise ValueError(f"prompt: {error}") from error
 
     def fill(self, task: Task, response: str, verdict: Verdict) -> str:
         """The prompt for one response.
 
         `fence` is a line that the response cannot contain by chance or on purpose: it depends on the response.
         """
-        digest = hashlib.sha256(f"{task.id}\n{response}".encode("utf-8", "surrogatepass")).hexdigest()
         values: dict[str, Any] = {
             "task": task,
             "question": task.question,
             "options": dict(task.options),
-            "gold": ", ".join(_named(task, gold) for gold in task.gold) or NO_FINDING,
+            "gold": gold_words(task),
             "reference": task.reference or "",
             "response": response,
             "answer": ", ".join(verdict.answer or ()),
-            "fence": f"====={digest[:12]}=====",
+            "fence": fence(task, response),
         }
         return self._template.render(values)
-
-
-def _named(task: Task, gold: str) -> str:
-    option = task.options.get(gold)
-    return f"{gold}) {option}" if option else gold

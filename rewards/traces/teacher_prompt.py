@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from importlib import resources
 
-import jinja2
-from jinja2 import meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from curriculum.task import NO_FINDING, Task
+from curriculum.task import NO_FINDING
+from rewards.calls.prompts import fence, gold_words, prompt_template
 from rewards.traces.writer import Ask
 
 NAMES = ("task", "question", "options", "form", "gold", "right", "report", "attempt", "fence")
@@ -30,29 +26,21 @@ class TeacherPrompt:
     """
 
     def __init__(self, source: str) -> None:
-        environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-        try:
-            unknown = meta.find_undeclared_variables(environment.parse(source)) - set(NAMES)
-            self._template = environment.from_string(source)
-        except jinja2.TemplateError as error:
-            raise ValueError(f"no jinja2 template ({error})") from error
-        if unknown:
-            raise ValueError(f"no such name as {', '.join(sorted(unknown))}; it may use {', '.join(NAMES)}")
+        self._template = prompt_template(source, NAMES)
 
     def fill(self, ask: Ask) -> str:
         """The prompt for one ask. `fence` is a line that the report cannot contain: it depends on it."""
         task = ask.task
-        digest = hashlib.sha256(f"{task.id}\n{task.report}".encode()).hexdigest()
         return self._template.render(
             task=task,
             question=task.question,
             options=dict(task.options),
             form=task.form,
-            gold=", ".join(_named(task, gold) for gold in task.gold) or NO_FINDING,
+            gold=gold_words(task),
             right=", ".join(task.gold) or NO_FINDING,
             report=task.report,
             attempt=ask.attempt,
-            fence=f"====={digest[:12]}=====",
+            fence=fence(task, task.report),
         )
 
 
@@ -60,8 +48,3 @@ def trace_in(answer: str) -> str:
     """The trace in a teacher's answer, without what stands before its first pair and after its last; "" if none."""
     found = _TRACE.search(answer)
     return found[0] if found else ""
-
-
-def _named(task: Task, gold: str) -> str:
-    option = task.options.get(gold)
-    return f"{gold}) {option}" if option else gold
