@@ -20,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from curriculum.checked_images import CheckedImages, Stamp, stamp_of
 from curriculum.images import ImageError, load_image
+from curriculum.sets.checked_images import CheckedImages, Stamp, stamp_of
 from curriculum.sets.film_look import film_look
 from curriculum.sets.mapped import MappedTasks, Spread, open_tasks
 from curriculum.taskset import RowFault, Size, TaskRow

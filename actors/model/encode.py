@@ -21,8 +21,8 @@ from actors.model.films.film_cache import FilmCache, node_cache
 from actors.model.films.read_ahead import EncodedImage, Films
 from actors.model.films.scaling import ProcessorScaling
 from actors.model.token_bytes import TokenBytes, token_bytes
-from curriculum.checked_images import stamp_of
 from curriculum.images import load_image
+from curriculum.sets.checked_images import stamp_of
 from curriculum.strict import Strict
 from curriculum.task import Task
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curriculum.checked_images import stamp_of
+from curriculum.sets.checked_images import stamp_of
 from curriculum.sets.mapped import MappedTasks
 from curriculum.taskset import TaskRow, relative_if_inside
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curriculum.checked_images import CheckedImages
 from curriculum.images import ImageError, load_image
+from curriculum.sets.checked_images import CheckedImages
 from curriculum.sets.film_look import LOOK_BYTES, alike, same_film
 from curriculum.sets.task_table import TaskTable
 from curriculum.taskset import absolute_image

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.cli.app import main
-from curriculum.checked_images import FILE_NAME as CHECKED_IMAGES
+from curriculum.sets.checked_images import FILE_NAME as CHECKED_IMAGES
 from curriculum.sets.checked_rows import FILE_NAME as CHECKED_ROWS
 from curriculum.sets.mapped import COPY_NAME
 

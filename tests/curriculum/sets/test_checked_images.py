@@ -7,8 +7,8 @@ import pytest
 
 from curriculum import check
 from curriculum.check import check_tasks
-from curriculum.checked_images import FILE_NAME
 from curriculum.images import load_image
+from curriculum.sets.checked_images import FILE_NAME
 
 
 @pytest.fixture
