@@ -23,6 +23,7 @@ MARK = "CURLVPR_CLUSTER_OF"
 BY_ITSELF_S = 5.0  # for what is left of a cluster to notice that the rest is gone
 KILLED_S = 10.0  # for killed processes to be gone; one that waits for a disk takes that long
 POLL_S = 0.1
+KILL_ROUNDS = 10  # a raylet may go on starting workers, which end with it
 SYSTEM = ("raylet", "gcs_server")  # die with this process; before it, Ray would take it along with a trace
 TIDIES_UP = "resource_tracker"  # removes the shared memory of processes that died, then ends
 
@@ -88,12 +89,12 @@ def system_processes() -> dict[str, psutil.Process]:
 
 def kill_own_workers() -> None:
     """Ends at once what this process's cluster runs beside Ray's own: those end with the process, which is about to."""
-    _kill([process for process in own_processes() if _name(process) not in SYSTEM and not _tidies_up(process)])
+    _kill_all(lambda: [process for process in own_processes() if _name(process) not in SYSTEM])
 
 
 def end_own_cluster() -> None:
     """Ends what is left of this process's cluster after Ray has ended it, or could not start it."""
-    _kill([process for process in own_processes() if not _tidies_up(process)])
+    _kill_all(own_processes)
 
 
 def _marked_processes() -> Iterator[tuple[psutil.Process, Owner]]:
@@ -110,6 +111,17 @@ def _wait_until_gone(find: Callable[[], list[psutil.Process]], limit_s: float) -
     while (found := find()) and time.monotonic() < until:
         time.sleep(POLL_S)
     return found
+
+
+def _kill_all(find: Callable[[], list[psutil.Process]]) -> None:
+    """Kills what is found, then what that had started in the meantime: nobody else would end it."""
+    killed: set[int] = set()
+    for _ in range(KILL_ROUNDS):
+        found = [process for process in find() if process.pid not in killed and not _tidies_up(process)]
+        if not found:
+            return
+        _kill(found)
+        killed.update(process.pid for process in found)
 
 
 def _kill(processes: Sequence[psutil.Process]) -> None:

@@ -46,7 +46,10 @@ class Command:
         began = time.monotonic()
         code = self.process.wait(60)
         seconds = time.monotonic() - began
-        wait_until(lambda: not self.processes(), 10)
+        try:
+            wait_until(lambda: not self.processes(), 10)
+        except AssertionError:
+            assert not [process.cmdline() or process.name() for process in self.processes()]
         output = self.log.read_text()
         assert "Traceback" not in output and "Stack trace" not in output
         return code, seconds, [line for line in output.splitlines() if not line.startswith("[")]

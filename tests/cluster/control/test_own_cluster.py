@@ -87,3 +87,21 @@ def test_a_process_knows_its_own_and_leaves_no_mark_in_itself():
     assert [process.pid for process in own] == [child.pid]
     own_cluster.end_own_cluster()
     assert child.wait(10) < 0
+
+
+BREEDS = """
+import subprocess
+for _ in range(400):
+    subprocess.Popen(["sleep", "60"])
+"""
+
+
+def test_what_a_worker_starts_while_it_is_killed_is_ended_as_well(monkeypatch):
+    monkeypatch.setattr(own_cluster, "MARK", "TEST_OF_OWN_CLUSTER")
+    for _ in range(5):
+        with marked():
+            worker = subprocess.Popen([sys.executable, "-c", BREEDS])
+        wait_until(lambda: len(own_processes()) > 3, 10)
+        own_cluster.kill_own_workers()
+        worker.wait(10)
+        wait_until(lambda: not own_processes(), 5)
