@@ -98,6 +98,7 @@ class VllmEngine:
         self.adapters = adapter_request() if lora else None
         self.counter = 0
         self.pausing = asyncio.Lock()
+        self.unanswered: set[asyncio.Future[None]] = set()
         self.cache_sleeps = False
         self.forbidden = encoder.forbidden(model_config.get_text_config().vocab_size)
         arguments: dict[str, Any] = dict(
@@ -173,17 +174,31 @@ class VllmEngine:
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
         """The engine generates nothing inside. Responses that are being written are kept, and go on afterwards."""
-        async with self.pausing, self._stopped():
-            yield
+        async with self.pausing:
+            # Like pause_generation, without its sleep of 20 ms for pending outputs, which nobody here waits for.
+            await self.llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=False)
+            try:
+                yield
+            finally:
+                await self.llm.resume_generation()
 
     @asynccontextmanager
-    async def _stopped(self) -> AsyncIterator[None]:
-        # Like pause_generation, without its sleep of 20 ms for pending outputs, which nobody here waits for.
-        await self.llm.engine_core.pause_scheduler_async(mode="keep", clear_cache=False)
+    async def _held_back(self) -> AsyncIterator[None]:
+        """Prompts that are added inside begin together at its end. Responses that are being written go on."""
+        # vLLM answers this order when nothing is being written any more, so only its departure is waited for.
+        order = asyncio.ensure_future(self.llm.engine_core.pause_scheduler_async(mode="wait", clear_cache=False))
+        self.unanswered.add(order)
+        order.add_done_callback(self._answered)
+        await asyncio.sleep(0)
         try:
             yield
         finally:
             await self.llm.resume_generation()
+
+    def _answered(self, order: asyncio.Future[None]) -> None:
+        self.unanswered.discard(order)
+        if not order.cancelled():
+            order.exception()  # of an engine that died, which whoever waits for a response is told
 
     async def load(self, files: Iterable[str | Path], version: str) -> None:
         """`read` inside `weights_swapped`."""
@@ -296,12 +311,12 @@ class VllmEngine:
     async def submit_all(self, prompts: Sequence[EnginePrompt]) -> list[Any]:
         """As `submit`, but the engine begins with none before it has all, so that its batches are repeatable.
 
-        It stands still only while it takes them in: images are read before. No new weights come in the meantime, since
-        they would empty the caches that processed prompts refer to.
+        It goes on writing what it has meanwhile. No new weights come, since they would empty the caches that processed
+        prompts refer to.
         """
         async with self.pausing:
             processed = await self._processed(prompts)
-            async with self._stopped():
+            async with self._held_back():
                 return [
                     await self._add(ready, prompt.parameters) for ready, prompt in zip(processed, prompts, strict=True)
                 ]

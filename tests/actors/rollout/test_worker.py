@@ -132,7 +132,7 @@ def test_the_same_seeds_give_the_same_responses(ready, phantom_tasks):
     assert first == second
 
 
-def test_films_are_read_once_and_before_the_engine_stands_still(ready, phantom_tasks):
+def test_films_are_read_once_and_before_prompts_are_held_back(ready, phantom_tasks):
     def watch(worker):
         worker.events, read = [], worker.encoder.image
         core = worker.engine.llm.engine_core
@@ -143,7 +143,7 @@ def test_films_are_read_once_and_before_the_engine_stands_still(ready, phantom_t
             return read(path)
 
         async def watched_pause(*arguments, **options):
-            worker.events.append("stands still")
+            worker.events.append("hold back")
             await pause(*arguments, **options)
 
         worker.encoder.image, core.pause_scheduler_async = watched_read, watched_pause
@@ -154,7 +154,7 @@ def test_films_are_read_once_and_before_the_engine_stands_still(ready, phantom_t
     ray.get(ready.__ray_call__.remote(watch))
     generate(ready, [Request(f"g{i}", task, 2, i) for i, task in enumerate(tasks)], 1)
     *read, last = ray.get(ready.__ray_call__.remote(lambda worker: worker.events))
-    assert sorted(read) == sorted(films) and last == "stands still"
+    assert sorted(read) == sorted(films) and last == "hold back"
 
 
 def test_the_film_of_a_group_goes_to_the_engines_process_once(ready, phantom_tasks, tmp_path):
