@@ -28,13 +28,13 @@ class Option:
         help: what it is for, in a few words.
         kind: "folder" is a folder that exists, "path" a file or folder that exists, "paths" a list of these (the option
             may be repeated), "output" a path that may not exist yet, "integer" a whole number, "flag" one that takes no
-            value.
+            value, "spread" a flag whose parameter is a `Spread`: who does the work, a Ray cluster or this process.
         required: whether it must be given. One that is left out is None, 0 for an integer, False for a flag.
     """
 
     name: str
     help: str
-    kind: Literal["folder", "path", "paths", "output", "integer", "flag"]
+    kind: Literal["folder", "path", "paths", "output", "integer", "flag", "spread"]
     required: bool = True
 
 
@@ -42,6 +42,12 @@ IMAGES = Option("images", "folder with the films, at any depth", "folder")
 OUT = Option("out", "folder for the task set", "output")
 SEED = Option("seed", "of the questions and, if the set has none, of the splits", "integer", required=False)
 UNCERTAIN = Option("uncertain", "also ask what has the right answer Uncertain", "flag", required=False)
+CLUSTER = Option(
+    "cluster",
+    "read the films on all cores of the Ray cluster, or of this machine if there is none",
+    "spread",
+    required=False,
+)
 
 
 @dataclass(frozen=True)

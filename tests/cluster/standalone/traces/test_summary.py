@@ -2,7 +2,7 @@
 
 from random import Random
 
-from cluster.standalone.traces.outcomes import Outcome
+from cluster.standalone.traces.outcomes import Outcome, check
 from cluster.standalone.traces.summary import EXAMPLES, TraceSummary
 from rewards.traces.report_writer import trace_of
 from rewards.traces.verifier import VerifierConfig
@@ -14,7 +14,8 @@ def outcome(task, *drafts):
     found = Outcome(task)
     for number, texts in enumerate(drafts):
         fault = "" if texts else "the report is silent on a right answer"
-        found.add(Draft(task.id, number, texts, fault), VerifierConfig())
+        draft = Draft(task.id, number, texts, fault)
+        found.add(draft, check(task, draft, VerifierConfig()))
     return found
 
 

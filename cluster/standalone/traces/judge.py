@@ -1,0 +1,73 @@
+"""Drafts of traces with their checks, written and verified here or, part by part, on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+
+from cluster.standalone.traces.outcomes import check
+from curriculum.sets.mapped import Spread
+from curriculum.task import Task
+from rewards.traces.verifier import Check, VerifierConfig
+from rewards.traces.writer import Ask, Draft, TraceWriter
+
+PART = 64  # asks, or drafts, that a process gets at once: a second's work or less
+PARTS_AT_ONCE = 1000  # of which all are in memory
+
+
+class Judged(NamedTuple):
+    """A draft, and the check of each of its texts."""
+
+    draft: Draft
+    checks: list[Check]
+
+
+class Judge:
+    """Asks a writer and verifies what it gives.
+
+    Args:
+        writer: who is asked.
+        config: what a trace must reach.
+        spread: who verifies, and who writes if the writer `runs_anywhere`.
+    """
+
+    def __init__(self, writer: TraceWriter, config: VerifierConfig, spread: Spread) -> None:
+        self.writer, self.config, self.spread = writer, config, spread
+
+    def check(self, drafts: Iterable[tuple[Task, Draft]]) -> Iterator[Judged]:
+        """The checks of drafts that are there, in their order."""
+        return self._in_parts(partial(_check, self.config), drafts)
+
+    def write(self, asks: Sequence[Ask]) -> Iterator[Judged]:
+        """What the writer gives for each ask, verified. It ends early if the writer is stopped.
+
+        Raises:
+            Refused: as the writer.
+        """
+        if self.writer.runs_anywhere:
+            return self._in_parts(partial(_write, self.writer, self.config), asks)
+        return self._as_they_come(asks)
+
+    def _as_they_come(self, asks: Sequence[Ask]) -> Iterator[Judged]:
+        tasks = {ask.task.id: ask.task for ask in asks}
+        for draft in self.writer.write(asks):
+            yield Judged(draft, check(tasks[draft.task_id], draft, self.config))
+
+    def _in_parts(self, function: Any, items: Iterable[Any]) -> Iterator[Judged]:
+        rest = iter(items)
+        while parts := [part for _ in range(PARTS_AT_ONCE) if (part := list(islice(rest, PART)))]:
+            for judged in self.spread(function, parts):
+                yield from judged
+                if self.writer.is_stopping:
+                    return
+
+
+def _check(config: VerifierConfig, drafts: Sequence[tuple[Task, Draft]]) -> list[Judged]:
+    return [Judged(draft, check(task, draft, config)) for task, draft in drafts]
+
+
+def _write(writer: TraceWriter, config: VerifierConfig, asks: Sequence[Ask]) -> list[Judged]:
+    tasks = {ask.task.id: ask.task for ask in asks}
+    return _check(config, [(tasks[draft.task_id], draft) for draft in writer.write(asks)])
