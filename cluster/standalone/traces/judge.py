@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -31,10 +31,13 @@ class Judge:
         writer: who is asked.
         config: what a trace must reach.
         spread: who verifies, and who writes if the writer `runs_anywhere`.
+        keep: is given each new draft as soon as it is there, before it is verified.
     """
 
-    def __init__(self, writer: TraceWriter, config: VerifierConfig, spread: Spread) -> None:
-        self.writer, self.config, self.spread = writer, config, spread
+    def __init__(
+        self, writer: TraceWriter, config: VerifierConfig, spread: Spread, keep: Callable[[Draft], None]
+    ) -> None:
+        self.writer, self.config, self.spread, self.keep = writer, config, spread, keep
 
     def check(self, drafts: Iterable[tuple[Task, Draft]]) -> Iterator[Judged]:
         """The checks of drafts that are there, in their order."""
@@ -47,12 +50,13 @@ class Judge:
             Refused: as the writer.
         """
         if self.writer.runs_anywhere:
-            return self._in_parts(partial(_write, self.writer, self.config), asks)
-        return self._as_they_come(asks)
-
-    def _as_they_come(self, asks: Sequence[Ask]) -> Iterator[Judged]:
+            for judged in self._in_parts(partial(_write, self.writer, self.config), asks):
+                self.keep(judged.draft)
+                yield judged
+            return
         tasks = {ask.task.id: ask.task for ask in asks}
         for draft in self.writer.write(asks):
+            self.keep(draft)
             yield Judged(draft, check(tasks[draft.task_id], draft, self.config))
 
     def _in_parts(self, function: Any, items: Iterable[Any]) -> Iterator[Judged]:

@@ -87,12 +87,12 @@ def make_traces(
         known = journal.read(tasks)
         if known:
             log(f"{journal.path}: {len(known):,} drafts were there already")
-        judge = Judge(writer, plan.verifier, spread or map)
+        judge = Judge(writer, plan.verifier, spread or map, journal.add)
         known.sort(key=lambda draft: draft.attempt)
         for draft, checks in judge.check((outcomes[draft.task_id].task, draft) for draft in known):
             outcomes[draft.task_id].add(draft, checks)
         with _stopping_gently(writer) as is_stopped:
-            _ask(outcomes, judge, journal, plan, log)
+            _ask(outcomes, judge, plan, log)
     if is_stopped():
         raise UserError(f"stopped as asked; the same command continues from {journal.path}")
     summary = TraceSummary(writer.name, list(outcomes.values()), plan.per_task)
@@ -124,7 +124,7 @@ def _stopping_gently(writer: TraceWriter) -> Iterator[Callable[[], bool]]:
         signals.stop_gently = None
 
 
-def _ask(outcomes: dict[str, Outcome], judge: Judge, journal: Journal, plan: TracePlan, log: Log) -> None:
+def _ask(outcomes: dict[str, Outcome], judge: Judge, plan: TracePlan, log: Log) -> None:
     """Asks for every task that has too few traces, round by round, as often as the writer may be asked."""
     writer = judge.writer
     done, last = 0, time.monotonic()
@@ -136,8 +136,6 @@ def _ask(outcomes: dict[str, Outcome], judge: Judge, journal: Journal, plan: Tra
         ]
         try:
             for draft, checks in judge.write(asks) if asks else ():
-                if draft.is_answered:
-                    journal.add(draft)
                 outcomes[draft.task_id].add(draft, checks)
                 done += 1
                 if time.monotonic() > last + LOG_EVERY_S:
