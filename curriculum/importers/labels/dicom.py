@@ -1,8 +1,8 @@
 """A folder of DICOM films and a CSV of their findings, made into PNG files without anything that names a patient.
 
 The CSV has the columns `image` (a file's name or the end of its path, with or without .dcm, or its SOPInstanceUID),
-`labels` ("Effusion|Mass", or "No finding"), `patient_id`, and `split` if the set has one. A finding that any row names
-counts as looked for in every film.
+`labels` ("Effusion|Mass", also with ";" or ",", or "No finding"), `patient_id`, and `split` if the set has one. A
+finding that any row names counts as looked for in every film.
 
 `parts.dicom_film` says how pixels are read. A film that cannot be read is skipped; if most of the films are like that,
 the import is refused.
@@ -35,9 +35,8 @@ from curriculum.importers.parts.dicom_png import (
     write_film,
 )
 from curriculum.importers.parts.files import read_csv
-from curriculum.importers.parts.films import import_films, index_images, locate, path_key
-from curriculum.importers.parts.label import Label
-from curriculum.task import NO_FINDING
+from curriculum.importers.parts.films import import_films, index_images, locate, path_ends, path_key
+from curriculum.importers.parts.label import Label, listed_findings
 from curriculum.taskset import TaskSetError
 
 if TYPE_CHECKING:
@@ -72,7 +71,8 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0, cluster: 
     png_folder = out / "images"
     os.makedirs(png_folder, exist_ok=True)
     index = _FilmIndex(images)
-    found = [(row, path) for row in rows if (path := _find(row, index, skipped))]
+    ends = path_ends([row.image for row in rows])
+    found = [(row, path) for row, end in zip(rows, ends, strict=True) if (path := _find(row, end, index, skipped))]
     films = []
     written = in_parts(cluster, partial(_write, png_folder, seed), [(row.image, path) for row, path in found])
     for (row, _), film in zip(found, written, strict=True):
@@ -103,26 +103,16 @@ def _read_labels(labels: Path) -> list[_Row]:
     rows = []
     for place, row in read_csv(labels, COLUMNS, f"a CSV file with the columns {', '.join(COLUMNS)}"):
         where = f"{place}, image {row['image']!r}"
-        findings = _findings(row["labels"], where)
+        findings = listed_findings(row["labels"], where)
         rows.append(_Row(where, row["image"], row["patient_id"], row.get("split", ""), findings))
     return rows
 
 
-def _findings(cell: str, where: str) -> tuple[str, ...]:
-    names = [" ".join(name.split()) for name in cell.split("|")]
-    healthy = [name.casefold() == NO_FINDING.casefold() for name in names]
-    if not all(names) or len(set(names)) < len(names) or (any(healthy) and len(names) > 1):
-        raise TaskSetError(
-            f"{where}: labels {cell!r:.60}; findings separated by |, each once, or {NO_FINDING!r} alone, are needed"
-        )
-    return () if healthy[0] else tuple(names)
-
-
-def _find(row: _Row, index: _FilmIndex, skipped: Skipped) -> str | None:
-    """The path of a film; None if it is not there."""
+def _find(row: _Row, end: str, index: _FilmIndex, skipped: Skipped) -> str | None:
+    """The path of a film, by the end of its path, its name or its UID; None if it is not there."""
     if not row.image or not row.patient:
         raise TaskSetError(f"{row.where}: the image or its patient has no name; both are needed")
-    path = index.path(row.image, row.where)
+    path = index.path(end, row.where)
     if not path:
         skipped.note(NOT_FOUND, row.image)
     return path

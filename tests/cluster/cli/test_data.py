@@ -26,6 +26,7 @@ OPTIONS = {
     "mimic": ["images", "tables", "out", "reports", "seed", "uncertain"],
     "padchest": ["images", "labels", "out", "seed"],
     "openi": ["images", "reports", "out", "labels", "seed"],
+    "own": ["images", "table", "out", "reports", "seed"],
     "vqa-rad": ["images", "labels", "out", "seed"],
     "slake": ["images", "labels", "out", "seed"],
     "easyr1": ["labels", "out", "images", "seed"],
