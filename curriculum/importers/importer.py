@@ -87,7 +87,7 @@ def skip_lines(skipped: Counter[str], rows: str) -> list[str]:
     for reason, count in sorted(skipped.items()):
         examples = skipped.examples.get(reason, []) if isinstance(skipped, Skipped) else []
         more = "; …" if count > len(examples) else ""
-        lines.append(f"{count} {rows} {reason}" + (f" ({'; '.join(examples)}{more})" if examples else ""))
+        lines.append(f"{count:,} {rows} {reason}" + (f" ({'; '.join(examples)}{more})" if examples else ""))
     return lines
 
 
@@ -113,19 +113,19 @@ class ImportSummary:
 
     def lines(self) -> list[str]:
         """The summary for a terminal."""
-        lines = [f"{self.films} films, {self.tasks.total()} tasks → {self.path}", f"splits: {self.splits_from}"]
+        lines = [f"{self.films:,} films, {self.tasks.total():,} tasks → {self.path}", f"splits: {self.splits_from}"]
         for domain, family in sorted({(domain, family) for domain, family, _ in self.tasks}):
-            counts = ", ".join(f"{split} {self.tasks[domain, family, split]}" for split in get_args(Split))
+            counts = ", ".join(f"{split} {self.tasks[domain, family, split]:,}" for split in get_args(Split))
             lines.append(f"{domain} {family}: {counts}")
         if self.unlabelled:
             lines.append(
-                f"{self.unlabelled} films have no labels of findings; they are asked about by view and report only"
+                f"{self.unlabelled:,} films have no labels of findings; they are asked about by view and report only"
             )
         if self.missing:
             names = ", ".join(self.missing[:_NAMES_SHOWN])
             more = ", …" if len(self.missing) > _NAMES_SHOWN else ""
-            lines.append(f"skipped {len(self.missing)} films without their image file: {names}{more}")
-        lines += [f"{count} {remark}" for remark, count in sorted(self.remarks.items())]
+            lines.append(f"skipped {len(self.missing):,} films without their image file: {names}{more}")
+        lines += [f"{count:,} {remark}" for remark, count in sorted(self.remarks.items())]
         lines += [f"skipped {line}" for line in skip_lines(self.skipped, self.rows)]
         return lines + self._warning()
 
@@ -137,5 +137,5 @@ class ImportSummary:
             return []
         share = left_out / (used + left_out)
         return [
-            f"WARNING: {left_out} of {used + left_out} {self.rows} ({share:.0%}) were left out; see the lines above"
+            f"WARNING: {left_out:,} of {used + left_out:,} {self.rows} ({share:.0%}) were left out; see the lines above"
         ]
