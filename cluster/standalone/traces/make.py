@@ -102,6 +102,9 @@ def make_traces(
         _write_page(plan.page, plan, summary)
         log(f"page → {plan.page}")
     log(summary.conclusion())
+    if not summary.accepted:
+        reason = one_line(summary.main_reason())
+        raise UserError(f"{plan.out}: no trace was accepted, so there is no task to write; most often: {reason}")
     _write(outcomes, plan)
     log(f"task set → {plan.out}")
     return summary
@@ -148,8 +151,6 @@ def _ask(outcomes: dict[str, Outcome], judge: Judge, plan: TracePlan, log: Log) 
 
 def _write(outcomes: dict[str, Outcome], plan: TracePlan) -> None:
     traced: Sequence[Task] = [task for outcome in outcomes.values() for task in outcome.tasks(plan.per_task)]
-    if not traced:
-        raise UserError(f"{plan.out}: no trace was accepted, so there is no task to write; the table says why")
     try:
         with told("--out", plan.out):
             write_tasks(traced, plan.out)

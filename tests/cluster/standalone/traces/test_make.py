@@ -82,7 +82,7 @@ def test_several_traces_of_a_task(reported, tmp_path):
 def test_a_set_without_any_trace_is_told(tmp_path):
     task = CHOICE.model_copy(update={"options": {"A": "PA", "B": "AP"}, "gold": ("A",), "images": ()})
     write_tasks([task], tmp_path / "set")
-    with pytest.raises(UserError, match="no trace was accepted"):
+    with pytest.raises(UserError, match=r"no trace was accepted, so .*; most often: .+ \(1 of 1 tasks\)"):
         run(tmp_path / "set", "--out", tmp_path / "out")
     with pytest.raises(UserError, match="no such file"):
         find_tasks(tmp_path / "gone")

@@ -40,6 +40,13 @@ def test_by_family_finding_and_reason():
     assert summary().conclusion() == "writer teacher: 3 of 5 tasks (60.0%) have an accepted trace, 3 traces in all"
 
 
+def test_the_main_reason_has_an_example():
+    bad = [outcome(CHOICE, ("B",)), outcome(CHOICE, ("B",), ("A",)), outcome(BINARY, ())]
+    assert TraceSummary("teacher", bad, 1).main_reason().startswith("format (2 of 3 tasks), as in: ")
+    assert TraceSummary("report", bad[2:], 1).main_reason() == "the report is silent on a right answer (1 of 1 tasks)"
+    assert TraceSummary("report", [outcome(CHOICE)], 1).main_reason() == "nothing was written"
+
+
 def test_examples_of_each_family_and_reason():
     found = summary()
     accepted = found.accepted_examples()
