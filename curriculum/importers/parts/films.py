@@ -64,10 +64,9 @@ def import_films(
         if first.setdefault(label.id, label) is not label:
             raise TaskSetError(f"{label.where}: this image has a row already; one row per image")
     ends = path_ends([label.file for label in first.values()])
-    index = index_images(images, {path_key(end).count("/") + 1 for end in ends})
-    located = [
-        (label, locate(replace(label, file=end), index)) for label, end in zip(first.values(), ends, strict=True)
-    ]
+    suffixes = {*IMAGE_SUFFIXES, *(os.path.splitext(path_key(end))[1].lower() for end in ends)} - {""}
+    index = index_images(images, {path_key(end).count("/") + 1 for end in ends}, sorted(suffixes))
+    located = [(label, _locate(label, end, index)) for label, end in zip(first.values(), ends, strict=True)]
     present = [(label, path) for label, path in located if path]
     if not present:
         example = next(iter(first.values())).file if first else "unknown, no film is labelled"
@@ -141,6 +140,14 @@ def locate(label: Label, index: dict[str, list[str]]) -> str | None:
     if paths and valid_text(paths[0]) != paths[0]:
         raise TaskSetError(f"{label.where}: the path {paths[0]!a} has bytes that are no UTF-8; rename it")
     return paths[0] if paths else None
+
+
+def _locate(label: Label, end: str, index: dict[str, list[str]]) -> str | None:
+    """The image of a label by the end of its path, which may lack the file's ending."""
+    for ending in ("", *IMAGE_SUFFIXES):
+        if path := locate(replace(label, file=end + ending), index):
+            return path
+    return None
 
 
 def path_ends(files: Sequence[str]) -> list[str]:

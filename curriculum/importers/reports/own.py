@@ -24,8 +24,9 @@ from curriculum.missing import is_missing, says_nothing, valid_texts
 from curriculum.task import Split
 from curriculum.taskset import TaskSetError, read_written
 
-IMAGE_COLUMNS = ("image", "image_path", "images")
-PATIENT_COLUMNS = ("patient_id", "patient", "subject_id")
+IMAGE_COLUMNS = ("image", "image_path", "images", "path_to_image", "filename", "file")
+PATIENT_COLUMNS = ("patient_id", "patient", "subject_id", "deid_patient_id")
+STUDY_COLUMNS = ("study_id", "uid", "id")
 NEEDED = "a table with a column image (or image_path) and a column report, findings, impression or labels"
 _SECTIONS = ("findings", "impression", "indication")
 _SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "o": "O", "other": "O"}
@@ -35,7 +36,8 @@ _NO_IMAGE = "of rows that name no image"
 _NO_NAME = Path()  # a table's name says no split
 _NOTHING_KNOWN = "of which neither report nor labels nor view are known"
 _NO_REPORT = "films have no report: no file below --reports is named so"
-_NO_PATIENT = "films name no patient; each row counts as one, and films of a patient may come into two splits"
+_NO_PATIENT = "films name no patient; a study, or else a row, counts as one, so a patient may come into two splits"
+_DICOM = (".dcm", ".dicom")
 
 
 def import_own(images: Path, table: Path, out: Path, reports: Path | None = None, seed: int = 0) -> ImportSummary:
@@ -122,6 +124,8 @@ def _labels(
     provenance |= {"view": _VIEWS.get(view, ""), "sex": _SEXES.get(sex, ""), "age": read_age(_cell(row, "age"))}
     parts: dict[str, str] = {name: texts[name] for name in ("findings", "impression") if name in texts}
     for image in images:
+        if image.lower().endswith(_DICOM):
+            raise TaskSetError(f"{place}: {image!r:.80} is DICOM, which `data import dicom` makes into PNG")
         if findings is None and not parts and not provenance["view"]:
             skipped.note(_NOTHING_KNOWN, image)
             continue
@@ -129,7 +133,7 @@ def _labels(
             f"{place}, image {image!r}",
             id=path_key(image).rpartition(".")[0] or image,
             file=image,
-            patient=patient or _cell(row, "id") or path_key(images[0]),
+            patient=patient or _cell(row, *STUDY_COLUMNS) or path_key(images[0]),
             findings=findings,
             split=read_split(_cell(row, "split"), _NO_NAME, place) if _cell(row, "split") else "",
             provenance=provenance,

@@ -81,7 +81,7 @@ def test_r2gen_annotation_with_several_films_of_a_study(tmp_path, films):
     ] * 2
     assert {task.gold for task in tasks["impression"]} == {("Clear lungs.",)} and summary.missing == ["p9/gone.png"]
     assert summary.skipped == {"of which neither report nor labels nor view are known": 1}
-    assert any("films name no patient; each row counts as one" in line for line in summary.lines())
+    assert any("films name no patient; a study, or else a row, counts as one" in line for line in summary.lines())
 
 
 def test_reports_in_files_are_found_by_the_column_or_the_films_name(tmp_path, films):
@@ -106,6 +106,17 @@ def test_indiana_tables_of_kaggle_have_their_sections_in_columns(tmp_path, films
     assert "XXXX pain" in tasks["impression_with_indication"][0].question
 
 
+def test_films_of_other_formats_and_without_an_ending(tmp_path):
+    names = ["a.tif", "b.BMP", "c.webp", "d.png", "e.jpeg"]
+    for name in names:
+        draw_film(tmp_path / "films" / name)
+    listed = [name if number < 3 else name.partition(".")[0] for number, name in enumerate(names)]
+    text = "filename\tuid\treport\n" + "".join(f"{name}\t{name}\tClear lungs.\n" for name in listed)
+    summary, tasks = imported(tmp_path, tmp_path / "films", text, "films.tsv")
+    assert summary.films == 5 and not summary.missing
+    assert [task.images[0].rpartition("/")[2] for task in tasks["findings"]] == names
+
+
 @pytest.mark.parametrize(
     "name, text, words",
     [
@@ -116,6 +127,7 @@ def test_indiana_tables_of_kaggle_have_their_sections_in_columns(tmp_path, films
         ("a.csv", "image,labels,split\np0/view.png,Mass|Edema,holdout\n", "row 0 .*split 'holdout' must be"),
         ("a.json", '{"train": [], "holdout": []}', "it holds 'holdout'"),
         ("a.json", '{"train": [1]}', "lists of objects, train, val and test, are needed"),
+        ("a.csv", "image,report\na.DCM,Clear.\n", "row 0 .*'a.DCM' is DICOM, which `data import dicom` makes into PNG"),
         ("a.json", "{", "not a readable JSON file"),
         ("a.csv", "image,report\ngone.png,Clear.\n", "none of the 1 images"),
     ],
