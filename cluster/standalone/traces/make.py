@@ -128,25 +128,34 @@ def _stopping_gently(writer: TraceWriter) -> Iterator[Callable[[], bool]]:
 
 
 def _ask(outcomes: dict[str, Outcome], judge: Judge, plan: TracePlan, log: Log) -> None:
-    """Asks for every task that has too few traces, round by round, as often as the writer may be asked."""
+    """Asks for every task that has too few traces, round by round, as often as the writer may be asked.
+
+    A round in which nobody answered is the last one.
+    """
     writer = judge.writer
-    done, last = 0, time.monotonic()
+    done, lost, last = 0, 0, time.monotonic()
     for _ in range(writer.attempts):
         asks = [
             Ask(outcome.task, outcome.attempts)
             for outcome in outcomes.values()
             if outcome.wants_more(writer.attempts, plan.per_task)
         ]
+        before = done
         try:
             for draft, checks in judge.write(asks) if asks else ():
                 outcomes[draft.task_id].add(draft, checks)
-                done += 1
+                done += draft.is_answered
+                lost += not draft.is_answered
                 if time.monotonic() > last + LOG_EVERY_S:
                     last = time.monotonic()
                     accepted = sum(bool(outcome.accepted) for outcome in outcomes.values())
-                    log(f"{done:,} drafts, {accepted:,} of {len(outcomes):,} tasks have a trace")
+                    why = "" if draft.is_answered else f", the last: {one_line(draft.fault)}"
+                    unanswered = f"; {lost:,} times no answer{why}" if lost else ""
+                    log(f"{done:,} drafts, {accepted:,} of {len(outcomes):,} tasks have a trace{unanswered}")
         except Refused as error:
             raise UserError(f"{one_line(error)}; what was written before is kept") from error
+        if done == before:
+            return
 
 
 def _write(outcomes: dict[str, Outcome], plan: TracePlan) -> None:

@@ -16,7 +16,7 @@ EXAMPLES = 3
 """Of each family accepted, and of each reason rejected."""
 MAX_FINDINGS = 40
 _SHOWN_REASONS = 4
-_SHOWN_CHARACTERS = 160
+_SHOWN_CHARACTERS = 240
 
 
 class Example(NamedTuple):

@@ -149,3 +149,13 @@ def test_a_teacher_that_is_killed_in_the_middle_is_not_paid_twice(many, tmp_path
     assert [task.id for task in tasks] == list(traces)  # nothing is lost
     assert all(verify(task, task.reference, VerifierConfig()).is_accepted for task in tasks)
     assert again <= most_again
+
+
+def test_an_endpoint_that_is_not_there_is_told_after_one_round(many, tmp_path):
+    folder, _ = many
+    write_tasks(find_tasks(folder)[:2], tmp_path / "two")
+    settings = {"model": "m", "base_url": "http://127.0.0.1:9/v1", "retries": 0}
+    (folder / "teacher.yaml").write_text(yaml.safe_dump(settings))
+    words = r"most often: no answer \(2 of 2 tasks\), as in: Connection error"
+    with pytest.raises(UserError, match=words):
+        run(tmp_path / "two", "--out", tmp_path / "out", "--writer", "teacher", "--teacher", folder / "teacher.yaml")
