@@ -117,6 +117,7 @@ class ImportSummary:
         for domain, family in sorted({(domain, family) for domain, family, _ in self.tasks}):
             counts = ", ".join(f"{split} {self.tasks[domain, family, split]:,}" for split in get_args(Split))
             lines.append(f"{domain} {family}: {counts}")
+        lines += self._lacking()
         if self.unlabelled:
             lines.append(
                 f"{self.unlabelled:,} films have no labels of findings; they are asked about by view and report only"
@@ -128,6 +129,17 @@ class ImportSummary:
         lines += [f"{count:,} {remark}" for remark, count in sorted(self.remarks.items())]
         lines += [f"skipped {line}" for line in skip_lines(self.skipped, self.rows)]
         return lines + self._warning()
+
+    def _lacking(self) -> list[str]:
+        """A line for each split that lacks families which others have."""
+        families = sorted({family for _, family, _ in self.tasks})
+        lines = []
+        for split in get_args(Split):
+            there = {family for _, family, found in self.tasks if found == split}
+            if lacking := [family for family in families if family not in there]:
+                told = "a run needs the families that it trains in train, val and test"
+                lines.append(f"none in {split}: {', '.join(lacking)}; {told}")
+        return lines
 
     def _warning(self) -> list[str]:
         """A line that cannot be overlooked, if more than a tenth of the rows were left out."""
