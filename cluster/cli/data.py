@@ -105,6 +105,8 @@ def traces(
     from cluster.standalone.traces.writers import WriterChoice, open_writer
     from rewards.traces.verifier import VerifierConfig
 
+    if cluster and writer == "policy":
+        raise UserError("--writer policy does not take --cluster: its workers are on the cluster in any case")
     choice = WriterChoice(writer, seed, attempts, teacher, model, recipe, samples, temperature)
     verifier = VerifierConfig(grounding=grounding, max_words=max_words)
     plan = TracePlan(tasks, out, per_task, verifier, html, not no_images)

@@ -2,6 +2,9 @@
 
 from random import Random
 
+import pytest
+
+from cluster.errors import UserError
 from cluster.standalone.traces.judge import PART, Judge
 from cluster.standalone.traces.make import TracePlan, find_tasks, make_traces
 from curriculum.taskset import read_tasks, write_tasks
@@ -25,6 +28,11 @@ def test_traces_of_the_cluster_are_the_same_to_the_byte(ray_session, reported, t
         found.append((printed, *((out / name).read_bytes() for name in ("tasks.parquet", "journal.jsonl"))))
     assert found[0] == found[1]
     assert found[2][1:] == found[0][1:] and f"{len(found[0][2].splitlines()) // 2:,} drafts were there" in found[2][0]
+
+
+def test_the_policy_is_on_the_cluster_without_being_asked(reported, tmp_path):
+    with pytest.raises(UserError, match="--writer policy does not take --cluster"):
+        run(reported, "--out", tmp_path / "out", "--writer", "policy", "--model", "m", "--cluster")
 
 
 def test_drafts_that_are_there_are_verified_in_their_order():
