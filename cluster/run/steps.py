@@ -37,6 +37,7 @@ class Steps:
             fresh_optimiser=self.position.step > 0 and not stage.keeps_optimiser,
             reference=stage.needs_reference,
             keep_reference=stage.keeps_reference,
+            models=stage.folder_models,
         )
         self.publisher.free_gpus()
         self.workers.learner.call(order)

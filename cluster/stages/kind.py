@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from actors.algorithm.config import Optimisation
-from actors.learner.orders import UpdateOrder, UpdateResult
+from actors.learner.orders import FolderModels, UpdateOrder, UpdateResult
 from actors.trajectory import Group, ScoredGroup
 from cluster.stages.row import StepRow
 from curriculum.stages import StageConfig
@@ -63,13 +63,18 @@ class StageKind(StageConfig, ABC):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the learner holds the weights of the stage's start as well."""
+        """Whether the learner holds a policy to measure KL from as well."""
         return False
 
     @property
     def keeps_reference(self) -> bool:
         """Whether that is the reference of the stage before, if there is one."""
         return False
+
+    @property
+    def folder_models(self) -> FolderModels:
+        """Models of other folders that the learner holds as well."""
+        return FolderModels()
 
     @property
     def keeps_optimiser(self) -> bool:

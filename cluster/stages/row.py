@@ -8,7 +8,8 @@ from typing import TypedDict
 class StepRow(TypedDict, total=False):
     """One step. The last group of keys is there only for stages that generate.
 
-    Rules of the recipe's own add `own_NAME`, and every phase of the step adds `seconds_PHASE`.
+    Rules of the recipe's own add `own_NAME`, teachers add `teacher_kl_FAMILY`, and every phase of the step adds
+    `seconds_PHASE`.
     """
 
     event: str  # "step"
@@ -48,6 +49,7 @@ class StepRow(TypedDict, total=False):
     batch_gate: float
     entropy: float
     kl: float
+    teacher_kl: float  # and teacher_kl_FAMILY for each family that has a teacher
     clipped: float
     correction: float
     logp_diff_mean: float
