@@ -43,6 +43,21 @@ class SftTraining(Optimisation):
     tasks_per_step: PositiveInt = 32
 
 
+class RftTraining(Optimisation):
+    """Rejection-sampling fine-tuning: next-token loss on those of the policy's own responses that the rewards accept.
+
+    A response is accepted if its format is faultless and its outcome is at least `min_outcome`. The total is no
+    measure of that: what it is out of depends on the weights of the rules.
+    """
+
+    tasks_per_step: PositiveInt = 32
+    group_size: PositiveInt = Field(8, description="responses to each task that are sampled")
+    min_outcome: float = Field(1.0, gt=0, le=1, description="the least outcome of a response that is learnt from")
+    keep: PositiveInt = Field(
+        2, description="accepted responses to a task that are learnt from: the best, then those least alike"
+    )
+
+
 class GrpoTraining(Optimisation):
     """A stage of reinforcement learning. Its switches combine freely, except for what `_check_combination` refuses.
 

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from actors.model.config import LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_GPU, WEIGHTS_AT_ONCE
 from cluster.config.recipe import Recipe
 from cluster.planning.adapter_way import adapters_alone
-from cluster.planning.folder_models import shapes_of
-from cluster.planning.model_shape import ModelShape, Tower
+from cluster.planning.model_shape import ModelShape, Tower, folder_shapes
 
 GIB = 2**30
 PROCESS_BYTES = {"rollout": 1.5 * GIB, "reward": 0.15 * GIB, "learner": 1.5 * GIB}  # Python and libraries of one worker
@@ -86,11 +85,7 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     }
     if has_reference(recipe) and learner.offload != "none" and not learner.lora:
         moments["reading the reference"] = {"reference": count * width} | activations(recipe, shape, backward=False)
-    for other in _folder_shapes(recipe):
-        read = {} if learner.offload == "none" else {"other models": other.parameters * width}
-        moments.setdefault("reading a teacher", {})
-        reading = read | activations(recipe, other, backward=False)
-        moments["reading a teacher"] = max(moments["reading a teacher"], reading, key=lambda more: sum(more.values()))
+    moments["reading a teacher"] = _reading_others(recipe)
     libraries = GPU_LIBRARIES["learner"]
     if not learner.gpus:
         libraries = PROCESS_BYTES["learner"]
@@ -99,6 +94,17 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     worst = max(parts, key=lambda when: sum(parts[when].values()))
     ram = learner_ram(recipe, count, trained) if learner.gpus else sum(parts[worst].values())
     return Memory("GPU" if learner.gpus else "RAM", worst, parts[worst], ram)
+
+
+def _reading_others(recipe: Recipe) -> dict[str, float]:
+    """What comes on top while the largest model of another folder reads; {} if there is none."""
+    offloaded, width = recipe.learner.offload != "none", width_of(recipe.learner.dtype)
+    readings: list[dict[str, float]] = [{}]
+    for stage in recipe.stages:
+        for other in folder_shapes(recipe, stage):
+            fetched = {"other models": float(other.parameters * width)} if offloaded else {}
+            readings.append(fetched | activations(recipe, other, backward=False))
+    return max(readings, key=lambda reading: sum(reading.values()))
 
 
 def resting_memory(recipe: Recipe, shape: ModelShape) -> float:
@@ -258,11 +264,7 @@ def has_reference(recipe: Recipe) -> bool:
 
 def other_parameters(recipe: Recipe) -> int:
     """Parameters of the models of other folders that a rank holds at once, in the stage that has the most."""
-    return max(sum(shape.parameters for shape in shapes_of(recipe, stage)) for stage in recipe.stages)
-
-
-def _folder_shapes(recipe: Recipe) -> list[ModelShape]:
-    return [shape for stage in recipe.stages for shape in shapes_of(recipe, stage)]
+    return max(sum(shape.parameters for shape in folder_shapes(recipe, stage)) for stage in recipe.stages)
 
 
 # -- rollout ----------------------------------------------------------------------------------------------------------

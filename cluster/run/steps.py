@@ -113,9 +113,9 @@ class Steps:
         tasks = tasks or self.sampler.peek(stage.mixture, stage.tasks_per_step, stage.sources)
         return [image for task in tasks for image in task.images]
 
-    def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
+    def book(self, trained: Sequence[ScoredGroup], dropped: Sequence[ScoredGroup], why: str = "no variance") -> None:
         for scored in trained:
             self.ledger.train(scored.group.group_id, self.version)
-        for scored in flat:
-            self.ledger.drop(scored.group.group_id, "no variance")
+        for scored in dropped:
+            self.ledger.drop(scored.group.group_id, why)
         self.writer.add_trajectories(self.position.step, self.stage.name, trained, self.recipe.log_trajectories)

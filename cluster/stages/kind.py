@@ -129,8 +129,8 @@ class StepRun(Protocol):
     def learn(self, order: UpdateOrder) -> UpdateResult:
         """Has the learner carry out an update, with the GPUs to itself."""
 
-    def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
-        """Books groups in the ledger: as trained, or as dropped for want of variance. Keeps samples of the former."""
+    def book(self, trained: Sequence[ScoredGroup], dropped: Sequence[ScoredGroup], why: str = "no variance") -> None:
+        """Books groups in the ledger: as trained, or as dropped, with the reason. Keeps samples of the former."""
 
 
 def parse_stage(value: Any) -> Any:

@@ -20,7 +20,7 @@ class StepRow(TypedDict, total=False):
     version: int  # of the weights, after the step
     max_steps: int  # of the stage
 
-    loss: float
+    loss: float  # not there without an update
     grad_norm: float  # before clipping
     lr: float
     film_wait_s: float  # for which the learner waited for films to be read; not there without films
@@ -55,6 +55,9 @@ class StepRow(TypedDict, total=False):
     logp_diff_mean: float
     logp_diff_max: float
     ratio_diff_max: float
+    accepted: float  # these three only for rejection sampling: share of responses
+    learnt_responses: int
+    tasks_without_accepted: int
     staleness: float
     staleness_max: int
     rollout_workers: int
