@@ -28,6 +28,7 @@ class StageKind(StageConfig, ABC):
 
     label: ClassVar[str]  # in reports
     generates: ClassVar[bool] = False  # whether steps sample responses, so that its families are questions to test
+    imitates: ClassVar[bool] = False  # whether the loss is that of next tokens, though steps sample responses
     teaches_from_gold: ClassVar[bool] = False  # whether steps read the gold traces of tasks
 
     @abstractmethod

@@ -29,6 +29,7 @@ class RftStage(StageKind):
 
     label: ClassVar[str] = "rejection sampling"
     generates: ClassVar[bool] = True
+    imitates: ClassVar[bool] = True
 
     @property
     def tasks_per_step(self) -> int:
