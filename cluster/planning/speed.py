@@ -105,20 +105,20 @@ def step_amounts(plan: Plan, stage: StageKind, family: ModelFamily, config: Any)
     prompt = rollout.max_model_tokens - response
     room = plan.recipe.learner.micro_batch_tokens - prompt
     packs: list[int] = []  # responses of each
-    left = stage.group_size
+    learnt = left = stage.learnt_per_task
     while left:
         packs.append(min(left, max(1, room // response)))
         left -= packs[-1]
-    words = stage.group_size * response
+    words = learnt * response
     films = [_largest_image(plan, prompt, family, config)] if family.reads_images else []
     patches, patch_pairs = of_images(films, getattr(config, "vision_config", None))
     if family.can_pack(config):
-        tokens = len(packs) * prompt + words - stage.group_size
+        tokens = len(packs) * prompt + words - learnt
         pairs = float(sum(_pack_pairs(prompt, response, count) for count in packs))
     else:
-        tokens = stage.group_size * rollout.max_model_tokens
+        tokens = learnt * rollout.max_model_tokens
         windows = windows_of(config.get_text_config())
-        pairs = stage.group_size * mean(causal_pairs(rollout.max_model_tokens, window=window) for window in windows)
+        pairs = learnt * mean(causal_pairs(rollout.max_model_tokens, window=window) for window in windows)
     tasks = stage.tasks_per_step
     seen = tasks * len(packs)
     return Amounts(tasks * tokens, tasks * pairs, tasks * words, seen * patches, seen * patch_pairs)

@@ -58,6 +58,11 @@ class StageKind(StageConfig, ABC):
         return 1
 
     @property
+    def learnt_per_task(self) -> int:
+        """How many responses to each task, at most, the learner reads."""
+        return self.group_size
+
+    @property
     def max_staleness(self) -> int:
         """How many steps generation may run ahead of the learner."""
         return 0

@@ -39,6 +39,10 @@ class RftStage(StageKind):
     def group_size(self) -> int:
         return self.training.group_size
 
+    @property
+    def learnt_per_task(self) -> int:
+        return min(self.training.keep, self.training.group_size)
+
     def step(self, run: StepRun) -> UpdateResult:
         """Generates, scores, keeps accepted responses, and learns from them. Without any there is no update."""
         version = run.version
