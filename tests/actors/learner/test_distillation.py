@@ -12,6 +12,7 @@ from actors.algorithm.config import GrpoTraining
 from actors.learner.grpo_update import GrpoUpdate
 from actors.learner.orders import Export, FolderModels, Load, Save, StartStage
 from actors.learner.rank import REFERENCE
+from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import FORBIDDEN_BIAS
 from actors.model.tiny_model import TinyModelConfig, make_tiny_model
@@ -146,12 +147,14 @@ def test_a_family_without_a_teacher_learns_from_rewards_alone(one, groups, teach
     assert same(*ends) and len(families) > 1
 
 
+@pytest.mark.parametrize("lora", [None, Lora(rank=4, alpha=8)], ids=["full", "adapters"])
 def test_a_resumed_rank_goes_on_with_its_teacher_and_the_folder_of_its_reference(
     one,
     groups,  # noqa: F811
     teachers,
     tiny_model,
     tmp_path,
+    lora,
 ):
     """They are not in the commit; the order that loads it names them."""
     training = training_with(
@@ -159,7 +162,7 @@ def test_a_resumed_rank_goes_on_with_its_teacher_and_the_folder_of_its_reference
     )
     storage, ends, rows = Storage(str(tmp_path / "commit")), [], []
     storage.clear()
-    begin(one, training)
+    begin(one, training, lora=lora)
     with torch.no_grad():
         encoder, other = Encoder(tiny_model, PromptConfig()), plain_model(teachers["deep"])
         policy = plain_model(tiny_model)
@@ -170,7 +173,7 @@ def test_a_resumed_rank_goes_on_with_its_teacher_and_the_folder_of_its_reference
     assert REFERENCE not in one.call(Save(storage))
     for fresh in (False, True):
         if fresh:
-            one.make()
+            one.make(lora=lora)
             one.call(Load(storage, models_of(training)))
         rows.append(one.update(GrpoUpdate(groups, training, LR, 1.0)))
         ends.append(one.first("state"))
