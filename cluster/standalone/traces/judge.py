@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from cluster.standalone.traces.outcomes import check
 from curriculum.sets.mapped import Spread
 from curriculum.task import Task
-from rewards.traces.verifier import Check, VerifierConfig
+from rewards.traces.verifier import Check, VerifierConfig, verify
 from rewards.traces.writer import Ask, Draft, TraceWriter
 
 PART = 64  # asks, or drafts, that a process gets at once: a second's work or less
+ANY_TRACE = "<think>No mass.</think><answer>A</answer>"
 PARTS_AT_ONCE = 1000  # of which all are in memory
 
 
@@ -54,6 +55,8 @@ class Judge:
                 self.keep(judged.draft)
                 yield judged
             return
+        for ask in asks[:1]:  # reads the lexicons, so that no answer that was paid for waits for that unkept
+            verify(ask.task, ANY_TRACE, self.config)
         tasks = {ask.task.id: ask.task for ask in asks}
         for draft in self.writer.write(asks):
             self.keep(draft)

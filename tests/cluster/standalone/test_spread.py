@@ -96,7 +96,7 @@ def endless(part):
     ],
 )
 def test_what_goes_wrong_on_the_cluster_is_one_line(ray_session, monkeypatch, work, kind, words):
-    monkeypatch.setattr(spread, "PROGRESS_S", 3.0)
+    monkeypatch.setattr(spread, "PROGRESS_S", 3.0 if work is endless else 120.0)
     monkeypatch.setattr(spread, "TRIES_AGAIN", 1)
     with pytest.raises(kind, match=words) as caught:
         list(spread.on_cluster(work, [7]))
