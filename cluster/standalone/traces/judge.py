@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -10,11 +12,10 @@ from typing import Any, NamedTuple
 from cluster.standalone.traces.outcomes import check
 from curriculum.sets.mapped import Spread
 from curriculum.task import Task
-from rewards.traces.verifier import Check, VerifierConfig, verify
+from rewards.traces.verifier import Check, VerifierConfig
 from rewards.traces.writer import Ask, Draft, TraceWriter
 
 PART = 64  # asks, or drafts, that a process gets at once: a second's work or less
-ANY_TRACE = "<think>No mass.</think><answer>A</answer>"
 PARTS_AT_ONCE = 1000  # of which all are in memory
 
 
@@ -55,12 +56,16 @@ class Judge:
                 self.keep(judged.draft)
                 yield judged
             return
-        for ask in asks[:1]:  # reads the lexicons, so that no answer that was paid for waits for that unkept
-            verify(ask.task, ANY_TRACE, self.config)
         tasks = {ask.task.id: ask.task for ask in asks}
-        for draft in self.writer.write(asks):
-            self.keep(draft)
-            yield Judged(draft, check(tasks[draft.task_id], draft, self.config))
+        waiting: deque[tuple[Draft, Future[list[Check]]]] = deque()
+        with ThreadPoolExecutor(1) as verifier:  # an answer that was paid for is kept although others are verified
+            for draft in self.writer.write(asks):
+                self.keep(draft)
+                waiting.append((draft, verifier.submit(check, tasks[draft.task_id], draft, self.config)))
+                while waiting and waiting[0][1].done():
+                    yield _judged(*waiting.popleft())
+            while waiting:
+                yield _judged(*waiting.popleft())
 
     def _in_parts(self, function: Any, items: Iterable[Any]) -> Iterator[Judged]:
         rest = iter(items)
@@ -69,6 +74,10 @@ class Judge:
                 yield from judged
                 if self.writer.is_stopping:
                     return
+
+
+def _judged(draft: Draft, checks: Future[list[Check]]) -> Judged:
+    return Judged(draft, checks.result())
 
 
 def _check(config: VerifierConfig, drafts: Sequence[tuple[Task, Draft]]) -> list[Judged]:
