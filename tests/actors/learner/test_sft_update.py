@@ -35,7 +35,10 @@ def test_references_that_were_sampled_and_accepted_teach_the_same(one, two, tiny
         rows.append(one.update(order))
         states.append(one.first("state"))
     assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-6)
-    assert all(states[0][name] == pytest.approx(states[1][name], abs=1e-6) for name in states[0])
+    for name, value in states[
+        0
+    ].items():  # AdamW's first step is a sign: rounding decides it where there is no gradient
+        assert (abs(value - states[1][name]) > 1e-5).mean() < 1e-3, name
     two.make(zero_stage=2)
     alone = two.update(RftUpdate(samples[:1], 1e-3))
     one.make()
