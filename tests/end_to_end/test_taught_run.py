@@ -26,7 +26,13 @@ def settings(model):
         f"tasks_per_step: 8, group_size: 4, teacher: {{path: {model}, families: [binary]}}, kl: 0.05, "
         f"reference_path: {model}}}}}",
     )
-    return [*SHORT, f"model={{path: {model}}}", f"stages=[{', '.join(stages)}]", "checkpoint.every_minutes=0"]
+    return [
+        *SHORT,
+        f"model={{path: {model}}}",
+        f"stages=[{', '.join(stages)}]",
+        "checkpoint.every_minutes=0",
+        "guards=[]",
+    ]
 
 
 def test_a_run_learns_from_its_own_answers_and_from_a_teacher(run, tmp_path, monkeypatch):
