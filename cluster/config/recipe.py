@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -23,6 +23,7 @@ from curriculum.choice import KeyOf
 from curriculum.phantoms.phantom_set import PhantomConfig
 from curriculum.sampler import Mixing
 from curriculum.sets.source import Source
+from curriculum.stages import Measure
 from curriculum.strict import Strict
 
 
@@ -100,6 +101,16 @@ class EvaluationConfig(Strict):
     bootstrap: PositiveInt = Field(1000, description="resamples of a 95 % interval")
 
 
+class BestConfig(Strict):
+    """Which versions are kept beside the newest commits."""
+
+    measure: Measure | None = Field(
+        None,
+        description="of the validation tasks, by which the versions of a stage are ranked; its gate's where left out",
+    )
+    keep: int = Field(1, ge=0, description="versions of each stage; 0 keeps the newest commits alone")
+
+
 class CheckpointConfig(Strict):
     every_minutes: float = Field(
         5,
@@ -107,12 +118,24 @@ class CheckpointConfig(Strict):
         description="at most so much work is lost, unless commits would take a tenth of the "
         "time; a stage's end is kept as well",
     )
-    keep: PositiveInt = 2
+    keep: PositiveInt = Field(2, description="newest commits")
+    best: BestConfig = BestConfig()
+    export: Literal["best", "last"] = Field(
+        "best",
+        description="what model/ holds: the best version of the last stage that kept what was learnt before, or "
+        "the last one",
+    )
     storage: str | None = Field(
         None,
         description="an absolute path or a URI (s3://bucket/folder, gs://…) that all learner "
         "workers reach; the run folder where left out",
     )
+
+    @model_validator(mode="after")
+    def _best_is_kept(self) -> CheckpointConfig:
+        if self.export == "best" and not self.best.keep:
+            raise ValueError("export: best needs best.keep of at least 1, found 0; with export: last none is needed")
+        return self
 
 
 Role = RolloutConfig | RewardWorkersConfig | LearnerConfig

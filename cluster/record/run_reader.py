@@ -16,6 +16,7 @@ from cluster.config.yaml_text import read_yaml
 from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_status import check_run_folder
+from cluster.record.validation import Validation
 from curriculum.sets.task_table import TaskTable, valid_tasks
 from curriculum.stages import StageConfig
 from curriculum.task import Task
@@ -148,7 +149,7 @@ class Test:
 
     @property
     def words(self) -> str:
-        return f"{self.when} of {self.stage}"
+        return "model/" if self.when == "model" else f"{self.when} of {self.stage}"
 
 
 class RunRecord:
@@ -172,7 +173,7 @@ class RunRecord:
             self.stages = [
                 _history(stage, begun[stage["name"]]) for stage in self.recipe["stages"] if stage["name"] in begun
             ]
-            _ = self.phases, self.gains, self.tests  # so that damage is found now
+            _ = self.phases, self.gains, self.tests, self.kept  # so that damage is found now
         except (
             OSError,
             ValueError,
@@ -225,7 +226,7 @@ class RunRecord:
         """Every tested version once, in order."""
         tests: dict[int, Test] = {}
         for stage in self.stages:
-            for when in ("start", "end"):
+            for when in ("start", "end", "model"):
                 measured = stage.evaluation.get(when)
                 if measured:
                     test = Test(stage.name, when, measured["version"], estimates(measured))
@@ -248,6 +249,11 @@ class RunRecord:
                 break
         before = next(test for test in self.tests if test.version == start)
         return (None if before is newest else before), newest
+
+    @property
+    def kept(self) -> list[Validation]:
+        """The validated versions whose weights are kept, oldest first."""
+        return [Validation.from_dict(values) for values in self.summary.get("kept", ())]
 
     def answers(self, version: int) -> dict[str, dict[str, Any]]:
         """The rows of evaluations.jsonl that test `version`, by task id."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cluster.measures import Result, Scores
 from cluster.measures.headlines import HEADLINES
+from cluster.run.choice.best_versions import BestVersions
 from cluster.run.context import RunContext
 from cluster.run.evaluation import answer, answer_by_view, held_out, tested_families
 from cluster.run.progress.step_log import Progress
@@ -17,7 +18,11 @@ from curriculum.task import Task
 
 
 class StageTests:
-    """Evaluates the present weights, and keeps what each version scored."""
+    """Evaluates the present weights, and keeps what each version scored.
+
+    Attributes:
+        versions: which versions are the best by validation.
+    """
 
     def __init__(self, context: RunContext, publisher: Publisher, progress: Progress, summary: RunSummary) -> None:
         self.recipe, self.tasks, self.workers = context.recipe, context.tasks, context.workers
@@ -26,7 +31,9 @@ class StageTests:
         self.publisher, self.progress, self.summary = publisher, progress, summary
         self.families = tested_families(self.recipe, self.tasks["train"])
         self.test_tasks = context.test_tasks
+        self.versions = BestVersions(context)
         self.scores: dict[int, Scores] = {}  # of the test tasks, by version
+        self._validated: dict[str, list[Result]] = {}  # of the present version, by family
         by_view = answer_by_view(self.tasks["train"], self.test_tasks, self.recipe.reward.rules)
         summary.baseline = self._scores(by_view).measures() if by_view else None
 
@@ -38,11 +45,22 @@ class StageTests:
         """The test at a stage's start."""
         self._test(stage, record, "start")
 
+    def test_model(self, stage: StageKind, record: StageRecord) -> None:
+        """The test of the version that model/ holds, where that is an earlier one."""
+        self._test(stage, record, "model")
+
     def stage_ended(self, stage: StageKind, record: StageRecord) -> bool:
         """Evaluates the stage's gate if that is due, and says whether the stage ends by it."""
         if not self.curriculum.evaluation_due:
             return False
-        return self.curriculum.observe(self._validate(stage, record)) is not None
+        self._validated.clear()
+        measures = self.validate(stage.gate.measure).measures()
+        self.progress.log_measures(stage, record, "val", measures)
+        self.versions.judge(stage, record, self.validate)
+        ended = self.curriculum.observe(measures[stage.gate.measure][0]) is not None
+        if ended:
+            self.versions.stage_ended(stage, self.validate)
+        return ended
 
     def close(self, stage: StageKind, record: StageRecord) -> None:
         """The test at a stage's end, and what the stage gained."""
@@ -60,17 +78,20 @@ class StageTests:
     def reset(self) -> None:
         """Forgets scores: versions get other weights after the learner went back to a commit."""
         self.scores.clear()
+        self._validated.clear()
 
-    def _validate(self, stage: StageKind, record: StageRecord) -> float:
-        """The gate's measure on the validation tasks of its form."""
-        measure = stage.gate.measure
+    def validate(self, measure: str) -> Scores:
+        """What the present version scores on the validation tasks of a measure's form; it is asked each only once."""
         families = [family for family, form in self.families.items() if form == GATE_FORMS[measure]]
-        tasks = held_out(self.tasks["val"], families, self.recipe.evaluation.val_per_family)
-        self.publisher.publish()
-        with self.phases.phase("evaluate"):
-            measures = self._scores(self._answer(tasks)).measures()
-        self.progress.log_measures(stage, record, "val", measures)
-        return measures[measure][0]
+        missing = [family for family in families if family not in self._validated]
+        tasks = held_out(self.tasks["val"], missing, self.recipe.evaluation.val_per_family)
+        if tasks:
+            self.publisher.publish()
+            with self.phases.phase("evaluate"):
+                results = self._answer(tasks)
+            for result in results:
+                self._validated.setdefault(result.task.family, []).append(result)
+        return self._scores([result for family in families for result in self._validated.get(family, ())])
 
     def _test(self, stage: StageKind, record: StageRecord, when: str) -> Scores:
         """Scores the test tasks, once for each version of the weights."""
