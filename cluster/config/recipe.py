@@ -181,6 +181,15 @@ class Recipe(Strict):
                 families |= dict.fromkeys(stage.mixture)
         return list(families or self.stages[0].mixture)
 
+    def rehearsable(self, stage: Stage) -> dict[str, float]:
+        """What a stage rehearses if it has to: the families that it names, else the questions of the stages before it,
+        with their weights.
+        """
+        families: dict[str, float] = {}
+        for earlier in self.stages[: [config.name for config in self.stages].index(stage.name)]:
+            families |= {family: weight for family, weight in earlier.tasks.items() if family in self.tested_families}
+        return stage.rehearse or families
+
     @property
     def prompt_config(self) -> PromptConfig:
         """All that whoever makes prompts of tasks needs beside the model's folder."""
@@ -226,6 +235,26 @@ class Recipe(Strict):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"two stages have the same name: {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _validate_forget(self) -> Recipe:
+        for number, stage in enumerate(self.stages):
+            path = f"stages.{stage.name}.forget"
+            if stage.forget is None:
+                continue
+            if number == 0:
+                raise ValueError(f"{path}: no stage comes before this one, whose measure could fall; leave it out")
+            if stage.forget.do == "roll_back" and not self.checkpoint.best.keep:
+                raise ValueError(f"{path}.do: roll_back needs checkpoint.best.keep of at least 1, found 0")
+            if stage.forget.do == "rehearse" and not self.rehearsable(stage):
+                raise ValueError(
+                    f"{path}.do: the stages before have no question to rehearse; name families in rehearse"
+                )
+            if stage.forget.do == "rehearse" and stage.rehearsal > stage.forget.up_to:
+                raise ValueError(
+                    f"{path}.up_to: {stage.forget.up_to:g} is below the stage's rehearsal, {stage.rehearsal:g}"
+                )
         return self
 
     @model_validator(mode="after")

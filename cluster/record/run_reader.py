@@ -73,6 +73,7 @@ class StageHistory:
         reason: why it ended; None while it goes on.
         scores: (step, score) of each evaluation on the validation tasks.
         evaluation: the tests, under `start`, and later `end` and `gain`.
+        held_back: what kept its last score from ending it by the threshold, in words.
     """
 
     config: StageConfig
@@ -80,6 +81,7 @@ class StageHistory:
     reason: str | None
     scores: list[tuple[int, float]]
     evaluation: dict[str, Any]
+    held_back: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -114,9 +116,10 @@ class StageHistory:
                 f"{measure} stopped improving: best of the last {count} evaluations {newest:.3f}, best before "
                 f"{before:.3f}, required gain {gate.plateau.min_gain:g}; {limit}"
             )
+        held_back = "".join(f"; {words}" for words in self.held_back)
         if self.reason == "maximum":
-            return f"its {gate.max_steps} steps were used up; {measure} {last}, {limit}"
-        return f"not ended; {measure} {last}, {limit}, at most {gate.max_steps} steps"
+            return f"its {gate.max_steps} steps were used up; {measure} {last}, {limit}{held_back}"
+        return f"not ended; {measure} {last}, {limit}, at most {gate.max_steps} steps{held_back}"
 
 
 @dataclass(frozen=True)
@@ -304,4 +307,6 @@ class RunRecord:
 def _history(config: dict[str, Any], summary: dict[str, Any]) -> StageHistory:
     known = {name: value for name, value in config.items() if name in StageConfig.model_fields}
     scores = [(step, score) for step, score in summary["scores"]]
-    return StageHistory(StageConfig(**known), summary["steps"], summary["reason"], scores, summary["evaluation"])
+    held_back = tuple(summary.get("held_back", ()))
+    steps, reason, evaluation = summary["steps"], summary["reason"], summary["evaluation"]
+    return StageHistory(StageConfig(**known), steps, reason, scores, evaluation, held_back)

@@ -14,6 +14,7 @@ from cluster.control.run_actor import Control
 from cluster.record.console import Display
 from cluster.record.run_writer import RunWriter
 from cluster.run.choice.final_model import FinalModel
+from cluster.run.choice.forgetting import Forgetting
 from cluster.run.context import new_context
 from cluster.run.in_flight import InFlight
 from cluster.run.prepare import Prepared
@@ -55,6 +56,7 @@ class Run:
         )
         self.profiling = Profiling(context)
         self.requests = Requests(context, control, self.progress, self.recovery, self.profiling)
+        self.forgetting = Forgetting(context, self.recovery, self.summary)
         self.final_model = FinalModel(context, self.recovery, self.tests, publisher, self.summary)
         self.guards = StepGuards(context, guards, self.recovery, self.requests)
 
@@ -99,6 +101,9 @@ class Run:
         if self.guards.undo(row, result):
             return
         stage_ended = self.tests.stage_ended(stage, record)
+        if self.tests.evaluated and self.forgetting.undo(stage, record, self.tests.versions.changes):
+            self.guards.reset()
+            return
         if stage_ended:
             self.steps.close()
             self.tests.close(stage, record)

@@ -24,6 +24,7 @@ from cluster.run.publishing import Publisher
 from cluster.run.stage_tests import StageTests
 from cluster.run.steps import Steps
 
+MAX_ROLL_BACKS = 3  # by guards
 COMMIT_SHARE = 9  # commits take at most a tenth of the time: as many seconds of work as this times one commit's
 
 
@@ -138,6 +139,7 @@ class Recovery:
         self.progress.restart()
         self.tests.reset()
         self.tests.versions.load_state_dict(state.get("versions", {}))
+        self.summary.forgetting = state.get("forgetting", [])
         self.committed = time.monotonic()
         self._committed_step = self.position.step if commit else None
         self._kept(self.checkpoints.versions())
@@ -212,6 +214,7 @@ class Recovery:
             "sampler": self.sampler.state_dict(),
             "gate": self.steps.gate.state_dict(),
             "versions": self.tests.versions.state_dict(),
+            "forgetting": self.summary.forgetting,
             "ledger": self.ledger.state_dict(),
             "roll_backs": self.roll_backs,
             "in_flight": self.in_flight.state_dict(),

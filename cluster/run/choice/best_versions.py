@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from cluster.measures import Scores
+from cluster.measures import Interval
 from cluster.record.checkpoint import Checkpoints, run_checkpoints
 from cluster.record.validation import Validation, best_of_each_stage
+from cluster.run.choice.validation_answers import ValidationAnswers
 from cluster.run.context import RunContext
 from cluster.stages import StageKind
 from curriculum.stages import StageRecord
-
-Validate = Callable[[str], Scores]
-"""Takes a measure that a gate may use; returns what the present weights score on the validation tasks of its form."""
 
 
 class BestVersions:
@@ -26,6 +24,7 @@ class BestVersions:
     Attributes:
         validation: of the version that was validated last.
         is_best: whether that one is among the best of its stage, and worth a commit.
+        changes: how the measures of earlier stages changed since their ends, if that was looked at.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -34,25 +33,29 @@ class BestVersions:
         self.checkpoints: Checkpoints = run_checkpoints(context.recipe, context.writer.path)
         self.validation: Validation | None = None
         self.is_best = False
+        self.changes: dict[str, Interval] = {}
         self.ends: dict[str, list[list[float]]] = {}  # of each stage that ended: `Scores.statistics` of its measure
 
-    def judge(self, stage: StageKind, record: StageRecord, validate: Validate) -> None:
+    def judge(self, stage: StageKind, record: StageRecord, answers: ValidationAnswers) -> None:
         """Ranks the present version, which was just validated."""
-        measure = self.config.best.measure or stage.gate.measure
-        score = validate(measure).measures()[measure]
+        measure, families = stage.gate.measure, stage.gate.families
+        if self.config.best.measure:
+            measure, families = self.config.best.measure, ()
+        score = answers.scores(measure, families).measures()[measure]
         validation = Validation(stage.name, self.position.step, record.steps, self.position.version, measure, score)
         keep, rivals = self.config.best.keep, [version.key for version in self._kept(stage.name)]
         free = len(rivals) < keep  # fewer are kept than may be
         may_be_best = free or (keep > 0 and validation.key >= rivals[-1])
-        if may_be_best and self.config.export == "best" and stage is self.stages[-1]:
-            validation = self._look_back(validation, validate)
-        self.validation = validation
-        self.is_best = free or (keep > 0 and validation.key > rivals[-1])
+        is_exported = self.config.export == "best" and stage.name == self.stages[-1].name
+        self.changes = self._look_back(stage.name, answers) if stage.forget or (may_be_best and is_exported) else {}
+        lost = {name: change for name, change in self.changes.items() if change[2] < 0}
+        self.validation = replace(validation, lost=lost)
+        self.is_best = free or (keep > 0 and self.validation.key > rivals[-1])
 
-    def stage_ended(self, stage: StageKind, validate: Validate) -> None:
+    def stage_ended(self, stage: StageKind, answers: ValidationAnswers) -> None:
         """Notes what the stage's measure is at its end."""
         measure = stage.gate.measure
-        self.ends[stage.name] = validate(measure).statistics(measure)
+        self.ends[stage.name] = answers.scores(measure, stage.gate.families).statistics(measure)
 
     def present(self) -> Validation | None:
         """The validation of the present version, if it was validated."""
@@ -64,20 +67,19 @@ class BestVersions:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.ends = dict(state.get("ends", {}))  # a commit of an earlier release has none
-        self.validation, self.is_best = None, False
+        self.validation, self.is_best, self.changes = None, False, {}
 
     def _kept(self, stage: str) -> list[Validation]:
         """The best versions of the stage so far, the best one first."""
         scored = [version.validation for version in self.checkpoints.versions() if version.validation]
         return best_of_each_stage([v for v in scored if v.stage == stage], self.config.best.keep)
 
-    def _look_back(self, validation: Validation, validate: Validate) -> Validation:
-        """Adds the stages whose measure is lower than at their end, beyond its paired interval."""
-        lost = {}
+    def _look_back(self, present: str, answers: ValidationAnswers) -> dict[str, Interval]:
+        """How the measures of earlier stages changed since their ends."""
+        changes = {}
         for stage in self.stages:
-            if stage.name in self.ends and stage.name != validation.stage:
+            if stage.name in self.ends and stage.name != present:
                 measure = stage.gate.measure
-                change = validate(measure).change(measure, self.ends[stage.name])
-                if change[2] < 0:
-                    lost[stage.name] = change
-        return replace(validation, lost=lost)
+                scores = answers.scores(measure, stage.gate.families)
+                changes[stage.name] = scores.change(measure, self.ends[stage.name])
+        return changes

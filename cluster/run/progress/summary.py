@@ -23,6 +23,7 @@ class RunSummary:
         baseline: the measures of the baseline that sees only the view, if there is one.
         largest: the largest values so far of the numbers in `LARGEST`.
         kept: validated versions whose weights are kept.
+        forgetting: what was done about falls in the measures of earlier stages, oldest first.
         model: what model/ holds, and why; empty before it is written.
     """
 
@@ -33,6 +34,7 @@ class RunSummary:
         self.baseline: dict[str, Interval] | None = None
         self.largest = dict.fromkeys(LARGEST, 0.0)
         self.kept: list[Validation] = []
+        self.forgetting: list[dict[str, Any]] = []
         self.model: dict[str, Any] = {}
 
     def add_step(self, numbers: Mapping[str, Any]) -> None:
@@ -49,6 +51,7 @@ class RunSummary:
                 "steps": record.steps,
                 "reason": record.reason,
                 "scores": record.scores,
+                **({"held_back": record.held_back} if record.held_back else {}),
                 "evaluation": self.evaluations[record.name],
             }
             for record in self.curriculum.records
@@ -64,6 +67,7 @@ class RunSummary:
             **({"baseline": {"view": flat(self.baseline)}} if self.baseline else {}),
             **self.largest,
             **({"kept": [validation.to_dict() for validation in self.kept]} if self.kept else {}),
+            **({"forgetting": self.forgetting} if self.forgetting else {}),
             **({"model": self.model} if self.model else {}),
             ledger=self.ledger.totals(),
             seconds={"all": self.phases.total(), **self.phases.seconds},

@@ -32,16 +32,16 @@ class Simulated:
         self.position.step += 1
         self.position.version += 2
 
-        def validate(measure):
+        def scores(measure, families):
             self.asked.append(measure)
             made, right = (closed, closed_right) if measure == "closed_accuracy" else (named, open_right)
             return Scores([made(i, i < right) for i in range(40)], 200)
 
-        record = SimpleNamespace(steps=self.position.step)
-        self.versions.judge(self.stages[stage], record, validate)
+        record, answers = SimpleNamespace(steps=self.position.step), SimpleNamespace(scores=scores)
+        self.versions.judge(self.stages[stage], record, answers)
         is_best = self.versions.is_best
         if ends:
-            self.versions.stage_ended(self.stages[stage], validate)
+            self.versions.stage_ended(self.stages[stage], answers)
         if is_best or ends:
             self.commit(stage)
         return is_best
@@ -97,6 +97,15 @@ def test_earlier_stages_are_asked_only_of_what_may_be_the_best_and_only_if_that_
     last.asked.clear()
     last.validated("open", 30, 20)
     assert set(last.asked) == {"open_micro_f1"}
+
+
+def test_a_stage_with_a_guard_looks_back_at_every_evaluation(tmp_path):
+    run = Simulated(tmp_path, "stages.closed.forget={drop: 0.1}", "checkpoint.export=last")
+    run.validated("sft", 30, ends=True)
+    run.validated("closed", 30)
+    assert run.versions.changes == {"sft": (0, 0, 0)}
+    run.validated("closed", 10)
+    assert run.versions.changes["sft"][0] == pytest.approx(-0.5) and run.versions.changes["sft"][2] < -0.1
 
 
 def test_stages_may_be_ranked_by_one_measure_of_the_recipe(tmp_path):
