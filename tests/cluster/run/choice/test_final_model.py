@@ -21,20 +21,23 @@ from tests.support.whole_runs import same, weights
 
 
 class SpoiltStage(SftStage):
-    """Learns for 30 steps; what comes then destroys the weights."""
+    """Learns for 30 steps; then it learns an answer that is always wrong."""
 
     kind: Literal["spoilt"]
     label: ClassVar[str] = "supervised, and then spoilt"
 
     def step(self, run):
-        lr = run.lr if run.stage_step < 30 else 1.0
-        return run.learn(SftUpdate(run.draw(self.tasks_per_step), lr))
+        tasks = run.draw(self.tasks_per_step)
+        if run.stage_step >= 30:
+            wrong = {"reference": "<think>It is so.</think><answer>none</answer>"}
+            tasks = [task.model_copy(update=wrong) for task in tasks]
+        return run.learn(SftUpdate(tasks, run.lr))
 
 
 SETTINGS = [
     "stages=[{name: sft, kind: spoilt, tasks: {binary: 1, single_choice: 1}, "
     "gate: {measure: closed_accuracy, every: 10, max_steps: 40}, "
-    "training: {lr: 1.0e-3, tasks_per_step: 16, warmup_steps: 5}}]",
+    "training: {lr: 2.0e-3, tasks_per_step: 16, warmup_steps: 5}}]",
     "data.phantoms={train: 120, val: 16, test: 16}",
     "model.tiny.vision_steps=0",
     "checkpoint.keep=1",
