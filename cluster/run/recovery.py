@@ -86,6 +86,7 @@ class Recovery:
             grow: let more learner ranks join now, if there is room for them: nothing is lost by their restart.
         """
         if self._committed_step == self.position.step:
+            self.display.say(f"step {self.position.step} is committed already")
             return
         began = self.committed = time.monotonic()
         missing = self.checkpoints.missing_space(self.commit_bytes)

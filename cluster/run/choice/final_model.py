@@ -32,8 +32,11 @@ class FinalModel:
         self.recovery.prune()
         best = self._best() if self.config.export == "best" else None
         chosen = best.validation if best else None
-        if best is None or chosen is None or best.step == self.position.step:
-            self._export("last", self.position.step, self._why_last(chosen))
+        present = self.tests.versions.present()  # it may lack a commit, as on a full disk
+        if best and best.step == self.position.step:
+            present = chosen
+        if best is None or chosen is None or (present and present.key >= chosen.key):
+            self._export("last", self.position.step, self._why_last(present))
             return
         last_version = self.position.version
         self.publisher.free_gpus()
@@ -62,11 +65,11 @@ class FinalModel:
             return version
         return None
 
-    def _why_last(self, chosen: Validation | None) -> str:
-        if chosen:
-            return f"the last version, and the best of stage {chosen.stage} by {chosen.words}"
+    def _why_last(self, present: Validation | None) -> str:
         if self.config.export == "last":
             return "the last version (checkpoint.export: last)"
+        if present:
+            return f"the last version, and the best of stage {present.stage} by {present.words}"
         return "the last version; no commit of the last stage was validated"
 
     def _export(self, export: str, step: int, why: str) -> None:
