@@ -2,6 +2,11 @@
 
 import filecmp
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import pyarrow.parquet as pq
@@ -13,11 +18,13 @@ from actors.learner.sft_update import SftUpdate
 from cluster.cli.app import app
 from cluster.config.recipe_file import load_recipe
 from cluster.record.run_reader import RunRecord
-from cluster.run.launch import start
+from cluster.run.launch import resume, start
 from cluster.stages import STAGE_KINDS
 from cluster.stages.sft import SftStage
 from tests.support.short_run import SMOKE
 from tests.support.whole_runs import same, weights
+
+ROOT = Path(__file__).parents[4]
 
 
 class SpoiltStage(SftStage):
@@ -94,3 +101,48 @@ def test_a_kept_version_is_exported_by_the_command_as_by_the_run(spoilt, tmp_pat
     names = sorted(path.name for path in out.iterdir())
     assert {*names, "README.md"} == {path.name for path in (spoilt / "model").iterdir()}
     assert filecmp.cmpfiles(out, spoilt / "model", names, shallow=False) == (names, [], [])
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+
+from cluster.config.recipe_file import load_recipe
+from cluster.record.checkpoint import Checkpoints
+from cluster.run.launch import resume, start
+from cluster.stages import STAGE_KINDS
+from tests.cluster.run.choice.test_final_model import SETTINGS, SMOKE, SpoiltStage
+
+commits = []
+
+
+def prune(self):
+    commits.append(self)
+    if len(commits) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self)
+
+
+plain, Checkpoints.prune = Checkpoints.prune, prune
+STAGE_KINDS["spoilt"] = SpoiltStage
+start(load_recipe(SMOKE, SETTINGS), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_between_a_commit_and_the_removal_of_others_changes_nothing(spoilt, tmp_path, monkeypatch):
+    """The process dies, by SIGKILL, when its second commit counts and nothing was removed yet."""
+    again = tmp_path / "again"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local"}
+    died = subprocess.run([sys.executable, "-c", DIES, again], cwd=ROOT, env=environment, timeout=400)
+    assert died.returncode == -signal.SIGKILL
+    there = [path.name for path in sorted((again / "checkpoints").iterdir())]
+    assert len(there) == 2 and there[0] == "step-0000010"
+    monkeypatch.setitem(STAGE_KINDS, "spoilt", SpoiltStage)
+    assert resume(load_recipe(again / "recipe.yaml"), again, take_over=True) == 0
+    assert same(weights(again), weights(spoilt))
+    first, second = (json.loads((path / "summary.json").read_text()) for path in (spoilt, again))
+    assert second["stages"] == first["stages"] and second["kept"] == first["kept"]
+    assert second["model"] == first["model"]
+    kept = [sorted(path.name for path in (run / "checkpoints").iterdir()) for run in (spoilt, again)]
+    assert kept[0] == kept[1]
