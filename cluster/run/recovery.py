@@ -14,7 +14,7 @@ from actors.runtime.remote import RemoteFailure
 from actors.runtime.storage import Storage
 from cluster.config.guards import Guards
 from cluster.planning.footprint import footprint
-from cluster.record.checkpoint import CheckpointError, Checkpoints, KeptVersion, run_checkpoints
+from cluster.record.checkpoint import MANIFEST, CheckpointError, Checkpoints, KeptVersion, run_checkpoints
 from cluster.record.ledger import Ledger
 from cluster.run.context import RunContext
 from cluster.run.in_flight import InFlight
@@ -114,7 +114,8 @@ class Recovery:
             self._kept(self.checkpoints.commit(folder, digests, self._state(), stage.name, validation))
         except (RemoteFailure, OSError):
             with suppress(OSError):
-                folder.remove()  # what is written of it takes space that may be missing
+                if not folder.has(MANIFEST):
+                    folder.remove()  # what is written of it takes space that may be missing
             raise
         self._committed_step = self.position.step
         if grow and not self.curriculum.finished:
