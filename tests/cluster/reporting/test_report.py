@@ -64,7 +64,7 @@ class Writer:
         self.scores[self.steps] = Scores(results, 50)
         return flat(self.scores[self.steps].measures()) | {"version": self.steps}
 
-    def stage(self, name, kind, steps, start, end):
+    def stage(self, name, kind, steps, start, end, **numbers):
         first = self.steps
         evaluation = {"start": start}
         rl = {
@@ -98,6 +98,7 @@ class Writer:
                     "tokens_per_s": 900.0,
                     "seconds_learn": 0.5,
                     **(rl if kind == "grpo" else {}),
+                    **numbers,
                 }
             )
         reason, scores = None, []
@@ -283,6 +284,19 @@ def test_the_baseline_by_view_stands_beside_the_tests(writer):
         re.search(r"closed accuracy\s*0\.000.*1\.000.*0\.432", page.text)
         and "a model that does not beat it" in page.text
     )
+
+
+def test_teachers_and_rejection_sampling_have_charts_and_worst_steps(writer):
+    start = writer.test("closed", "start", wrong)
+    numbers = {"teacher_kl": 0.5, "teacher_kl_binary": 0.25, "teacher_kl_diagnosis": 0.75, "accepted": 0.125}
+    writer.stage("closed", "grpo", 2, start, lambda task: task.reference, **numbers)
+    page = Page(write_report(writer.close("finished")))
+    words = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
+    taught = "all from 0.5 to 0.5; binary from 0.25 to 0.25; diagnosis from 0.75 to 0.75"
+    assert f"KL to the teacher over the steps: {taught}." in words
+    assert "Accepted responses over the steps: share from 0.125 to 0.125." in words
+    assert re.search(r"largest KL to the teacher\s*0\.500", page.text)
+    assert re.search(r"lowest share of accepted responses \(rejection sampling\)\s*0\.125", page.text)
 
 
 def test_kept_versions_the_choice_and_what_was_lost_are_shown(finished):

@@ -6,7 +6,7 @@ from cluster.record.checkpoint import Checkpoints
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.sets.task_table import read_task_table
 from curriculum.taskset import write_tasks
-from tests.support.scripted_run import STAGES, ScriptedRun
+from tests.cluster.run.choice.scripted_run import STAGES, ScriptedRun
 
 SINGLE = {10: 10, 12: 16, 14: 11, 16: 9, 18: 8}
 """Of 20 single-choice tasks: the right ones at each version that the second stage validates; its best is 12."""
