@@ -17,7 +17,7 @@ from actors.runtime.environment import quiet_libraries
 from cluster.config.recipe_file import load_recipe
 from cluster.control.ray_connection import ray_cluster
 from cluster.measures import Interval, Scores
-from cluster.run.evaluation import held_out
+from cluster.run.evaluation import answer, held_out
 from cluster.run.prepare import prepare
 from cluster.standalone.evaluate import answering, find_subject
 
@@ -29,9 +29,9 @@ def main(run: Path) -> dict[str, dict[str, Interval]]:
     order = np.random.default_rng(0).permutation(len(films))
     other = {films[i]: films[j] for i, j in zip(order, np.roll(order, 1), strict=True)}  # no task keeps its own
     shuffled = [task.model_copy(update={"images": other[task.images]}) for task in tasks]
-    with ray_cluster(subject.roles), answering(subject, max(map(len, films))) as answer:
+    with ray_cluster(subject.roles), answering(subject, max(map(len, films))) as pools:
         scores = {
-            name: Scores(answer(subset), recipe.evaluation.bootstrap).measures()
+            name: Scores(answer(subset, **pools), recipe.evaluation.bootstrap).measures()
             for name, subset in (("own images", tasks), ("shuffled images", shuffled))
         }
     chance = float(np.mean([task.chance for task in tasks if task.domain == "closed"]))

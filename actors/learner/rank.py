@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -31,6 +30,7 @@ from actors.learner.work import WorkCount
 from actors.model.encode import Encoder
 from actors.model.flops.costs import model_costs
 from actors.model.flops.gpus import peak_of
+from actors.model.folder.export import write_folder
 from actors.model.lora import adapters
 from actors.model.policy import MicroBatch, Policy
 from actors.model.reference import AdapterReference, FrozenPolicy
@@ -346,19 +346,8 @@ class DeepSpeedRank:
         The folder is there when it is complete, not before.
         """
         state = self.policy.state(wanted=self.rank == 0)
-        if self.rank != 0:
-            return
-        partial = folder.with_name(f".{folder.name}")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            with disk_named(folder):
-                self.policy.model.save_pretrained(partial, state_dict=state)
-                self.encoder.processor.save_pretrained(partial)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        shutil.rmtree(folder, ignore_errors=True)  # of an earlier end of the same run
-        partial.rename(folder)
+        if self.rank == 0:
+            write_folder(self.policy, self.encoder, state, folder)
 
 
 def import_deepspeed(gpus: float) -> ModuleType:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -103,6 +103,14 @@ class Storage:
         """The SHA-256 of a file, in hex."""
         with self.files.open_input_stream(self._in(name)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def keep_only(self, names: Set[str]) -> None:
+        """Deletes all files and folders in it but the files `names`."""
+        for info in self.files.get_file_info(fs.FileSelector(self.path)):
+            if info.type is fs.FileType.Directory:
+                self.files.delete_dir(info.path)
+            elif info.base_name not in names:
+                self.files.delete_file(info.path)
 
     def clear(self) -> None:
         """Makes it an empty folder, whatever it was before."""

@@ -32,6 +32,7 @@ for command in (
     runs.runs,
     runs.logs,
     runs.compare,
+    runs.export,
     training.plan,
     training.doctor,
     training.smoke,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cluster.cli.control import use_cluster_of
+from cluster.errors import UserError
 
 
 def runs(
@@ -78,3 +79,27 @@ def compare(
     for note in comparison.notes:
         print(printable(note))
     print(f"page → {out}")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="a run folder, such as runs/quickstart; the run may be in progress")],
+    step: Annotated[
+        int | None, typer.Option(min=0, help="step of the run; where left out, the versions that are kept are listed")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="the folder to write; RUN/model-step-N by default")] = None,
+) -> None:
+    """Write the model folder of a version that the run keeps: one of its newest commits, or of the best of a stage."""
+    from actors.runtime.environment import quiet_libraries
+
+    quiet_libraries()
+    from cluster.standalone.export_version import export_version, kept_versions, version_words
+    from cluster.terminal import printable
+
+    if step is not None:
+        print(export_version(run, step, out))
+        return
+    if out:
+        raise UserError("--out: needs --step, such as --step 40")
+    lines = [version_words(version) for version in kept_versions(run)]
+    for line in lines or [f"{run}: keeps no version so far"]:
+        print(printable(line))

@@ -105,6 +105,13 @@ def evaluate(
         Path | None, typer.Option(help="folder of an encoder; adds the BERTScore of texts")
     ] = None,
     bertscore_layer: Annotated[int | None, typer.Option(help="layer of that encoder; its last by default")] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="also sample so many responses to each task, for pass@k, maj@k and the marks"),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.01, help="of the samples; by default that of the model's run")
+    ] = None,
 ) -> None:
     """Let models answer the tasks of a split, and compare each with the first model."""
     from actors.runtime.environment import quiet_libraries
@@ -113,7 +120,7 @@ def evaluate(
     import json
 
     from actors.runtime.remote import RemoteFailure
-    from cluster.standalone.evaluate import check_new_file, find_scorer, find_subjects, find_tasks
+    from cluster.standalone.evaluate import Sampling, check_new_file, find_scorer, find_subjects, find_tasks
     from cluster.standalone.evaluate import evaluate as evaluate_models
     from cluster.standalone.evaluate_tables import print_tables
 
@@ -121,6 +128,8 @@ def evaluate(
         check_new_file(answers)
     if bertscore_layer and not bertscore_model:
         raise UserError("--bertscore-layer needs --bertscore-model")
+    if temperature and not samples:
+        raise UserError("--temperature: is of sampled responses, and needs --samples, such as --samples 8")
     subjects = find_subjects(model, recipe)
     evaluation_set = find_tasks(tasks, split)
     scorer = find_scorer(bertscore_model, bertscore_layer) if bertscore_model else None
@@ -129,7 +138,8 @@ def evaluate(
         print(line, file=sys.stderr, flush=True)
 
     try:
-        result = evaluate_models(subjects, evaluation_set, log, answers, scorer)
+        sampling = Sampling(samples, temperature) if samples else None
+        result = evaluate_models(subjects, evaluation_set, log, answers, scorer, sampling)
     except RemoteFailure as error:
         fail(str(error), 1)
     result = {"tasks": str(tasks), "split": split, **result}

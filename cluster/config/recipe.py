@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -23,6 +23,7 @@ from curriculum.choice import KeyOf
 from curriculum.phantoms.phantom_set import PhantomConfig
 from curriculum.sampler import Mixing
 from curriculum.sets.source import Source
+from curriculum.stages import Measure
 from curriculum.strict import Strict
 
 
@@ -100,6 +101,16 @@ class EvaluationConfig(Strict):
     bootstrap: PositiveInt = Field(1000, description="resamples of a 95 % interval")
 
 
+class BestConfig(Strict):
+    """Which versions are kept beside the newest commits."""
+
+    measure: Measure | None = Field(
+        None,
+        description="of the validation tasks, by which the versions of a stage are ranked; its gate's where left out",
+    )
+    keep: int = Field(1, ge=0, description="versions of each stage; 0 keeps the newest commits alone")
+
+
 class CheckpointConfig(Strict):
     every_minutes: float = Field(
         5,
@@ -107,12 +118,24 @@ class CheckpointConfig(Strict):
         description="at most so much work is lost, unless commits would take a tenth of the "
         "time; a stage's end is kept as well",
     )
-    keep: PositiveInt = 2
+    keep: PositiveInt = Field(2, description="newest commits")
+    best: BestConfig = BestConfig()
+    export: Literal["best", "last"] = Field(
+        "best",
+        description="what model/ holds: the best version of the last stage that kept what was learnt before, or "
+        "the last one",
+    )
     storage: str | None = Field(
         None,
         description="an absolute path or a URI (s3://bucket/folder, gs://…) that all learner "
         "workers reach; the run folder where left out",
     )
+
+    @model_validator(mode="after")
+    def _best_is_kept(self) -> CheckpointConfig:
+        if self.export == "best" and not self.best.keep:
+            raise ValueError("export: best needs best.keep of at least 1, found 0; with export: last none is needed")
+        return self
 
 
 Role = RolloutConfig | RewardWorkersConfig | LearnerConfig
@@ -157,6 +180,15 @@ class Recipe(Strict):
             if stage.generates:
                 families |= dict.fromkeys(stage.mixture)
         return list(families or self.stages[0].mixture)
+
+    def rehearsable(self, stage: Stage) -> dict[str, float]:
+        """What a stage rehearses if it has to: the families that it names, else the questions of the stages before it,
+        with their weights.
+        """
+        families: dict[str, float] = {}
+        for earlier in self.stages[: [config.name for config in self.stages].index(stage.name)]:
+            families |= {family: weight for family, weight in earlier.tasks.items() if family in self.tested_families}
+        return stage.rehearse or families
 
     @property
     def prompt_config(self) -> PromptConfig:
@@ -203,6 +235,26 @@ class Recipe(Strict):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"two stages have the same name: {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _validate_forget(self) -> Recipe:
+        for number, stage in enumerate(self.stages):
+            path = f"stages.{stage.name}.forget"
+            if stage.forget is None:
+                continue
+            if number == 0:
+                raise ValueError(f"{path}: no stage comes before this one, whose measure could fall; leave it out")
+            if stage.forget.do == "roll_back" and not self.checkpoint.best.keep:
+                raise ValueError(f"{path}.do: roll_back needs checkpoint.best.keep of at least 1, found 0")
+            if stage.forget.do == "rehearse" and not self.rehearsable(stage):
+                raise ValueError(
+                    f"{path}.do: the stages before have no question to rehearse; name families in rehearse"
+                )
+            if stage.forget.do == "rehearse" and stage.rehearsal > stage.forget.up_to:
+                raise ValueError(
+                    f"{path}.up_to: {stage.forget.up_to:g} is below the stage's rehearsal, {stage.rehearsal:g}"
+                )
         return self
 
     @model_validator(mode="after")

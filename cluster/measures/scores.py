@@ -83,6 +83,28 @@ class Scores:
             if path in other._values
         }
 
+    def statistics(self, name: str) -> list[list[float]]:
+        """What each task adds to the sums of an overall measure, [tasks, columns]; `change` takes it later."""
+        rows: list[list[float]] = self.paths["overall", name].statistics.tolist()
+        return rows
+
+    def change(self, name: str, statistics: Sequence[Sequence[float]]) -> Interval:
+        """An overall measure minus what it was with other answers to the same tasks (paired bootstrap).
+
+        Args:
+            statistics: of those answers, from `statistics`.
+
+        Raises:
+            ValueError: the number of tasks differs.
+        """
+        now = self.paths["overall", name]
+        before = np.asarray(statistics, float)
+        if before.shape != now.statistics.shape:
+            raise ValueError(f"{name} was measured on {len(before)} tasks before, on {len(now.tasks)} now")
+        measures = {"now": now, "before": Measure(now.tasks, before, now.value)}
+        values = bootstrap(measures, self.units, self.resamples, self.seed)
+        return _interval(values["now"] - values["before"])
+
     @cached_property
     def _values(self) -> dict[Path, np.ndarray]:
         return bootstrap(self.paths, self.units, self.resamples, self.seed)

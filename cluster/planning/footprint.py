@@ -121,11 +121,18 @@ def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, in
     step = STEP_BYTES + recipe.log_trajectories * 2 * response
     return {
         "data": PHANTOM_BYTES * (films.train + films.val + films.test) if films else 0,
-        # A new commit is written before the oldest is removed.
-        "checkpoints": 0 if recipe.checkpoint.storage else commit * (recipe.checkpoint.keep + 1),
+        "checkpoints": 0 if recipe.checkpoint.storage else _commits(recipe, commit, count * width),
         "models": count * (width + (4 if recipe.model.tiny else 0)),
         "logs": answers * response + steps * step + groups * GROUP_BYTES,
     }
+
+
+def _commits(recipe: Recipe, commit: int, policy: int) -> int:
+    """All that is kept at once. A new commit is written before the oldest is removed; the best versions of the stage in
+    progress are kept whole, of those of earlier stages the policy alone.
+    """
+    best = recipe.checkpoint.best.keep
+    return commit * (recipe.checkpoint.keep + 1 + best) + policy * best * (len(recipe.stages) - 1)
 
 
 def version_parameters(recipe: Recipe, count: int, trained: int) -> int:

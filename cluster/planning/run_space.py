@@ -13,7 +13,7 @@ from cluster.errors import UserError
 from cluster.planning.footprint import footprint
 from cluster.record.checkpoint import run_storage
 
-ADVICE = "free some, set root to a larger disk, or lower checkpoint.keep"
+ADVICE = "free some, set root to a larger disk, or lower checkpoint.keep or checkpoint.best.keep"
 
 
 def remarks_on_space(recipe: Recipe, run: Path) -> list[str]:

@@ -16,6 +16,7 @@ from cluster.config.yaml_text import read_yaml
 from cluster.errors import UserError, error_line
 from cluster.measures.headlines import HEADLINES, measure_words
 from cluster.record.run_status import check_run_folder
+from cluster.record.validation import Validation
 from curriculum.sets.task_table import TaskTable, valid_tasks
 from curriculum.stages import StageConfig
 from curriculum.task import Task
@@ -72,6 +73,7 @@ class StageHistory:
         reason: why it ended; None while it goes on.
         scores: (step, score) of each evaluation on the validation tasks.
         evaluation: the tests, under `start`, and later `end` and `gain`.
+        held_back: what kept its last score from ending it by the threshold, in words.
     """
 
     config: StageConfig
@@ -79,6 +81,7 @@ class StageHistory:
     reason: str | None
     scores: list[tuple[int, float]]
     evaluation: dict[str, Any]
+    held_back: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -119,9 +122,10 @@ class StageHistory:
                 f"{measure} stopped improving: best of the last {count} evaluations {newest:.3f}, best before "
                 f"{before:.3f}, required gain {gate.plateau.min_gain:g}; {limit}"
             )
+        held_back = "".join(f"; {words}" for words in self.held_back)
         if self.reason == "maximum":
-            return f"its {gate.max_steps} steps were used up; {measure} {last}, {limit}"
-        return f"not ended; {measure} {last}, {limit}, at most {gate.max_steps} steps"
+            return f"its {gate.max_steps} steps were used up; {measure} {last}, {limit}{held_back}"
+        return f"not ended; {measure} {last}, {limit}, at most {gate.max_steps} steps{held_back}"
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ class Test:
 
     @property
     def words(self) -> str:
-        return f"{self.when} of {self.stage}"
+        return "model/" if self.when == "model" else f"{self.when} of {self.stage}"
 
 
 class RunRecord:
@@ -178,7 +182,7 @@ class RunRecord:
             self.stages = [
                 _history(stage, begun[stage["name"]]) for stage in self.recipe["stages"] if stage["name"] in begun
             ]
-            _ = self.phases, self.gains, self.tests  # so that damage is found now
+            _ = self.phases, self.gains, self.tests, self.kept  # so that damage is found now
         except (
             OSError,
             ValueError,
@@ -231,7 +235,7 @@ class RunRecord:
         """Every tested version once, in order."""
         tests: dict[int, Test] = {}
         for stage in self.stages:
-            for when in ("start", "end"):
+            for when in ("start", "end", "model"):
                 measured = stage.evaluation.get(when)
                 if measured:
                     test = Test(stage.name, when, measured["version"], estimates(measured))
@@ -254,6 +258,11 @@ class RunRecord:
                 break
         before = next(test for test in self.tests if test.version == start)
         return (None if before is newest else before), newest
+
+    @property
+    def kept(self) -> list[Validation]:
+        """The validated versions whose weights are kept, oldest first."""
+        return [Validation.from_dict(values) for values in self.summary.get("kept", ())]
 
     def answers(self, version: int) -> dict[str, dict[str, Any]]:
         """The rows of evaluations.jsonl that test `version`, by task id."""
@@ -304,4 +313,6 @@ class RunRecord:
 def _history(config: dict[str, Any], summary: dict[str, Any]) -> StageHistory:
     known = {name: value for name, value in config.items() if name in StageConfig.model_fields}
     scores = [(step, score) for step, score in summary["scores"]]
-    return StageHistory(StageConfig(**known), summary["steps"], summary["reason"], scores, summary["evaluation"])
+    held_back = tuple(summary.get("held_back", ()))
+    steps, reason, evaluation = summary["steps"], summary["reason"], summary["evaluation"]
+    return StageHistory(StageConfig(**known), steps, reason, scores, evaluation, held_back)

@@ -1,4 +1,4 @@
-"""Greedy answers to held-out tasks, scored by the true rules without gates: in a run, and for `curlvpr eval`."""
+"""Answers to held-out tasks, scored by the true rules without gates: in a run, greedy, and for `curlvpr eval`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from actors.trajectory import Request
+from actors.trajectory import Request, sampling_seed
 from cluster.config.recipe import Recipe
 from cluster.measures import Result
 from cluster.pools.reward_pool import RewardPool
@@ -61,25 +61,57 @@ def answer(
 ) -> list[Result]:
     """The model's most likely answer to each task, with its verdict; none where no worker could make one.
 
-    They are asked in parts of twice what the engines hold at once, so that the pool's time limit is that of a part.
-
     Args:
         progress: is called after each part with the number of tasks answered so far.
     """
-    part = 2 * rollouts.config.max_sequences * rollouts.config.workers
+    return [results[0] for results in _ask(tasks, 1, 0.0, rollouts, rewards, progress)]
+
+
+def sample(
+    tasks: Sequence[Task],
+    count: int,
+    temperature: float,
+    rollouts: RolloutPool,
+    rewards: RewardPool,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[list[Result]]:
+    """`count` sampled answers to each task, with their verdicts. The seeds depend on the tasks alone.
+
+    Args:
+        progress: as in `answer`.
+    """
+    return _ask(tasks, count, temperature, rollouts, rewards, progress)
+
+
+def _ask(
+    tasks: Sequence[Task],
+    count: int,
+    temperature: float,
+    rollouts: RolloutPool,
+    rewards: RewardPool,
+    progress: Callable[[int], None],
+) -> list[list[Result]]:
+    """They are asked in parts of about twice what the engines hold at once, so that the pool's time limit is that of a
+    part.
+    """
+    part = max(1, 2 * rollouts.config.max_sequences * rollouts.config.workers // count)
     score_group = partial(rewards.add, evaluation=True)
-    results: list[Result] = []
+    results: list[list[Result]] = []
     for start in range(0, len(tasks), part):
+        asked = tasks[start : start + part]
+        seeds = [sampling_seed(0, task.id, 0) if temperature else 0 for task in asked]
         requests = [
-            Request(f"evaluation-{start + i}", task, 1, 0) for i, task in enumerate(tasks[start : start + part])
+            Request(f"evaluation-{start + i}", task, count, seed)
+            for i, (task, seed) in enumerate(zip(asked, seeds, strict=True))
         ]
-        answers = rollouts.gather(rollouts.submit(requests, 0.0, score_group), meanwhile=rewards.pump)
+        answers = rollouts.gather(rollouts.submit(requests, temperature, score_group), meanwhile=rewards.pump)
         verdicts = iter(rewards.take([answer for answer in answers if not isinstance(answer, Failed)]))
         for request, answer in zip(requests, answers, strict=True):
             if isinstance(answer, Failed):
-                results.append(Result(request.task, "", unscored(answer.why)))
+                results.append([Result(request.task, "", unscored(answer.why))] * count)
             else:
-                results.append(Result(request.task, answer.trajectories[0].text, next(verdicts)[0]))
+                scored = zip(answer.trajectories, next(verdicts), strict=True)
+                results.append([Result(request.task, written.text, verdict) for written, verdict in scored])
         progress(len(results))
     return results
 

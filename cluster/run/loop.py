@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from actors.learner.handle import LearnerRestarted
-from actors.learner.orders import Export
 from cluster.config.guards import Guards
 from cluster.config.recipe import Recipe
 from cluster.control.run_actor import Control
 from cluster.record.console import Display
 from cluster.record.run_writer import RunWriter
+from cluster.run.choice.final_model import FinalModel
+from cluster.run.choice.forgetting import Forgetting
 from cluster.run.context import new_context
 from cluster.run.in_flight import InFlight
 from cluster.run.prepare import Prepared
@@ -55,6 +56,8 @@ class Run:
         )
         self.profiling = Profiling(context)
         self.requests = Requests(context, control, self.progress, self.recovery, self.profiling)
+        self.forgetting = Forgetting(context, self.recovery, self.summary)
+        self.final_model = FinalModel(context, self.recovery, self.tests, publisher, self.summary)
         self.guards = StepGuards(context, guards, self.recovery, self.requests)
 
     def train(self) -> dict[str, Any]:
@@ -98,6 +101,9 @@ class Run:
         if self.guards.undo(row, result):
             return
         stage_ended = self.tests.stage_ended(stage, record)
+        if self.tests.evaluated and self.forgetting.undo(stage, record, self.tests.versions.changes):
+            self.guards.reset()
+            return
         if stage_ended:
             self.steps.close()
             self.tests.close(stage, record)
@@ -108,8 +114,7 @@ class Run:
         if self.requests.stopping:
             self.recovery.commit(grow=False)
             return self.summary.write("stopped")
-        with self.phases.phase("export"):
-            self.learner.call(Export(self.writer.path / "model"))
+        self.final_model.write()
         return self.summary.write("finished")
 
     def abandon(self) -> None:

@@ -18,13 +18,16 @@ from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.planning.model_check import check_folder_models, check_model, model_family
 from cluster.planning.model_shape import configuration_of, trained_parameters
+from cluster.run.evaluation import held_out
 from cluster.run.task_sources import TaskSources
+from cluster.stages.kind import Stage
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.sets.task_table import TaskTable, read_task_table
 from curriculum.stages import GATE_FORMS
 from curriculum.task import Split, Task
 from curriculum.taskset import FILE_NAME, write_tasks
 from rewards.custom_rules import RuleError, check_own
+from rewards.findings.canonical import canonical
 
 Seeded = TypeVar("Seeded", PhantomConfig, TinyModelConfig)
 
@@ -91,8 +94,11 @@ def _by_split(recipe: Recipe, tasks: TaskTable) -> dict[Split, TaskTable]:
 
 
 def _check_families(recipe: Recipe, tasks: Mapping[Split, TaskTable]) -> None:
+    if recipe.checkpoint.best.measure:
+        _check_measure(recipe, tasks["val"], "checkpoint.best.measure", recipe.checkpoint.best.measure)
     for stage in recipe.stages:
-        for family in stage.mixture:
+        rehearsed = recipe.rehearsable(stage) if stage.forget and stage.forget.do == "rehearse" else {}
+        for family in dict.fromkeys([*stage.mixture, *rehearsed]):
             for split, of_split in tasks.items():
                 if family not in of_split.families:
                     raise UserError(
@@ -100,20 +106,13 @@ def _check_families(recipe: Recipe, tasks: Mapping[Split, TaskTable]) -> None:
                         f"it has {', '.join(sorted(of_split.families)) or 'no tasks'}"
                     )
         drawn = tasks["train"].of_sources(stage.sources) if stage.sources else tasks["train"]
-        lacking = next((family for family in stage.mixture if family not in drawn.families), None)
+        lacking = next((family for family in (*stage.mixture, *rehearsed) if family not in drawn.families), None)
         if lacking:
             raise UserError(
                 f"stages.{stage.name}.sources: {', '.join(stage.sources)} have no train task of family {lacking!r}; "
                 f"they have {', '.join(sorted(drawn.families)) or 'no train tasks'}"
             )
-        measure = stage.gate.measure
-        asked = tasks["val"].where("family", recipe.tested_families)
-        if not len(asked.where("form", {GATE_FORMS[measure]})):
-            raise UserError(
-                f"stages.{stage.name}.gate.measure: {measure} is of tasks whose answers are "
-                f"{GATE_FORMS[measure]}; none of the families that are asked has such in val: "
-                f"{', '.join(recipe.tested_families)}"
-            )
+        _check_gate(recipe, stage, tasks["val"])
         if stage.teaches_from_gold:
             taught = drawn.where("family", stage.mixture)
             bare = np.flatnonzero(taught.lengths("reference") == 0)
@@ -122,6 +121,39 @@ def _check_families(recipe: Recipe, tasks: Mapping[Split, TaskTable]) -> None:
                     f"stages.{stage.name}: {stage.kind} learns from gold traces, and train task "
                     f"{taught[int(bare[0])].id!r} has none in its column 'reference'"
                 )
+
+
+def _check_gate(recipe: Recipe, stage: Stage, val: TaskTable) -> None:
+    gate, path = stage.gate, f"stages.{stage.name}.gate"
+    _check_measure(recipe, val, f"{path}.measure", gate.measure)
+    for family in gate.families:
+        form = GATE_FORMS[gate.measure]
+        if family not in recipe.tested_families or not len(val.where("family", {family}).where("form", {form})):
+            raise UserError(
+                f"{path}.families: {family!r} is no family that is asked and has {form} as answers in val, as "
+                f"{gate.measure} needs; asked are {', '.join(recipe.tested_families)}"
+            )
+    for measure in gate.floors.measures:
+        _check_measure(recipe, val, f"{path}.floors.measures", measure)
+    if gate.floors.recall:
+        _check_measure(recipe, val, f"{path}.floors.recall", "open_micro_f1")
+        asked = held_out(val, recipe.tested_families, recipe.evaluation.val_per_family)
+        shown = {canonical(name) for task in asked if task.form == "names" for name in task.gold}
+        unknown = next((name for name in gate.floors.recall if canonical(name) not in shown), None)
+        if unknown:
+            raise UserError(
+                f"{path}.floors.recall: no open validation task that is asked shows {unknown!r}; they show "
+                f"{', '.join(sorted(shown)) or 'no finding'}"
+            )
+
+
+def _check_measure(recipe: Recipe, val: TaskTable, setting: str, measure: str) -> None:
+    asked = val.where("family", recipe.tested_families)
+    if not len(asked.where("form", {GATE_FORMS[measure]})):
+        raise UserError(
+            f"{setting}: {measure} is of tasks whose answers are {GATE_FORMS[measure]}; none of the families that are "
+            f"asked has such in val: {', '.join(recipe.tested_families)}"
+        )
 
 
 def model_folder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from actors.runtime.remote import RemoteFailure
 from actors.runtime.storage import Storage
 from cluster.config.guards import Guards
 from cluster.planning.footprint import footprint
-from cluster.record.checkpoint import CheckpointError, Checkpoints, run_checkpoints
+from cluster.record.checkpoint import MANIFEST, CheckpointError, Checkpoints, KeptVersion, run_checkpoints
 from cluster.record.ledger import Ledger
 from cluster.run.context import RunContext
 from cluster.run.in_flight import InFlight
@@ -24,6 +24,7 @@ from cluster.run.publishing import Publisher
 from cluster.run.stage_tests import StageTests
 from cluster.run.steps import Steps
 
+MAX_ROLL_BACKS = 3  # by guards
 COMMIT_SHARE = 9  # commits take at most a tenth of the time: as many seconds of work as this times one commit's
 
 
@@ -63,21 +64,30 @@ class Recovery:
         self.confirm_owner: Callable[[], None] = lambda: None
         self.committed = time.monotonic()
         self._commit_s = 0.0  # what the last commit took
+        self._committed_step: int | None = None  # of the last commit
         self.first_state = copy.deepcopy(self._state()) | {"ledger": Ledger.EMPTY}
 
     def commit_if_due(self, stage_ended: bool, grow: bool) -> None:
-        """Commits after a stage, and when enough time has passed, unless a guard is alarmed. `grow`: as in `commit`."""
+        """Commits after a stage, and a version that is one of the best of its stage; and when enough time has passed,
+        unless a guard is alarmed. `grow`: as in `commit`.
+        """
         waited = time.monotonic() - self.committed
         due = waited > max(self.every_s, COMMIT_SHARE * self._commit_s)
-        if stage_ended or (due and not self.guards.alarmed):
+        is_best = self.tests.versions.is_best and self.tests.versions.present() is not None
+        if stage_ended or is_best or (due and not self.guards.alarmed):
             self.commit(grow)
 
     def commit(self, grow: bool) -> None:
         """Commits the learner and the rest of the run; skipped with a line if the disk has no room.
 
+        A commit of this step that is there already is left as it is: no kill can cost a version that is to be kept.
+
         Args:
             grow: let more learner ranks join now, if there is room for them: nothing is lost by their restart.
         """
+        if self._committed_step == self.position.step:
+            self.display.say(f"step {self.position.step} is committed already")
+            return
         began = self.committed = time.monotonic()
         missing = self.checkpoints.missing_space(self.commit_bytes)
         if not missing:
@@ -99,11 +109,15 @@ class Recovery:
             digests = self.learner.save(folder)
             self.writer.flush()
             self.confirm_owner()
-            self.checkpoints.commit(folder, digests, self._state())
+            stage = self.curriculum.stages[min(self.curriculum.position, len(self.curriculum.stages) - 1)]
+            validation = self.tests.versions.present()
+            self._kept(self.checkpoints.commit(folder, digests, self._state(), stage.name, validation))
         except (RemoteFailure, OSError):
             with suppress(OSError):
-                folder.remove()  # what is written of it takes space that may be missing
+                if not folder.has(MANIFEST):
+                    folder.remove()  # what is written of it takes space that may be missing
             raise
+        self._committed_step = self.position.step
         if grow and not self.curriculum.finished:
             self.learner.grow()
 
@@ -126,7 +140,11 @@ class Recovery:
         self.phases.restart(state["phases"], state["seconds"])
         self.progress.restart()
         self.tests.reset()
+        self.tests.versions.load_state_dict(state.get("versions", {}))
+        self.summary.forgetting = state.get("forgetting", [])
         self.committed = time.monotonic()
+        self._committed_step = self.position.step if commit else None
+        self._kept(self.checkpoints.versions())
         self.writer.drop_after(self.position.step if commit else -1)
         if commit:
             self.learner.call(Load(commit, self._folder_models()))
@@ -155,6 +173,8 @@ class Recovery:
         commit, state = self._newest_commit(before)
         if commit is None and before is not None:
             raise RemoteFailure(f"{why}; no commit from before is kept (checkpoint.keep)")
+        if before is not None:
+            self._drop_undone(state["step"])
         self.restore(commit, state)
         self.phases.seconds_before = seconds  # what was lost took its time, too
         self.display.say(f"{why}; {lost - self.position.step} steps are made again, from step {self.position.step}")
@@ -167,6 +187,19 @@ class Recovery:
     def _count_roll_backs(self, roll_backs: int) -> None:
         self.roll_backs = roll_backs
         self.steps.lr_factor = 0.1**roll_backs
+
+    def prune(self) -> None:
+        """Removes commits that a process which died left too many of."""
+        self._kept(self.checkpoints.prune())
+
+    def _kept(self, versions: Sequence[KeptVersion]) -> None:
+        self.summary.kept = [version.validation for version in versions if version.validation]
+
+    def _drop_undone(self, step: int) -> None:
+        """Removes the commits of steps that are undone: a resumed run would go on from them."""
+        for version in self.checkpoints.drop_after(step):
+            score = f", {version.validation.words}," if version.validation else ""
+            self.display.say(f"the commit {version.folder.name}{score} is of steps that are undone, and is removed")
 
     def _newest_commit(self, before: int | None) -> tuple[Storage | None, Mapping[str, Any]]:
         """The newest sound commit whose step is at most `before`, and its state."""
@@ -188,6 +221,8 @@ class Recovery:
             "curriculum": self.curriculum.state_dict(),
             "sampler": self.sampler.state_dict(),
             "gate": self.steps.gate.state_dict(),
+            "versions": self.tests.versions.state_dict(),
+            "forgetting": self.summary.forgetting,
             "ledger": self.ledger.state_dict(),
             "roll_backs": self.roll_backs,
             "in_flight": self.in_flight.state_dict(),

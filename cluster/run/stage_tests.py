@@ -6,26 +6,35 @@ from collections.abc import Sequence
 
 from cluster.measures import Result, Scores
 from cluster.measures.headlines import HEADLINES
+from cluster.run.choice.best_versions import BestVersions
+from cluster.run.choice.floors import below_floors, forgotten
+from cluster.run.choice.validation_answers import ValidationAnswers
 from cluster.run.context import RunContext
-from cluster.run.evaluation import answer, answer_by_view, held_out, tested_families
+from cluster.run.evaluation import answer, answer_by_view
 from cluster.run.progress.step_log import Progress
 from cluster.run.progress.summary import RunSummary, flat
 from cluster.run.publishing import Publisher
 from cluster.stages import StageKind
-from curriculum.stages import GATE_FORMS, StageRecord
+from curriculum.stages import StageRecord
 from curriculum.task import Task
 
 
 class StageTests:
-    """Evaluates the present weights, and keeps what each version scored."""
+    """Evaluates the present weights, and keeps what each version scored.
+
+    Attributes:
+        versions: which versions are the best by validation.
+        evaluated: whether the gate was evaluated after the newest step.
+    """
 
     def __init__(self, context: RunContext, publisher: Publisher, progress: Progress, summary: RunSummary) -> None:
         self.recipe, self.tasks, self.workers = context.recipe, context.tasks, context.workers
         self.writer, self.position, self.curriculum = context.writer, context.position, context.curriculum
         self.phases, self.display = context.phases, context.display
         self.publisher, self.progress, self.summary = publisher, progress, summary
-        self.families = tested_families(self.recipe, self.tasks["train"])
         self.test_tasks = context.test_tasks
+        self.versions, self.answers = BestVersions(context), ValidationAnswers(context, publisher)
+        self.evaluated = False
         self.scores: dict[int, Scores] = {}  # of the test tasks, by version
         by_view = answer_by_view(self.tasks["train"], self.test_tasks, self.recipe.reward.rules)
         summary.baseline = self._scores(by_view).measures() if by_view else None
@@ -38,11 +47,27 @@ class StageTests:
         """The test at a stage's start."""
         self._test(stage, record, "start")
 
+    def test_model(self, stage: StageKind, record: StageRecord) -> None:
+        """The test of the version that model/ holds, where that is an earlier one."""
+        self._test(stage, record, "model")
+
     def stage_ended(self, stage: StageKind, record: StageRecord) -> bool:
         """Evaluates the stage's gate if that is due, and says whether the stage ends by it."""
-        if not self.curriculum.evaluation_due:
+        self.evaluated = self.curriculum.evaluation_due
+        if not self.evaluated:
             return False
-        return self.curriculum.observe(self._validate(stage, record)) is not None
+        gate = stage.gate
+        self.answers.clear()
+        measures = self.answers.scores(gate.measure, gate.families).measures()
+        self.progress.log_measures(stage, record, "val", measures)
+        self.versions.judge(stage, record, self.answers)
+        held_back = [*below_floors(gate, self.answers), *forgotten(stage, self.versions.changes).values()]
+        ended = self.curriculum.observe(measures[gate.measure][0], held_back) is not None
+        if ended:
+            self.versions.stage_ended(stage, self.answers)
+        elif gate.threshold is not None and measures[gate.measure][0] >= gate.threshold and held_back:
+            self.display.say(f"stage {stage.name} reached its threshold and goes on: {'; '.join(held_back)}")
+        return ended
 
     def close(self, stage: StageKind, record: StageRecord) -> None:
         """The test at a stage's end, and what the stage gained."""
@@ -60,17 +85,7 @@ class StageTests:
     def reset(self) -> None:
         """Forgets scores: versions get other weights after the learner went back to a commit."""
         self.scores.clear()
-
-    def _validate(self, stage: StageKind, record: StageRecord) -> float:
-        """The gate's measure on the validation tasks of its form."""
-        measure = stage.gate.measure
-        families = [family for family, form in self.families.items() if form == GATE_FORMS[measure]]
-        tasks = held_out(self.tasks["val"], families, self.recipe.evaluation.val_per_family)
-        self.publisher.publish()
-        with self.phases.phase("evaluate"):
-            measures = self._scores(self._answer(tasks)).measures()
-        self.progress.log_measures(stage, record, "val", measures)
-        return measures[measure][0]
+        self.answers.clear()
 
     def _test(self, stage: StageKind, record: StageRecord, when: str) -> Scores:
         """Scores the test tasks, once for each version of the weights."""

@@ -6,11 +6,10 @@ from actors.learner.orders import UpdateResult
 from actors.runtime.remote import RemoteFailure
 from cluster.config.guards import Alarm, Guards
 from cluster.run.context import RunContext
-from cluster.run.recovery import Recovery
+from cluster.run.recovery import MAX_ROLL_BACKS, Recovery
 from cluster.run.requests import Requests
 from cluster.stages.row import StepRow
 
-MAX_ROLL_BACKS = 3
 MAX_SKIPPED = 3  # steps in a row whose gradients were not finite
 
 

@@ -1,4 +1,4 @@
-"""`curlvpr eval`: finished models answer a task set greedily, on the workers of a run without its learner."""
+"""`curlvpr eval`: finished models answer a task set, on the workers of a run without its learner."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from cluster.control.ray_connection import check_fits, ray_cluster
 from cluster.errors import UserError, one_line
 from cluster.measures import MIN_PATIENTS, Interval, Result, Scores
 from cluster.measures.forms import texts_for_bertscore
+from cluster.measures.samples import sample_measures
 from cluster.measures.strata import HEAD, TAIL, frequency_group, train_shares
 from cluster.outputs import check_file, told
 from cluster.planning.model_check import check_model
 from cluster.pools.reward_pool import RewardPool
 from cluster.pools.rollout_pool import RolloutPool
-from cluster.run.evaluation import answer
+from cluster.run.evaluation import answer, sample
 from cluster.run.prepare import check_images
 from curriculum.images import ImageError, check_image
 from curriculum.sets.task_table import read_task_table
@@ -35,7 +36,6 @@ from curriculum.taskset import TaskSetError
 
 RESAMPLES = 1000
 Log = Callable[[str], None]
-Answer = Callable[..., list[Result]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,22 @@ class Subject:
     @property
     def roles(self) -> dict[str, Role]:
         return {"rollout": self.rollout, "reward": self.reward}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Responses that are sampled beside the greedy one.
+
+    Attributes:
+        count: of each task.
+        temperature: None for that of each model's recipe.
+    """
+
+    count: int
+    temperature: float | None = None
+
+    def temperature_of(self, subject: Subject) -> float:
+        return subject.rollout.temperature if self.temperature is None else self.temperature
 
 
 @dataclass(frozen=True)
@@ -141,8 +157,8 @@ def check_new_file(path: Path) -> None:
 
 
 @contextmanager
-def answering(subject: Subject, images: int) -> Iterator[Answer]:
-    """Starts workers that hold a model, inside a Ray connection. Yields `evaluation.answer` bound to them.
+def answering(subject: Subject, images: int) -> Iterator[dict[str, Any]]:
+    """Starts workers that hold a model, inside a Ray connection. Yields the pools, as `evaluation.answer` takes them.
 
     Args:
         images: maximum number of images of a task.
@@ -157,7 +173,7 @@ def answering(subject: Subject, images: int) -> Iterator[Answer]:
     rewards = RewardPool(name, subject.reward)
     try:
         rollouts.ready()
-        yield partial(answer, rollouts=rollouts, rewards=rewards)
+        yield {"rollouts": rollouts, "rewards": rewards}
     finally:
         rollouts.stop()
         rewards.stop()
@@ -169,6 +185,7 @@ def evaluate(
     log: Log,
     answers: Path | None = None,
     scorer: BertScorer | None = None,
+    sampling: Sampling | None = None,
 ) -> dict[str, Any]:
     """Lets every model answer every task, one model after the other.
 
@@ -178,6 +195,7 @@ def evaluate(
         log: receives lines on the progress.
         answers: a new file for all answers, as JSON lines.
         scorer: if given, texts get a BERTScore, too.
+        sampling: if given, responses are sampled, too.
 
     Returns:
         The object that `--json` prints, without the names of set and split (docs/evaluation.md).
@@ -193,27 +211,44 @@ def evaluate(
     scores: list[Scores] = []
     with ray_cluster(subjects[0].roles, log):
         for subject in subjects:
-            results = _answer_all(subject, tasks, images, log)
+            results, samples = _answer_all(subject, tasks, images, log, sampling)
             if answers:
-                _write_answers(answers, subject, results)
+                _write_answers(answers, subject, results, samples)
             texts = texts_for_bertscore(results)
             bertscore: Mapping[str, Any] = scorer(texts) if scorer and texts else {}
             scores.append(Scores(results, RESAMPLES, shares=evaluation_set.shares, bertscore=bertscore))
-    return report(subjects, scores, evaluation_set)
+            if samples:
+                scores[-1].paths |= sample_measures(samples)
+    return report(subjects, scores, evaluation_set, sampling)
 
 
-def _answer_all(subject: Subject, tasks: Sequence[Task], images: int, log: Log) -> list[Result]:
-    def progress(done: int) -> None:
-        log(f"{subject.name}: {done} of {len(tasks)} answered")
+def _answer_all(
+    subject: Subject, tasks: Sequence[Task], images: int, log: Log, sampling: Sampling | None
+) -> tuple[list[Result], list[list[Result]]]:
+    """The greedy answer to each task, and the sampled ones."""
+
+    def progress(done: int, how: str = "answered") -> None:
+        log(f"{subject.name}: {done} of {len(tasks)} {how}")
 
     for remark in subject.remarks:
         log(remark)
     log(f"{subject.name}: {subject.settings}; starting {subject.rollout.workers} rollout workers")
-    with answering(subject, images) as answer_tasks:
-        return answer_tasks(tasks, progress=progress)
+    with answering(subject, images) as pools:
+        results = answer(tasks, progress=progress, **pools)
+        if sampling is None:
+            return results, []
+        words = f"sampled {sampling.count} times"
+        temperature = sampling.temperature_of(subject)
+        samples = sample(tasks, sampling.count, temperature, progress=partial(progress, how=words), **pools)
+        return results, samples
 
 
-def report(subjects: Sequence[Subject], scores: Sequence[Scores], evaluation_set: EvaluationSet) -> dict[str, Any]:
+def report(
+    subjects: Sequence[Subject],
+    scores: Sequence[Scores],
+    evaluation_set: EvaluationSet,
+    sampling: Sampling | None = None,
+) -> dict[str, Any]:
     """Scores as a JSON tree: the measures of each model, and the differences of each to the first."""
     first = scores[0]
     models = [
@@ -221,6 +256,11 @@ def report(subjects: Sequence[Subject], scores: Sequence[Scores], evaluation_set
             "name": subject.name,
             "model": str(subject.folder),
             "settings": subject.settings,
+            **(
+                {"samples": {"count": sampling.count, "temperature": sampling.temperature_of(subject)}}
+                if sampling
+                else {}
+            ),
             "measures": _tree(model_scores.intervals(), model_scores),
         }
         for subject, model_scores in zip(subjects, scores, strict=True)
@@ -262,13 +302,23 @@ def _tree(intervals: Mapping[tuple[str, ...], Interval], scores: Scores) -> dict
     return tree
 
 
-def _write_answers(path: Path, subject: Subject, results: Sequence[Result]) -> None:
+def _write_answers(
+    path: Path, subject: Subject, results: Sequence[Result], samples: Sequence[Sequence[Result]]
+) -> None:
     with told("--answers", path), open(path, "a", encoding="utf-8") as file:
         for result in results:
-            row = {
-                "model": subject.name,
-                "task": result.task.id,
-                "response": result.text,
-                "verdict": result.verdict.to_dict(),
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(_row(subject, result) + "\n")
+        for of_task in samples:
+            for number, result in enumerate(of_task, 1):
+                file.write(_row(subject, result, sample=number) + "\n")
+
+
+def _row(subject: Subject, result: Result, **more: int) -> str:
+    row = {
+        "model": subject.name,
+        "task": result.task.id,
+        "response": result.text,
+        "verdict": result.verdict.to_dict(),
+        **more,
+    }
+    return json.dumps(row, ensure_ascii=False)

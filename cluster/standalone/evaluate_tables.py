@@ -13,6 +13,8 @@ SECTIONS = {
     "frequency": "Findings by frequency",
     "findings": "Findings",
     "strata": "Strata",
+    "samples": "Sampled responses",
+    "marks": "Marks in sampled responses: the share that is right",
 }
 MAX_ROWS = 100  # of a table; a set may name hundreds of findings
 
@@ -29,6 +31,12 @@ def print_tables(report: Mapping[str, Any]) -> None:
         f"{report['count']} tasks of {report['patients']} patients; 95 % intervals from {report['resamples']} "
         "resamples of patients"
     )
+    for model in models:
+        if sampled := model.get("samples"):
+            console.print(
+                f"{escape(model['name'])}: {sampled['count']} responses to each task sampled at temperature "
+                f"{sampled['temperature']:g}"
+            )
     for section, title in SECTIONS.items():
         if section not in models[0]["measures"]:
             continue
@@ -38,9 +46,8 @@ def print_tables(report: Mapping[str, Any]) -> None:
             if before and path[:-1] != before:
                 table.add_section()
             before = path[:-1]
-            cells = [_cell(first)] + [
-                _cell(_at(m["measures"][section], path), _at(m["difference"][section], path)) for m in models[1:]
-            ]
+            place = (section, *path)
+            cells = [_cell(first)] + [_cell(_at(m["measures"], place), _at(m["difference"], place)) for m in models[1:]]
             name = " ".join((*path[:-1], path[-1].replace("_", " ")))
             table.add_row(escape(name), str(first["tasks"]), *cells)
         console.print(table)
@@ -60,7 +67,9 @@ def _groups(frequency: Mapping[str, Any]) -> Iterator[str]:
         yield f"{group}, {words} of train films: {listed or 'none'}"
 
 
-def _cell(leaf: Mapping[str, Any], difference: Mapping[str, Any] | None = None) -> str:
+def _cell(leaf: Mapping[str, Any] | None, difference: Mapping[str, Any] | None = None) -> str:
+    if leaf is None:  # a model that never marks an option has no share of its right marks
+        return "–"
     lines = [_words(leaf, "")]
     if difference:
         significant = difference["low"] is not None and not difference["low"] <= 0 <= difference["high"]
@@ -83,7 +92,9 @@ def _leaves(node: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
             yield from _leaves(child, (*path, key))
 
 
-def _at(node: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+def _at(node: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any] | None:
+    """What lies at a place; None if there is nothing."""
+    found: Mapping[str, Any] | None = node
     for key in path:
-        node = node[key]
-    return node
+        found = None if found is None else found.get(key)
+    return found

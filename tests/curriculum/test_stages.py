@@ -175,3 +175,42 @@ def test_the_state_of_other_stages_is_refused(other):
     with pytest.raises(ValueError, match="the recipe has .*'closed', 'grpo'"):
         ours.load_state_dict(Curriculum(other).state_dict())
     assert ours.state_dict() == Curriculum([stage()]).state_dict()
+
+
+def test_what_holds_a_stage_back_keeps_it_from_its_threshold_alone():
+    assert gate(threshold=0.8).reason(10, [0.9], held_back=True) is None
+    assert gate(threshold=0.8).reason(100, [0.9], held_back=True) == "maximum"
+    assert gate(threshold=0.8, plateau=Plateau(evaluations=1, min_gain=0.1)).reason(20, [0.9, 0.9], True) == "plateau"
+    curriculum = Curriculum([stage(threshold=0.5, every=1)])
+    curriculum.step_done()
+    assert curriculum.observe(0.6, ["format 0.8 is below 0.9"]) is None
+    assert curriculum.record.held_back == ["format 0.8 is below 0.9"]
+    curriculum.step_done()
+    assert curriculum.observe(0.6) == "threshold" and curriculum.records[0].held_back == []
+
+
+def test_a_changed_rehearsal_is_that_of_the_present_stage_and_survives_a_resume():
+    curriculum = Curriculum([stage("a"), stage("b", tasks={"diagnosis": 1.0})])
+    curriculum.rehearse("b", 0.25, {"binary": 1.0})
+    assert curriculum.stage.mixture == {"binary": 1.0}, "not that of another one"
+    curriculum.position = 1
+    assert curriculum.stage.mixture == {"diagnosis": 0.75, "binary": 0.25}
+    resumed = Curriculum(curriculum.stages)
+    resumed.load_state_dict(json.loads(json.dumps(curriculum.state_dict())))
+    assert resumed.stage == curriculum.stage
+    curriculum.rehearse("b", 0.0, {})
+    assert curriculum.stage.mixture == {"diagnosis": 1.0}
+
+
+def test_a_state_of_an_earlier_release_is_taken():
+    curriculum = Curriculum([stage()])
+    state = curriculum.state_dict()
+    del state["rehearsed"], state["records"][0]["held_back"]
+    curriculum.load_state_dict(state)
+    assert curriculum.state_dict()["records"][0]["held_back"] == []
+
+
+@pytest.mark.parametrize("floors", [{"format": 1.1}, {"measures": {"rouge": 0.1}}, {"recall": {"Mass": -0.1}}])
+def test_a_floor_that_cannot_be_is_refused(floors):
+    with pytest.raises(ValidationError):
+        gate(floors=floors)

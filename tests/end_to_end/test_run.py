@@ -50,7 +50,9 @@ def test_run_folder_holds_what_is_promised(run):
     row = json.loads((run / "trajectories.jsonl").read_text().splitlines()[0])
     assert row["verdict"]["why"] and row["response"] and row["version"] >= 12
     assert load_recipe(run / "recipe.yaml") == load_recipe(SMOKE, [*SHORT, "stages.open.training.algorithm=dapo"])
-    assert len(list((run / "checkpoints").iterdir())) == 2
+    whole = [path.name for path in sorted((run / "checkpoints").iterdir()) if (path / "manifest.json").is_file()]
+    kept = [path.name for path in sorted((run / "checkpoints").iterdir()) if (path / "kept.json").is_file()]
+    assert kept == ["step-0000012"] and whole == ["step-0000014", "step-0000016"]
     assert "Reward and its parts" in (run / "report.html").read_text(encoding="utf-8")
     assert "license_name" in (run / "model" / "README.md").read_text(encoding="utf-8")
 

@@ -31,7 +31,7 @@ SMALLEST = {
     "model": {"tiny": {}},
     "stages": [
         {"name": "first", "kind": "sft", "tasks": {"binary": 1}, "gate": GATE},
-        {"name": "second", "kind": "grpo", "tasks": {"binary": 1}, "gate": GATE | {"plateau": {}}},
+        {"name": "second", "kind": "grpo", "tasks": {"binary": 1}, "gate": GATE | {"plateau": {}}, "forget": {}},
     ],
     "learner": {"lora": {}},
     "reward": {"rules": {"own": {"order": {"rule": "rewards.own:stage_order", "weight": 0.1}}}},

@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.config.recipe import Recipe
 from cluster.measures import Interval
+from cluster.record.validation import Validation
 from cluster.run.context import RunContext
 
 LARGEST = ("logp_diff_max", "ratio_diff_max")  # numbers of a step whose largest value is kept
@@ -21,6 +22,9 @@ class RunSummary:
         evaluations: of each stage, the measures of its tests: {"start": …, "end": …, "gain": …}.
         baseline: the measures of the baseline that sees only the view, if there is one.
         largest: the largest values so far of the numbers in `LARGEST`.
+        kept: validated versions whose weights are kept.
+        forgetting: what was done about falls in the measures of earlier stages, oldest first.
+        model: what model/ holds, and why; empty before it is written.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -29,6 +33,9 @@ class RunSummary:
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in self.recipe.stages}
         self.baseline: dict[str, Interval] | None = None
         self.largest = dict.fromkeys(LARGEST, 0.0)
+        self.kept: list[Validation] = []
+        self.forgetting: list[dict[str, Any]] = []
+        self.model: dict[str, Any] = {}
 
     def add_step(self, numbers: Mapping[str, Any]) -> None:
         """Takes the numbers of a step."""
@@ -44,6 +51,7 @@ class RunSummary:
                 "steps": record.steps,
                 "reason": record.reason,
                 "scores": record.scores,
+                **({"held_back": record.held_back} if record.held_back else {}),
                 "evaluation": self.evaluations[record.name],
             }
             for record in self.curriculum.records
@@ -58,6 +66,9 @@ class RunSummary:
             stages=stages,
             **({"baseline": {"view": flat(self.baseline)}} if self.baseline else {}),
             **self.largest,
+            **({"kept": [validation.to_dict() for validation in self.kept]} if self.kept else {}),
+            **({"forgetting": self.forgetting} if self.forgetting else {}),
+            **({"model": self.model} if self.model else {}),
             ledger=self.ledger.totals(),
             seconds={"all": self.phases.total(), **self.phases.seconds},
         )

@@ -47,6 +47,16 @@ def test_a_cleared_folder_is_empty_and_a_removed_one_is_gone(storage):
         storage.read("manifest.json")
 
 
+def test_all_but_what_is_to_be_kept_is_deleted(storage):
+    storage.clear()
+    storage.child("learner").write("part.pt", b"part")
+    for name in ("policy", "kept.json", "latest"):
+        storage.write(name, name.encode())
+    storage.keep_only({"policy", "kept.json", "never there"})
+    assert sorted(storage.written_at()) == ["kept.json", "policy"] and storage.children() == []
+    assert storage.read("policy") == b"policy"
+
+
 def test_a_child_of_a_bucket_keeps_how_it_is_reached():
     child = (
         Storage("s3://me:secret@bucket/runs?endpoint_override=127.0.0.1:9&scheme=http&region=here")

@@ -15,7 +15,14 @@ RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 def test_a_recipe_reads_and_survives_the_run_folder(path, tmp_path):
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    others = {"sft": (1, 0), "lora": (0, 2), "cx_mind_full": (3, 2), "full_small": (2, 2), "distil": (1, 1)}
+    others = {
+        "sft": (1, 0),
+        "lora": (0, 2),
+        "cx_mind_full": (3, 2),
+        "full_small": (2, 2),
+        "distil": (1, 1),
+        "closed_steps": (1, 3),
+    }
     supervised, reinforced = others.get(recipe.name, (1, 2))
     assert [stage.kind for stage in recipe.stages] == ["sft"] * supervised + ["grpo"] * reinforced
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
@@ -105,5 +112,26 @@ def test_sampling_from_a_part_of_the_words_needs_a_correction(words_left_out):
     ],
 )
 def test_a_pixel_budget_that_cannot_be_is_refused(settings, words):
+    with pytest.raises(UserError, match=words):
+        load_recipe(RECIPES[0].with_name("smoke.yaml"), settings)
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (["stages.sft.forget={}"], "stages.sft.forget: no stage comes before this one"),
+        (
+            ["stages.open.forget={do: roll_back}", "checkpoint={best: {keep: 0}, export: last}"],
+            "stages.open.forget.do: roll_back needs checkpoint.best.keep of at least 1",
+        ),
+        (["stages.open.forget={up_to: 0.2}"], "stages.open.forget.up_to: 0.2 is below the stage's rehearsal, 0.25"),
+        (
+            ["stages.closed.forget={}", "stages.sft.tasks={report: 1}"],
+            "stages.closed.forget.do: the stages before have no question to rehearse",
+        ),
+        (["checkpoint.best.keep=0"], "export: best needs best.keep of at least 1"),
+    ],
+)
+def test_a_guard_on_earlier_stages_that_cannot_work_is_refused(settings, words):
     with pytest.raises(UserError, match=words):
         load_recipe(RECIPES[0].with_name("smoke.yaml"), settings)

@@ -1,5 +1,7 @@
 """All measures of a list of results, and their differences to another model's."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,6 +41,19 @@ def test_a_model_differs_from_itself_by_exactly_nothing():
     one, two = (Scores(list(results), 200, shares={"Mass": 0.2}) for _ in range(2))
     differences = one.differences(two)
     assert differences.keys() == one.paths.keys() and set(differences.values()) == {(0, 0, 0)}
+
+
+@given(st.lists(st.booleans(), min_size=12, max_size=30), st.randoms(use_true_random=False))
+def test_a_change_since_kept_statistics_is_the_gain_over_those_answers(right, random):
+    now = [r if random.random() < 0.6 else not r for r in right]
+    before, after = (Scores([closed(i, r) for i, r in enumerate(rs)], 100) for rs in (right, now))
+    kept = json.loads(json.dumps(before.statistics("closed_accuracy")))
+    assert after.change("closed_accuracy", kept) == after.gain_over(before)["closed_accuracy"]
+
+
+def test_a_change_since_answers_to_other_tasks_is_refused():
+    with pytest.raises(ValueError, match="on 2 tasks before, on 1 now"):
+        Scores([closed(0, True)], 10).change("closed_accuracy", [[1.0, 1.0], [0.0, 1.0]])
 
 
 def test_a_gain_over_other_tasks_is_refused():

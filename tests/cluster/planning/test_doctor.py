@@ -36,7 +36,7 @@ def machine(**changes):
         memory=64 * GIB,
         shm=Disk(Path("/dev/shm"), 32 * GIB, 32 * GIB, 1),
         open_files=65536,
-        run_disk=Disk(Path("/runs"), 500 * GIB, 900 * GIB, 2),
+        run_disk=Disk(Path("/runs"), 600 * GIB, 900 * GIB, 2),
         ray_disk=Disk(Path("/tmp/ray"), 500 * GIB, 900 * GIB, 3),
         cluster=None,
         cluster_error=None,

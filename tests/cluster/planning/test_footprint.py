@@ -27,7 +27,12 @@ def test_the_estimated_files_are_near_those_of_a_run_of_the_quickstart():
     """Measured once (bytes): a whole run of an earlier quickstart, with keep: 2; a commit of it today."""
     files = needs("quickstart", "data.phantoms.train=4000", "data.phantoms.val=200", "data.phantoms.test=400").files
     assert files["data"] == pytest.approx(42_631_459, rel=0.1)
-    assert files["checkpoints"] == pytest.approx((17_051_159 + 5_657_064) * 3, rel=0.05)
+    newest, weights = (17_051_159 + 5_657_064) * 3, 5_657_064
+    best = 17_051_159 + 5_657_064 + 2 * weights  # of the stage in progress whole, of those before the weights
+    assert files["checkpoints"] == pytest.approx(newest + best, rel=0.05)
+    assert needs("quickstart", "checkpoint={best: {keep: 0}, export: last}").files["checkpoints"] == pytest.approx(
+        newest, rel=0.05
+    )
     assert files["models"] == pytest.approx(5_689_670 + 5_689_172, rel=0.05)
 
 

@@ -17,6 +17,10 @@ def test_why_a_stage_ended():
     assert why("plateau", 0.45, 0.41, 0.452).endswith(
         "best of the last 2 evaluations 0.452, best before 0.450, required gain 0.01; threshold 0.55"
     )
+    held_back = StageHistory(config, 40, "maximum", [(40, 0.6)], {}, ("format 0.8 is below 0.9",)).why
+    assert held_back == (
+        "its 40 steps were used up; validation open micro-F1 0.600, threshold 0.55; format 0.8 is below 0.9"
+    )
     assert why(None) == "not ended; validation open micro-F1 not measured, threshold 0.55, at most 40 steps"
 
 

@@ -19,6 +19,7 @@ from cluster.errors import UserError
 from cluster.measures import Result, Scores
 from cluster.record.console import LineDisplay
 from cluster.record.run_writer import RunWriter
+from cluster.record.validation import Validation
 from cluster.reporting.model_card import write_model_card
 from cluster.reporting.report import write_report
 from cluster.run.launch import write_pages
@@ -296,6 +297,26 @@ def test_teachers_and_rejection_sampling_have_charts_and_worst_steps(writer):
     assert "Accepted responses over the steps: share from 0.125 to 0.125." in words
     assert re.search(r"largest KL to the teacher\s*0\.500", page.text)
     assert re.search(r"lowest share of accepted responses \(rejection sampling\)\s*0\.125", page.text)
+
+
+def test_kept_versions_the_choice_and_what_was_lost_are_shown(finished):
+    path = finished / "summary.json"
+    summary = json.loads(path.read_text())
+    best = Validation("open", 6, 1, 6, "open_micro_f1", (0.5, 0.4, 0.6), {"closed": (-0.2, -0.3, -0.1)})
+    event = {"stage": "open", "step": 6, "stage_step": 1, "why": "stage closed lost 0.2", "did": "rehearsal 0% → 10%"}
+    more = {
+        "kept": [best.to_dict()],
+        "forgetting": [event],
+        "model": {"holds": "best", "step": 6, "version": 6, "why": "the best of stage open by its score"},
+    }
+    path.write_text(json.dumps(summary | more))
+    page = Page(write_report(finished))
+    score = r"open micro-F1\s*0\.500\s*0\.400 to 0\.600\s*closed -0\.200 \[-0\.300, -0\.100\]"
+    assert re.search(rf"6\s*open 1\s*{score}", page.text)
+    assert re.search(r"6\s*open 1\s*stage closed lost 0\.2\s*rehearsal 0% → 10%", page.text)
+    assert "model/ holds step 6: the best of stage open by its score." in page.text
+    card = write_model_card(finished).read_text(encoding="utf-8")
+    assert "These are the weights of step 6 of 7: the best of stage open by its score." in card
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, monkeypatch, capsys):

@@ -83,3 +83,21 @@ def test_a_stage_whose_sources_lack_its_families_is_refused(clean_set, tmp_path)
         prepare(recipe_for(clean_set[0], f"data={{sources: [{source}]}}", "stages.sft.sources=[views]"), tmp_path)
     prepared = prepare(recipe_for(clean_set[0], f"data={{sources: [{source}]}}"), tmp_path)
     assert sum(map(len, prepared.tasks.values())) > len(clean_set[1])
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (["checkpoint.best.measure=open_micro_f1"], None),
+        (["stages.sft.gate.families=[report]"], "stages.sft.gate.families: 'report' is no family that is asked"),
+        (["stages.sft.gate.families=[diagnosis]"], "'diagnosis' is no family that is asked and has letters as answers"),
+        (["stages.sft.gate.floors.recall={Kyphosis: 0.1}"], "no open validation task that is asked shows 'Kyphosis'"),
+        (["stages.open.forget={}"], None),
+    ],
+)
+def test_a_gate_that_could_never_be_measured_is_refused(clean_set, tmp_path, settings, words):
+    if words is None:
+        assert prepare(recipe_for(clean_set[0], *settings), tmp_path)
+        return
+    with pytest.raises(UserError, match=words):
+        prepare(recipe_for(clean_set[0], *settings), tmp_path)

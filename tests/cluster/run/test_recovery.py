@@ -100,4 +100,4 @@ def test_the_number_of_workers_and_a_killed_one_change_no_task_and_no_seed(run, 
         capsys.readouterr().out,
     )
     assert set(reached(path)) == {1}
-    assert len(list((far / "wide" / "checkpoints").iterdir())) == 2 and not (path / "checkpoints").exists()
+    assert len(list((far / "wide" / "checkpoints").iterdir())) == 3 and not (path / "checkpoints").exists()

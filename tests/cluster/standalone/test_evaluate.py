@@ -101,6 +101,14 @@ def test_what_cannot_be_used_is_named(task_set, tmp_path):
         check_new_file(tmp_path / "answers.jsonl")
 
 
+def test_a_temperature_without_samples_is_refused(tiny_model, task_set, monkeypatch, capsys):
+    arguments = ["eval", "--model", tiny_model, "--tasks", task_set, "--temperature", "0.5"]
+    monkeypatch.setattr(sys, "argv", ["curlvpr", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    assert exit.value.code == 2 and "--temperature: is of sampled responses" in capsys.readouterr().err
+
+
 def test_tasks_of_a_run_are_found_with_the_shares_of_its_train_films(task_set):
     asked = find_tasks(task_set, "test")
     assert len(asked.tasks) == 4 * 5 and {task.split for task in asked.tasks} == {"test"}
@@ -117,7 +125,7 @@ def test_an_image_that_is_no_image_is_named_before_anything_starts(tmp_path):
 
 @pytest.mark.early
 def test_models_answer_on_the_real_engine(ray_session, tiny_model, task_set, tmp_path, monkeypatch, capsys):
-    """The same folder under two names: equal answers, differences of exactly nothing."""
+    """The same folder under two names: equal answers, also sampled ones, differences of exactly nothing."""
     shutil.copytree(tiny_model, tmp_path / "copy")
     arguments = [
         "--model",
@@ -127,6 +135,10 @@ def test_models_answer_on_the_real_engine(ray_session, tiny_model, task_set, tmp
         "--tasks",
         task_set,
         "--json",
+        "--samples",
+        "3",
+        "--temperature",
+        "0.7",
         "--answers",
         tmp_path / "answers.jsonl",
     ]
@@ -141,4 +153,10 @@ def test_models_answer_on_the_real_engine(ray_session, tiny_model, task_set, tmp
     leaf = printed["models"][1]["difference"]["overall"]["format_rate"]
     assert leaf["value"] == 0 and leaf["tasks"] == 20
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
-    assert len(rows) == 40 and [r["response"] for r in rows[:20]] == [r["response"] for r in rows[20:]]
+    assert len(rows) == 160 and [r["response"] for r in rows[:80]] == [r["response"] for r in rows[80:]]
+    assert [r["sample"] for r in rows[20:80]] == [1, 2, 3] * 20 and not any("sample" in r for r in rows[:20])
+    assert len({r["response"] for r in rows[20:23]}) > 1, "the samples of a task differ"
+    for model in printed["models"]:
+        assert model["samples"] == {"count": 3, "temperature": 0.7}
+        assert set(model["measures"]["samples"]["closed"]) == {"pass@1", "pass@2", "pass@3", "maj@3"}
+    assert printed["models"][1]["difference"]["samples"]["closed"]["pass@3"]["value"] == 0
