@@ -76,6 +76,11 @@ class GrpoTraining(Optimisation):
         description="every token counts the same; every response counts the same; or the sum over tokens is divided by "
         "responses × length_scale",
     )
+    count_flat_groups: bool = Field(
+        False,
+        description="whether groups without any advantage count in the divisor of token_mean and sequence_mean, "
+        "as in TRL and verl",
+    )
     length_scale: PositiveInt | None = Field(
         None, description="for sequence_sum; defaults to rollout.max_response_tokens"
     )

@@ -10,6 +10,7 @@ from cluster.run.context import RunContext
 from cluster.run.in_flight import InFlight
 from cluster.run.publishing import Publisher
 from cluster.stages import StageKind
+from cluster.stages.dynamic_sampling import Replacing
 from curriculum.task import Task
 from rewards.batch_gate import BatchGate
 
@@ -72,15 +73,11 @@ class Steps:
     def draw(self, count: int) -> list[Task]:
         return [task for task, _ in self.sampler.draw(self.stage.mixture, count, self.stage.sources)]
 
-    def generate(self) -> list[Group]:
+    def generate(self, replacing: Replacing | None = None) -> list[Group]:
         self.publisher.publish(wait=not self.stage.max_staleness)
         self.in_flight.issue(self.stage, self.stage_step)
         with self.phases.phase("generate"):
-            return self.in_flight.take(self.stage, self.version)
-
-    def generate_more(self, first: int, count: int) -> list[Group]:
-        with self.phases.phase("generate"):
-            return self.in_flight.more(self.stage, self.stage_step, first, count, self.version)
+            return self.in_flight.take(self.stage, self.version, replacing)
 
     @property
     def min_groups(self) -> int:

@@ -16,6 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from actors.algorithm.config import Optimisation
 from actors.learner.orders import UpdateOrder, UpdateResult
 from actors.trajectory import Group, ScoredGroup
+from cluster.stages.dynamic_sampling import Replacing
 from cluster.stages.row import StepRow
 from curriculum.stages import StageConfig
 from curriculum.task import Task
@@ -101,15 +102,15 @@ class StepRun(Protocol):
     def draw(self, count: int) -> list[Task]:
         """Draws tasks by the stage's mixture."""
 
-    def generate(self) -> list[Group]:
+    def generate(self, replacing: Replacing | None = None) -> list[Group]:
         """The step's groups of responses, by the newest weights that `max_staleness` allows.
+
+        With `replacing`, groups that are flat or did not come are replaced while others are still written; the flat
+        ones are among those returned. All are in the order of draws.
 
         Raises:
             RemoteFailure: too few groups are left for the learner's ranks.
         """
-
-    def generate_more(self, first: int, count: int) -> list[Group]:
-        """Further groups of the step, which has asked for `first` so far. Those that fail are dropped in the ledger."""
 
     @property
     def min_groups(self) -> int:

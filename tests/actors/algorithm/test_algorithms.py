@@ -82,11 +82,13 @@ def plain_step(folder, first, scored, training):
     )
     numbers = []
     for update in range(training.updates_per_step):
-        responses = []
+        responses, flat = [], []
         for g in range(update, len(scored), training.updates_per_step):
             for r, trajectory in enumerate(scored[g].group.trajectories):
                 logp, entropy = policy(policy.collate([samples[g][r]], [0], torch.device("cpu")), 1.0)
                 arrays = map(torch.from_numpy, (trajectory.logprobs, advantages[g][r]))
+                if not any(a.any() for a in advantages[g]):
+                    flat.append(len(responses))
                 responses.append(
                     (
                         logp,
@@ -97,7 +99,7 @@ def plain_step(folder, first, scored, training):
                         not (training.truncated == "mask" and trajectory.truncated),
                     )
                 )
-        loss = naive(responses, training)
+        loss = naive(responses, training, flat)
         loss.backward()
         numbers.append((loss.item(), float(torch.nn.utils.clip_grad_norm_(policy.parameters(), CONFIG.clip_grad))))
         optimizer.step()
@@ -114,6 +116,7 @@ def plain_step(folder, first, scored, training):
         {"algorithm": "reinforce_plus_plus", "kl": 0.5},
         {"algorithm": "cispo", "entropy": 0.1, "correction": "token", "normalise": "batch"},
         {"updates_per_step": 1},
+        {"updates_per_step": 1, "count_flat_groups": True},
         {"kl": 0.5},
         {"updates_per_step": 1, "truncated": "mask"},
         {"updates_per_step": 1, "correction": "token"},
