@@ -15,6 +15,7 @@ Clip = Literal["ppo", "cispo"]
 Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum"]
 Estimator = Literal["k1", "k2", "k3"]
 Correction = Literal["none", "token", "sequence", "mask"]
+Sampling = Literal["uniform", "adaptive"]
 
 
 class Optimisation(Strict):
@@ -52,6 +53,9 @@ class GrpoTraining(Optimisation):
     tasks_per_step: PositiveInt = 64
     group_size: PositiveInt = 8
     updates_per_step: PositiveInt = 1
+    sampling: Sampling = Field(
+        "uniform", description="tasks in random order, or of a few that come next the one expected to teach most"
+    )
     credit: Credit = "step"
     process_weight: float = Field(0.5, ge=0)
     baseline: Baseline = Field(
@@ -139,6 +143,11 @@ class GrpoTraining(Optimisation):
         if self.group_size == 1 and (self.baseline != "batch" or self.dynamic_sampling):
             switch = f"baseline: {self.baseline}" if self.baseline != "batch" else "dynamic_sampling"
             raise ValueError(f"{switch} compares responses to the same task: group_size must be at least 2, found 1")
+        if self.group_size == 1 and self.sampling == "adaptive":
+            raise ValueError(
+                "sampling: adaptive draws tasks whose responses are expected to differ: group_size must be at least 2, "
+                "found 1"
+            )
         if self.dynamic_sampling and self.baseline == "batch":
             raise ValueError(
                 "dynamic_sampling drops groups whose rewards are all equal, but with baseline: batch those still "

@@ -114,7 +114,8 @@ class InFlight:
     def _requests(self, stage: StageKind, step: int, count: int, first: int = 0) -> list[Request]:
         """Draws tasks, and books a group of each as issued, numbered from `first` in its step."""
         requests = []
-        for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, count, stage.sources), first):
+        drawn = self.sampler.draw(stage.mixture, count, stage.sources, stage.adaptive)
+        for index, (task, pass_number) in enumerate(drawn, first):
             seed = sampling_seed(self.recipe.seed, task.id, pass_number)
             request = Request(f"{stage.name}-{step}-{index}", task, stage.group_size, seed)
             self.ledger.issue(request, stage.name, step, pass_number)

@@ -11,8 +11,10 @@ from cluster.run.in_flight import InFlight
 from cluster.run.publishing import Publisher
 from cluster.stages import StageKind
 from cluster.stages.dynamic_sampling import Replacing
+from curriculum.sampler import Outcome
 from curriculum.task import Task
 from rewards.batch_gate import BatchGate
+from rewards.verdict import NOT_SCORED
 
 
 class Steps:
@@ -71,7 +73,8 @@ class Steps:
         return self.lr_factor * self.stage.training.rate(self.stage_step)
 
     def draw(self, count: int) -> list[Task]:
-        return [task for task, _ in self.sampler.draw(self.stage.mixture, count, self.stage.sources)]
+        stage = self.stage
+        return [task for task, _ in self.sampler.draw(stage.mixture, count, stage.sources, stage.adaptive)]
 
     def generate(self, replacing: Replacing | None = None) -> list[Group]:
         self.publisher.publish(wait=not self.stage.max_staleness)
@@ -95,6 +98,18 @@ class Steps:
         gated = [ScoredGroup(scored.group, scores) for scored, scores in zip(groups, verdicts, strict=True)]
         return gated, {"batch_gate": float(is_open)}
 
+    def observe(self, groups: Sequence[ScoredGroup]) -> dict[str, float]:
+        adaptive = self.stage.adaptive
+        if not adaptive:
+            return {}
+        outcomes = []
+        for scored in groups:
+            judged = [verdict for verdict in scored.verdicts if NOT_SCORED not in verdict.faults]
+            if judged:  # that a rule failed says nothing about the task
+                flat = len({verdict.total for verdict in judged}) == 1
+                outcomes.append(Outcome(scored.group.task, [verdict.outcome for verdict in judged], flat))
+        return {"expected_signal": self.sampler.observe(outcomes, self.version, adaptive)}
+
     def learn(self, order: UpdateOrder) -> UpdateResult:
         self.publisher.free_gpus()
         with self.phases.phase("learn"):
@@ -106,7 +121,7 @@ class Steps:
         """Those of the next step, if the stage goes on."""
         stage = self.stage
         tasks = self.in_flight.next_tasks()
-        tasks = tasks or self.sampler.peek(stage.mixture, stage.tasks_per_step, stage.sources)
+        tasks = tasks or self.sampler.peek(stage.mixture, stage.tasks_per_step, stage.sources, stage.adaptive)
         return [image for task in tasks for image in task.images]
 
     def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:

@@ -14,6 +14,7 @@ from cluster.stages.dynamic_sampling import Replacing, without_flat
 from cluster.stages.kind import StageKind, StepRun
 from cluster.stages.response_metrics import response_numbers
 from cluster.stages.row import StepRow
+from curriculum.sampling.choice import Adaptive
 
 
 class GrpoStage(StageKind):
@@ -42,6 +43,10 @@ class GrpoStage(StageKind):
         return self.training.max_staleness
 
     @property
+    def adaptive(self) -> Adaptive | None:
+        return Adaptive(self.name, self.group_size) if self.training.sampling == "adaptive" else None
+
+    @property
     def needs_reference(self) -> bool:
         return self.training.kl > 0
 
@@ -59,14 +64,16 @@ class GrpoStage(StageKind):
         replacing = None
         if training.dynamic_sampling:
             replacing = Replacing(training.dynamic_sampling, lambda scored: not self.teaches(self._fined(run, scored)))
-        kept = [self._fined(run, scored) for scored in run.score(run.generate(replacing))]
+        scored = [self._fined(run, group) for group in run.score(run.generate(replacing))]
+        sampling_numbers = run.observe(scored)
+        kept = scored
         flat: list[ScoredGroup] = []
         if training.dynamic_sampling:
-            kept, flat = without_flat(kept, lambda scored: not self.teaches(scored), run.min_groups)
+            kept, flat = without_flat(scored, lambda group: not self.teaches(group), run.min_groups)
         gated, gate_numbers = run.through_batch_gate([*kept, *flat])
         kept, flat = gated[: len(kept)], gated[len(kept) :]
         result = run.learn(GrpoUpdate(kept, training, run.lr, run.temperature))
-        result.numbers.update(response_numbers([*kept, *flat], version) | gate_numbers)
+        result.numbers.update(response_numbers([*kept, *flat], version) | gate_numbers | sampling_numbers)
         if training.dynamic_sampling:
             result.numbers["dropped_groups"] = len(flat) / (len(kept) + len(flat))
         run.book(kept, flat)

@@ -18,6 +18,7 @@ from actors.learner.orders import UpdateOrder, UpdateResult
 from actors.trajectory import Group, ScoredGroup
 from cluster.stages.dynamic_sampling import Replacing
 from cluster.stages.row import StepRow
+from curriculum.sampling.choice import Adaptive
 from curriculum.stages import StageConfig
 from curriculum.task import Task
 
@@ -61,6 +62,11 @@ class StageKind(StageConfig, ABC):
     def max_staleness(self) -> int:
         """How many steps generation may run ahead of the learner."""
         return 0
+
+    @property
+    def adaptive(self) -> Adaptive | None:
+        """How tasks are drawn by what they teach; None if in random order."""
+        return None
 
     @property
     def needs_reference(self) -> bool:
@@ -121,6 +127,13 @@ class StepRun(Protocol):
 
     def through_batch_gate(self, groups: Sequence[ScoredGroup]) -> tuple[list[ScoredGroup], dict[str, float]]:
         """The groups as the batch gate leaves them, and its numbers; unchanged if the recipe has no gate."""
+
+    def observe(self, groups: Sequence[ScoredGroup]) -> dict[str, float]:
+        """Tells the sampler what became of all groups of the step, in the order of draws, if the stage is adaptive.
+
+        Returns:
+            What the sampler had expected, for the step's row.
+        """
 
     def learn(self, order: UpdateOrder) -> UpdateResult:
         """Has the learner carry out an update, with the GPUs to itself."""
