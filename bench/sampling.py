@@ -1,19 +1,20 @@
 """How many groups adaptive sampling needs to teach as much as uniform sampling, with simulated learners.
 
-    python -m bench.sampling [--seeds 5] [--groups 6400] [--json]
+    python -m bench.sampling [--seeds 3] [--groups 4800] [--json]
 
-The sampler is the real one; the learners are simulated: no model, no film, no reward rule. A task is answered right with
-the chance 1 / (1 + e^(difficulty − skill)); a group teaches in proportion to the variance of its outcomes, its finding
-most and its family a little. So these numbers say what the sampler can do if learners are like that, not what a run
-gains. Populations:
+The sampler is the real one; the learners are simulated: no model, no film, no reward rule. A task is answered right
+with the chance 1 / (1 + e^(difficulty − skill)); a group teaches in proportion to the variance of its outcomes, its
+finding most and its family a little. So these numbers say what the sampler can do if learners are like that, not what a
+run gains. Populations:
 
 - `mixed`: difficulties from very easy to hopeless, within every finding;
 - `by finding`: the same, but alike within a finding;
 - `often solved`: nine tasks in ten are nearly always answered right;
 - `alike`: every task is of middling difficulty: there is nothing to choose.
 
-For each, over several seeds: the share of flat groups, and the groups that were needed to reach what uniform sampling
-reached with all of its own, as a ratio (below 1: adaptive sampling needed fewer).
+For each, over several seeds: the share of flat groups; the mean pass rate of all tasks at the start and at the end; and
+the groups that adaptive sampling needed for half, and for nine tenths, of what uniform sampling gained in all, divided
+by those that uniform sampling needed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ Difficulties = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 POPULATIONS: dict[str, Difficulties] = {
     "mixed": lambda rng, findings: rng.normal(2, 4, len(findings)),
     "by finding": lambda rng, findings: rng.normal(2, 4, FINDINGS)[findings] + rng.normal(0, 0.5, len(findings)),
-    "often solved": lambda rng, findings: np.where(rng.random(len(findings)) < 0.9, -5, rng.normal(2, 1, len(findings))),
+    "often solved": lambda rng, findings: np.where(
+        rng.random(len(findings)) < 0.9, -5, rng.normal(2, 1, len(findings))
+    ),
     "alike": lambda rng, findings: rng.normal(1, 0.5, len(findings)),
 }
 
@@ -52,9 +55,11 @@ def tasks_of(findings: np.ndarray) -> TaskTable:
     )
 
 
-def learn(table: TaskTable, findings: np.ndarray, difficulties: np.ndarray, adaptive: bool, seed: int, groups: int):
-    """Trains on so many groups. Returns the mean pass rate of all tasks every few steps, and the share of flat groups."""
-    rng = np.random.default_rng([seed, 1])
+def learn(
+    table: TaskTable, findings: np.ndarray, difficulties: np.ndarray, adaptive: bool, seed: int, groups: int
+) -> tuple[np.ndarray, float]:
+    """Trains on so many groups. Returns the mean pass rate of all tasks every few steps, and the share of flat ones."""
+    rng = np.random.default_rng([seed, 1])  # of the answers
     sampler, how = Sampler(table, seed), Adaptive("only", GROUP_SIZE)
     skill, family_skill, flat, curve = np.zeros(FINDINGS), 0.0, 0, []
     for step in range(groups // TASKS_PER_STEP):
@@ -78,27 +83,35 @@ def learn(table: TaskTable, findings: np.ndarray, difficulties: np.ndarray, adap
 def compare(name: str, seed: int, groups: int) -> dict[str, float]:
     """Both ways on one population."""
     rng = np.random.default_rng(seed)
-    findings = rng.choice(FINDINGS, TASKS, p=np.geomspace(1, 0.05, FINDINGS) / np.geomspace(1, 0.05, FINDINGS).sum())
+    frequency = np.geomspace(1, 0.05, FINDINGS)
+    findings = rng.choice(FINDINGS, TASKS, p=frequency / frequency.sum())
     difficulties = POPULATIONS[name](rng, findings)
     table = tasks_of(findings)
     uniform, flat_uniform = learn(table, findings, difficulties, False, seed, groups)
     adaptive, flat_adaptive = learn(table, findings, difficulties, True, seed, groups)
-    reached = np.flatnonzero(adaptive >= uniform[-1])
-    needed = (reached[0] if len(reached) else len(adaptive)) / (len(uniform) - 1)
     return {
         "flat_uniform": flat_uniform,
         "flat_adaptive": flat_adaptive,
         "start": uniform[0],
         "end_uniform": uniform[-1],
         "end_adaptive": adaptive[-1],
-        "groups_needed": float(needed),
+        "half": _needed(adaptive, uniform, 0.5) / _needed(uniform, uniform, 0.5),
+        "nine_tenths": _needed(adaptive, uniform, 0.9) / _needed(uniform, uniform, 0.9),
     }
+
+
+def _needed(curve: np.ndarray, uniform: np.ndarray, share: float) -> float:
+    """Measurements until a curve has a share of uniform sampling's gain; in a straight line between two of them."""
+    goal = uniform[0] + share * (uniform[-1] - uniform[0])
+    after = int(np.argmax(curve >= goal)) if (curve >= goal).any() else len(curve) - 1
+    before = curve[after - 1]
+    return after - 1 + float((goal - before) / (curve[after] - before))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--groups", type=int, default=6400)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--groups", type=int, default=4800)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     results: dict[str, Any] = {}

@@ -72,6 +72,7 @@ class StageHistory:
         reason: why it ended; None while it goes on.
         scores: (step, score) of each evaluation on the validation tasks.
         evaluation: the tests, under `start`, and later `end` and `gain`.
+        sampling: what adaptive sampling drew, by family and finding (`Tally.rows`); empty if the stage has none.
     """
 
     config: StageConfig
@@ -79,6 +80,7 @@ class StageHistory:
     reason: str | None
     scores: list[tuple[int, float]]
     evaluation: dict[str, Any]
+    sampling: list[dict[str, Any]]
 
     @property
     def name(self) -> str:
@@ -298,4 +300,11 @@ class RunRecord:
 def _history(config: dict[str, Any], summary: dict[str, Any]) -> StageHistory:
     known = {name: value for name, value in config.items() if name in StageConfig.model_fields}
     scores = [(step, score) for step, score in summary["scores"]]
-    return StageHistory(StageConfig(**known), summary["steps"], summary["reason"], scores, summary["evaluation"])
+    return StageHistory(
+        StageConfig(**known),
+        summary["steps"],
+        summary["reason"],
+        scores,
+        summary["evaluation"],
+        summary.get("sampling", []),
+    )

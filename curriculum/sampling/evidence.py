@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ HALF_LIFE = 40  # versions of the weights after which a group counts half
 FORGOTTEN = 8 * HALF_LIFE  # after which it does not count
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Sums over groups, each times 2^(−age / HALF_LIFE): what an older policy could do says less about the present one.
 
     Attributes:
@@ -44,7 +43,7 @@ class Evidence:
         if age >= FORGOTTEN:
             return Evidence(version)
         factor = 0.5 ** (age / HALF_LIFE)
-        return Evidence(version, *(factor * value for value in astuple(self)[1:]))
+        return Evidence(version, *(factor * value for value in self[1:]))
 
     def with_group(
         self, outcomes: Sequence[float], version: int, weight: float = 1.0, expected: float | None = None

@@ -8,7 +8,6 @@ task that was never drawn is expected to be like others with its finding, and a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from typing import Any, NamedTuple
 
 from curriculum.sampling.evidence import FORGOTTEN, NOTHING, Evidence
@@ -124,11 +123,7 @@ class Expectations:
         """Plain values, for JSON. What is too old to count is left out."""
 
         def kept(evidence: Mapping[str, Evidence]) -> dict[str, list[float]]:
-            return {
-                name: list(astuple(known))
-                for name, known in evidence.items()
-                if self.version - known.version < FORGOTTEN
-            }
+            return {name: list(known) for name, known in evidence.items() if self.version - known.version < FORGOTTEN}
 
         return {"version": self.version, "of_likes": kept(self.of_likes), "of_tasks": kept(self.of_tasks)}
 
@@ -142,8 +137,8 @@ def _leaning(pool: Evidence) -> float:
     """By how many pseudo-responses κ a task of a pool leans on its finding: few if tasks of a finding differ much.
 
     If pass rates p of a finding's tasks are distributed as Beta(κ m, κ (1 − m)), then E[p (1 − p)] = m (1 − m) κ /
-    (κ + 1). The left side is the variance within groups, which is known, so κ follows (moments). Only the first group of
-    a task counts: later ones are drawn because they are expected to vary.
+    (κ + 1). The left side is the variance within groups, which is known, so κ follows (moments). Only the first group
+    of a task counts: later ones are drawn because they are expected to vary.
     """
     share = (ALIKE * ALIKE_ROOM + pool.variance) / (ALIKE_ROOM + pool.room)
     share = min(max(share, 0.05), 0.95)

@@ -11,7 +11,7 @@ def test_why_a_stage_ended():
     config = StageConfig(name="open", kind="grpo", tasks={"diagnosis": 1}, gate=gate)
 
     def why(reason, *scores):
-        return StageHistory(config, 30, reason, [(10 * i, score) for i, score in enumerate(scores, 1)], {}).why
+        return StageHistory(config, 30, reason, [(10 * i, score) for i, score in enumerate(scores, 1)], {}, []).why
 
     assert why("threshold", 0.4, 0.56) == "validation open micro-F1 0.560 reached the threshold 0.55"
     assert why("plateau", 0.45, 0.41, 0.452).endswith(

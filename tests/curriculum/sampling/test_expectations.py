@@ -66,7 +66,7 @@ def test_a_group_of_its_own_moves_a_task_more_than_one_of_its_finding():
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_how_much_a_task_leans_on_its_finding_is_learnt(alike):
-    """Rates of 0.5 for all, or of 0 and 1: a new task of the second kind is more probably flat, though both pass half."""
+    """Rates of 0.5 for all, or of 0 and 1: a new task of the second kind is more often flat, though both pass half."""
     rng, ours = np.random.default_rng(0), Expectations()
     for n in range(60):
         rate = 0.5 if alike else n % 2
