@@ -54,7 +54,10 @@ class Evidence(NamedTuple):
             expected: the pass rate m that was expected of the task's findings, if the task is new.
         """
         old = self.at(version)
-        new = expected is not None and len(outcomes) > 1
+        variance = room = 0.0
+        if expected is not None and len(outcomes) > 1:
+            variance = float(np.var(outcomes, ddof=1))
+            room = expected * (1 - expected)
         return Evidence(
             version,
             old.groups + weight,
@@ -62,8 +65,8 @@ class Evidence(NamedTuple):
             old.passed + weight * sum(outcomes),
             old.graded + weight * sum(0 < outcome < 1 for outcome in outcomes),
             old.spread + weight * spread_of(outcomes),
-            old.variance + (weight * float(np.var(outcomes, ddof=1)) if new else 0.0),
-            old.room + (weight * expected * (1 - expected) if new else 0.0),
+            old.variance + weight * variance,
+            old.room + weight * room,
         )
 
 
