@@ -81,12 +81,13 @@ class Expectations:
     def observe(self, likeness: Likeness, outcomes: Sequence[float], version: int) -> None:
         """Takes in a group: the outcomes of its responses, in [0, 1], trained at `version`."""
         self.version = max(self.version, version)
-        expected = None if likeness.task in self.of_tasks else self._of_likes(likeness).mean
+        own = self.of_tasks.get(likeness.task, NOTHING).at(version)
+        expected = None if own.groups else self._of_likes(likeness).mean
         for names in likeness.levels:
             for name in names:
                 known = self.of_likes.get(name, NOTHING)
                 self.of_likes[name] = known.with_group(outcomes, version, 1 / len(names), expected)
-        self.of_tasks[likeness.task] = self.of_tasks.get(likeness.task, NOTHING).with_group(outcomes, version)
+        self.of_tasks[likeness.task] = own.with_group(outcomes, version)
 
     def of(self, likeness: Likeness) -> Expected:
         """What is expected of a task now."""

@@ -92,5 +92,7 @@ def test_a_restored_state_expects_the_same_bit_for_bit_and_forgets_what_is_too_o
     restored = Expectations()
     restored.load_state_dict(json.loads(json.dumps(ours.state_dict())))
     assert "old" in ours.of_tasks and "old" not in restored.of_tasks
+    for both in (ours, restored):
+        both.observe(likeness("old"), [1, 0, 0], FORGOTTEN + 30)
     for n in range(9):
         assert restored.of(likeness(str(n), str(n % 3))) == ours.of(likeness(str(n), str(n % 3)))
