@@ -99,14 +99,15 @@ class Expectations:
 
     def _of_likes(self, likeness: Likeness) -> _Prior:
         """What is expected of a task before it is drawn."""
-        mean, spread, graded = 0.5, 0.5, False
+        mean, spread = 0.5, 0.5
         for names in likeness.levels:
             found = [self._of_like(name) for name in names]
-            graded = graded or any(evidence.graded > GRADED * evidence.responses for evidence in found)
             means = [(LIKE * mean + evidence.passed) / (LIKE + evidence.responses) for evidence in found]
             spreads = [_spread(spread, evidence, LIKE) for evidence in found]
             mean, spread = sum(means) / len(means), sum(spreads) / len(spreads)
-        return _Prior(mean, spread, graded, _leaning(self._of_like(f"pool {likeness.pool}")))
+        family = self._of_like(f"family {likeness.family}")
+        leaning = _leaning(self._of_like(f"pool {likeness.pool}"))
+        return _Prior(mean, spread, family.graded > GRADED * family.responses, leaning)
 
     def pass_rate(self, name: str) -> float:
         """The mean outcome of the groups of a level by name, newer ones counting more; 0.5 if there were none."""

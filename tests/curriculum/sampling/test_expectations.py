@@ -36,6 +36,7 @@ def test_the_signal_of_graded_tasks_is_the_spread_of_their_groups():
     same, apart = (ours.of(likeness("new", finding)) for finding in ("same", "apart"))
     assert same.graded and apart.graded and same.pass_rate == pytest.approx(apart.pass_rate, abs=0.01)
     assert same.signal(4) < 0.1 < 0.5 < apart.signal(4)
+    assert not ours.of(likeness("new", "apart", "binary")).graded  # a family of its own, though of the same form
 
 
 def test_without_any_group_everything_is_open():
