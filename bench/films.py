@@ -46,7 +46,7 @@ KINDS = ("jpg", "png", "dcm")
 BUDGETS = (2**18, 2**20, 2**22)  # pixels; at the last one a JPEG is decoded whole
 SMALL = 2**16  # the budget of learner and engine: on a CPU more tokens would only take the model longer
 LARGE = 2**21  # the engine's other budget: 49 MiB a film as the model reads it
-STEP = 6  # films of a step
+STEP = 20  # films of a step
 QUESTIONS = 8  # about each film of the learner's steps
 KEPT = 2**26  # bytes of films that the learner keeps
 

@@ -47,7 +47,11 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
                 "Entropy and KL",
                 "none",
                 "Entropy near 0: no exploration. KL far up: the policy diverges.",
-                {"entropy (nats)": of_run("entropy"), "KL": of_run("kl")},
+                {
+                    "entropy (nats)": of_run("entropy"),
+                    "KL": of_run("kl"),
+                    "KL to teachers": of_run("teacher_kl"),
+                },
             ),
             (
                 "Responses",
@@ -58,6 +62,7 @@ PANELS: list[tuple[str, list[tuple[str, str, str, dict[str, str]]]]] = [
                     "truncated": of_run("truncated"),
                     "not scored": of_run("unscored"),
                     "clipped tokens": of_run("clipped"),
+                    "accepted": of_run("accepted"),
                 },
             ),
             ("Response length", "none", "", {"tokens": of_run("response_tokens")}),

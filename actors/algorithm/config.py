@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from actors.algorithm.advantage import Baseline, Credit, Normalise
 from actors.algorithm.presets import PRESETS, check_algorithm
+from actors.algorithm.teacher import Teacher, as_list, check_families
 from curriculum.strict import Strict
 
 Ratio = Literal["token", "sequence"]
@@ -40,6 +42,21 @@ class SftTraining(Optimisation):
     """Cold start: next-token loss on the reference responses."""
 
     tasks_per_step: PositiveInt = 32
+
+
+class RftTraining(Optimisation):
+    """Rejection-sampling fine-tuning: next-token loss on those of the policy's own responses that the rewards accept.
+
+    A response is accepted if its format is faultless and its outcome is at least `min_outcome`. The total is no
+    measure of that: what it is out of depends on the weights of the rules.
+    """
+
+    tasks_per_step: PositiveInt = 32
+    group_size: PositiveInt = Field(8, description="responses to each task that are sampled")
+    min_outcome: float = Field(1.0, gt=0, le=1, description="the least outcome of a response that is learnt from")
+    keep: PositiveInt = Field(
+        2, description="accepted responses to a task that are learnt from: the best, then those least alike"
+    )
 
 
 class GrpoTraining(Optimisation):
@@ -114,6 +131,15 @@ class GrpoTraining(Optimisation):
     correction_cap: float = Field(2.0, gt=1)
     optimiser: Literal["fresh", "keep"] = "fresh"
     reference: Literal["new", "keep"] = "new"
+    reference_path: Path | None = Field(
+        None, description="folder of the model that KL is measured from, in place of the policy at the stage's start"
+    )
+    teacher: Annotated[list[Teacher], BeforeValidator(as_list)] = Field(
+        [], description="on-policy distillation: a model that scores the policy's own tokens, or one for some families"
+    )
+    reward_weight: float = Field(
+        1.0, ge=0, description="of the rewards' advantage beside a teacher's; 0: distillation alone"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -140,7 +166,7 @@ class GrpoTraining(Optimisation):
                 "baseline: batch compares with all responses of a step, but normalise: group divides by the spread "
                 "of a few: set normalise to batch or none"
             )
-        if self.group_size == 1 and (self.baseline != "batch" or self.dynamic_sampling):
+        if self.group_size == 1 and self.reward_weight and (self.baseline != "batch" or self.dynamic_sampling):
             switch = f"baseline: {self.baseline}" if self.baseline != "batch" else "dynamic_sampling"
             raise ValueError(f"{switch} compares responses to the same task: group_size must be at least 2, found 1")
         if self.group_size == 1 and self.sampling == "adaptive":
@@ -154,6 +180,36 @@ class GrpoTraining(Optimisation):
                 "have a signal: set dynamic_sampling to 0, or baseline to group or leave_one_out"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_other_models(self) -> GrpoTraining:
+        check_families(self.teacher)
+        if self.reward_weight != 1 and not self.teacher:
+            raise ValueError(
+                f"reward_weight: {self.reward_weight:g} weighs the rewards against a teacher: without one leave it out"
+            )
+        if self.dynamic_sampling and self.teaches:
+            raise ValueError(
+                "dynamic_sampling drops groups whose rewards are all equal, but a teacher teaches on them: set "
+                "dynamic_sampling to 0"
+            )
+        if self.reference_path is not None and not self.kl:
+            raise ValueError("reference_path is what KL is measured from: set kl above 0, or leave it out")
+        if self.reference_path is not None and self.reference == "keep":
+            raise ValueError(
+                "reference: keep goes on with another reference than reference_path: leave one of them out"
+            )
+        return self
+
+    @property
+    def teaches(self) -> bool:
+        """Whether a teacher's judgement changes the weights. One with weight 0 is only measured."""
+        return any(teacher.weight for teacher in self.teacher)
+
+    @property
+    def reference_folder(self) -> str | None:
+        """The absolute path of `reference_path`."""
+        return None if self.reference_path is None else str(self.reference_path.absolute())
 
     def within(self, max_response_tokens: int) -> GrpoTraining:
         """A copy with the default of `length_scale` filled in: the longest response that rollout workers may write."""

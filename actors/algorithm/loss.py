@@ -25,6 +25,8 @@ class Tokens(NamedTuple):
         weights: `response_weights`, repeated for each token: of KL and entropy, which are on all tokens.
         policy_weights: the same without the tokens that do not count for the policy loss.
         reference: log-probabilities under the reference policy; None without one.
+        teacher: log-probabilities under the teacher, anything where `teacher_weights` is 0; None without one.
+        teacher_weights: of the teacher's advantage.
     """
 
     old: Tensor
@@ -33,6 +35,8 @@ class Tokens(NamedTuple):
     weights: Tensor
     policy_weights: Tensor
     reference: Tensor | None
+    teacher: Tensor | None = None
+    teacher_weights: Tensor | None = None
 
 
 def objective(
@@ -53,11 +57,14 @@ def objective(
         from the reference (k3); `clipped`, whether it was clipped; `correction`, its off-policy weight.
     """
     distance = log_ratio(logp, tokens.old, lengths, training.ratio)
+    advantages = tokens.advantages
+    if tokens.teacher is not None:
+        advantages = advantages + tokens.teacher_weights * teacher_advantages(tokens.old, tokens.teacher)
     if training.clip == "cispo":
-        loss, clipped = cispo_loss(logp, distance, tokens.advantages, training.clip_low, training.clip_high)
+        loss, clipped = cispo_loss(logp, distance, advantages, training.clip_low, training.clip_high)
     else:
         loss, clipped = clipped_policy_loss(
-            distance, tokens.advantages, training.clip_low, training.clip_high, training.dual_clip
+            distance, advantages, training.clip_low, training.clip_high, training.dual_clip
         )
     correction = off_policy_weights(tokens.old, tokens.rollout, lengths, training.correction, training.correction_cap)
     loss = loss * correction * tokens.policy_weights
@@ -69,6 +76,20 @@ def objective(
     if training.entropy:
         loss = loss - training.entropy * entropy * tokens.weights
     return loss.sum(), {"loss": loss.detach(), "kl": divergence, "clipped": clipped, "correction": correction}
+
+
+def teacher_advantages(old: Tensor, teacher: Tensor) -> Tensor:
+    """log π_teacher − log π_old of each token, [tokens], within ±`LIMIT`: what a teacher says of a token.
+
+    Its expectation over tokens that the policy wrote is −KL(π ‖ π_teacher). So on its own policy, where r = 1, the
+    policy gradient with this advantage is the gradient of that divergence, token by token (reverse KL with a discount
+    of 0: Thinking Machines Lab, "On-Policy Distillation", 2025; GKD, arXiv 2306.13649; Qwen3, arXiv 2505.09388 §4.5).
+
+    Args:
+        old: log-probabilities under the policy before the update.
+        teacher: log-probabilities under the teacher.
+    """
+    return torch.clamp(teacher - old, -LIMIT, LIMIT)
 
 
 def log_ratio(logp: Tensor, old: Tensor, lengths: Sequence[int], level: Ratio) -> Tensor:

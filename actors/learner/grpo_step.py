@@ -1,4 +1,4 @@
-"""A step of reinforcement learning on one rank: advantages, the old policy, the reference, and one or more updates."""
+"""A step of reinforcement learning on one rank: advantages, the old policy, reference and teachers, and updates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch.distributed
 from actors.algorithm.advantage import batch_advantages
 from actors.algorithm.config import GrpoTraining
 from actors.algorithm.loss import Tokens, kl_estimate, objective, response_weights
+from actors.algorithm.teacher import teacher_of
 from actors.learner.orders import UpdateResult
 from actors.model.packing import packed_tokens, share_out
 from actors.model.policy import MicroBatch
@@ -35,9 +36,11 @@ class UpdateBatch:
     Attributes:
         all_tokens: response tokens of the update, on all ranks.
         all_kept: the same without truncated responses that are masked.
-        samples: this rank's. `places`, `advantages`, `rollout`, `weights`, `policy_weights`, `old` and `reference` have
-            an entry for each, all but the first an array [tokens]; `old` and `reference` are None if they are not
-            needed, and `set_advantages` makes `advantages` and `policy_weights`.
+        all_taught: of `all_kept`, those of each family that has a teacher.
+        samples: this rank's. `places`, `families`, `advantages`, `rollout`, `weights`, `policy_weights`, `old`,
+            `reference`, `teacher` and `teacher_weights` have an entry for each, from `advantages` on an array
+            [tokens]; `old`, `reference` and `teacher` are None if they are not needed, and `set_advantages` makes
+            `advantages` and `policy_weights`.
         differences: |log-probability of the learner − of the rollout| [tokens], an entry for each micro-batch.
     """
 
@@ -48,6 +51,7 @@ class UpdateBatch:
         self._take_in(scored, chosen)
         weights = self._weights(self._kept)
         self.places: list[Place] = []
+        self.families: list[str] = []
         self.samples: list[Sample] = []
         self.advantages: list[np.ndarray] = []
         self.rollout: list[np.ndarray] = []
@@ -55,6 +59,8 @@ class UpdateBatch:
         self.policy_weights: list[np.ndarray] = []
         self.old: list[np.ndarray] | None = None
         self.reference: list[np.ndarray] | None = None
+        self.teacher: list[np.ndarray] | None = None
+        self.teacher_weights: list[np.ndarray] = []
         self.differences: list[torch.Tensor] = []
         costs = []
         for g in chosen:
@@ -64,9 +70,12 @@ class UpdateBatch:
         # With fewer groups than ranks, a rank without any takes the first one, with weight 0.
         for g in share or chosen[:1]:
             group = scored[g].group
+            teacher = teacher_of(group.task.family, training.teacher)
             for r, trajectory in enumerate(group.trajectories):
                 weight = weights[g, r] if share else 0
                 self.places.append((g, r))
+                self.families.append(group.task.family)
+                self.teacher_weights.append(np.full(len(trajectory.ids), teacher.weight if teacher else 0, np.float32))
                 self.samples.append(Sample(group.prompt_ids, group.task.images, trajectory.ids))
                 self.rollout.append(trajectory.logprobs)
                 self.weights.append(np.full(len(trajectory.ids), weight, np.float32))
@@ -74,14 +83,18 @@ class UpdateBatch:
     def set_advantages(self, advantages: Sequence[Sequence[np.ndarray]]) -> None:
         """Takes the advantages of all groups of the step, for each response an array [tokens].
 
-        Groups without any advantage do not count for the policy loss, unless the recipe wants them to. The divisor of
-        `sequence_sum` is a constant by design, so it counts them.
+        Groups without any advantage, from rewards or a teacher, do not count for the policy loss, unless the recipe
+        wants them to. The divisor of `sequence_sum` is a constant by design, so it counts them.
         """
         self.advantages = [advantages[group][response] for group, response in self.places]
         self.policy_weights = self.weights
         if self.training.count_flat_groups or self.training.aggregation == "sequence_sum":
             return
-        teaches = {group: any(a.any() for a in advantages[group]) for group, _ in self._all_places}
+        rewarded = self.training.reward_weight != 0
+        teaches = {
+            group: group in self._taught or (rewarded and any(a.any() for a in advantages[group]))
+            for group, _ in self._all_places
+        }
         weights = self._weights(
             [keep and teaches[group] for keep, (group, _) in zip(self._kept, self._all_places, strict=True)]
         )
@@ -95,11 +108,19 @@ class UpdateBatch:
         self._all_places: list[Place] = []
         self._lengths: list[int] = []
         self._kept: list[bool] = []
+        self._taught: set[int] = set()  # groups whose family has a teacher
+        self.all_taught: dict[str, int] = {}
         for g in chosen:
+            family = scored[g].group.task.family
+            has_teacher = teacher_of(family, self.training.teacher) is not None
+            if has_teacher:
+                self._taught.add(g)
             for r, trajectory in enumerate(scored[g].group.trajectories):
                 self._all_places.append((g, r))
                 self._lengths.append(len(trajectory.ids))
                 self._kept.append(not (self.training.truncated == "mask" and trajectory.truncated))
+                if has_teacher and self._kept[-1]:
+                    self.all_taught[family] = self.all_taught.get(family, 0) + self._lengths[-1]
         self.all_tokens = sum(self._lengths)
         self.all_kept = sum(n for n, keep in zip(self._lengths, self._kept, strict=True) if keep)
 
@@ -109,6 +130,11 @@ class UpdateBatch:
         weights = response_weights(self._lengths, kept, training.aggregation, training.length_scale)
         return dict(zip(self._all_places, weights, strict=True))
 
+    def teaches(self, i: int) -> bool:
+        """Whether a token of a sample has an advantage, by the rewards or possibly by a teacher."""
+        advantages = (self.advantages[i], self.teacher_weights[i])
+        return any(bool((advantage * self.weights[i]).any()) for advantage in advantages)
+
 
 @dataclass
 class _Sums:
@@ -117,6 +143,7 @@ class _Sums:
     metrics: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("loss", "kl", "entropy", "clipped", "correction"), 0.0)
     )
+    teacher_kl: dict[str, float] = field(default_factory=dict)  # by family
     suspects: set[int] = field(default_factory=set)
 
 
@@ -149,10 +176,13 @@ class GrpoStep:
                 batch.old = self.rank.logprobs(self.rank.policy, batch.samples, self.temperature)
             if self.kl_in_reward:
                 batch.reference = self.rank.reference_logprobs(batch.samples, self.temperature)
+        self._ask_teachers()
         advantages = self._advantages()
         values_of: dict[str, list[float]] = {}
         for batch in self.batches:
             batch.set_advantages(advantages)
+            if self.training.reward_weight != 1:
+                batch.advantages = [np.float32(self.training.reward_weight) * own for own in batch.advantages]
             if self.rank.reference is not None and not self.kl_in_reward:
                 batch.reference = self.rank.reference_logprobs(batch.samples, self.temperature)
             for name, value in self._update(batch).items():
@@ -163,6 +193,19 @@ class GrpoStep:
         numbers["tokens"] = sum(batch.all_tokens for batch in self.batches)
         numbers["lr"] = self.lr
         return UpdateResult(numbers, self.non_finite_samples)
+
+    def _ask_teachers(self) -> None:
+        """Has each teacher score the responses of its families."""
+        teachers = self.training.teacher
+        for teacher in teachers:
+            with self.rank.frozen[teacher.folder].loaded() as policy:
+                for batch in self.batches:
+                    own = [i for i, name in enumerate(batch.families) if teacher_of(name, teachers) is teacher]
+                    scores = self.rank.logprobs(policy, batch.samples, self.temperature, chosen=own)
+                    if batch.teacher is None:
+                        batch.teacher = scores  # zeros for samples of other teachers
+                    for i in own:
+                        batch.teacher[i] = scores[i]
 
     def _advantages(self) -> Sequence[Sequence[np.ndarray]]:
         return batch_advantages(
@@ -218,7 +261,7 @@ class GrpoStep:
         rank, training, sums = self.rank, self.training, _Sums()
         on_all_tokens = training.entropy > 0 or (training.kl > 0 and training.kl_in == "loss")
         everyone = range(len(batch.samples))
-        teaching = [i for i in everyone if on_all_tokens or (batch.advantages[i] * batch.weights[i]).any()]
+        teaching = [i for i in everyone if on_all_tokens or batch.teaches(i)]
         teaching = teaching or [0]  # every rank takes part in the step
         silent = sorted(set(everyone) - set(teaching))
         with torch.no_grad():
@@ -228,9 +271,10 @@ class GrpoStep:
         for micro, last, weight in rank.batches(batch.samples, teaching):
             logp, entropy = rank.engine(micro, self.temperature)
             rank.engine.backward(self._loss(batch, micro, weight, logp, entropy, sums), last)
+        metrics = {name: rank.sum(value) for name, value in sums.metrics.items()}
         values, non_finite = rank.step(
             self.lr,
-            {name: rank.sum(value) for name, value in sums.metrics.items()},
+            metrics | self._teacher_numbers(batch, sums),
             batch.samples,
             sums.suspects,
             advantages=batch.advantages,
@@ -259,6 +303,8 @@ class GrpoStep:
             self._flat(batch.weights, micro.index),
             self._flat(batch.policy_weights, micro.index),
             self._flat(batch.reference, micro.index) if batch.reference else None,
+            self._flat(batch.teacher, micro.index) if batch.teacher else None,
+            self._flat(batch.teacher_weights, micro.index) if batch.teacher else None,
         )
         loss, terms = objective(logp, entropy, tokens, micro.lengths, self.training)
         sums.suspects.update(self.rank.non_finite(micro, terms.pop("loss")))
@@ -266,7 +312,26 @@ class GrpoStep:
             batch.differences.append((tokens.old - tokens.rollout).abs().cpu())
             self._add(sums.metrics, terms | {"entropy": entropy.detach()}, tokens.weights > 0, batch.all_kept)
             sums.metrics["loss"] += loss.item()
+            if tokens.teacher is not None:
+                self._add_teacher_kl(batch, micro, kl_estimate(tokens.old, tokens.teacher, "k3"), sums)
         return weight * loss
+
+    @staticmethod
+    def _add_teacher_kl(batch: UpdateBatch, micro: MicroBatch, divergence: torch.Tensor, sums: _Sums) -> None:
+        """Adds the divergence [tokens] from their teacher of those samples that have one, by family."""
+        for i, own in zip(micro.index, divergence.split(micro.lengths), strict=True):
+            family = batch.families[i]
+            if family in batch.all_taught and batch.weights[i].any():
+                sums.teacher_kl[family] = sums.teacher_kl.get(family, 0.0) + own.sum().item()
+
+    def _teacher_numbers(self, batch: UpdateBatch, sums: _Sums) -> dict[str, float]:
+        """The mean divergence from the teacher over the taught tokens of all ranks, of each family and altogether."""
+        if not batch.all_taught:
+            return {}
+        totals = {name: self.rank.sum(sums.teacher_kl.get(name, 0.0)) for name in batch.all_taught}
+        numbers = {f"teacher_kl_{name}": total / max(batch.all_taught[name], 1) for name, total in totals.items()}
+        numbers["teacher_kl"] = sum(totals.values()) / max(sum(batch.all_taught.values()), 1)
+        return numbers
 
     @staticmethod
     def _add(metrics: dict[str, float], terms: Mapping[str, torch.Tensor], kept: torch.Tensor, count: int) -> None:

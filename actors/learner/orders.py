@@ -93,19 +93,39 @@ class Hello(Order[None]):
 
 
 @dataclass(frozen=True)
+class FolderModels:
+    """Models of other folders than the policy's, which a stage reads and does not train.
+
+    Attributes:
+        reference: that KL is measured from; None if that is the policy at an earlier time.
+        teachers: of on-policy distillation.
+    """
+
+    reference: str | None = None
+    teachers: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys([*self.teachers, *([self.reference] if self.reference else [])]))
+
+
+@dataclass(frozen=True)
 class StartStage(Order[None]):
-    """Prepares the optimiser and the reference for a stage.
+    """Prepares the optimiser, the reference and teachers for a stage.
 
     Attributes:
         fresh_optimiser: forget the optimiser's moments.
         reference: whether the stage measures KL from a reference; if not, there is none.
         keep_reference: go on with the reference of the stage before, if there is one, rather than take the present
             policy.
+        models: of other folders.
     """
 
     fresh_optimiser: bool
     reference: bool
     keep_reference: bool
+    models: FolderModels = FolderModels()
     name: ClassVar[str] = "start_stage"
 
     def run(self, rank: DeepSpeedRank) -> None:
@@ -113,8 +133,9 @@ class StartStage(Order[None]):
             rank.engine.fresh_optimiser()
         if not self.reference:
             rank.reference = None
-        elif rank.reference is None or not self.keep_reference:
+        elif self.models.reference is None and (rank.reference is None or not self.keep_reference):
             rank.renew_reference()
+        rank.hold(self.models)
 
 
 @dataclass(frozen=True)
@@ -159,13 +180,19 @@ class Save(Order[dict[str, str]]):
 
 @dataclass(frozen=True)
 class Load(Order[None]):
-    """Reads what `Save` wrote, on this or another number of ranks."""
+    """Reads what `Save` wrote, on this or another number of ranks.
+
+    Attributes:
+        models: of other folders, for a stage that goes on; a commit does not hold them.
+    """
 
     storage: Storage
+    models: FolderModels = FolderModels()
     name: ClassVar[str] = "load"
 
     def run(self, rank: DeepSpeedRank) -> None:
         rank.load(self.storage)
+        rank.hold(self.models)
 
 
 @dataclass(frozen=True)

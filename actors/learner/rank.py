@@ -23,7 +23,7 @@ import torch.distributed
 from safetensors.torch import load_file, save_file
 
 from actors.learner.deepspeed_engine import DeepSpeedEngine, settings
-from actors.learner.orders import Order, UpdateResult
+from actors.learner.orders import FolderModels, Order, UpdateResult
 from actors.learner.profiler import Recorder
 from actors.learner.reshard import ranks_of, to_universal
 from actors.learner.setup import RankSetup
@@ -33,7 +33,7 @@ from actors.model.flops.costs import model_costs
 from actors.model.flops.gpus import peak_of
 from actors.model.lora import adapters
 from actors.model.policy import MicroBatch, Policy
-from actors.model.reference import AdapterReference, CopiedReference
+from actors.model.reference import AdapterReference, FrozenPolicy
 from actors.model.sharded_load import sharded_as_loaded
 from actors.runtime.environment import avoid_fragmentation
 from actors.runtime.files import disk_named
@@ -50,7 +50,7 @@ REFERENCE = "reference.safetensors"
 
 
 class DeepSpeedRank:
-    """The policy on one rank, its optimiser and its reference. Every rank makes the same calls in the same order.
+    """The policy on one rank, its optimiser, reference and teachers. Every rank makes the same calls in the same order.
 
     Args:
         rank, world: this rank's number, of how many.
@@ -72,7 +72,8 @@ class DeepSpeedRank:
         self.next_films: Sequence[str] = ()  # those of the next step that are known
         with self._sharding():
             self.policy = self._make_policy().to(self.device)
-        self.reference: CopiedReference | AdapterReference | None = None
+        self.reference: FrozenPolicy | AdapterReference | None = None
+        self.frozen: dict[str, FrozenPolicy] = {}  # by their folders: teachers, and a reference that has its own
         self.engine = DeepSpeedEngine(self.policy, self.config)
         costs = model_costs(self.policy.model, self.encoder.family, self.config.gradient_checkpointing)
         self.work = WorkCount(costs, self._peak())
@@ -80,8 +81,8 @@ class DeepSpeedRank:
         self.probe: Probe = []  # of the version that was published last
         self.sender: Sender | None = None  # made with the first version
 
-    def _make_policy(self) -> Policy:
-        return Policy(self.setup.model, self.encoder, getattr(torch, self.config.dtype))
+    def _make_policy(self, folder: str | None = None) -> Policy:
+        return Policy(folder or self.setup.model, self.encoder, getattr(torch, self.config.dtype))
 
     def _sharding(self) -> AbstractContextManager[None]:
         if self.config.zero_stage < 3:
@@ -118,9 +119,23 @@ class DeepSpeedRank:
     def _set_reference(self, state: dict[str, torch.Tensor]) -> None:
         if self.config.lora:
             self.reference = AdapterReference(self.policy, state)
-            return
+        else:
+            self.reference = self._freeze(self._make_policy(), state)
+
+    def _freeze(self, policy: Policy, state: dict[str, torch.Tensor] | None = None) -> FrozenPolicy:
         resting_device = self.device if self.config.offload == "none" else torch.device("cpu")
-        self.reference = CopiedReference(self._make_policy(), state, self.device, resting_device)
+        return FrozenPolicy(policy, state, self.device, resting_device)
+
+    def hold(self, models: FolderModels) -> None:
+        """Holds the models of these folders beside the policy, and no others. They read prompts and films as the policy
+        does, by its encoder.
+        """
+        self.frozen = {folder: model for folder, model in self.frozen.items() if folder in models.folders}
+        for folder in models.folders:
+            if folder not in self.frozen:
+                self.frozen[folder] = self._freeze(self._make_policy(folder))
+        if models.reference is not None:
+            self.reference = self.frozen[models.reference]
 
     # -- training -------------------------------------------------------------------------------------------------
 
@@ -164,25 +179,28 @@ class DeepSpeedRank:
         return {"skipped": 1.0}, rows
 
     def batches(
-        self, samples: Sequence[Sample], chosen: Sequence[int] | None = None
+        self, samples: Sequence[Sample], chosen: Sequence[int] | None = None, policy: Policy | None = None
     ) -> Iterator[tuple[MicroBatch, bool, float]]:
-        """(batch, whether it is the last, weight) over the chosen samples, or all; equally many on every rank.
+        """(batch, whether it is the last, weight) over the chosen samples, or all; equally many on every rank. They are
+        for `policy`, by default the one that is trained.
 
         ZeRO-2 and 3 talk to the other ranks in every pass. So a rank that has less to do cuts it finer; if it cannot,
         it repeats its last batch with weight 0.
         """
         chosen = range(len(samples)) if chosen is None else chosen
-        cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens)
+        policy = policy or self.policy
+        costs = None if policy is self.policy else policy.costs
+        cuts = policy.cut(samples, chosen, self.config.micro_batch_tokens)
         self.read_ahead(samples[i].images for cut in cuts for i in cut)
         count = int(self.max(len(cuts)))
         if len(cuts) < count:
-            cuts = self.policy.cut(samples, chosen, self.config.micro_batch_tokens, count) or [[0]]
+            cuts = policy.cut(samples, chosen, self.config.micro_batch_tokens, count) or [[0]]
         for number in range(count):
             index = cuts[min(number, len(cuts) - 1)]
             weight = float(number < len(cuts) and bool(chosen))
-            batch = self.policy.collate(samples, index, self.device)
+            batch = policy.collate(samples, index, self.device)
             if weight:
-                self.work.add(batch.amounts, backward=torch.is_grad_enabled())
+                self.work.add(batch.amounts, torch.is_grad_enabled(), costs)
             yield batch, number == count - 1, weight
             self.recorder.passed()
 
@@ -194,12 +212,19 @@ class DeepSpeedRank:
 
     @torch.no_grad()
     def logprobs(
-        self, policy: Policy, samples: Sequence[Sample], temperature: float, raw: bool = False
+        self,
+        policy: Policy,
+        samples: Sequence[Sample],
+        temperature: float,
+        raw: bool = False,
+        chosen: Sequence[int] | None = None,
     ) -> list[np.ndarray]:
-        """float32 [tokens] for each sample, by a forward without gradient."""
-        out: list[np.ndarray] = [np.zeros(0, np.float32)] * len(samples)
-        for batch, *_ in self.batches(samples):
+        """float32 [tokens] for each sample, by a forward without gradient; zeros for those that are not `chosen`."""
+        out: list[np.ndarray] = [np.zeros(len(sample.response_ids), np.float32) for sample in samples]
+        for batch, _, weight in self.batches(samples, chosen, policy):
             logp, _ = policy(batch, temperature, raw)
+            if not weight:
+                continue
             for i, values in zip(batch.index, logp.float().cpu().split(batch.lengths), strict=True):
                 out[i] = values.numpy()
         return out
@@ -280,7 +305,7 @@ class DeepSpeedRank:
             policy = self.policy.state(wanted=self.rank == 0)
             if self.rank == 0:
                 save_file(self.policy.published(policy), folder / POLICY)
-                if self.reference is not None:
+                if self.reference is not None and self.reference not in self.frozen.values():
                     save_file(self.reference.state(), folder / REFERENCE)
             return storage.take_in(folder)
 

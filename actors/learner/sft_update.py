@@ -1,4 +1,4 @@
-"""The update of supervised fine-tuning: next-token loss on the tasks' references."""
+"""Updates of supervised fine-tuning: next-token loss on the tasks' references, or on responses that were accepted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from actors.learner.orders import UpdateOrder, UpdateResult
 from actors.model.packing import share_out
+from actors.trajectory import Sample
 from curriculum.task import Task
 
 if TYPE_CHECKING:
@@ -28,15 +29,32 @@ class SftUpdate(UpdateOrder):
         rank.read_ahead(self.tasks[i].images for i in share)
         # With fewer tasks than ranks, a rank without any reads the first one, and trains on nothing.
         samples = [rank.reference_sample(self.tasks[i]) for i in share or [0]]
-        chosen = range(len(share))
-        tokens = int(rank.sum(sum(len(samples[i].response_ids) for i in chosen)))
-        total = 0.0
-        suspects = set[int]()
-        for batch, last, weight in rank.batches(samples, chosen):
-            logp, _ = rank.engine(batch, 1.0)
-            loss = -weight * logp.sum() / tokens
-            rank.engine.backward(loss, last)
-            total += loss.item()
-            suspects |= rank.non_finite(batch, logp)
-        values, non_finite = rank.step(self.lr, {"loss": rank.sum(total)}, samples, suspects)
-        return UpdateResult(values | {"lr": self.lr, "tokens": tokens}, non_finite)
+        return imitate(rank, samples, range(len(share)), self.lr)
+
+
+@dataclass(frozen=True)
+class RftUpdate(UpdateOrder):
+    """One update on responses that were sampled and accepted; the loss is that of `SftUpdate`."""
+
+    samples: Sequence[Sample]
+    lr: float
+    name: ClassVar[str] = "rft"
+
+    def run(self, rank: DeepSpeedRank) -> UpdateResult:
+        share = share_out([len(sample) for sample in self.samples], rank.world)[rank.rank]
+        return imitate(rank, [self.samples[i] for i in share or [0]], range(len(share)), self.lr)
+
+
+def imitate(rank: DeepSpeedRank, samples: Sequence[Sample], chosen: Sequence[int], lr: float) -> UpdateResult:
+    """One update on the chosen ones of a rank's samples, of which there is at least one. All ranks take part."""
+    tokens = int(rank.sum(sum(len(samples[i].response_ids) for i in chosen)))
+    total = 0.0
+    suspects = set[int]()
+    for batch, last, weight in rank.batches(samples, chosen):
+        logp, _ = rank.engine(batch, 1.0)
+        loss = -weight * logp.sum() / tokens
+        rank.engine.backward(loss, last)
+        total += loss.item()
+        suspects |= rank.non_finite(batch, logp)
+    values, non_finite = rank.step(lr, {"loss": rank.sum(total)}, samples, suspects)
+    return UpdateResult(values | {"lr": lr, "tokens": tokens}, non_finite)

@@ -44,9 +44,9 @@ class WorkCount:
         self.model_flops = self.hardware_flops = 0.0
         self.began = time.monotonic()
 
-    def add(self, amounts: Amounts, backward: bool) -> None:
-        """Counts a forward pass, with a backward pass or alone."""
-        flops = self.costs.of(amounts)
+    def add(self, amounts: Amounts, backward: bool, costs: ModelCosts | None = None) -> None:
+        """Counts a forward pass, with a backward pass or alone; `costs` are those of another model than the policy."""
+        flops = (costs or self.costs).of(amounts)
         needed = flops.forward + flops.backward * backward
         self.model_flops += needed
         self.hardware_flops += needed + flops.again * backward

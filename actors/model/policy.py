@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from actors.model import attention
 from actors.model.config import WEIGHTS_AT_ONCE
 from actors.model.encode import Encoder
 from actors.model.flops.amounts import Amounts, of_images, of_layout
-from actors.model.flops.costs import windows_of
+from actors.model.flops.costs import ModelCosts, model_costs, windows_of
 from actors.model.gather import in_parts
 from actors.model.head import LogprobHead
 from actors.model.image_batch import ImageBatch, batch_images
@@ -97,6 +98,11 @@ class Policy(nn.Module):
         self.register_buffer("bias", _bias(vocab, encoder.forbidden(vocab)), persistent=False)
         suppressed = self.model.generation_config.suppress_tokens if family.suppresses else None
         self.register_buffer("raw_bias", _bias(vocab, suppressed) if suppressed else None, persistent=False)
+
+    @cached_property
+    def costs(self) -> ModelCosts:
+        """What its forward passes cost, if it is not trained."""
+        return model_costs(self.model, self.encoder.family, False)
 
     def forward(self, batch: MicroBatch, temperature: float, raw: bool = False) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies of the response tokens.

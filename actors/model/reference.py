@@ -1,4 +1,8 @@
-"""The policy that KL is measured from: a copy, or, if only adapters are trained, the policy with other adapters."""
+"""Policies that are read beside the one that is trained: the reference that KL is measured from, and teachers.
+
+A reference is a copy of the policy or, if only adapters are trained, the policy with other adapters. A teacher is the
+model of another folder, and so may a reference be.
+"""
 
 from __future__ import annotations
 
@@ -12,28 +16,29 @@ from actors.model.lora import adapters_applied
 from actors.model.policy import Policy
 
 
-class CopiedReference:
-    """A whole copy on every rank, even if ZeRO shards the policy.
+class FrozenPolicy:
+    """A policy that is not trained, whole on every rank, even if ZeRO shards the one that is.
 
     Args:
-        copy: a policy of the same folder; it becomes the reference.
-        state: the weights that it takes.
+        copy: a policy; it is frozen.
+        state: the weights that it takes, of a policy of the same folder; None for those of its own folder.
         device: where it works.
         idle_device: where it stays between two uses; may be `device`.
     """
 
     def __init__(
-        self, copy: Policy, state: Mapping[str, Tensor], device: torch.device, idle_device: torch.device
+        self, copy: Policy, state: Mapping[str, Tensor] | None, device: torch.device, idle_device: torch.device
     ) -> None:
         self.copy = copy
         self.device = device
         self.idle_device = idle_device
-        copy.load_state(state)
+        if state is not None:
+            copy.load_state(state)
         copy.to(idle_device).requires_grad_(False).eval()
 
     @contextmanager
     def loaded(self) -> Iterator[Policy]:
-        """The reference, ready for use inside the `with` block."""
+        """The policy, ready for use inside the `with` block."""
         parameters = list(self.copy.parameters())
         resting = [parameter.data for parameter in parameters]
         self.copy.to(self.device)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +18,10 @@ from cluster.errors import UserError, fail, one_line
 
 if TYPE_CHECKING:
     from curriculum.importers.importer import Importer, Option
+    from curriculum.sets.mapped import Spread
+
+
+_NO_PATHS = ("integer", "flag", "spread")  # kinds of an importer's options
 
 
 class _ImporterGroup(TyperGroup):
@@ -39,6 +43,9 @@ class _ImporterGroup(TyperGroup):
         return self._of_importers.get(cmd_name)
 
 
+OnCluster = Annotated[
+    bool, typer.Option("--cluster", help="on all cores of the Ray cluster, or of this machine if there is none")
+]
 data = typer.Typer(help="Task sets: import your own copy of a data set.", no_args_is_help=True)
 data.add_typer(
     typer.Typer(
@@ -56,9 +63,7 @@ def check(
     recipe: Annotated[Path | None, typer.Option(help="count tokens with its model, against its budget")] = None,
     html: Annotated[Path | None, typer.Option(help="write the summary to this page, with films to look at")] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="no films on the page, for patient data")] = False,
-    cluster: Annotated[
-        bool, typer.Option("--cluster", help="on all cores of the Ray cluster, or of this machine if there is none")
-    ] = False,
+    cluster: OnCluster = False,
 ) -> None:
     """Report every bad row with its number and the reason, then what the set holds. Exits with 2 if a row is bad."""
     from actors.runtime.environment import quiet_libraries
@@ -66,9 +71,8 @@ def check(
     quiet_libraries()
     from cluster.config.recipe_file import load_recipe
     from cluster.standalone.data_check import check
-    from cluster.standalone.spread import spread_over
 
-    with spread_over(cluster) as spread:
+    with _on_cluster(cluster) as spread:
         good = check(tasks, load_recipe(recipe) if recipe else None, html, not no_images, spread)
     sys.exit(0 if good else 2)
 
@@ -90,6 +94,7 @@ def traces(
     temperature: Annotated[float, typer.Option(min=0, help="of the policy's sampling")] = 1.0,
     html: Annotated[Path | None, typer.Option(help="write the summary to this page, with examples and films")] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="no films on the page, for patient data")] = False,
+    cluster: OnCluster = False,
 ) -> None:
     """Give tasks interleaved gold traces: from their reports, by a teacher, or by the policy. Keep what verifies."""
     from actors.runtime.environment import quiet_libraries
@@ -100,6 +105,8 @@ def traces(
     from cluster.standalone.traces.writers import WriterChoice, open_writer
     from rewards.traces.verifier import VerifierConfig
 
+    if cluster and writer == "policy":
+        raise UserError("--writer policy does not take --cluster: its workers are on the cluster in any case")
     choice = WriterChoice(writer, seed, attempts, teacher, model, recipe, samples, temperature)
     verifier = VerifierConfig(grounding=grounding, max_words=max_words)
     plan = TracePlan(tasks, out, per_task, verifier, html, not no_images)
@@ -109,8 +116,8 @@ def traces(
 
     try:
         found = find_tasks(tasks)
-        with open_writer(choice, found, log) as opened:
-            make_traces(plan, found, opened, log)
+        with _on_cluster(cluster) as spread, open_writer(choice, found, log) as opened:
+            make_traces(plan, found, opened, log, spread)
     except RemoteFailure as error:
         fail(str(error), 1)
 
@@ -147,14 +154,14 @@ def _command_function(importer: Importer) -> Any:
 
 def _type(option: Option) -> Any:
     """What Typer reads the option's value as."""
-    value = {"integer": int, "flag": bool, "paths": list[Path]}.get(option.kind, Path)
-    return value if option.required or option.kind in ("integer", "flag") else value | None
+    value = {"integer": int, "flag": bool, "spread": bool, "paths": list[Path]}.get(option.kind, Path)
+    return value if option.required or option.kind in _NO_PATHS else value | None
 
 
 def _default(option: Option) -> Any:
     if option.required:
         return inspect.Parameter.empty
-    return {"integer": 0, "flag": False}.get(option.kind)
+    return {"integer": 0, "flag": False, "spread": False}.get(option.kind)
 
 
 def _run(importer: Importer, values: dict[str, Any]) -> None:
@@ -179,6 +186,9 @@ def _run(importer: Importer, values: dict[str, Any]) -> None:
             for option in importer.options:
                 if option.kind == "output" and values[option.name] is not None:
                     stack.enter_context(output_folder(values[option.name]))
+            for option in importer.options:
+                if option.kind == "spread":  # inside: what its processes write at the end is taken back, too
+                    values[option.name] = stack.enter_context(_on_cluster(values[option.name])) or map
             summary = importer.run(**values)
     except TaskSetError as error:
         if is_no_space(error.__cause__):
@@ -190,9 +200,25 @@ def _run(importer: Importer, values: dict[str, Any]) -> None:
     print("\n".join(summary.lines()))
 
 
+@contextmanager
+def _on_cluster(wanted: bool) -> Iterator[Spread | None]:
+    """Who does the work inside: the Ray cluster that a run would use or, without one wanted, this process (None)."""
+    if not wanted:
+        yield None
+        return
+    from actors.runtime.remote import RemoteFailure
+    from cluster.standalone.spread import spread_over
+
+    try:
+        with spread_over() as spread:
+            yield spread
+    except RemoteFailure as error:
+        fail(str(error), 1)
+
+
 def _check_paths(option: Option, value: Any) -> None:
     """Raises UserError if a path that the user gave does not exist, or has bytes that are no text."""
-    if value is None or option.kind in ("integer", "flag"):
+    if value is None or option.kind in _NO_PATHS:
         return
     for path in value if option.kind == "paths" else [value]:
         if not _is_text(str(path)):

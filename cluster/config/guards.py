@@ -19,6 +19,8 @@ MEASURES = {
     "entropy": "in nats per token",
     "format": "share of sound responses",
     "kl": "from the reference",
+    "teacher_kl": "from the teachers",
+    "accepted": "share of responses that rejection sampling accepts",
     "truncated": "share of responses cut off",
     "response_tokens": "mean tokens of a response",
 }

@@ -17,7 +17,7 @@ from actors.rollout.config import RolloutConfig
 from actors.weights.transports import TRANSPORTS, automatic_transport
 from actors.weights.transports.base import Gpus, Transport
 from cluster.config.guards import DEFAULT, Guard
-from cluster.stages.kind import Stage
+from cluster.stages.kind import Stage, StageKind
 from cluster.trackers import TRACKERS
 from curriculum.choice import KeyOf
 from curriculum.phantoms.phantom_set import PhantomConfig
@@ -216,6 +216,19 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _validate_references(self) -> Recipe:
+        """Only the policy's own weights are committed, so a stage names the folder that it measures KL from itself."""
+        before: StageKind | None = None
+        for stage in self.stages:
+            if before and stage.needs_reference and stage.keeps_reference and before.folder_models.reference:
+                raise ValueError(
+                    f"stages.{stage.name}.training.reference: keep would go on with another folder's model: give "
+                    f"reference_path, as {before.name} does"
+                )
+            before = stage
+        return self
+
+    @model_validator(mode="after")
     def _validate_tasks_per_step(self) -> Recipe:
         for stage in self.stages:
             minimum = self.learner.workers * stage.updates_per_step
@@ -229,7 +242,7 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _validate_sampling(self) -> Recipe:
         for stage in self.stages:
-            correction = getattr(stage.training, "correction", None)
+            correction = getattr(stage.training, "correction", "token")
             if self.rollout.leaves_words_out and stage.generates and correction not in ("token", "sequence"):
                 raise ValueError(
                     f"stages.{stage.name}.training.correction: {correction}: rollout.top_p, top_k and min_p leave out "

@@ -14,7 +14,7 @@ from cluster.config.recipe import Recipe
 from cluster.errors import TOKEN_ADVICE, UserError
 from cluster.planning.footprint import VERSIONS_IN_FLIGHT, Footprint, footprint, missing_resource
 from cluster.planning.machine import Machine, measure
-from cluster.planning.model_check import remarks_on_model
+from cluster.planning.model_check import remarks_on_models
 from cluster.planning.worker_memory import GIB, gib
 
 # How Ray 2.60 sizes its object store by itself (ray._private.utils.resolve_object_store_memory).
@@ -58,7 +58,7 @@ def examine(recipe: Recipe | None) -> list[CheckResult]:
     needs = footprint(recipe)
     remarks: Sequence[str] = ()
     try:
-        remarks = remarks_on_model(recipe)
+        remarks = remarks_on_models(recipe)
     except UserError as error:
         needs = replace(needs, fault=str(error))
     except ImportError:

@@ -6,7 +6,9 @@ Loads no model.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ from actors.model.folder.files import check_folder, is_named, read_json
 from actors.model.folder.judge import PROCESSORS
 from actors.model.folder.weights import parameters, read_weights
 from actors.model.tiny_model import SPECIAL_TOKENS, TinyModelConfig, model_configuration
-from cluster.config.recipe import ModelConfig
+from cluster.config.recipe import ModelConfig, Recipe
 from cluster.errors import UserError
 from cluster.planning.model_check import model_family, naming
+from cluster.stages import StageKind
 
 TINY_VOCABULARY = 640  # about; the run's texts decide
 
@@ -89,6 +92,25 @@ def shape_of(model: ModelConfig, learner: LearnerConfig | None = None) -> ModelS
     """
     shape = _tiny(model.tiny, model.max_pixels) if model.tiny else _read(model)
     return replace(shape, trained=trained_parameters(model, learner or LearnerConfig(), shape.parameters))
+
+
+def folder_shapes(recipe: Recipe, stage: StageKind) -> list[ModelShape]:
+    """The shapes of the models of other folders that a stage reads: teachers, and a reference. One that cannot be read
+    is left out: `model_check` says what is wrong with it.
+    """
+    shapes = []
+    for folder in map(Path, stage.folder_models.folders):
+        described = folder / "config.json"
+        written = described.stat().st_mtime_ns if described.is_file() else 0
+        with suppress(UserError):
+            shapes.append(_folder_shape(folder, recipe.model.min_pixels, recipe.model.max_pixels, written))
+    return shapes
+
+
+@lru_cache(maxsize=32)
+def _folder_shape(folder: Path, min_pixels: int | None, max_pixels: int | None, _: int) -> ModelShape:
+    """Advice tries many recipes; the files of a folder are read once."""
+    return shape_of(ModelConfig(path=folder, min_pixels=min_pixels, max_pixels=max_pixels))
 
 
 def trained_parameters(model: ModelConfig, learner: LearnerConfig, everything: int) -> int:

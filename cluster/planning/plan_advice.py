@@ -219,7 +219,10 @@ def _learner_width(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
 
 
 def _no_reference(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:
-    return {f"stages.{stage.name}.training.kl": 0.0 for stage in recipe.stages if stage.needs_reference}
+    measured = [stage for stage in recipe.stages if stage.needs_reference]
+    settings: Settings = {f"stages.{stage.name}.training.kl": 0.0 for stage in measured}
+    own = [stage for stage in measured if stage.folder_models.reference]
+    return settings | {f"stages.{stage.name}.training.reference_path": None for stage in own}
 
 
 def _shorter_prompts(recipe: Recipe, _: Plan, __: Shortfall) -> Settings:

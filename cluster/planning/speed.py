@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from actors.algorithm.teacher import Teacher, teacher_of
+from actors.learner.config import LearnerConfig
 from actors.model.families import FAMILIES, ModelFamily
 from actors.model.flops.amounts import Amounts, causal_pairs, mean, of_images, pair_of, segment_pairs
 from actors.model.flops.costs import model_costs, windows_of
 from actors.model.flops.gpus import Peak, peak_of
 from actors.model.packing import Segments
-from cluster.config.recipe import Recipe
+from cluster.config.recipe import ModelConfig, Recipe
 from cluster.planning.model_shape import empty_model
 from cluster.planning.plan import Plan
 from cluster.planning.worker_memory import shards_of, width_of
@@ -85,7 +88,7 @@ def estimate_speed(plan: Plan) -> Speed:
     for stage in recipe.stages:
         amounts = step_amounts(plan, stage, family, model.config)
         flops = costs.of(amounts)
-        needed = flops.forward * (1 + forwards_alone(stage)) + flops.backward
+        needed = flops.forward * (1 + forwards_alone(stage)) + flops.backward + _others_flops(recipe, stage, amounts)
         seconds = needed / (MFU * learner.flops * recipe.learner.fewest) if learner else None
         speed = amounts.words / seconds / recipe.learner.fewest if seconds else None
         stages.append(StageSpeed(stage.name, needed, flops.again, seconds, speed))
@@ -102,20 +105,20 @@ def step_amounts(plan: Plan, stage: StageKind, family: ModelFamily, config: Any)
     prompt = rollout.max_model_tokens - response
     room = plan.recipe.learner.micro_batch_tokens - prompt
     packs: list[int] = []  # responses of each
-    left = stage.group_size
+    learnt = left = stage.learnt_per_task
     while left:
         packs.append(min(left, max(1, room // response)))
         left -= packs[-1]
-    words = stage.group_size * response
+    words = learnt * response
     films = [_largest_image(plan, prompt, family, config)] if family.reads_images else []
     patches, patch_pairs = of_images(films, getattr(config, "vision_config", None))
     if family.can_pack(config):
-        tokens = len(packs) * prompt + words - stage.group_size
+        tokens = len(packs) * prompt + words - learnt
         pairs = float(sum(_pack_pairs(prompt, response, count) for count in packs))
     else:
-        tokens = stage.group_size * rollout.max_model_tokens
+        tokens = learnt * rollout.max_model_tokens
         windows = windows_of(config.get_text_config())
-        pairs = stage.group_size * mean(causal_pairs(rollout.max_model_tokens, window=window) for window in windows)
+        pairs = learnt * mean(causal_pairs(rollout.max_model_tokens, window=window) for window in windows)
     tasks = stage.tasks_per_step
     seen = tasks * len(packs)
     return Amounts(tasks * tokens, tasks * pairs, tasks * words, seen * patches, seen * patch_pairs)
@@ -142,11 +145,29 @@ def _largest_image(plan: Plan, prompt: int, family: ModelFamily, config: Any) ->
 
 def forwards_alone(stage: StageKind) -> float:
     """Forward passes of a step without a backward pass, beside that with one: of the policy before later updates, or
-    before all if KL is in the reward; of the reference.
+    before all if KL is in the reward; of the reference, unless that is another folder's model.
     """
     in_reward = stage.needs_reference and getattr(stage.training, "kl_in", "") == "reward"
     own = 1.0 if in_reward else 1 - 1 / stage.updates_per_step
-    return own + stage.needs_reference
+    return own + (stage.needs_reference and stage.folder_models.reference is None)
+
+
+def _others_flops(recipe: Recipe, stage: StageKind, amounts: Amounts) -> float:
+    """FLOPs of the forward passes of other folders' models in a step; a teacher reads the tasks of its families."""
+    shares: dict[str, float] = {}
+    if stage.folder_models.reference is not None:
+        shares[stage.folder_models.reference] = 1.0
+    teachers: Sequence[Teacher] = getattr(stage.training, "teacher", ())
+    for family, share in stage.mixture.items():
+        teacher = teacher_of(family, teachers)
+        if teacher is not None:
+            shares[teacher.folder] = shares.get(teacher.folder, 0.0) + share
+    total = 0.0
+    for folder, share in shares.items():
+        model = empty_model(ModelConfig(path=Path(folder)), LearnerConfig())
+        costs = model_costs(model, FAMILIES[model.config.model_type], False)
+        total += share * costs.of(amounts).forward
+    return total
 
 
 def _peak(recipe: Recipe, kind: str, plan: Plan) -> Peak | None:

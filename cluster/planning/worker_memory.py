@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from actors.model.config import LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_GPU, WEIGHTS_AT_ONCE
 from cluster.config.recipe import Recipe
 from cluster.planning.adapter_way import adapters_alone
-from cluster.planning.model_shape import ModelShape, Tower
+from cluster.planning.model_shape import ModelShape, Tower, folder_shapes
 
 GIB = 2**30
 PROCESS_BYTES = {"rollout": 1.5 * GIB, "reward": 0.15 * GIB, "learner": 1.5 * GIB}  # Python and libraries of one worker
@@ -85,6 +85,7 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     }
     if has_reference(recipe) and learner.offload != "none" and not learner.lora:
         moments["reading the reference"] = {"reference": count * width} | activations(recipe, shape, backward=False)
+    moments["reading a teacher"] = _reading_others(recipe)
     libraries = GPU_LIBRARIES["learner"]
     if not learner.gpus:
         libraries = PROCESS_BYTES["learner"]
@@ -95,6 +96,17 @@ def learner_memory(recipe: Recipe, shape: ModelShape) -> Memory:
     return Memory("GPU" if learner.gpus else "RAM", worst, parts[worst], ram)
 
 
+def _reading_others(recipe: Recipe) -> dict[str, float]:
+    """What comes on top while the largest model of another folder reads; {} if there is none."""
+    offloaded, width = recipe.learner.offload != "none", width_of(recipe.learner.dtype)
+    readings: list[dict[str, float]] = [{}]
+    for stage in recipe.stages:
+        for other in folder_shapes(recipe, stage):
+            fetched = {"other models": float(other.parameters * width)} if offloaded else {}
+            readings.append(fetched | activations(recipe, other, backward=False))
+    return max(readings, key=lambda reading: sum(reading.values()))
+
+
 def resting_memory(recipe: Recipe, shape: ModelShape) -> float:
     """Bytes that a rank keeps on its GPU between two orders."""
     return sum(rank_state(recipe, shape.parameters, shape.trained).values()) + GPU_LIBRARIES["learner"]
@@ -103,8 +115,8 @@ def resting_memory(recipe: Recipe, shape: ModelShape) -> float:
 def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
     """What a rank holds all the time on its device, in bytes by what it is for.
 
-    Everything is sharded from its ZeRO stage on, except the reference, which every rank holds whole: a copy, or
-    adapters alone. What is offloaded is in `offloaded_state` instead.
+    Everything is sharded from its ZeRO stage on, except what every rank holds whole: the reference, a copy or adapters
+    alone, and the models of other folders, teachers and references. What is offloaded is in `offloaded_state` instead.
 
     ZeRO: Rajbhandari et al., arXiv 1910.02054, §3 and figure 1. Adam's moments and the sums of gradients are float32,
     and except in plain float32 there is a float32 master copy of the weights. In bfloat16 ZeRO-1 is DeepSpeed's
@@ -133,9 +145,10 @@ def rank_state(recipe: Recipe, count: int, trained: int) -> dict[str, float]:
         "gradients": trained * gradient + bucket,
         "optimiser": trained * optimiser / (ranks if stage >= 1 else 1),
         "reference": float((trained if learner.lora else count) * width if has_reference(recipe) else 0),
+        "other models": float(other_parameters(recipe) * width),
     }
     if learner.offload != "none":
-        state |= {"optimiser": 0.0, "reference": 0.0}
+        state |= {"optimiser": 0.0, "reference": 0.0, "other models": 0.0}
         if stage >= 2:  # gradients go to RAM as they come
             state["gradients"] = float(bucket)
     if learner.offload == "parameters":
@@ -153,15 +166,15 @@ def update_bytes(recipe: Recipe, trained: int) -> float:
 def offloaded_state(recipe: Recipe, count: int, trained: int) -> float:
     """Bytes of RAM that a rank on a GPU holds all the time.
 
-    Master weights, moments and gradients of its shard in float32, the reference, and its shard of the weights if
-    those are offloaded.
+    Master weights, moments and gradients of its shard in float32, the reference, other models, and its shard of the
+    weights if those are offloaded.
     """
     learner, ranks = recipe.learner, recipe.learner.fewest
     if learner.offload == "none":
         return 0.0
     weights = count / ranks if learner.offload == "parameters" else 0
     reference = (trained if learner.lora else count) if has_reference(recipe) else 0
-    return 16 * trained / ranks + (weights + reference) * width_of(learner.dtype)
+    return 16 * trained / ranks + (weights + reference + other_parameters(recipe)) * width_of(learner.dtype)
 
 
 def learner_ram(recipe: Recipe, count: int, trained: int) -> float:
@@ -245,7 +258,13 @@ def _norm_bytes(hidden: int, width: int) -> int:
 
 
 def has_reference(recipe: Recipe) -> bool:
-    return any(stage.needs_reference for stage in recipe.stages)
+    """Whether the learner holds an earlier state of the policy itself; a reference of another folder is none."""
+    return any(stage.needs_reference and not stage.folder_models.reference for stage in recipe.stages)
+
+
+def other_parameters(recipe: Recipe) -> int:
+    """Parameters of the models of other folders that a rank holds at once, in the stage that has the most."""
+    return max(sum(shape.parameters for shape in folder_shapes(recipe, stage)) for stage in recipe.stages)
 
 
 # -- rollout ----------------------------------------------------------------------------------------------------------

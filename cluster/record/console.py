@@ -30,6 +30,8 @@ LIVE_NUMBERS = (
     ("format", "format", ".2f"),
     ("entropy", "entropy", ".2f"),
     ("kl", "kl", ".4f"),
+    ("teacher kl", "teacher_kl", ".3f"),
+    ("accepted", "accepted", ".2f"),
     ("tokens/s", "tokens_per_s", ",.0f"),
 )
 """What the live display shows of a step: label, key of the row, format."""

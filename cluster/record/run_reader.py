@@ -93,6 +93,12 @@ class StageHistory:
         return kind is None or kind.generates
 
     @property
+    def imitates(self) -> bool:
+        """Whether its loss is that of next tokens."""
+        kind = _stage_kind(self.config.kind)
+        return kind is not None and (kind.imitates or not kind.generates)
+
+    @property
     def label(self) -> str:
         """Its kind in words."""
         kind = _stage_kind(self.config.kind)

@@ -40,17 +40,17 @@ def learnt_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> list[
 def training_figures(records: Sequence[RunRecord], labels: Sequence[str]) -> list[Figure]:
     """Every number of the steps that a run's own report shows."""
 
-    def figure(title: str, column: str, caption: str, generates: bool | None = None, **style: Any) -> list[Figure]:
+    def figure(title: str, column: str, caption: str, imitated: bool = False, **style: Any) -> list[Figure]:
         lines = []
         for record in records:
-            stages = {stage.name for stage in record.stages if generates in (None, stage.generates)}
+            stages = {stage.name for stage in record.stages if stage.imitates or not imitated}
             lines.append(Series("", [point for point in record.points(column) if point[0] in stages]))
         return _figure(title, lines, records, labels, caption, **style)
 
     figures = []
     for title, column in _PARTS:
         figures += figure(title, column, "Mean over the responses of a step, which are sampled.")
-    figures += figure("Supervised loss", "loss", "On gold traces.", generates=False)
+    figures += figure("Supervised loss", "loss", "On gold traces or accepted responses.", imitated=True)
     for title, columns, caption, style in TRAINING:
         for column, words in columns.items():
             figures += figure(title if len(columns) == 1 else f"{title}, {words}", column, caption, **style)

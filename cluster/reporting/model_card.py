@@ -33,6 +33,8 @@ _SETTINGS = (
     "aggregation",
     "credit",
     "process_weight",
+    "min_outcome",
+    "keep",
     "kl",
     "clip",
     "clip_low",
@@ -170,10 +172,13 @@ def _question(tasks: Sequence[Task]) -> str:
 
 def _settings(record: RunRecord) -> dict[str, str]:
     """The settings of each stage's training that matter most."""
-    return {
-        stage["name"]: ", ".join(f"{key} {stage['training'][key]}" for key in _SETTINGS if key in stage["training"])
-        for stage in record.recipe["stages"]
-    }
+    settings = {}
+    for stage in record.recipe["stages"]:
+        training = stage["training"]
+        words = [f"{key} {training[key]}" for key in _SETTINGS if key in training]
+        words += [f"teacher {Path(t['path']).name} (weight {t['weight']:g})" for t in training.get("teacher") or ()]
+        settings[stage["name"]] = ", ".join(words)
+    return settings
 
 
 def _tested_on(tasks: Sequence[Task]) -> dict[str, list[tuple[str, int]]]:

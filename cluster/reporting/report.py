@@ -34,6 +34,8 @@ _WORST = (  # column of metrics.parquet, its worst end, words, what would be goo
     ("flat_groups", max, "largest share of flat groups", "well below 1: a flat group teaches nothing about the answer"),
     ("entropy", min, "lowest entropy (nats per token)", "above 0: at 0 the model no longer explores"),
     ("kl", max, "largest KL to the reference", "small and steady; 0 if the recipe has no KL term"),
+    ("teacher_kl", max, "largest KL to the teacher", "at the start of a stage; it should fall from there"),
+    ("accepted", min, "lowest share of accepted responses (rejection sampling)", "above 0: else nothing is learnt"),
 )
 
 

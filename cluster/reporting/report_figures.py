@@ -49,6 +49,19 @@ TRAINING: tuple[tuple[str, dict[str, str], str, dict[str, Any]], ...] = (
         {},
     ),
     (
+        "KL to the teacher",
+        {"teacher_kl": "all"},
+        "Mean k3 estimate per token of the policy's own responses. It falls while the policy learns from the teacher.",
+        {},
+    ),
+    (
+        "Accepted responses",
+        {"accepted": "share"},
+        "Of rejection sampling: right, and faultless in format. At 0 nothing is learnt; near 1 nothing is left to "
+        "learn.",
+        {"share": True},
+    ),
+    (
         "Log-probability difference",
         {"logp_diff_max": "largest", "logp_diff_mean": "mean"},
         "Between rollout and learner for the same token and weights: rounding only. A rise means that they do not hold "
@@ -58,6 +71,7 @@ TRAINING: tuple[tuple[str, dict[str, str], str, dict[str, Any]], ...] = (
     ("Speed", {"tokens_per_s": "tokens/s"}, "Tokens of a step by the time spent on it, without evaluation.", {}),
 )
 """Charts of the training: title, columns with their words, caption, style."""
+_TAUGHT = "teacher_kl_"  # begins the columns of families
 
 
 @dataclass(frozen=True)
@@ -149,7 +163,8 @@ def tested(record: RunRecord, measure: str) -> Series:
 def training_figures(record: RunRecord) -> list[Figure]:
     """The numbers of every step in metrics.parquet. Charts without any value are left out."""
     timeline = timeline_of(record)
-    supervised = [stage.name for stage in record.stages if not stage.generates]
+    supervised = [stage.name for stage in record.stages if stage.imitates]
+    columns_of = dict.fromkeys(name for row in record.metrics for name in row)
 
     def figure(
         title: str, columns: dict[str, str], caption: str, *, stages: Collection[str] | None = None, **style: Any
@@ -166,9 +181,10 @@ def training_figures(record: RunRecord) -> list[Figure]:
         return [Figure(title, curves(series, timeline, f"{title} over the steps: {alt}.", **style), caption)]
 
     training: list[Figure] = []
+    taught = {name: name.removeprefix(_TAUGHT) for name in columns_of if name.startswith(_TAUGHT)}
     for title, columns, caption, style in TRAINING:
-        training += figure(title, columns, caption, **style)
-    own = dict.fromkeys(name for row in record.metrics for name in row if name.startswith("own_"))
+        training += figure(title, columns | (taught if "teacher_kl" in columns else {}), caption, **style)
+    own = [name for name in columns_of if name.startswith("own_")]
     more = [name for name in ("reason", *own) if any(value for _, _, value in record.points(name))]
     parts = ["reward", "outcome", "format", "process", *more]
     return [
@@ -178,7 +194,12 @@ def training_figures(record: RunRecord) -> list[Figure]:
             "Means over the responses of a step, which are sampled. Reward should rise with outcome; if only process "
             "or format rises, the model learns the form and not the answer.",
         ),
-        *figure("Supervised loss", {"loss": "loss"}, "On gold traces. It falls fast, then slowly.", stages=supervised),
+        *figure(
+            "Supervised loss",
+            {"loss": "loss"},
+            "On gold traces or accepted responses. It falls fast, then slowly.",
+            stages=supervised,
+        ),
         *training,
     ]
 

@@ -19,7 +19,7 @@ from cluster.control.run_actor import Control
 from cluster.control.run_queue import wait_for_slot, worker_bundles
 from cluster.errors import UserError, error_line, tell
 from cluster.planning.adapter_way import remarks_on_adapters
-from cluster.planning.model_check import remarks_on_model
+from cluster.planning.model_check import remarks_on_models
 from cluster.planning.run_space import check_sockets, remarks_on_space
 from cluster.record.checkpoint import CheckpointError, run_checkpoints, run_storage
 from cluster.record.console import Display, LoggedDisplay, clock, open_display
@@ -138,7 +138,7 @@ def _execute_under(
     run: Run | None = None
     try:
         check_sockets()
-        remarks = remarks_on_model(recipe)  # a model that cannot be trained is refused before Ray is started
+        remarks = remarks_on_models(recipe)  # a model that cannot be trained is refused before Ray is started
         remarks = (*remarks, *remarks_on_adapters(recipe), *remarks_on_space(recipe, path))
         for line in (f"run folder {path}", *remarks):
             display.say(line)

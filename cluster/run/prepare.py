@@ -16,7 +16,7 @@ from actors.model.tiny_model import TinyModelConfig, make_tiny_model
 from actors.rollout.config import RolloutConfig
 from cluster.config.recipe import Recipe
 from cluster.errors import UserError
-from cluster.planning.model_check import check_model, model_family
+from cluster.planning.model_check import check_folder_models, check_model, model_family
 from cluster.planning.model_shape import configuration_of, trained_parameters
 from cluster.run.task_sources import TaskSources
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
@@ -45,8 +45,8 @@ def prepare(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda li
         say: is told what takes long.
 
     Raises:
-        UserError: the task set has a bad row and the recipe does not drop them, the model folder cannot be used, or a
-            rule of the recipe's own cannot be found; one line says why.
+        UserError: the task set has a bad row and the recipe does not drop them, the model folder or another folder that
+            a stage names cannot be used, or a rule of the recipe's own cannot be found; one line says why.
     """
     try:
         check_own(recipe.reward.rules.own)
@@ -56,12 +56,14 @@ def prepare(recipe: Recipe, folder: Path, say: Callable[[str], None] = lambda li
         tasks = _phantoms(_seeded(recipe.data.phantoms, recipe), folder / "data")
         by_split = _by_split(recipe, tasks)
         model = model_folder(recipe, folder, by_split["train"], say)
-        check_model(model, "model.path", recipe.prompt_config)
+        check_folder_models(recipe, check_model(model, "model.path", recipe.prompt_config))
         check_images(model, "model.path", True, recipe.rollout)
         return Prepared(by_split, model, Counter())
     sources = TaskSources(recipe, say)
     model = model_folder(recipe, folder, _by_split(recipe, sources.table())["train"], say)
-    sources.check_tokens(check_model(model, "model.path", recipe.prompt_config).encoder, token_budget(recipe))
+    judged = check_model(model, "model.path", recipe.prompt_config)
+    check_folder_models(recipe, judged)
+    sources.check_tokens(judged.encoder, token_budget(recipe))
     tasks = sources.table()
     check_images(model, "model.path", bool(tasks.lengths("images").any()), recipe.rollout)
     return Prepared(_by_split(recipe, tasks), model, sources.dropped)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from actors.learner.handle import DiskFull
-from actors.learner.orders import Load
+from actors.learner.orders import FolderModels, Load
 from actors.runtime.remote import RemoteFailure
 from actors.runtime.storage import Storage
 from cluster.config.guards import Guards
@@ -129,10 +129,16 @@ class Recovery:
         self.committed = time.monotonic()
         self.writer.drop_after(self.position.step if commit else -1)
         if commit:
-            self.learner.call(Load(commit))
+            self.learner.call(Load(commit, self._folder_models()))
         if state["in_flight"]:
             self.publisher.publish()
             self.in_flight.load_state_dict(state["in_flight"], self.tasks)
+
+    def _folder_models(self) -> FolderModels:
+        """Those of a stage that goes on; one that begins brings its own."""
+        if self.curriculum.finished or self.curriculum.record.steps == 0:
+            return FolderModels()
+        return self.curriculum.stage.folder_models
 
     def roll_back(self, why: str, before: int | None = None) -> None:
         """Goes on from the last commit, or from the last one that is not after the step `before`.

@@ -40,6 +40,7 @@ class Steps:
             fresh_optimiser=self.position.step > 0 and not stage.keeps_optimiser,
             reference=stage.needs_reference,
             keep_reference=stage.keeps_reference,
+            models=stage.folder_models,
         )
         self.publisher.free_gpus()
         self.workers.learner.call(order)
@@ -124,9 +125,9 @@ class Steps:
         tasks = tasks or self.sampler.peek(stage.mixture, stage.tasks_per_step, stage.sources, stage.adaptive)
         return [image for task in tasks for image in task.images]
 
-    def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
+    def book(self, trained: Sequence[ScoredGroup], dropped: Sequence[ScoredGroup], why: str = "no variance") -> None:
         for scored in trained:
             self.ledger.train(scored.group.group_id, self.version)
-        for scored in flat:
-            self.ledger.drop(scored.group.group_id, "no variance")
+        for scored in dropped:
+            self.ledger.drop(scored.group.group_id, why)
         self.writer.add_trajectories(self.position.step, self.stage.name, trained, self.recipe.log_trajectories)

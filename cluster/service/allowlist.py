@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ def check_recipe(recipe: Recipe, allowed: Sequence[str]) -> None:
         *recipe.data.sets.items(),
         ("model.path", recipe.model.path),
         ("checkpoint.storage", recipe.checkpoint.storage),
+        *_other_models(recipe),
     ):
         if path is not None and not is_below(str(path), allowed):
             raise UserError(f"recipe: {key}: {path} is outside what this service may use: {_locations(allowed)}")
@@ -42,6 +43,15 @@ def check_recipe(recipe: Recipe, allowed: Sequence[str]) -> None:
             )
     for setting, path in recipe.data.sets.items():
         _check_set(setting, path, allowed)
+
+
+def _other_models(recipe: Recipe) -> Iterator[tuple[str, Path | None]]:
+    """The folders of teachers and references as the recipe names them, each with its setting."""
+    for stage in recipe.stages:
+        training = f"stages.{stage.name}.training"
+        for teacher in getattr(stage.training, "teacher", ()):
+            yield f"{training}.teacher.path", teacher.path
+        yield f"{training}.reference_path", getattr(stage.training, "reference_path", None)
 
 
 def _check_set(setting: str, tasks: Path, allowed: Sequence[str]) -> None:

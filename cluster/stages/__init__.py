@@ -2,9 +2,10 @@
 
 from cluster.stages.grpo import GrpoStage
 from cluster.stages.kind import StageKind
+from cluster.stages.rft import RftStage
 from cluster.stages.sft import SftStage
 
-STAGE_KINDS: dict[str, type[StageKind]] = {"sft": SftStage, "grpo": GrpoStage}
+STAGE_KINDS: dict[str, type[StageKind]] = {"sft": SftStage, "rft": RftStage, "grpo": GrpoStage}
 """By the name that a recipe gives as `kind`."""
 
-__all__ = ["STAGE_KINDS", "GrpoStage", "SftStage", "StageKind"]
+__all__ = ["STAGE_KINDS", "GrpoStage", "RftStage", "SftStage", "StageKind"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import model_validator
+
 from actors.algorithm.advantage import has_signal
 from actors.algorithm.config import GrpoTraining
 from actors.algorithm.overlong import with_overlong_penalty
+from actors.algorithm.teacher import teacher_of
 from actors.learner.grpo_update import GrpoUpdate
-from actors.learner.orders import UpdateResult
+from actors.learner.orders import FolderModels, UpdateResult
 from actors.trajectory import ScoredGroup
 from cluster.stages.dynamic_sampling import Replacing, without_flat
 from cluster.stages.kind import StageKind, StepRun
@@ -25,6 +28,19 @@ class GrpoStage(StageKind):
 
     label: ClassVar[str] = "reinforcement learning"
     generates: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _teachers_are_asked(self) -> GrpoStage:
+        for teacher in self.training.teacher:
+            unasked = next((family for family in teacher.families if family not in self.mixture), None)
+            if unasked:
+                raise ValueError(
+                    f"training.teacher: {teacher.path} teaches {unasked!r}, which the stage does not ask; it asks "
+                    f"{', '.join(self.mixture)}"
+                )
+            if all(teacher_of(family, self.training.teacher) is not teacher for family in self.mixture):
+                raise ValueError(f"training.teacher: {teacher.path} teaches nothing: other teachers have all families")
+        return self
 
     @property
     def tasks_per_step(self) -> int:
@@ -55,6 +71,11 @@ class GrpoStage(StageKind):
         return self.training.reference == "keep"
 
     @property
+    def folder_models(self) -> FolderModels:
+        teachers = tuple(teacher.folder for teacher in self.training.teacher)
+        return FolderModels(self.training.reference_folder, teachers)
+
+    @property
     def keeps_optimiser(self) -> bool:
         return self.training.optimiser == "keep"
 
@@ -81,10 +102,11 @@ class GrpoStage(StageKind):
 
     @staticmethod
     def headline(row: StepRow) -> str:
+        taught = f"  teacher-kl {row['teacher_kl']:.3f}" if "teacher_kl" in row else ""
         return (
             f"reward {row['reward']:.3f}  outcome {row['outcome']:.3f}  format {row['format']:.2f}  "
             f"process {row['process']:.2f}  tokens {row['response_tokens']:.0f}  entropy {row['entropy']:.2f}  "
-            f"kl {row['kl']:.3f}  logp-diff {row['logp_diff_max']:.0e}"
+            f"kl {row['kl']:.3f}{taught}  logp-diff {row['logp_diff_max']:.0e}"
         )
 
     def teaches(self, scored: ScoredGroup) -> bool:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from actors.algorithm.config import Optimisation
-from actors.learner.orders import UpdateOrder, UpdateResult
+from actors.learner.orders import FolderModels, UpdateOrder, UpdateResult
 from actors.trajectory import Group, ScoredGroup
 from cluster.stages.dynamic_sampling import Replacing
 from cluster.stages.row import StepRow
@@ -30,6 +30,7 @@ class StageKind(StageConfig, ABC):
 
     label: ClassVar[str]  # in reports
     generates: ClassVar[bool] = False  # whether steps sample responses, so that its families are questions to test
+    imitates: ClassVar[bool] = False  # whether the loss is that of next tokens, though steps sample responses
     teaches_from_gold: ClassVar[bool] = False  # whether steps read the gold traces of tasks
 
     @abstractmethod
@@ -59,6 +60,11 @@ class StageKind(StageConfig, ABC):
         return 1
 
     @property
+    def learnt_per_task(self) -> int:
+        """How many responses to each task, at most, the learner reads."""
+        return self.group_size
+
+    @property
     def max_staleness(self) -> int:
         """How many steps generation may run ahead of the learner."""
         return 0
@@ -70,13 +76,18 @@ class StageKind(StageConfig, ABC):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the learner holds the weights of the stage's start as well."""
+        """Whether the learner holds a policy to measure KL from as well."""
         return False
 
     @property
     def keeps_reference(self) -> bool:
         """Whether that is the reference of the stage before, if there is one."""
         return False
+
+    @property
+    def folder_models(self) -> FolderModels:
+        """Models of other folders that the learner holds as well."""
+        return FolderModels()
 
     @property
     def keeps_optimiser(self) -> bool:
@@ -138,8 +149,8 @@ class StepRun(Protocol):
     def learn(self, order: UpdateOrder) -> UpdateResult:
         """Has the learner carry out an update, with the GPUs to itself."""
 
-    def book(self, trained: Sequence[ScoredGroup], flat: Sequence[ScoredGroup]) -> None:
-        """Books groups in the ledger: as trained, or as dropped for want of variance. Keeps samples of the former."""
+    def book(self, trained: Sequence[ScoredGroup], dropped: Sequence[ScoredGroup], why: str = "no variance") -> None:
+        """Books groups in the ledger: as trained, or as dropped, with the reason. Keeps samples of the former."""
 
 
 def parse_stage(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import TypedDict
 class StepRow(TypedDict, total=False):
     """One step. The last group of keys is there only for stages that generate.
 
-    Rules of the recipe's own add `own_NAME`, and every phase of the step adds `seconds_PHASE`.
+    Rules of the recipe's own add `own_NAME`, teachers add `teacher_kl_FAMILY`, and every phase of the step adds
+    `seconds_PHASE`.
     """
 
     event: str  # "step"
@@ -19,7 +20,7 @@ class StepRow(TypedDict, total=False):
     version: int  # of the weights, after the step
     max_steps: int  # of the stage
 
-    loss: float
+    loss: float  # not there without an update
     grad_norm: float  # before clipping
     lr: float
     film_wait_s: float  # for which the learner waited for films to be read; not there without films
@@ -49,11 +50,15 @@ class StepRow(TypedDict, total=False):
     batch_gate: float
     entropy: float
     kl: float
+    teacher_kl: float  # and teacher_kl_FAMILY for each family that has a teacher
     clipped: float
     correction: float
     logp_diff_mean: float
     logp_diff_max: float
     ratio_diff_max: float
+    accepted: float  # these three only for rejection sampling: share of responses
+    learnt_responses: int
+    tasks_without_accepted: int
     staleness: float
     staleness_max: int
     rollout_workers: int

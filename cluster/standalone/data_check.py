@@ -111,7 +111,7 @@ def _rows(
     rows = check_tasks(path, spread=spread, decoding=decoding)
     if recipe is None:
         return rows, None
-    from cluster.planning.model_check import check_model
+    from cluster.planning.model_check import check_folder_models, check_model
     from cluster.run.prepare import model_folder, token_budget
 
     with TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def _rows(
             recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"tiny": blind})})
         train = valid_tasks({"": path}).of_split("train")
         model = check_model(model_folder(recipe, Path(folder), train), "model.path", recipe.prompt_config)
-    for remark in model.remarks:
+    for remark in (*model.remarks, *check_folder_models(recipe, model)):
         console.print(remark, markup=False, soft_wrap=True)
     budget = token_budget(recipe)
     fitting = FittingSettings(model.encoder, budget)

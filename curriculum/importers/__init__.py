@@ -18,6 +18,7 @@ IMPORTERS = (
     "labels.mimic:MIMIC",
     "labels.padchest:PADCHEST",
     "reports.openi:OPENI",
+    "reports.own:OWN",
     "questions.vqa:VQA_RAD",
     "questions.vqa:SLAKE",
     "questions.easyr1:EASYR1",

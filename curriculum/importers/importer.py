@@ -28,13 +28,13 @@ class Option:
         help: what it is for, in a few words.
         kind: "folder" is a folder that exists, "path" a file or folder that exists, "paths" a list of these (the option
             may be repeated), "output" a path that may not exist yet, "integer" a whole number, "flag" one that takes no
-            value.
+            value, "spread" a flag whose parameter is a `Spread`: who does the work, a Ray cluster or this process.
         required: whether it must be given. One that is left out is None, 0 for an integer, False for a flag.
     """
 
     name: str
     help: str
-    kind: Literal["folder", "path", "paths", "output", "integer", "flag"]
+    kind: Literal["folder", "path", "paths", "output", "integer", "flag", "spread"]
     required: bool = True
 
 
@@ -42,6 +42,12 @@ IMAGES = Option("images", "folder with the films, at any depth", "folder")
 OUT = Option("out", "folder for the task set", "output")
 SEED = Option("seed", "of the questions and, if the set has none, of the splits", "integer", required=False)
 UNCERTAIN = Option("uncertain", "also ask what has the right answer Uncertain", "flag", required=False)
+CLUSTER = Option(
+    "cluster",
+    "read the films on all cores of the Ray cluster, or of this machine if there is none",
+    "spread",
+    required=False,
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def skip_lines(skipped: Counter[str], rows: str) -> list[str]:
     for reason, count in sorted(skipped.items()):
         examples = skipped.examples.get(reason, []) if isinstance(skipped, Skipped) else []
         more = "; …" if count > len(examples) else ""
-        lines.append(f"{count} {rows} {reason}" + (f" ({'; '.join(examples)}{more})" if examples else ""))
+        lines.append(f"{count:,} {rows} {reason}" + (f" ({'; '.join(examples)}{more})" if examples else ""))
     return lines
 
 
@@ -107,21 +113,33 @@ class ImportSummary:
 
     def lines(self) -> list[str]:
         """The summary for a terminal."""
-        lines = [f"{self.films} films, {self.tasks.total()} tasks → {self.path}", f"splits: {self.splits_from}"]
+        lines = [f"{self.films:,} films, {self.tasks.total():,} tasks → {self.path}", f"splits: {self.splits_from}"]
         for domain, family in sorted({(domain, family) for domain, family, _ in self.tasks}):
-            counts = ", ".join(f"{split} {self.tasks[domain, family, split]}" for split in get_args(Split))
+            counts = ", ".join(f"{split} {self.tasks[domain, family, split]:,}" for split in get_args(Split))
             lines.append(f"{domain} {family}: {counts}")
+        lines += self._lacking()
         if self.unlabelled:
             lines.append(
-                f"{self.unlabelled} films have no labels of findings; they are asked about by view and report only"
+                f"{self.unlabelled:,} films have no labels of findings; they are asked about by view and report only"
             )
         if self.missing:
             names = ", ".join(self.missing[:_NAMES_SHOWN])
             more = ", …" if len(self.missing) > _NAMES_SHOWN else ""
-            lines.append(f"skipped {len(self.missing)} films without their image file: {names}{more}")
-        lines += [f"{count} {remark}" for remark, count in sorted(self.remarks.items())]
+            lines.append(f"skipped {len(self.missing):,} films without their image file: {names}{more}")
+        lines += [f"{count:,} {remark}" for remark, count in sorted(self.remarks.items())]
         lines += [f"skipped {line}" for line in skip_lines(self.skipped, self.rows)]
         return lines + self._warning()
+
+    def _lacking(self) -> list[str]:
+        """A line for each split that lacks families which others have."""
+        families = sorted({family for _, family, _ in self.tasks})
+        lines = []
+        for split in get_args(Split):
+            there = {family for _, family, found in self.tasks if found == split}
+            if lacking := [family for family in families if family not in there]:
+                told = "a run needs the families that it trains in train, val and test"
+                lines.append(f"none in {split}: {', '.join(lacking)}; {told}")
+        return lines
 
     def _warning(self) -> list[str]:
         """A line that cannot be overlooked, if more than a tenth of the rows were left out."""
@@ -131,5 +149,5 @@ class ImportSummary:
             return []
         share = left_out / (used + left_out)
         return [
-            f"WARNING: {left_out} of {used + left_out} {self.rows} ({share:.0%}) were left out; see the lines above"
+            f"WARNING: {left_out:,} of {used + left_out:,} {self.rows} ({share:.0%}) were left out; see the lines above"
         ]

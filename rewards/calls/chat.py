@@ -78,7 +78,7 @@ class ChatEndpoint:
                 extra_headers=dict(headers or {}),
             )
         except openai.APIStatusError as error:
-            said = f"{self.who}'s endpoint answered {error.status_code}: {_one_line(str(error.message))}"
+            said = f"{self.who}'s endpoint answered {error.status_code}: {_one_line(_said(error))}"
             if error.status_code in BUSY or error.status_code >= 500:
                 raise EndpointBusy(said, _seconds(error.response.headers.get("retry-after"))) from error
             raise Refused(said) from error
@@ -129,6 +129,12 @@ def key_of(variable: str | None) -> str:
     if not os.environ.get(variable):
         raise ValueError(f"api_key_env: the environment variable {variable} is not set here")
     return os.environ[variable]
+
+
+def _said(error: Any) -> str:
+    """What an endpoint says of a request that it refuses: the message in its answer, or all of it."""
+    message = error.body.get("message") if isinstance(error.body, dict) else None
+    return str(message or error.message)
 
 
 def _seconds(text: str | None) -> float | None:

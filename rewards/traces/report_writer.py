@@ -37,20 +37,21 @@ class ReportWriter:
     """
 
     name: ClassVar[str] = "report"
+    runs_anywhere: ClassVar[bool] = True
 
     def __init__(self, seed: int, attempts: int) -> None:
         self.seed, self.attempts = seed, attempts
         self.settings: dict[str, object] = {"seed": seed}
-        self._is_stopping = False
+        self.is_stopping = False
 
     def stop(self) -> None:
         """Writes nothing more."""
-        self._is_stopping = True
+        self.is_stopping = True
 
     def write(self, asks: Sequence[Ask]) -> Iterator[Draft]:
         """One draft for each ask, in order."""
         for task, attempt in asks:
-            if self._is_stopping:
+            if self.is_stopping:
                 return
             try:
                 text = trace_of(task, Random(f"{self.seed}:{task.id}:{attempt}"))

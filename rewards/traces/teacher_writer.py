@@ -44,6 +44,7 @@ class TeacherWriter:
     """
 
     name: ClassVar[str] = "teacher"
+    runs_anywhere: ClassVar[bool] = False
 
     def __init__(self, config: TeacherConfig, prompt: str, attempts: int, seed: int) -> None:
         self.config, self.attempts, self.seed = config, attempts, seed

@@ -43,6 +43,9 @@ class TraceWriter(Protocol):
         settings: everything that its texts depend on, apart from the tasks. What was written with other settings is
             not continued.
         attempts: how often a task is asked for until a trace of it is accepted.
+        runs_anywhere: whether `write` needs nothing but the asks, so that copies of the writer may share them out among
+            processes.
+        is_stopping: whether `stop` was called.
     """
 
     @property
@@ -53,6 +56,12 @@ class TraceWriter(Protocol):
 
     @property
     def attempts(self) -> int: ...
+
+    @property
+    def runs_anywhere(self) -> bool: ...
+
+    @property
+    def is_stopping(self) -> bool: ...
 
     def write(self, asks: Sequence[Ask]) -> Iterator[Draft]:
         """One draft for each ask, in any order, as soon as it is there."""

@@ -11,6 +11,7 @@ from ray.util.metrics import Counter, Gauge
 from cluster.pools.shares import WorkSpan
 from cluster.pools.work_pool import WorkPool
 from cluster.pools.worker_health import State
+from cluster.record.timeline import STEP_PHASES
 
 STEP_NUMBERS = {
     "step": "Steps done, over all stages.",
@@ -46,6 +47,10 @@ STEP_NUMBERS = {
     "expected_signal": "What the step's tasks were expected to teach: the chance that a group is not flat.",
     "entropy": "Mean entropy of a response token, in nats.",
     "kl": "Mean KL divergence from the reference, estimator k3.",
+    "teacher_kl": "Mean KL divergence from the teachers, estimator k3.",
+    "accepted": "Share of responses that rejection sampling accepted.",
+    "learnt_responses": "Responses that a step of rejection sampling learnt from.",
+    "tasks_without_accepted": "Tasks of a step of rejection sampling without an accepted response.",
     "clipped": "Share of tokens whose ratio was clipped.",
     "correction": "Mean weight that corrects tokens of older versions.",
     "logp_diff_mean": "Mean difference of log-probabilities between engine and learner.",
@@ -73,6 +78,7 @@ class RunMetrics:
         self.numbers = {name: self._gauge(name, words) for name, words in STEP_NUMBERS.items()}
         self.own = self._gauge("own_reward", "Mean of a rule of the recipe's own, 0 to 1.", "rule")
         self.own_failed = self._gauge("own_failed", "Share of responses for which that rule has no value.", "rule")
+        self.teacher_kl = self._gauge("teacher_kl_of_family", "The same for a family of tasks.", "family")
         self.step_ended = self._gauge("step_ended_at_seconds", "When the newest step ended, in seconds since 1970.")
         self.step_seconds = self._gauge("step_seconds", "Seconds of the newest step, evaluations and commits left out.")
         self.score = self._gauge("score", "Newest score of held-out tasks.", "measure", "split")
@@ -120,13 +126,15 @@ class RunMetrics:
 
     def _add_step(self, row: Mapping[str, Any]) -> None:
         self.step_ended.set(time.time())
-        self.step_seconds.set(row["tokens"] / row["tokens_per_s"])
+        self.step_seconds.set(sum(row.get(f"seconds_{phase}", 0.0) for phase in STEP_PHASES))
         self._stages.add(row["stage"])
         for stage in self._stages:
             self.stage.set(float(stage == row["stage"]), {"stage": stage})
         for name, value in row.items():
             if name in self.numbers:
                 self.numbers[name].set(value)
+            elif name.startswith("teacher_kl_"):
+                self.teacher_kl.set(value, {"family": name.removeprefix("teacher_kl_")})
             elif name.startswith("own_") and name.endswith("_failed"):
                 self.own_failed.set(value, {"rule": name.removeprefix("own_").removesuffix("_failed")})
             elif name.startswith("own_"):

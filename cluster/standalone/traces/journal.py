@@ -88,7 +88,9 @@ class Journal:
         return list(found.values())
 
     def add(self, draft: Draft) -> None:
-        """Writes a draft at once. The tasks must have been read before."""
+        """Writes a draft at once, unless nobody answered. The tasks must have been read before."""
+        if not draft.is_answered:
+            return
         row = {
             "task": draft.task_id,
             "content": self._content[draft.task_id],

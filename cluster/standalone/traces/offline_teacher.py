@@ -37,6 +37,7 @@ class OfflineTeacher:
     """
 
     name: ClassVar[str] = "teacher"
+    runs_anywhere: ClassVar[bool] = False
 
     def __init__(self, config: TeacherConfig, prompt: str, attempts: int, seed: int) -> None:
         assert config.engines is not None
@@ -48,6 +49,10 @@ class OfflineTeacher:
     def stop(self) -> None:
         """Reads nothing more. Any thread may call it."""
         self._stopping.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     def write(self, asks: Sequence[Ask]) -> Iterator[Draft]:
         """One draft for each ask, as the engines give them."""

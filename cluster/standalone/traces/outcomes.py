@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,11 @@ from rewards.traces.writer import Draft
 
 NOT_ANSWERED = "no answer"
 NOT_WRITTEN = "not written"
+
+
+def check(task: Task, draft: Draft, config: VerifierConfig) -> list[Check]:
+    """Verifies each text of a draft."""
+    return [verify(task, text, config) for text in draft.texts]
 
 
 class Rejected(NamedTuple):
@@ -41,16 +46,15 @@ class Outcome:
     accepted: dict[str, Check] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
 
-    def add(self, draft: Draft, config: VerifierConfig) -> None:
-        """Verifies the texts of a draft."""
+    def add(self, draft: Draft, checks: Sequence[Check]) -> None:
+        """Adds a draft with the check of each of its texts, from `check`."""
         if draft.is_answered:
             self.attempts = max(self.attempts, draft.attempt + 1)
         self.is_final = self.is_final or draft.is_final
         if draft.fault:
             reason = NOT_WRITTEN if draft.is_answered else NOT_ANSWERED
             self.rejected.append(Rejected("", reason, draft.fault))
-        for text in draft.texts:
-            check = verify(self.task, text, config)
+        for text, check in zip(draft.texts, checks, strict=True):
             if check.is_accepted:
                 self.accepted.setdefault(text, check)
             else:

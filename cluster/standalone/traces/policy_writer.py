@@ -33,6 +33,7 @@ class PolicyWriter:
     """
 
     name: ClassVar[str] = "policy"
+    runs_anywhere: ClassVar[bool] = False
 
     def __init__(self, subject: Subject, rollouts: RolloutPool, choice: WriterChoice) -> None:
         self.rollouts, self.attempts = rollouts, choice.attempts
@@ -49,6 +50,10 @@ class PolicyWriter:
     def stop(self) -> None:
         """Asks nothing more. Any thread may call it."""
         self._stopping.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     def write(self, asks: Sequence[Ask]) -> Iterator[Draft]:
         """One draft for each ask, part by part: a part is twice what the engines hold at once."""

@@ -16,6 +16,7 @@ EXAMPLES = 3
 """Of each family accepted, and of each reason rejected."""
 MAX_FINDINGS = 40
 _SHOWN_REASONS = 4
+_SHOWN_CHARACTERS = 240
 
 
 class Example(NamedTuple):
@@ -54,6 +55,17 @@ class TraceSummary:
             f"writer {self.writer}: {self.accepted:,} of {len(self.outcomes):,} tasks ({share:.1%}) have an accepted "
             f"trace, {self.traces:,} traces in all"
         )
+
+    def main_reason(self) -> str:
+        """Why most of the tasks without a trace have none, with one example in the verifier's or writer's words."""
+        last = [outcome.rejected[-1] for outcome in self.outcomes if outcome.rejected and not outcome.accepted]
+        if not last:
+            return "nothing was written"
+        reasons = Counter(_reason_of(entry.reason, entry.why) for entry in last)
+        reason, count = reasons.most_common(1)[0]
+        why = next(entry.why for entry in last if _reason_of(entry.reason, entry.why) == reason)
+        told = "" if why == reason else f", as in: {why[:_SHOWN_CHARACTERS]}"
+        return f"{reason} ({count:,} of {len(self.outcomes):,} tasks){told}"
 
     def accepted_examples(self) -> dict[str, list[Example]]:
         """A few accepted traces of each family."""

@@ -12,14 +12,18 @@ What the labels mean here: Target 1 is "Lung Opacity". Only class "Normal" says 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option, Skipped
+from curriculum.importers.importer import CLUSTER, OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.film_files import FILMS, FilmFile, find_films
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import OTHERS, Box, Label, read_number
 from curriculum.importers.parts.ready_questions import read_json
 from curriculum.taskset import TaskSetError
+
+if TYPE_CHECKING:
+    from curriculum.sets.mapped import Spread
 
 FINDING = "Lung Opacity"
 SIZE = (1024, 1024)
@@ -38,6 +42,7 @@ def import_rsna(
     classes: Path | None = None,
     mappings: Path | None = None,
     seed: int = 0,
+    cluster: Spread = map,
 ) -> ImportSummary:
     """Writes `out`/tasks.parquet: is there an opacity, and where.
 
@@ -49,6 +54,7 @@ def import_rsna(
         mappings: pneumonia-challenge-dataset-mappings_2018.json, which gives NIH's patients; with None, each film
             counts as a patient.
         seed: of the questions and the splits.
+        cluster: who reads the films.
 
     Raises:
         TaskSetError: a file cannot be used; see also `film_files.find_films` and `films.import_films`.
@@ -57,7 +63,7 @@ def import_rsna(
     boxes, names = _read_boxes(labels)
     normal = _read_normal(classes) if classes else set()
     patients = _read_patients(mappings) if mappings else {}
-    films = find_films(images, names, labels, out, skipped)
+    films = find_films(images, names, labels, out, skipped, cluster)
     found = ((name, film, names[name]) for name, film in films.items())
     rows = (_label(name, film, where, boxes[name], normal, patients) for name, film, where in found)
     return import_films(rows, images, labels, out, (FINDING,), seed, skipped)
@@ -129,6 +135,7 @@ RSNA = Importer(
         Option("classes", "stage_2_detailed_class_info.csv", "path", required=False),
         Option("mappings", "pneumonia-challenge-dataset-mappings_2018.json, for patients", "path", required=False),
         SEED,
+        CLUSTER,
     ),
     import_rsna,
 )

@@ -13,13 +13,17 @@ counts as one.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option, Skipped
+from curriculum.importers.importer import CLUSTER, OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.film_files import FILMS, find_films
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import OTHERS, Box, Label
 from curriculum.taskset import TaskSetError
+
+if TYPE_CHECKING:
+    from curriculum.sets.mapped import Spread
 
 FINDING = "Pneumothorax"
 SIDE = 1024  # pixels of the films, to which the masks refer
@@ -31,7 +35,7 @@ PROVENANCE: dict[str, object] = {
 _NO_MASK = "-1"
 
 
-def import_siim(images: Path, labels: Path, out: Path, seed: int = 0) -> ImportSummary:
+def import_siim(images: Path, labels: Path, out: Path, seed: int = 0, cluster: Spread = map) -> ImportSummary:
     """Writes `out`/tasks.parquet: is there a pneumothorax, and where.
 
     Args:
@@ -39,6 +43,7 @@ def import_siim(images: Path, labels: Path, out: Path, seed: int = 0) -> ImportS
         labels: train-rle.csv or stage_2_train.csv.
         out: folder for the task set, and for PNG files of DICOM films.
         seed: of the questions and the splits.
+        cluster: who reads the films.
 
     Raises:
         TaskSetError: the file cannot be used; see also `film_files.find_films` and `films.import_films`.
@@ -52,7 +57,7 @@ def import_siim(images: Path, labels: Path, out: Path, seed: int = 0) -> ImportS
         of_film = boxes.setdefault(row["ImageId"], [])
         if row["EncodedPixels"] != _NO_MASK:
             of_film.append((FINDING, *mask_box(where, row["EncodedPixels"])))
-    films = find_films(images, names, labels, out, skipped)
+    films = find_films(images, names, labels, out, skipped, cluster)
     found = [
         Label(
             names[name],
@@ -100,6 +105,6 @@ def mask_box(where: str, runs: str) -> tuple[float, float, float, float]:
 SIIM = Importer(
     "siim",
     "SIIM-ACR pneumothorax: is there a pneumothorax, and where.",
-    (FILMS, Option("labels", "train-rle.csv or stage_2_train.csv", "path"), OUT, SEED),
+    (FILMS, Option("labels", "train-rle.csv or stage_2_train.csv", "path"), OUT, SEED, CLUSTER),
     import_siim,
 )

@@ -16,8 +16,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curriculum.importers.importer import OUT, SEED, UNCERTAIN, Importer, ImportSummary, Option, Skipped
+from curriculum.importers.importer import CLUSTER, OUT, SEED, UNCERTAIN, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.agreement import agreed_boxes
 from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.film_files import FILMS, FilmFile, find_films
@@ -26,6 +27,9 @@ from curriculum.importers.parts.label import OTHERS, Box, Label, read_number
 from curriculum.importers.parts.ready_questions import read_split
 from curriculum.missing import says_nothing
 from curriculum.taskset import TaskSetError
+
+if TYPE_CHECKING:
+    from curriculum.sets.mapped import Spread
 
 PROVENANCE: dict[str, object] = {
     "source": "vindr-cxr",
@@ -64,6 +68,7 @@ def import_vindr(
     sizes: Path | None = None,
     seed: int = 0,
     uncertain: bool = False,
+    cluster: Spread = map,
 ) -> ImportSummary:
     """Writes `out`/tasks.parquet, with every family of question that the readers answer.
 
@@ -75,6 +80,7 @@ def import_vindr(
             JPEG films were scaled.
         seed: of the questions, and of the splits without test films.
         uncertain: whether to ask about findings that half of the readers, or fewer, name.
+        cluster: who reads the films.
 
     Raises:
         TaskSetError: a file cannot be used, or boxes lie outside a film; see also `film_files.find_films` and
@@ -88,7 +94,7 @@ def import_vindr(
         for film in read.values():
             film.split = ""
     given = _read_sizes(sizes) if sizes else {}
-    files = find_films(images, {name: film.where for name, film in read.items()}, labels[0], out, skipped)
+    files = find_films(images, {name: film.where for name, film in read.items()}, labels[0], out, skipped, cluster)
     local = {finding for film in read.values() for finding in film.boxes} - set(_UNNAMED)
     vocabulary = sorted(local.union(*(film.looked_for for film in read.values())))
     remarks: Counter[str] = Counter()
@@ -193,6 +199,7 @@ VINDR = Importer(
         Option("sizes", "train_meta.csv, if the images were scaled", "path", required=False),
         SEED,
         UNCERTAIN,
+        CLUSTER,
     ),
     import_vindr,
 )

@@ -1,8 +1,8 @@
 """A folder of DICOM films and a CSV of their findings, made into PNG files without anything that names a patient.
 
 The CSV has the columns `image` (a file's name or the end of its path, with or without .dcm, or its SOPInstanceUID),
-`labels` ("Effusion|Mass", or "No finding"), `patient_id`, and `split` if the set has one. A finding that any row names
-counts as looked for in every film.
+`labels` ("Effusion|Mass", also with ";" or ",", or "No finding"), `patient_id`, and `split` if the set has one. A
+finding that any row names counts as looked for in every film.
 
 `parts.dicom_film` says how pixels are read. A film that cannot be read is skipped; if most of the films are like that,
 the import is refused.
@@ -16,24 +16,37 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curriculum.importers.importer import OUT, Importer, ImportSummary, Option, Skipped, skip_lines
+from curriculum.importers.importer import CLUSTER, OUT, Importer, ImportSummary, Option, Skipped, skip_lines
 from curriculum.importers.parts.dicom_film import FilmError, read_uid
-from curriculum.importers.parts.dicom_png import NOT_FOUND, check_share, quiet_pydicom, write_film
+from curriculum.importers.parts.dicom_png import (
+    NOT_FOUND,
+    NotUsed,
+    WrittenFilm,
+    check_here,
+    check_share,
+    in_parts,
+    quiet_pydicom,
+    write_film,
+)
 from curriculum.importers.parts.files import read_csv
-from curriculum.importers.parts.films import import_films, index_images, locate, path_key
-from curriculum.importers.parts.label import Label
-from curriculum.task import NO_FINDING
+from curriculum.importers.parts.films import import_films, index_images, locate, path_ends, path_key
+from curriculum.importers.parts.label import Label, listed_findings
 from curriculum.taskset import TaskSetError
+
+if TYPE_CHECKING:
+    from curriculum.sets.mapped import Spread
 
 COLUMNS = ("image", "labels", "patient_id")
 _ENDINGS = ("", ".dcm", ".dicom", ".DCM")
 
 
-def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> ImportSummary:
+def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0, cluster: Spread = map) -> ImportSummary:
     """Writes `out`/images/*.png and `out`/tasks.parquet, with every family of question that the labels answer.
 
     Args:
@@ -41,6 +54,7 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
         labels: the CSV.
         out: folder for the task set and the PNG files.
         seed: of the questions and splits, and the key of the hashed names.
+        cluster: who reads the films.
 
     Raises:
         TaskSetError: the CSV cannot be used, no film can be read, or, of 20 films or more, most cannot; see also
@@ -57,13 +71,17 @@ def import_dicom(images: Path, labels: Path, out: Path, seed: int = 0) -> Import
     png_folder = out / "images"
     os.makedirs(png_folder, exist_ok=True)
     index = _FilmIndex(images)
+    ends = path_ends([row.image for row in rows])
+    found = [(row, path) for row, end in zip(rows, ends, strict=True) if (path := _find(row, end, index, skipped))]
     films = []
-    with quiet_pydicom():
-        for row in rows:
-            film = _convert(row, index, png_folder, seed, skipped)
-            if film:
-                films.append(film)
-            check_share(labels, len(films), skipped)
+    written = in_parts(cluster, partial(_write, png_folder, seed), [(row.image, path) for row, path in found])
+    for (row, _), film in zip(found, written, strict=True):
+        if isinstance(film, NotUsed):
+            skipped.note(*film)
+        else:
+            check_here(png_folder / f"{film.name}.png")
+            films.append(_label(row, film, seed))
+        check_share(labels, len(films), skipped)
     if not films:
         reasons = "; ".join(skip_lines(skipped, "films"))
         raise TaskSetError(f"{labels}: none of its {len(rows)} films could be used: {reasons}")
@@ -85,32 +103,32 @@ def _read_labels(labels: Path) -> list[_Row]:
     rows = []
     for place, row in read_csv(labels, COLUMNS, f"a CSV file with the columns {', '.join(COLUMNS)}"):
         where = f"{place}, image {row['image']!r}"
-        findings = _findings(row["labels"], where)
+        findings = listed_findings(row["labels"], where)
         rows.append(_Row(where, row["image"], row["patient_id"], row.get("split", ""), findings))
     return rows
 
 
-def _findings(cell: str, where: str) -> tuple[str, ...]:
-    names = [" ".join(name.split()) for name in cell.split("|")]
-    healthy = [name.casefold() == NO_FINDING.casefold() for name in names]
-    if not all(names) or len(set(names)) < len(names) or (any(healthy) and len(names) > 1):
-        raise TaskSetError(
-            f"{where}: labels {cell!r:.60}; findings separated by |, each once, or {NO_FINDING!r} alone, are needed"
-        )
-    return () if healthy[0] else tuple(names)
-
-
-def _convert(row: _Row, index: _FilmIndex, folder: Path, seed: int, skipped: Skipped) -> Label | None:
-    """Writes the PNG of one film and returns what is known of it; None if the film is skipped."""
+def _find(row: _Row, end: str, index: _FilmIndex, skipped: Skipped) -> str | None:
+    """The path of a film, by the end of its path, its name or its UID; None if it is not there."""
     if not row.image or not row.patient:
         raise TaskSetError(f"{row.where}: the image or its patient has no name; both are needed")
-    path = index.path(row.image, row.where)
+    path = index.path(end, row.where)
     if not path:
         skipped.note(NOT_FOUND, row.image)
-        return None
-    film = write_film(path, row.image, folder, skipped, lambda header: _hash(str(header.SOPInstanceUID), seed))
-    if not film:
-        return None
+    return path
+
+
+def _write(folder: Path, seed: int, films: Sequence[tuple[str, str]]) -> list[WrittenFilm | NotUsed]:
+    """Writes the PNG files of some films, each by its name in messages and its path."""
+    with quiet_pydicom():
+        return [
+            write_film(path, image, folder, lambda header: _hash(str(header.SOPInstanceUID), seed))
+            for image, path in films
+        ]
+
+
+def _label(row: _Row, film: WrittenFilm, seed: int) -> Label:
+    """What is known of a film."""
     return Label(
         row.where,
         id=film.name,
@@ -164,6 +182,7 @@ DICOM = Importer(
         Option("labels", "CSV with the columns image, labels, patient_id", "path"),
         OUT,
         Option("seed", "of the questions and splits, and the key of the hashed names", "integer", required=False),
+        CLUSTER,
     ),
     import_dicom,
 )

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
 from curriculum.importers.importer import Option, Skipped, skip_lines
-from curriculum.importers.parts.dicom_png import check_share, quiet_pydicom, write_film
+from curriculum.importers.parts.dicom_png import (
+    NotUsed,
+    check_here,
+    check_share,
+    in_parts,
+    quiet_pydicom,
+    write_film,
+)
 from curriculum.importers.parts.films import IMAGE_SUFFIXES, index_images, locate
 from curriculum.importers.parts.label import Label
 from curriculum.taskset import TaskSetError
+
+if TYPE_CHECKING:
+    from curriculum.sets.mapped import Spread
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 FILMS = Option("images", "folder with the films, DICOM, PNG or JPEG, at any depth", "folder")
@@ -38,7 +49,7 @@ class FilmFile(NamedTuple):
 
 
 def find_films(
-    images: Path, names: Mapping[str, str], label_file: Path, out: Path, skipped: Skipped
+    images: Path, names: Mapping[str, str], label_file: Path, out: Path, skipped: Skipped, cluster: Spread = map
 ) -> dict[str, FilmFile]:
     """The films that are there, by name. Those that are DICOM are written to `out`/images.
 
@@ -48,18 +59,22 @@ def find_films(
         label_file: that names them, for messages.
         out: folder of the task set.
         skipped: counts the films that are not there or cannot be read.
+        cluster: who reads them.
 
     Raises:
         TaskSetError: none of the films is there, two have one name, or most DICOM files cannot be read.
     """
     index = index_images(images, suffixes=(*IMAGE_SUFFIXES, *DICOM_SUFFIXES))
+    found = [(name, path) for name, where in names.items() if (path := _find(name, where, index, skipped))]
     films: dict[str, FilmFile] = {}
-    with quiet_pydicom():
-        for name, where in names.items():
-            film = _find(name, where, index, out / "images", skipped)
-            if film:
-                films[name] = film
-            check_share(label_file, len(films), skipped)
+    read = in_parts(cluster, partial(_read, out / "images"), found)
+    for (name, _), film in zip(found, read, strict=True):
+        if isinstance(film, NotUsed):
+            skipped.note(*film)
+        else:
+            check_here(Path(film.file))
+            films[name] = film
+        check_share(label_file, len(films), skipped)
     if not films:
         reasons = "; ".join(skip_lines(skipped, "films"))
         first = next(iter(names), "unknown")
@@ -70,25 +85,32 @@ def find_films(
     return films
 
 
-def _find(name: str, where: str, index: dict[str, list[str]], folder: Path, skipped: Skipped) -> FilmFile | None:
+def _find(name: str, where: str, index: dict[str, list[str]], skipped: Skipped) -> str | None:
     for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES):
-        path = locate(Label(where, name, name + suffix, ""), index)
-        if path and suffix in IMAGE_SUFFIXES:
-            return _image(path, name, skipped)
-        if path:
-            os.makedirs(folder, exist_ok=True)
-            film = write_film(path, name, folder, skipped, lambda header: name)
-            if not film:
-                return None
-            return FilmFile(os.path.abspath(folder / f"{name}.png"), film.size, film.strata, dicom=True)
+        if path := locate(Label(where, name, name + suffix, ""), index):
+            return path
     skipped.note(_NOT_FOUND, name)
     return None
 
 
-def _image(path: str, name: str, skipped: Skipped) -> FilmFile | None:
+def _read(folder: Path, films: Sequence[tuple[str, str]]) -> list[FilmFile | NotUsed]:
+    """Some films, each by name and path. The PNG files of DICOM films go to the folder."""
+    with quiet_pydicom():
+        return [_film(name, path, folder) for name, path in films]
+
+
+def _film(name: str, path: str, folder: Path) -> FilmFile | NotUsed:
+    if path.lower().endswith(IMAGE_SUFFIXES):
+        return _image(path, name)
+    film = write_film(path, name, folder, lambda header: name)
+    if isinstance(film, NotUsed):
+        return film
+    return FilmFile(os.path.abspath(folder / f"{name}.png"), film.size, film.strata, dicom=True)
+
+
+def _image(path: str, name: str) -> FilmFile | NotUsed:
     try:
         with Image.open(path) as image:
             return FilmFile(path, image.size, {}, dicom=False)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        skipped.note(_UNREADABLE, f"{name}: {error}")
-        return None
+        return NotUsed(_UNREADABLE, f"{name}: {error}")

@@ -6,9 +6,11 @@ A layout's module reads its own files into `Label`s; `import_films` does the res
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -21,6 +23,7 @@ from curriculum.task import Split
 from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_ABSOLUTE = re.compile(r"\s*(?:[A-Za-z]:[\\/]|[\\/])")
 
 
 def import_films(
@@ -60,9 +63,10 @@ def import_films(
     for label in labels:
         if first.setdefault(label.id, label) is not label:
             raise TaskSetError(f"{label.where}: this image has a row already; one row per image")
-    depths = {path_key(label.file).count("/") + 1 for label in first.values()}
-    index = index_images(images, depths)
-    located = [(label, locate(label, index)) for label in first.values()]
+    ends = path_ends([label.file for label in first.values()])
+    suffixes = {*IMAGE_SUFFIXES, *(os.path.splitext(path_key(end))[1].lower() for end in ends)} - {""}
+    index = index_images(images, {path_key(end).count("/") + 1 for end in ends}, sorted(suffixes))
+    located = [(label, _locate(label, end, index)) for label, end in zip(first.values(), ends, strict=True)]
     present = [(label, path) for label, path in located if path]
     if not present:
         example = next(iter(first.values())).file if first else "unknown, no film is labelled"
@@ -136,6 +140,24 @@ def locate(label: Label, index: dict[str, list[str]]) -> str | None:
     if paths and valid_text(paths[0]) != paths[0]:
         raise TaskSetError(f"{label.where}: the path {paths[0]!a} has bytes that are no UTF-8; rename it")
     return paths[0] if paths else None
+
+
+def _locate(label: Label, end: str, index: dict[str, list[str]]) -> str | None:
+    """The image of a label by the end of its path, which may lack the file's ending."""
+    for ending in ("", *IMAGE_SUFFIXES):
+        if path := locate(replace(label, file=end + ending), index):
+            return path
+    return None
+
+
+def path_ends(files: Sequence[str]) -> list[str]:
+    """The ends of paths by which images are found.
+
+    Absolute paths of another machine, such as C:\\films\\p1\\a.png, lose the folders that all of them begin with.
+    """
+    foreign = {file: path_key(file) for file in files if _ABSOLUTE.match(file) and not os.path.isfile(file)}
+    shared = os.path.commonpath([os.path.dirname(key) for key in foreign.values()]) if foreign else ""
+    return [foreign[file][len(shared) :].lstrip("/") if file in foreign else file for file in files]
 
 
 def split_patients(labels: Sequence[Label], label_file: Path, seed: int) -> tuple[dict[str, Split], str]:

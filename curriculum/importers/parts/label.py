@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -68,6 +69,21 @@ def check_findings(where: str, findings: Sequence[str], healthy: bool, vocabular
             f"{where}: labels {list(findings)} with no-finding {healthy}; "
             "a film has either no finding or some of them, each once"
         )
+
+
+def listed_findings(cell: str, where: str) -> tuple[str, ...]:
+    """The findings that a cell lists, with "|", ";" or a comma between them; none for "No finding".
+
+    Raises:
+        TaskSetError: a name is empty or there twice, or "No finding" stands beside others.
+    """
+    names = tuple(" ".join(name.split()) for name in re.split(r"[|;,]", cell))
+    healthy = [name.casefold() == NO_FINDING.casefold() for name in names]
+    if not all(names) or len(set(names)) < len(names) or (any(healthy) and len(names) > 1):
+        raise TaskSetError(
+            f"{where}: labels {cell!r:.60}; findings separated by |, each once, or {NO_FINDING!r} alone, are needed"
+        )
+    return () if healthy[0] else names
 
 
 def read_number(where: str, name: str, text: str) -> float:

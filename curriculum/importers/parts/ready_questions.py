@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from curriculum.importers.importer import ImportSummary, skip_lines
 from curriculum.importers.parts.answers import Unreadable, unfold_list
-from curriculum.importers.parts.films import index_images, locate, path_key, split_patients
+from curriculum.importers.parts.films import index_images, locate, path_ends, path_key, split_patients
 from curriculum.importers.parts.label import Label
 from curriculum.missing import is_missing, says_nothing, valid_texts
 from curriculum.strict import fault_text
@@ -68,9 +68,9 @@ def import_questions(
 ) -> ImportSummary:
     """Writes `out`/tasks.parquet with the questions whose images are there.
 
-    An image is named by an absolute path, or by the end of its path below `images`. Questions that share an image
-    or a patient, directly or through others, have one split; if the set does not name patients, they count as one.
-    Splits that the set gives are kept, by the rules of `films.split_patients`.
+    An image is named by an absolute path, or by the end of its path below `images` (see `films.path_ends`).
+    Questions that share an image or a patient, directly or through others, have one split; if the set does not name
+    patients, they count as one. Splits that the set gives are kept, by the rules of `films.split_patients`.
 
     Args:
         questions: what the set asks.
@@ -240,20 +240,18 @@ def _find(names: dict[str, str], images: Path | None) -> tuple[dict[str, str], l
         names: each image's name, and where it is named.
         images: the folder below which relative names are looked for.
     """
-    relative = {name: where for name, where in names.items() if not os.path.isabs(name)}
+    ends = dict(zip(names, path_ends(list(names)), strict=True))
     index: dict[str, list[str]] = {}
-    if relative:
-        if images is None:
-            name, where = next(iter(relative.items()))
-            raise TaskSetError(f"{where}: image {name!r} is a file; the image folder is needed to find it")
-        index = index_images(images, {path_key(name).count("/") + 1 for name in relative})
+    if images is not None:
+        index = index_images(images, {path_key(end).count("/") + 1 for end in ends.values()})
+    elif relative := [name for name in names if not os.path.isabs(name)]:
+        raise TaskSetError(
+            f"{names[relative[0]]}: image {relative[0]!r} is a file; the image folder is needed to find it"
+        )
     paths: dict[str, str] = {}
     missing: list[str] = []
     for name, where in names.items():
-        if name in relative:
-            path = locate(Label(where, name, name, ""), index)
-        else:
-            path = name if os.path.isfile(name) else None
+        path = locate(Label(where, name, ends[name], ""), index)
         if path:
             paths[name] = path
         else:

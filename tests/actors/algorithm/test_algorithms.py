@@ -12,7 +12,7 @@ from actors.algorithm.config import GrpoTraining
 from actors.algorithm.presets import PRESETS
 from actors.learner.config import LearnerConfig
 from actors.learner.grpo_update import GrpoUpdate
-from actors.learner.orders import Export, Load, Save, StartStage
+from actors.learner.orders import Export, FolderModels, Load, Save, StartStage
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.policy import Policy
 from actors.runtime.storage import Storage
@@ -86,8 +86,11 @@ def plain_step(folder, first, scored, training):
         for g in range(update, len(scored), training.updates_per_step):
             for r, trajectory in enumerate(scored[g].group.trajectories):
                 logp, entropy = policy(policy.collate([samples[g][r]], [0], torch.device("cpu")), 1.0)
-                arrays = map(torch.from_numpy, (trajectory.logprobs, advantages[g][r]))
-                if not any(a.any() for a in advantages[g]):
+                worth = torch.from_numpy(advantages[g][r])
+                if training.teacher:  # the first model, as the reference is
+                    worth = training.reward_weight * worth + training.teacher[0].weight * (ref[g][r] - old[g][r])
+                arrays = (torch.from_numpy(trajectory.logprobs), worth)
+                if not training.teacher and not any(a.any() for a in advantages[g]):
                     flat.append(len(responses))
                 responses.append(
                     (
@@ -121,16 +124,23 @@ def plain_step(folder, first, scored, training):
         {"updates_per_step": 1, "truncated": "mask"},
         {"updates_per_step": 1, "correction": "token"},
         {"correction": "sequence"},
+        {"teacher": 2.0},
+        {"teacher": 0.5, "reward_weight": 0.3, "algorithm": "gspo", "truncated": "mask"},
+        {"teacher": 3.0, "reward_weight": 0, "algorithm": "cispo", "kl": 0.5},
     ],
     ids=lambda keys: "-".join(str(value) for value in keys.values()),
 )
 def test_a_step_of_each_algorithm_is_the_plain_one(moved, groups, tiny_model, tmp_path, keys):  # noqa: F811
     rank, storage, folder = moved
+    keys = dict(keys)
+    if "teacher" in keys:
+        keys["teacher"] = {"path": tiny_model, "weight": keys["teacher"]}
     training = GrpoTraining(**{"updates_per_step": 2, **keys}).within(LONGEST)
     policy = Policy(folder, Encoder(folder, PromptConfig()), torch.float32)
     groups = [written(group, policy, 0.4 * (training.correction != "none"), n) for n, group in enumerate(groups)]
     rank.call(Load(storage))
-    rank.call(StartStage(True, training.kl > 0, True))
+    teachers = tuple(teacher.folder for teacher in training.teacher)
+    rank.call(StartStage(True, training.kl > 0, True, FolderModels(teachers=teachers)))
     row = rank.update(GrpoUpdate(groups, training, LR, 1.0))
     rank.call(Export(tmp_path))
     expected, numbers = plain_step(folder, tiny_model, groups, training)

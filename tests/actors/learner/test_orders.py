@@ -70,9 +70,9 @@ def test_names_are_what_errors_call_the_orders():
         return {order, *(kind for sub in order.__subclasses__() for kind in kinds(sub))}
 
     from actors.learner.grpo_update import GrpoUpdate
-    from actors.learner.sft_update import SftUpdate
+    from actors.learner.sft_update import RftUpdate, SftUpdate
 
-    assert (GrpoUpdate.name, SftUpdate.name) == ("grpo", "sft")
+    assert (GrpoUpdate.name, SftUpdate.name, RftUpdate.name) == ("grpo", "sft", "rft")
     named = [kind.name for kind in kinds(Order) if "name" in vars(kind)]
     assert len(set(named)) == len(named) >= 12
 

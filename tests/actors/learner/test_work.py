@@ -15,6 +15,8 @@ def test_a_rank_counts_forwards_alone_and_with_a_backward():
     work = count.done()
     assert (work.model_flops, work.hardware_flops) == (600 + 300 + 100, 600 + 300 + 100 + 100 + 100)
     assert work.peak == 1e12 and work.seconds >= 0
+    count.add(Amounts(tokens=50), False, ModelCosts(Flops(6, 0, 0), zero, zero, zero, zero))  # of a teacher
+    assert count.done().model_flops == 1000 + 300
     count.restart()
     assert count.done().model_flops == 0
 

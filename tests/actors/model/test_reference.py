@@ -5,7 +5,7 @@ from actors.model.config import Lora
 from actors.model.encode import Encoder, PromptConfig
 from actors.model.lora import adapt, adapters
 from actors.model.policy import Policy
-from actors.model.reference import AdapterReference, CopiedReference
+from actors.model.reference import AdapterReference, FrozenPolicy
 
 CPU = torch.device("cpu")
 
@@ -17,7 +17,7 @@ def policy(tiny_model):
 
 def test_a_copy_keeps_the_weights_it_took(policy, tiny_model):
     before = {name: value.clone() for name, value in policy.state().items()}
-    reference = CopiedReference(Policy(tiny_model, policy.encoder, torch.float32), before, CPU, CPU)
+    reference = FrozenPolicy(Policy(tiny_model, policy.encoder, torch.float32), before, CPU, CPU)
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_(1)

@@ -15,7 +15,7 @@ RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 def test_a_recipe_reads_and_survives_the_run_folder(path, tmp_path):
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    others = {"sft": (1, 0), "lora": (0, 2), "cx_mind_full": (3, 2), "full_small": (2, 2)}
+    others = {"sft": (1, 0), "lora": (0, 2), "cx_mind_full": (3, 2), "full_small": (2, 2), "distil": (1, 1)}
     supervised, reinforced = others.get(recipe.name, (1, 2))
     assert [stage.kind for stage in recipe.stages] == ["sft"] * supervised + ["grpo"] * reinforced
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))

@@ -103,6 +103,45 @@ def test_every_command_refuses_a_broken_folder_in_the_same_line(spoil, folder, r
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "key, setting", [("teacher", "teacher={path: %s}"), ("reference_path", "kl=0.1 reference_path=%s")]
+)
+def test_every_command_refuses_another_model_with_another_tokenizer(
+    key, setting, recipe, clean_set, command, tmp_path, tiny_model
+):
+    other = shutil.copytree(tiny_model, tmp_path / "other")
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    ids = tokenizer["model"]["vocab"]
+    first, second = list(ids)[300:302]
+    ids[first], ids[second] = ids[second], ids[first]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    settings = [part for one in (setting % other).split(" ", 0 if key == "teacher" else 1) for part in ("--set", one)]
+    settings = [part if part == "--set" else f"stages.closed.training.{part}" for part in settings]
+    name = "teacher.path" if key == "teacher" else key
+    wanted = f"curlvpr: stages.closed.training.{name}: {other}: its tokenizer is not the policy's: 2 of "
+    for command_name in ("plan", "train"):
+        code, out, err = command(command_name, recipe, *settings)
+        assert code == 2 and err.startswith(wanted) and err.count("\n") == 1 and "run folder" not in out
+    code, out, _ = command("doctor", recipe, *settings)
+    assert code == 1 and "its tokenizer is not the policy's" in out
+    text = yaml.safe_load(recipe.read_text())
+    for part in settings[1::2]:
+        path, _, value = part.partition("=")
+        text["stages"][0].setdefault("training", {})[path.rsplit(".", 1)[1]] = yaml.safe_load(value)
+    recipe.write_text(yaml.safe_dump(text))
+    code, _, err = command("data", "check", clean_set[0], "--recipe", recipe)
+    assert code == 2 and err.startswith(wanted)
+    assert remarks_on_model(load_recipe(recipe)) == ()  # a chat with the run's policy needs no teacher
+
+
+def test_a_folder_that_is_not_there_is_told_with_its_setting(recipe, command, tmp_path):
+    teacher = f"stages.closed.training.teacher={{path: {tmp_path / 'nowhere'}}}"
+    for name in ("plan", "train"):
+        code, _, err = command(name, recipe, "--set", teacher)
+        assert code == 2 and err.startswith("curlvpr: stages.closed.training.teacher.path: ")
+        assert "nowhere: no such folder" in err and err.count("\n") == 1
+
+
 def test_what_should_be_known_is_told_by_every_command(folder, recipe, clean_set, command, tmp_path):
     words = thinks_first(folder)
     for arguments, wanted in (

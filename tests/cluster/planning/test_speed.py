@@ -53,6 +53,21 @@ def test_the_flops_of_a_step_are_those_of_the_published_sizes(speed_of):
     assert closed.tokens_per_s_per_gpu == pytest.approx(TASKS * GROUP * RESPONSE / seconds / 4)
 
 
+def test_a_teacher_costs_a_forward_pass_over_its_families(speed_of, seven_billion):
+    """One of the policy's size what a reference costs; for a family, its share of the tasks."""
+
+    def flops(*settings):
+        return speed_of("1x8x80,gpu=H100", *settings)[0].stages[1].model_flops
+
+    without = flops("stages.closed.training.kl=0")
+    reference = flops() - without
+    teacher = f"stages.closed.training.teacher={{path: {seven_billion}}}"
+    assert flops("stages.closed.training.kl=0", teacher) - without == pytest.approx(reference)
+    some = f"stages.closed.training.teacher={{path: {seven_billion}, families: [binary]}}"
+    assert flops("stages.closed.training.kl=0", some) - without == pytest.approx(reference / 3)
+    assert flops(f"stages.closed.training.reference_path={seven_billion}") == pytest.approx(without + reference)
+
+
 def test_a_prompt_is_read_again_in_each_pack_that_its_responses_fill(speed_of):
     one, two = (speed_of("1x8x80", f"learner.micro_batch_tokens={most}")[0].stages[-1] for most in (8192, 4096))
     assert two.model_flops > 1.2 * one.model_flops

@@ -72,6 +72,20 @@ def test_what_is_offloaded_lies_in_the_ram(seven):
     assert sharded.parts["weights"] == 2e9 and sharded.ram - whole.ram == 2 / 4 * PARAMETERS
 
 
+def test_every_rank_holds_teachers_and_references_of_other_folders_whole(seven, seven_billion):
+    teacher = f"{{path: {seven_billion}, weight: 0.5}}"
+    plain = seven("1x8x80").memory["learner"]
+    taught = seven("1x8x80", f"stages.closed.training.teacher={teacher}", f"stages.open.training.teacher={teacher}")
+    parts = taught.memory["learner"].parts
+    assert parts["other models"] == 2 * PARAMETERS == parts["reference"] and not plain.parts["other models"]
+    measured = [f"stages.{stage}.training.reference_path={seven_billion}" for stage in ("closed", "open")]
+    parts = seven("1x8x80", *measured).memory["learner"].parts
+    assert (parts["other models"], parts["reference"]) == (2 * PARAMETERS, 0)  # in place of the stage's start
+    away = "learner.offload=optimiser"
+    offloaded = seven("1x8x80", away, f"stages.closed.training.teacher={teacher}").memory["learner"]
+    assert offloaded.ram - seven("1x8x80", away).memory["learner"].ram == 2 * PARAMETERS
+
+
 def test_zero_3_does_not_have_the_whole_weights_at_any_time(seven):
     memory = seven(
         "16x8x80",

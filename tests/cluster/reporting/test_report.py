@@ -63,7 +63,7 @@ class Writer:
         self.scores[self.steps] = Scores(results, 50)
         return flat(self.scores[self.steps].measures()) | {"version": self.steps}
 
-    def stage(self, name, kind, steps, start, end):
+    def stage(self, name, kind, steps, start, end, **numbers):
         first = self.steps
         evaluation = {"start": start}
         rl = {
@@ -97,6 +97,7 @@ class Writer:
                     "tokens_per_s": 900.0,
                     "seconds_learn": 0.5,
                     **(rl if kind == "grpo" else {}),
+                    **numbers,
                 }
             )
         reason, scores = None, []
@@ -303,6 +304,19 @@ def test_what_adaptive_sampling_drew_is_a_table(writer):
     assert "What adaptive sampling drew in stage closed" in page.text
     assert re.search(r"binary\s*<b>\s*25\.0%\s*37\.5%\s*3\s*0\.50\s*33%", page.text)
     assert re.search(r"binary\s*Mass\s*25\.0%\s*37\.5%\s*0\s*–\s*–", page.text)
+
+
+def test_teachers_and_rejection_sampling_have_charts_and_worst_steps(writer):
+    start = writer.test("closed", "start", wrong)
+    numbers = {"teacher_kl": 0.5, "teacher_kl_binary": 0.25, "teacher_kl_diagnosis": 0.75, "accepted": 0.125}
+    writer.stage("closed", "grpo", 2, start, lambda task: task.reference, **numbers)
+    page = Page(write_report(writer.close("finished")))
+    words = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
+    taught = "all from 0.5 to 0.5; binary from 0.25 to 0.25; diagnosis from 0.75 to 0.75"
+    assert f"KL to the teacher over the steps: {taught}." in words
+    assert "Accepted responses over the steps: share from 0.125 to 0.125." in words
+    assert re.search(r"largest KL to the teacher\s*0\.500", page.text)
+    assert re.search(r"lowest share of accepted responses \(rejection sampling\)\s*0\.125", page.text)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, monkeypatch, capsys):

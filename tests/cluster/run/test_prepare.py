@@ -63,6 +63,18 @@ def test_training_on_a_clean_set_drops_nothing(clean_set, tmp_path):
     assert not prepared.dropped and sum(map(len, prepared.tasks.values())) == len(clean_set[1])
 
 
+def test_a_tiny_model_is_compared_with_its_teacher_once_it_is_made(clean_set, tiny_model, tmp_path):
+    """The teacher's tokenizer was trained on other texts; the model that it is compared with, on these."""
+    teacher = "stages.closed.training.teacher={path: %s}"
+    with pytest.raises(UserError) as caught:
+        prepare(recipe_for(clean_set[0], teacher % tiny_model), tmp_path / "refused")
+    line = str(caught.value)
+    assert line.startswith(f"stages.closed.training.teacher.path: {tiny_model}: its tokenizer is not the policy's")
+    made = tmp_path / "refused" / "base"
+    prepared = prepare(recipe_for(clean_set[0], "model.tiny.hidden=64", teacher % made), tmp_path / "smaller")
+    assert prepared.model == tmp_path / "smaller" / "base"
+
+
 def test_a_stage_whose_sources_lack_its_families_is_refused(clean_set, tmp_path):
     source = f"{{name: films, tasks: {clean_set[0]}}}, {{name: views, tasks: {clean_set[0]}, families: [report]}}"
     with pytest.raises(

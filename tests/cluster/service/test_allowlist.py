@@ -25,6 +25,18 @@ def test_allowed_places_are_below_and_not_beside():
     assert not fits("s3://bucket/ab", "s3://bucket/a") and not fits("s3://bucket/a/../b", "s3://bucket/a")
 
 
+@pytest.mark.parametrize("place", ["/shared/models-of-others/m", "/shared/models/../m", "models/m"])
+def test_other_models_of_stages_are_below_as_well(place):
+    for more in ({"teacher": {"path": place}}, {"kl": 0.1, "reference_path": place}):
+        stages = [stage | {"training": more} for stage in RECIPE["stages"] if stage["kind"] == "grpo"]
+        assert stages
+        setting = "teacher.path" if "teacher" in more else "reference_path"
+        with pytest.raises(UserError, match=rf"recipe: stages\.\w+\.training\.{setting}: {place} is outside"):
+            check_recipe(parse_recipe(RECIPE | {"stages": stages}, "recipe"), ["/shared/models"])
+        if place.startswith("/shared"):
+            check_recipe(parse_recipe(RECIPE | {"stages": stages}, "recipe"), ["/shared"])
+
+
 @pytest.mark.parametrize("rule", ["os:system", "subprocess:run", "rewards.owner:rule", "tests.mine:rule"])
 def test_a_submitted_recipe_names_no_rule_that_is_not_allowed(rule):
     with pytest.raises(

@@ -23,6 +23,9 @@ def test_a_summary_counts_tasks_as_they_pass():
         "splits: by patient",
         "open diagnosis: train 0, val 0, test 1",
         "open vqa: train 2, val 1, test 0",
+        "none in train: diagnosis; a run needs the families that it trains in train, val and test",
+        "none in val: diagnosis; a run needs the families that it trains in train, val and test",
+        "none in test: vqa; a run needs the families that it trains in train, val and test",
     ]
 
 

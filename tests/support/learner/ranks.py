@@ -148,6 +148,10 @@ class RankHost:
     def reference_logprobs(self, samples):
         return self.made.reference_logprobs(samples, 1.0)
 
+    def held(self):
+        """The folders of models beside the policy."""
+        return list(self.made.frozen)
+
     def weights(self):
         """As they lie in the model, adapters apart."""
         from actors.model.gather import gathered

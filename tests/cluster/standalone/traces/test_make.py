@@ -82,7 +82,7 @@ def test_several_traces_of_a_task(reported, tmp_path):
 def test_a_set_without_any_trace_is_told(tmp_path):
     task = CHOICE.model_copy(update={"options": {"A": "PA", "B": "AP"}, "gold": ("A",), "images": ()})
     write_tasks([task], tmp_path / "set")
-    with pytest.raises(UserError, match="no trace was accepted"):
+    with pytest.raises(UserError, match=r"no trace was accepted, so .*; most often: .+ \(1 of 1 tasks\)"):
         run(tmp_path / "set", "--out", tmp_path / "out")
     with pytest.raises(UserError, match="no such file"):
         find_tasks(tmp_path / "gone")
@@ -149,3 +149,13 @@ def test_a_teacher_that_is_killed_in_the_middle_is_not_paid_twice(many, tmp_path
     assert [task.id for task in tasks] == list(traces)  # nothing is lost
     assert all(verify(task, task.reference, VerifierConfig()).is_accepted for task in tasks)
     assert again <= most_again
+
+
+def test_an_endpoint_that_is_not_there_is_told_after_one_round(many, tmp_path):
+    folder, _ = many
+    write_tasks(find_tasks(folder)[:2], tmp_path / "two")
+    settings = {"model": "m", "base_url": "http://127.0.0.1:9/v1", "retries": 0}
+    (folder / "teacher.yaml").write_text(yaml.safe_dump(settings))
+    words = r"most often: no answer \(2 of 2 tasks\), as in: Connection error"
+    with pytest.raises(UserError, match=words):
+        run(tmp_path / "two", "--out", tmp_path / "out", "--writer", "teacher", "--teacher", folder / "teacher.yaml")

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from cluster.standalone.traces.outcomes import Outcome
+from cluster.standalone.traces.outcomes import Outcome, check
 from cluster.standalone.traces.summary import EXAMPLES, TraceSummary
 from rewards.traces.report_writer import trace_of
 from rewards.traces.verifier import VerifierConfig
@@ -14,7 +14,8 @@ def outcome(task, *drafts):
     found = Outcome(task)
     for number, texts in enumerate(drafts):
         fault = "" if texts else "the report is silent on a right answer"
-        found.add(Draft(task.id, number, texts, fault), VerifierConfig())
+        draft = Draft(task.id, number, texts, fault)
+        found.add(draft, check(task, draft, VerifierConfig()))
     return found
 
 
@@ -37,6 +38,13 @@ def test_by_family_finding_and_reason():
     assert rows(findings) == {"Effusion": ("4", "3", "75.0%"), "Cardiomegaly": ("4", "3", "75.0%")}
     assert rows(reasons)["format"] == ("5", "1")
     assert summary().conclusion() == "writer teacher: 3 of 5 tasks (60.0%) have an accepted trace, 3 traces in all"
+
+
+def test_the_main_reason_has_an_example():
+    bad = [outcome(CHOICE, ("B",)), outcome(CHOICE, ("B",), ("A",)), outcome(BINARY, ())]
+    assert TraceSummary("teacher", bad, 1).main_reason().startswith("format (2 of 3 tasks), as in: ")
+    assert TraceSummary("report", bad[2:], 1).main_reason() == "the report is silent on a right answer (1 of 1 tasks)"
+    assert TraceSummary("report", [outcome(CHOICE)], 1).main_reason() == "nothing was written"
 
 
 def test_examples_of_each_family_and_reason():

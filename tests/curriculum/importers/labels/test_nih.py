@@ -185,7 +185,7 @@ def test_bad_labels_are_named_in_one_line(tmp_path, changes, words):
             "row 0 .*'No Finding' is none of the findings",
         ),
         ("x.csv", HEADER + "a.png\n", "row 0 .*image 'a.png'"),
-        ("x.csv", "\udcff\udcfe", "not a readable CSV"),
+        ("x.csv", "\udcff\udcfe", "column 'Image Index' is missing"),
         ("x.parquet", "a,b\n", "not a readable Parquet"),
         ("x.parquet", None, "no such file"),
         ("x.csv", None, "not a readable CSV"),

@@ -20,15 +20,36 @@ def test_rows_of_a_plain_and_of_a_compressed_file(tmp_path):
         assert places == tuple(f"{path}: row {number} (0-based, without the header)" for number in range(2))
 
 
-def test_another_delimiter_and_cells_beyond_the_header(tmp_path):
-    (tmp_path / "t.csv").write_text("a;b\n1;x, y\n2;;spare\n")
-    assert [row for _, row in read_csv(tmp_path / "t.csv", ("a",), "a table", ";")] == ROWS
+@pytest.mark.parametrize(
+    "text, encoding",
+    [
+        ("a;b\n1;x, y\n2;;spare\n", "utf-8"),
+        ("sep=;\r\na;b\r\n1;x, y\r\n;\r\n2;\r\n;\r\n", "utf-8-sig"),  # Excel, where the comma is a decimal mark
+        ("a\tb\r\n1\tx, y\r\n2\t\r\n\t\r\n", "utf-16"),  # Excel's "Unicode text"
+        ('"a","b"\r\n"1","x, y"\r\n"2",\r\n,\r\n\r\n', "utf-8-sig"),
+    ],
+)
+def test_a_table_as_spreadsheets_save_it(tmp_path, text, encoding):
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    assert [row for _, row in read_csv(tmp_path / "t.csv", ("a", "b"), "a table")] == ROWS
+
+
+def test_a_row_keeps_its_number_beside_empty_ones(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n,\n1,2\n")
+    assert [place for place, _ in read_csv(tmp_path / "t.csv", ("a",), "a table")] == [
+        f"{tmp_path / 't.csv'}: row 1 (0-based, without the header)"
+    ]
+
+
+def test_one_column_needs_no_delimiter(tmp_path):
+    (tmp_path / "t.csv").write_text("a\nx;y\n")
+    assert [row for _, row in read_csv(tmp_path / "t.csv", ("a",), "a table")] == [{"a": "x;y"}]
 
 
 def test_missing_cells_and_marks(tmp_path):
-    (tmp_path / "t.csv").write_text("\ufeff a ,b\nnan,NaN\nNULL,<NA>\n#N/A, x\0 \nNA,-\n", encoding="utf-8")
+    (tmp_path / "t.csv").write_text("\ufeff a ,b\nnan,1\nNULL,<NA>\n#N/A, x\0 \nNA,-\n", encoding="utf-8")
     rows = [row for _, row in read_csv(tmp_path / "t.csv", ("a", "b"), "a table")]
-    assert [tuple(row.values()) for row in rows] == [("", ""), ("", ""), ("", "x"), ("NA", "-")]
+    assert [tuple(row.values()) for row in rows] == [("", "1"), ("", "x"), ("NA", "-")]
 
 
 def test_another_encoding_is_named_with_its_row(tmp_path):

@@ -31,6 +31,22 @@ def test_images_are_found_by_the_end_of_their_path(tmp_path):
     assert list(index_images(tmp_path, suffixes=(".txt",))) == ["notes.txt"]
 
 
+@pytest.mark.parametrize("folder", ["C:\\Users\\ada\\films\\", "D:/films/", "/home/ada/films/", "\\\\server\\share\\"])
+def test_absolute_paths_of_another_machine_are_found_below_what_they_have_in_common(tmp_path, folder):
+    for name in ("p1/view.png", "p2/view.png", "p3/other.PNG"):
+        draw_film(tmp_path / "in/deep" / name)
+    paths = [folder + name for name in ("p1/view.png", "p2/view.png", "p3/other.png", "p9/view.png")]
+    paths = [path.replace("/", "\\") if "\\" in folder else path for path in paths]
+    films = [label(n, path, findings=("Mass",) if n else ()) for n, path in enumerate(paths)]
+    summary = import_films(films, tmp_path / "in", FILE, tmp_path / "out", ["Mass", "Edema"])
+    assert summary.films == 3 and summary.missing == [paths[3]]  # the film of p9 is none of the others
+    found = {task.id.partition("-")[0]: task.images[0] for task in read_tasks(tmp_path / "out")}
+    assert found == {
+        f"f{n}": str(tmp_path / f"in/deep/p{n + 1}/{name}")
+        for n, name in enumerate(("view.png", "view.png", "other.PNG"))
+    }
+
+
 def test_patients_are_split_by_the_seed_alone():
     labels = [label(number) for number in range(3000)]
     splits, source = split_patients(labels, FILE, 5)
