@@ -6,8 +6,8 @@ Makes 23 sources of so many tasks about so many films, which lie in tar shards, 
 own:
 
 - `first_start`: reads and checks everything, as the first run on a set does;
-- `start`: a later run's way to its first task, its memory then, and what a draw takes; a sampler that goes on from a
-  saved state must draw what the first one draws next;
+- `start`: a later run's way to its first task, its memory then, and what a draw takes, in order and by what tasks
+  teach; a sampler that goes on from a saved state must draw what the first one draws next;
 - `old_way`: a tenth of the tasks as Python objects, as before sets were mapped; its seconds and memory are of a tenth;
 - `check`: `--checked` tasks about as many films of 224 × 224 pixels on one core and on two.
 """
@@ -127,7 +127,8 @@ def start(folder: Path) -> dict[str, Any]:
     """Reads the sources, draws a first task, and goes on drawing."""
     recipe = recipe_of(folder)
     from cluster.run.task_sources import TaskSources
-    from curriculum.sampler import Sampler
+    from curriculum.sampler import Outcome, Sampler
+    from curriculum.sampling.choice import Adaptive
 
     began = time.perf_counter()
     train = TaskSources(recipe, lambda line: None).table().of_split("train")
@@ -141,6 +142,13 @@ def start(folder: Path) -> dict[str, Any]:
         before = time.perf_counter()
         drawn.append(sampler.draw(MIXTURE, 1)[0][0].id)
         times.append(time.perf_counter() - before)
+    how, adaptive_times = Adaptive("only", 8), []
+    by_signal = Sampler(train, 0, recipe.data.mixing)
+    for number in range(DRAWS):
+        before = time.perf_counter()
+        task, _ = by_signal.draw(MIXTURE, 1, (), how)[0]
+        adaptive_times.append(time.perf_counter() - before)
+        by_signal.observe([Outcome(task, [number % 2] * 4 + [1.0] * 4, False)], number // 64, how)
     resumed = Sampler(train, 0, recipe.data.mixing)
     resumed.load_state_dict(json.loads(json.dumps(state)))
     same = [resumed.draw(MIXTURE, 1)[0][0].id for _ in range(100)] == drawn[:100]
@@ -150,6 +158,9 @@ def start(folder: Path) -> dict[str, Any]:
         "resident_mib": resident_mib(),
         "draw_ms_median": round(1000 * float(np.median(times)), 3),
         "draw_ms_99": round(1000 * float(np.quantile(times, 0.99)), 3),
+        "adaptive_draw_ms_median": round(1000 * float(np.median(adaptive_times)), 3),
+        "adaptive_draw_ms_99": round(1000 * float(np.quantile(adaptive_times, 0.99)), 3),
+        "adaptive_state_kib": len(json.dumps(by_signal.state_dict())) >> 10,
         "resumed_at_the_same_place": same,
     }
 

@@ -140,11 +140,11 @@ def _world(ranks, model):
 def run(ray_session, tmp_path_factory):
     """The folder of a finished run, which no test changes.
 
-    Its last stage drops groups without variance and asks for others.
+    Its last stage drops groups without variance and asks for others, and draws by what tasks teach.
     """
     from examples.train_from_python import main
-    from tests.support.short_run import SHORT, SMOKE
+    from tests.support.short_run import REPLACING, SHORT, SMOKE
 
     path = tmp_path_factory.mktemp("runs") / "first"
-    assert main(SMOKE, [*SHORT, "stages.open.training.algorithm=dapo"], path).summary["status"] == "finished"
+    assert main(SMOKE, [*SHORT, *REPLACING], path).summary["status"] == "finished"
     return path

@@ -29,8 +29,7 @@ TESTED_ELSEWHERE = {
     "cluster/reporting/examples.py": REPORT,  # on the page
     "cluster/reporting/model_card.py": REPORT,
     "cluster/reporting/report_figures.py": REPORT,
-    "cluster/run/in_flight.py": RUN,  # parts of one loop, each with the others, on real workers
-    "cluster/run/loop.py": RUN,
+    "cluster/run/loop.py": RUN,  # parts of one loop, each with the others, on real workers
     "cluster/run/progress/prometheus.py": "tests/end_to_end/test_monitoring.py",
     "cluster/run/progress/step_log.py": RUN,
     "cluster/run/stage_tests.py": RUN,

@@ -17,6 +17,7 @@ Clip = Literal["ppo", "cispo"]
 Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum"]
 Estimator = Literal["k1", "k2", "k3"]
 Correction = Literal["none", "token", "sequence", "mask"]
+Sampling = Literal["uniform", "adaptive"]
 
 
 class Optimisation(Strict):
@@ -69,6 +70,9 @@ class GrpoTraining(Optimisation):
     tasks_per_step: PositiveInt = 64
     group_size: PositiveInt = 8
     updates_per_step: PositiveInt = 1
+    sampling: Sampling = Field(
+        "uniform", description="tasks in random order, or of a few that come next the one expected to teach most"
+    )
     credit: Credit = "step"
     process_weight: float = Field(0.5, ge=0)
     baseline: Baseline = Field(
@@ -92,6 +96,11 @@ class GrpoTraining(Optimisation):
         "token_mean",
         description="every token counts the same; every response counts the same; or the sum over tokens is divided by "
         "responses × length_scale",
+    )
+    count_flat_groups: bool = Field(
+        False,
+        description="whether groups without any advantage count in the divisor of token_mean and sequence_mean, "
+        "as in TRL and verl",
     )
     length_scale: PositiveInt | None = Field(
         None, description="for sequence_sum; defaults to rollout.max_response_tokens"
@@ -160,6 +169,11 @@ class GrpoTraining(Optimisation):
         if self.group_size == 1 and self.reward_weight and (self.baseline != "batch" or self.dynamic_sampling):
             switch = f"baseline: {self.baseline}" if self.baseline != "batch" else "dynamic_sampling"
             raise ValueError(f"{switch} compares responses to the same task: group_size must be at least 2, found 1")
+        if self.group_size == 1 and self.sampling == "adaptive":
+            raise ValueError(
+                "sampling: adaptive draws tasks whose responses are expected to differ: group_size must be at least 2, "
+                "found 1"
+            )
         if self.dynamic_sampling and self.baseline == "batch":
             raise ValueError(
                 "dynamic_sampling drops groups whose rewards are all equal, but with baseline: batch those still "

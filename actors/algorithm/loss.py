@@ -22,7 +22,8 @@ class Tokens(NamedTuple):
         old: log-probabilities under the policy before the update.
         rollout: log-probabilities under the policy that wrote the tokens.
         advantages: of the tokens.
-        weights: `response_weights`, repeated for each token.
+        weights: `response_weights`, repeated for each token: of KL and entropy, which are on all tokens.
+        policy_weights: the same without the tokens that do not count for the policy loss.
         reference: log-probabilities under the reference policy; None without one.
         teacher: log-probabilities under the teacher, anything where `teacher_weights` is 0; None without one.
         teacher_weights: of the teacher's advantage.
@@ -32,6 +33,7 @@ class Tokens(NamedTuple):
     rollout: Tensor
     advantages: Tensor
     weights: Tensor
+    policy_weights: Tensor
     reference: Tensor | None
     teacher: Tensor | None = None
     teacher_weights: Tensor | None = None
@@ -42,8 +44,8 @@ def objective(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A micro-batch's share of the loss of its update.
 
-    It is Σ weight × (policy loss × off-policy weight + kl × KL − entropy × entropy). KL and entropy are aggregated as
-    the policy loss is (as in verl; TRL does so for the KL).
+    It is Σ policy weight × policy loss × off-policy weight + weight × (kl × KL − entropy × entropy). KL and entropy are
+    aggregated as the policy loss is (as in verl; TRL does so for the KL), but always over all tokens.
 
     Args:
         logp: log-probabilities under the policy, [tokens].
@@ -65,15 +67,14 @@ def objective(
             distance, advantages, training.clip_low, training.clip_high, training.dual_clip
         )
     correction = off_policy_weights(tokens.old, tokens.rollout, lengths, training.correction, training.correction_cap)
-    loss = loss * correction
+    loss = loss * correction * tokens.policy_weights
     divergence = torch.zeros_like(logp)
     if tokens.reference is not None:
         divergence = kl_estimate(logp.detach(), tokens.reference, "k3")
         if training.kl_in == "loss":
-            loss = loss + training.kl * kl_estimate(logp, tokens.reference, training.kl_estimator)
+            loss = loss + training.kl * kl_estimate(logp, tokens.reference, training.kl_estimator) * tokens.weights
     if training.entropy:
-        loss = loss - training.entropy * entropy
-    loss = loss * tokens.weights
+        loss = loss - training.entropy * entropy * tokens.weights
     return loss.sum(), {"loss": loss.detach(), "kl": divergence, "clipped": clipped, "correction": correction}
 
 

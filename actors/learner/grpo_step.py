@@ -37,22 +37,26 @@ class UpdateBatch:
         all_tokens: response tokens of the update, on all ranks.
         all_kept: the same without truncated responses that are masked.
         all_taught: of `all_kept`, those of each family that has a teacher.
-        samples: this rank's. `places`, `families`, `advantages`, `rollout`, `weights`, `old`, `reference`, `teacher`
-            and `teacher_weights` have an entry for each, from `advantages` on an array [tokens]; `old`, `reference`
-            and `teacher` are None if they are not needed.
+        samples: this rank's. `places`, `families`, `advantages`, `rollout`, `weights`, `policy_weights`, `old`,
+            `reference`, `teacher` and `teacher_weights` have an entry for each, from `advantages` on an array
+            [tokens]; `old`, `reference` and `teacher` are None if they are not needed, and `set_advantages` makes
+            `advantages` and `policy_weights`.
         differences: |log-probability of the learner − of the rollout| [tokens], an entry for each micro-batch.
     """
 
     def __init__(
         self, scored: Sequence[ScoredGroup], chosen: Sequence[int], rank: int, world: int, training: GrpoTraining
     ) -> None:
-        weights = self._weigh(scored, chosen, training)
+        self.training = training
+        self._take_in(scored, chosen)
+        weights = self._weights(self._kept)
         self.places: list[Place] = []
         self.families: list[str] = []
         self.samples: list[Sample] = []
         self.advantages: list[np.ndarray] = []
         self.rollout: list[np.ndarray] = []
         self.weights: list[np.ndarray] = []
+        self.policy_weights: list[np.ndarray] = []
         self.old: list[np.ndarray] | None = None
         self.reference: list[np.ndarray] | None = None
         self.teacher: list[np.ndarray] | None = None
@@ -76,28 +80,55 @@ class UpdateBatch:
                 self.rollout.append(trajectory.logprobs)
                 self.weights.append(np.full(len(trajectory.ids), weight, np.float32))
 
-    def _weigh(
-        self, scored: Sequence[ScoredGroup], chosen: Sequence[int], training: GrpoTraining
-    ) -> dict[Place, float]:
-        """What a token of each response weighs in the loss; counts the update's tokens."""
-        places: list[Place] = []
-        lengths: list[int] = []
-        kept: list[bool] = []
+    def set_advantages(self, advantages: Sequence[Sequence[np.ndarray]]) -> None:
+        """Takes the advantages of all groups of the step, for each response an array [tokens].
+
+        Groups without any advantage, from rewards or a teacher, do not count for the policy loss, unless the recipe
+        wants them to. The divisor of `sequence_sum` is a constant by design, so it counts them.
+        """
+        self.advantages = [advantages[group][response] for group, response in self.places]
+        self.policy_weights = self.weights
+        if self.training.count_flat_groups or self.training.aggregation == "sequence_sum":
+            return
+        rewarded = self.training.reward_weight != 0
+        teaches = {
+            group: group in self._taught or (rewarded and any(a.any() for a in advantages[group]))
+            for group, _ in self._all_places
+        }
+        weights = self._weights(
+            [keep and teaches[group] for keep, (group, _) in zip(self._kept, self._all_places, strict=True)]
+        )
+        self.policy_weights = [
+            np.where(own > 0, np.float32(weights[place]), np.float32(0))
+            for place, own in zip(self.places, self.weights, strict=True)
+        ]
+
+    def _take_in(self, scored: Sequence[ScoredGroup], chosen: Sequence[int]) -> None:
+        """Notes all responses of the update, on whatever rank they are, and counts its tokens."""
+        self._all_places: list[Place] = []
+        self._lengths: list[int] = []
+        self._kept: list[bool] = []
+        self._taught: set[int] = set()  # groups whose family has a teacher
         self.all_taught: dict[str, int] = {}
         for g in chosen:
-            group = scored[g].group
-            family = group.task.family
-            has_teacher = teacher_of(family, training.teacher) is not None
-            for r, trajectory in enumerate(group.trajectories):
-                places.append((g, r))
-                lengths.append(len(trajectory.ids))
-                kept.append(not (training.truncated == "mask" and trajectory.truncated))
-                if has_teacher and kept[-1]:
-                    self.all_taught[family] = self.all_taught.get(family, 0) + lengths[-1]
-        self.all_tokens = sum(lengths)
-        self.all_kept = sum(n for n, keep in zip(lengths, kept, strict=True) if keep)
-        weights = response_weights(lengths, kept, training.aggregation, training.length_scale)
-        return dict(zip(places, weights, strict=True))
+            family = scored[g].group.task.family
+            has_teacher = teacher_of(family, self.training.teacher) is not None
+            if has_teacher:
+                self._taught.add(g)
+            for r, trajectory in enumerate(scored[g].group.trajectories):
+                self._all_places.append((g, r))
+                self._lengths.append(len(trajectory.ids))
+                self._kept.append(not (self.training.truncated == "mask" and trajectory.truncated))
+                if has_teacher and self._kept[-1]:
+                    self.all_taught[family] = self.all_taught.get(family, 0) + self._lengths[-1]
+        self.all_tokens = sum(self._lengths)
+        self.all_kept = sum(n for n, keep in zip(self._lengths, self._kept, strict=True) if keep)
+
+    def _weights(self, kept: Sequence[bool]) -> dict[Place, float]:
+        """What a token of each response weighs if so many of the update's responses are kept."""
+        training = self.training
+        weights = response_weights(self._lengths, kept, training.aggregation, training.length_scale)
+        return dict(zip(self._all_places, weights, strict=True))
 
     def teaches(self, i: int) -> bool:
         """Whether a token of a sample has an advantage, by the rewards or possibly by a teacher."""
@@ -149,7 +180,7 @@ class GrpoStep:
         advantages = self._advantages()
         values_of: dict[str, list[float]] = {}
         for batch in self.batches:
-            batch.advantages = [advantages[group][response] for group, response in batch.places]
+            batch.set_advantages(advantages)
             if self.training.reward_weight != 1:
                 batch.advantages = [np.float32(self.training.reward_weight) * own for own in batch.advantages]
             if self.rank.reference is not None and not self.kl_in_reward:
@@ -270,6 +301,7 @@ class GrpoStep:
             self._flat(batch.rollout, micro.index),
             self._flat(batch.advantages, micro.index),
             self._flat(batch.weights, micro.index),
+            self._flat(batch.policy_weights, micro.index),
             self._flat(batch.reference, micro.index) if batch.reference else None,
             self._flat(batch.teacher, micro.index) if batch.teacher else None,
             self._flat(batch.teacher_weights, micro.index) if batch.teacher else None,

@@ -124,6 +124,14 @@ class RewardPool:
         self.report([verdict for verdicts in taken for verdict in verdicts])
         return taken
 
+    def known(self, group: Group) -> tuple[Verdict, ...] | None:
+        """The verdicts on a group that was added, without waiting; None if one is missing. `take` still gives them."""
+        sent = self.sent.get(group.group_id)
+        if sent is None or sent.group is not group:
+            return None
+        results = sent.batch.results[sent.first : sent.first + len(group.trajectories)]
+        return None if any(result is None for result in results) else _verdicts(results)
+
     def drop(self, group_id: str) -> None:
         """No verdict on this group is needed any more."""
         for groups in self.waiting.values():
@@ -159,8 +167,7 @@ class RewardPool:
             self.sent[group.group_id] = Sent(group, batch, first)
 
     def _gather(self, batch: Batch) -> list[Verdict]:
-        results = self.pool.gather(batch, self.meanwhile)
-        return [unscored(result.why) if isinstance(result, Failed) else result for result in results]
+        return list(_verdicts(self.pool.gather(batch, self.meanwhile)))
 
     @property
     def share_limit_s(self) -> float:
@@ -184,6 +191,10 @@ class RewardPool:
         for actors in self.rule_workers.values():
             for actor in actors:
                 ray.kill(actor)
+
+
+def _verdicts(results: Sequence[Verdict | Failed]) -> tuple[Verdict, ...]:
+    return tuple(unscored(result.why) if isinstance(result, Failed) else result for result in results)
 
 
 def _some_rule_waits(config: RewardWorkersConfig) -> bool:

@@ -20,7 +20,7 @@ from actors.weights.transports.base import Transport
 from actors.weights.version import ASLEEP, Version
 from cluster.pools.pool_config import WorkPoolConfig
 from cluster.pools.shares import Batch, Failed
-from cluster.pools.work_pool import WorkPool
+from cluster.pools.work_pool import SHORT_S, WorkPool
 from cluster.pools.worker_health import Limits
 
 TRIES = 3  # how many workers a request may bring down before it is given up
@@ -169,6 +169,11 @@ class RolloutPool:
             RemoteFailure: no worker is left, and none can be started.
         """
         return self.pool.gather(batch, meanwhile)
+
+    def pump(self, meanwhile: Callable[[], None]) -> None:
+        """One short turn: hands out requests and takes in groups. Calls `meanwhile` once. Raises RemoteFailure."""
+        self.pool.pump(SHORT_S)
+        meanwhile()
 
     def generate(self, requests: Sequence[Request], temperature: float) -> list[Group | Failed]:
         """`submit` and `gather` in one."""

@@ -74,6 +74,7 @@ class StageHistory:
         scores: (step, score) of each evaluation on the validation tasks.
         evaluation: the tests, under `start`, and later `end` and `gain`.
         held_back: what kept its last score from ending it by the threshold, in words.
+        sampling: what adaptive sampling drew, by family and finding (`Tally.rows`); empty if the stage has none.
     """
 
     config: StageConfig
@@ -81,6 +82,7 @@ class StageHistory:
     reason: str | None
     scores: list[tuple[int, float]]
     evaluation: dict[str, Any]
+    sampling: list[dict[str, Any]]
     held_back: tuple[str, ...] = ()
 
     @property
@@ -315,4 +317,5 @@ def _history(config: dict[str, Any], summary: dict[str, Any]) -> StageHistory:
     scores = [(step, score) for step, score in summary["scores"]]
     held_back = tuple(summary.get("held_back", ()))
     steps, reason, evaluation = summary["steps"], summary["reason"], summary["evaluation"]
-    return StageHistory(StageConfig(**known), steps, reason, scores, evaluation, held_back)
+    sampling = summary.get("sampling", [])
+    return StageHistory(StageConfig(**known), steps, reason, scores, evaluation, sampling, held_back)

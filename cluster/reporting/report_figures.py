@@ -29,9 +29,10 @@ TRAINING: tuple[tuple[str, dict[str, str], str, dict[str, Any]], ...] = (
     ),
     (
         "Flat groups",
-        {"flat_groups": "share"},
+        {"flat_groups": "share", "expected_signal": "expected signal"},
         "Groups whose responses all earn the same: they teach nothing about the answer. Near 1 the tasks are all "
-        "too easy or all too hard.",
+        "too easy or all too hard. Expected signal is what adaptive sampling expected of the tasks: where answers are "
+        "right or wrong, the share of groups that are not flat.",
         {"share": True},
     ),
     (

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.runtime.remote import RemoteFailure
-from actors.trajectory import Group, Request, sampling_seed
+from actors.trajectory import Group, Request, ScoredGroup, sampling_seed
 from cluster.pools.shares import Batch, Failed
 from cluster.run.context import RunContext
 from cluster.stages import StageKind
+from cluster.stages.dynamic_sampling import Replacing, groups_to_request
 from curriculum.sets.task_table import TaskTable
 from curriculum.task import Task
 
@@ -50,33 +51,33 @@ class InFlight:
         """The tasks of the next step to be taken; none if it is not requested yet."""
         return [request.task for request in self.waiting[0].requests] if self.waiting else ()
 
-    def take(self, stage: StageKind, version: int) -> list[Group]:
+    def take(self, stage: StageKind, version: int, replacing: Replacing | None = None) -> list[Group]:
         """Waits for the groups of the next step. The ledger drops those that may not be trained, with the reason.
 
         Args:
             version: the number of the weights that will be trained.
+            replacing: which groups are replaced, by others that are generated with the present weights; none if None.
+
+        Returns:
+            The groups, in the order of draws.
 
         Raises:
             RemoteFailure: too few groups are left for the learner's workers, or no rollout worker is.
         """
-        next_step = self.waiting.popleft()
-        groups, why = self._arrived(next_step, stage, version)
+        parts = [self.waiting.popleft()]
+        if replacing:
+            self._replace(parts, stage, version, replacing)
+        groups, why = [], ""
+        for part in parts:
+            arrived, why_dropped = self._arrived(part, stage, version)
+            groups += arrived
+            why = why_dropped or why
         minimum = self.min_groups(stage)
         if len(groups) < minimum:
+            asked = sum(len(part.requests) for part in parts)
             raise RemoteFailure(
-                f"{len(groups)} of {len(next_step.requests)} groups are left, {minimum} are needed; the last was "
-                f"dropped because: {why}"
+                f"{len(groups)} of {asked} groups are left, {minimum} are needed; the last was dropped because: {why}"
             )
-        return groups
-
-    def more(self, stage: StageKind, step: int, first: int, count: int, version: int) -> list[Group]:
-        """Requests `count` further groups of a step, generated with the present weights, and waits for them.
-
-        Args:
-            first: how many groups the step has requested already; the new ones are numbered from there.
-        """
-        extra = self._submit(step, self._requests(stage, step, count, first))
-        groups, _ = self._arrived(extra, stage, version)
         return groups
 
     def min_groups(self, stage: StageKind) -> int:
@@ -113,17 +114,53 @@ class InFlight:
     def _requests(self, stage: StageKind, step: int, count: int, first: int = 0) -> list[Request]:
         """Draws tasks, and books a group of each as issued, numbered from `first` in its step."""
         requests = []
-        for index, (task, pass_number) in enumerate(self.sampler.draw(stage.mixture, count, stage.sources), first):
+        drawn = self.sampler.draw(stage.mixture, count, stage.sources, stage.adaptive)
+        for index, (task, pass_number) in enumerate(drawn, first):
             seed = sampling_seed(self.recipe.seed, task.id, pass_number)
             request = Request(f"{stage.name}-{step}-{index}", task, stage.group_size, seed)
             self.ledger.issue(request, stage.name, step, pass_number)
             requests.append(request)
         return requests
 
+    def _replace(self, parts: list[StepInFlight], stage: StageKind, version: int, replacing: Replacing) -> None:
+        """Asks for replacements as soon as it is certain that they are needed, until none is. Adds them to `parts`.
+
+        Tasks are drawn one at a time, so that it makes no difference how many replacements are asked for at once.
+        """
+        step, first = parts[0].step, len(parts[0].requests)
+        oldest = self._oldest(stage, version)
+        known: dict[str, bool] = {}  # group to whether it is lost
+        while True:
+            order: list[str] = []
+            for part in parts:
+                for request, answer in zip(part.requests, part.batch.results, strict=True):
+                    order.append(request.group_id)
+                    if request.group_id not in known:
+                        lost = self._lost(answer, oldest, replacing)
+                        if lost is not None:
+                            known[request.group_id] = lost
+            wanted = groups_to_request([known.get(group, False) for group in order], first, replacing.rounds)
+            if wanted > len(order):
+                requests = [self._requests(stage, step, 1, index)[0] for index in range(len(order), wanted)]
+                parts.append(self._submit(step, requests))
+            elif len(known) == len(order):
+                return
+            else:
+                self.rollouts.pump(self.rewards.pump)
+
+    def _lost(self, answer: Group | Failed | None, oldest: int, replacing: Replacing) -> bool | None:
+        """Whether a group did not come, is too old or is flat; None if that is not known yet."""
+        if answer is None:
+            return None
+        if isinstance(answer, Failed) or _first_version(answer, oldest) < oldest:
+            return True
+        verdicts = self.rewards.known(answer)
+        return None if verdicts is None else replacing.is_flat(ScoredGroup(answer, verdicts))
+
     def _arrived(self, step: StepInFlight, stage: StageKind, version: int) -> tuple[list[Group], str]:
         """The groups that came and are new enough for weights `version`, and why the last of the others was dropped."""
         groups, why = [], ""
-        oldest = version - stage.max_staleness * stage.updates_per_step
+        oldest = self._oldest(stage, version)
         answers = self.rollouts.gather(step.batch, meanwhile=self.rewards.pump)
         for request, answer in zip(step.requests, answers, strict=True):
             if isinstance(answer, Failed):
@@ -136,6 +173,11 @@ class InFlight:
             self.ledger.drop(request.group_id, why)
             self.rewards.drop(request.group_id)
         return groups, why
+
+    @staticmethod
+    def _oldest(stage: StageKind, version: int) -> int:
+        """The oldest version whose tokens weights `version` may be trained on."""
+        return version - stage.max_staleness * stage.updates_per_step
 
 
 def _first_version(group: Group, default: int) -> int:

@@ -10,8 +10,11 @@ from cluster.run.context import RunContext
 from cluster.run.in_flight import InFlight
 from cluster.run.publishing import Publisher
 from cluster.stages import StageKind
+from cluster.stages.dynamic_sampling import Replacing
+from curriculum.sampler import Outcome
 from curriculum.task import Task
 from rewards.batch_gate import BatchGate
+from rewards.verdict import NOT_SCORED
 
 
 class Steps:
@@ -71,17 +74,14 @@ class Steps:
         return self.lr_factor * self.stage.training.rate(self.stage_step)
 
     def draw(self, count: int) -> list[Task]:
-        return [task for task, _ in self.sampler.draw(self.stage.mixture, count, self.stage.sources)]
+        stage = self.stage
+        return [task for task, _ in self.sampler.draw(stage.mixture, count, stage.sources, stage.adaptive)]
 
-    def generate(self) -> list[Group]:
+    def generate(self, replacing: Replacing | None = None) -> list[Group]:
         self.publisher.publish(wait=not self.stage.max_staleness)
         self.in_flight.issue(self.stage, self.stage_step)
         with self.phases.phase("generate"):
-            return self.in_flight.take(self.stage, self.version)
-
-    def generate_more(self, first: int, count: int) -> list[Group]:
-        with self.phases.phase("generate"):
-            return self.in_flight.more(self.stage, self.stage_step, first, count, self.version)
+            return self.in_flight.take(self.stage, self.version, replacing)
 
     @property
     def min_groups(self) -> int:
@@ -99,6 +99,18 @@ class Steps:
         gated = [ScoredGroup(scored.group, scores) for scored, scores in zip(groups, verdicts, strict=True)]
         return gated, {"batch_gate": float(is_open)}
 
+    def observe(self, groups: Sequence[ScoredGroup]) -> dict[str, float]:
+        adaptive = self.stage.adaptive
+        if not adaptive:
+            return {}
+        outcomes = []
+        for scored in groups:
+            judged = [verdict for verdict in scored.verdicts if NOT_SCORED not in verdict.faults]
+            if judged:  # that a rule failed says nothing about the task
+                flat = len({verdict.total for verdict in judged}) == 1
+                outcomes.append(Outcome(scored.group.task, [verdict.outcome for verdict in judged], flat))
+        return {"expected_signal": self.sampler.observe(outcomes, self.version, adaptive)}
+
     def learn(self, order: UpdateOrder) -> UpdateResult:
         self.publisher.free_gpus()
         with self.phases.phase("learn"):
@@ -110,7 +122,7 @@ class Steps:
         """Those of the next step, if the stage goes on."""
         stage = self.stage
         tasks = self.in_flight.next_tasks()
-        tasks = tasks or self.sampler.peek(stage.mixture, stage.tasks_per_step, stage.sources)
+        tasks = tasks or self.sampler.peek(stage.mixture, stage.tasks_per_step, stage.sources, stage.adaptive)
         return [image for task in tasks for image in task.images]
 
     def book(self, trained: Sequence[ScoredGroup], dropped: Sequence[ScoredGroup], why: str = "no variance") -> None:

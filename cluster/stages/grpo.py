@@ -6,16 +6,18 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
+from actors.algorithm.advantage import has_signal
 from actors.algorithm.config import GrpoTraining
 from actors.algorithm.overlong import with_overlong_penalty
 from actors.algorithm.teacher import teacher_of
 from actors.learner.grpo_update import GrpoUpdate
 from actors.learner.orders import FolderModels, UpdateResult
-from actors.trajectory import Group, ScoredGroup
-from cluster.stages.dynamic_sampling import replace_flat_groups
+from actors.trajectory import ScoredGroup
+from cluster.stages.dynamic_sampling import Replacing, without_flat
 from cluster.stages.kind import StageKind, StepRun
 from cluster.stages.response_metrics import response_numbers
 from cluster.stages.row import StepRow
+from curriculum.sampling.choice import Adaptive
 
 
 class GrpoStage(StageKind):
@@ -57,6 +59,10 @@ class GrpoStage(StageKind):
         return self.training.max_staleness
 
     @property
+    def adaptive(self) -> Adaptive | None:
+        return Adaptive(self.name, self.group_size) if self.training.sampling == "adaptive" else None
+
+    @property
     def needs_reference(self) -> bool:
         return self.training.kl > 0
 
@@ -76,16 +82,19 @@ class GrpoStage(StageKind):
     def step(self, run: StepRun) -> UpdateResult:
         """Generates, scores, replaces groups that teach nothing, learns, and books what became of each group."""
         training, version = self.training.within(run.max_response_tokens), run.version
-        kept = self._scored(run, run.generate())
+        replacing = None
+        if training.dynamic_sampling:
+            replacing = Replacing(training.dynamic_sampling, lambda scored: not self.teaches(self._fined(run, scored)))
+        scored = [self._fined(run, group) for group in run.score(run.generate(replacing))]
+        sampling_numbers = run.observe(scored)
+        kept = scored
         flat: list[ScoredGroup] = []
         if training.dynamic_sampling:
-            kept, flat = replace_flat_groups(
-                kept, training, run.min_groups, lambda asked, missing: self._more(run, asked, missing)
-            )
+            kept, flat = without_flat(scored, lambda group: not self.teaches(group), run.min_groups)
         gated, gate_numbers = run.through_batch_gate([*kept, *flat])
         kept, flat = gated[: len(kept)], gated[len(kept) :]
         result = run.learn(GrpoUpdate(kept, training, run.lr, run.temperature))
-        result.numbers.update(response_numbers([*kept, *flat], version) | gate_numbers)
+        result.numbers.update(response_numbers([*kept, *flat], version) | gate_numbers | sampling_numbers)
         if training.dynamic_sampling:
             result.numbers["dropped_groups"] = len(flat) / (len(kept) + len(flat))
         run.book(kept, flat)
@@ -100,22 +109,19 @@ class GrpoStage(StageKind):
             f"kl {row['kl']:.3f}{taught}  logp-diff {row['logp_diff_max']:.0e}"
         )
 
-    def _more(self, run: StepRun, asked: int, missing: int) -> list[ScoredGroup]:
-        groups = run.generate_more(asked, missing)
-        return self._scored(run, groups) if groups else []
+    def teaches(self, scored: ScoredGroup) -> bool:
+        return has_signal(scored.verdicts, self.training.credit, self.training.process_weight)
 
-    def _scored(self, run: StepRun, groups: list[Group]) -> list[ScoredGroup]:
-        """Groups with their verdicts, less the penalty for responses near the length limit."""
-        training, limit = self.training, run.max_response_tokens
-        scored = run.score(groups)
+    def _fined(self, run: StepRun, scored: ScoredGroup) -> ScoredGroup:
+        """A group with its verdicts, less the penalty for responses near the length limit."""
+        training = self.training
         if not training.overlong:
             return scored
-        return [
-            ScoredGroup(
-                s.group,
-                with_overlong_penalty(
-                    s.verdicts, s.group.trajectories, limit, training.overlong, training.overlong_penalty
-                ),
-            )
-            for s in scored
-        ]
+        verdicts = with_overlong_penalty(
+            scored.verdicts,
+            scored.group.trajectories,
+            run.max_response_tokens,
+            training.overlong,
+            training.overlong_penalty,
+        )
+        return ScoredGroup(scored.group, verdicts)

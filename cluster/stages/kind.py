@@ -16,7 +16,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from actors.algorithm.config import Optimisation
 from actors.learner.orders import FolderModels, UpdateOrder, UpdateResult
 from actors.trajectory import Group, ScoredGroup
+from cluster.stages.dynamic_sampling import Replacing
 from cluster.stages.row import StepRow
+from curriculum.sampling.choice import Adaptive
 from curriculum.stages import StageConfig
 from curriculum.task import Task
 
@@ -68,6 +70,11 @@ class StageKind(StageConfig, ABC):
         return 0
 
     @property
+    def adaptive(self) -> Adaptive | None:
+        """How tasks are drawn by what they teach; None if in random order."""
+        return None
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the learner holds a policy to measure KL from as well."""
         return False
@@ -112,15 +119,15 @@ class StepRun(Protocol):
     def draw(self, count: int) -> list[Task]:
         """Draws tasks by the stage's mixture."""
 
-    def generate(self) -> list[Group]:
+    def generate(self, replacing: Replacing | None = None) -> list[Group]:
         """The step's groups of responses, by the newest weights that `max_staleness` allows.
+
+        With `replacing`, groups that are flat or did not come are replaced while others are still written; the flat
+        ones are among those returned. All are in the order of draws.
 
         Raises:
             RemoteFailure: too few groups are left for the learner's ranks.
         """
-
-    def generate_more(self, first: int, count: int) -> list[Group]:
-        """Further groups of the step, which has asked for `first` so far. Those that fail are dropped in the ledger."""
 
     @property
     def min_groups(self) -> int:
@@ -131,6 +138,13 @@ class StepRun(Protocol):
 
     def through_batch_gate(self, groups: Sequence[ScoredGroup]) -> tuple[list[ScoredGroup], dict[str, float]]:
         """The groups as the batch gate leaves them, and its numbers; unchanged if the recipe has no gate."""
+
+    def observe(self, groups: Sequence[ScoredGroup]) -> dict[str, float]:
+        """Tells the sampler what became of all groups of the step, in the order of draws, if the stage is adaptive.
+
+        Returns:
+            What the sampler had expected, for the step's row.
+        """
 
     def learn(self, order: UpdateOrder) -> UpdateResult:
         """Has the learner carry out an update, with the GPUs to itself."""

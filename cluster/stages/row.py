@@ -46,6 +46,7 @@ class StepRow(TypedDict, total=False):
     truncated: float
     flat_groups: float
     dropped_groups: float
+    expected_signal: float  # of the step's tasks, before their groups were known; only with adaptive sampling
     batch_gate: float
     entropy: float
     kl: float

@@ -83,6 +83,12 @@ class MappedTasks:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    def row(self, row: int, columns: Iterable[str]) -> dict[str, Any]:
+        """Some columns of a row, as they lie in the file."""
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        batch, place = self.batches[number], row - int(self._starts[number])
+        return {name: batch.column(name)[place].as_py() for name in columns}
+
     def task(self, row: int) -> Task:
         """The task of a row, with absolute image paths. The row must be a valid task."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1

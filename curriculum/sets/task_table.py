@@ -66,6 +66,19 @@ class TaskTable(Sequence[Task]):
         task = tasks.task(row - int(self._starts[number]))
         return task.model_copy(update={"id": f"{source}/{task.id}", "source": source}) if source else task
 
+    def row(self, index: int, *columns: str) -> dict[str, Any]:
+        """Some columns of a task, which is not built; letters and their texts as dicts. A named source's id has its
+        name in front.
+        """
+        place = int(self.rows[index])
+        number = int(np.searchsorted(self._starts, place, side="right")) - 1
+        source, tasks = self.parts[number]
+        values = tasks.row(place - int(self._starts[number]), columns)
+        values |= {name: dict(values[name]) for name in MAPS if name in values}
+        if source and "id" in values:
+            values["id"] = f"{source}/{values['id']}"
+        return values
+
     def select(self, positions: np.ndarray) -> TaskTable:
         """The tasks at some positions, or where a mask is true."""
         return TaskTable(self.parts, self.rows[positions])

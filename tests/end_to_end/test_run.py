@@ -5,7 +5,7 @@ import json
 import pyarrow.parquet as pq
 
 from cluster.config.recipe_file import load_recipe
-from tests.support.short_run import SHORT, SMOKE
+from tests.support.short_run import REPLACING, SHORT, SMOKE
 from tests.support.whole_runs import events, same, weights
 
 
@@ -49,7 +49,7 @@ def test_run_folder_holds_what_is_promised(run):
     assert any((run / "tensorboard").glob("events.*"))
     row = json.loads((run / "trajectories.jsonl").read_text().splitlines()[0])
     assert row["verdict"]["why"] and row["response"] and row["version"] >= 12
-    assert load_recipe(run / "recipe.yaml") == load_recipe(SMOKE, [*SHORT, "stages.open.training.algorithm=dapo"])
+    assert load_recipe(run / "recipe.yaml") == load_recipe(SMOKE, [*SHORT, *REPLACING])
     whole = [path.name for path in sorted((run / "checkpoints").iterdir()) if (path / "manifest.json").is_file()]
     kept = [path.name for path in sorted((run / "checkpoints").iterdir()) if (path / "kept.json").is_file()]
     assert kept == ["step-0000012"] and whole == ["step-0000014", "step-0000016"]

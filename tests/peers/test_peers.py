@@ -146,6 +146,7 @@ def ours(training, arrays):
     flat = {name: torch.from_numpy(np.concatenate(rows)) for name, rows in arrays.items()}
     logp, entropy = (flat[name].clone().requires_grad_() for name in ("logp", "entropy"))
     weights = response_weights(LENGTHS, [True] * len(LENGTHS), training.aggregation, training.length_scale)
+    each = torch.from_numpy(np.repeat(weights, LENGTHS))  # they count all responses: `count_flat_groups: true`
     loss, _ = objective(
         logp,
         entropy,
@@ -153,7 +154,8 @@ def ours(training, arrays):
             flat["old"],
             flat["rollout"],
             flat["advantages"],
-            torch.from_numpy(np.repeat(weights, LENGTHS)),
+            each,
+            each,
             flat["reference"] if training.kl else None,
         ),
         LENGTHS,
@@ -296,7 +298,7 @@ def test_entropy_bonus_of_verl():
         loss, _ = objective(
             nothing,
             entropy,
-            Tokens(nothing, nothing, nothing, weights, None),
+            Tokens(nothing, nothing, nothing, weights, weights, None),
             LENGTHS,
             GrpoTraining(entropy=1.0, aggregation=aggregation),
         )

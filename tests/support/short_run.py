@@ -15,6 +15,8 @@ SHORT = [
     "model.tiny.vision_steps=0",
     "learner.micro_batch_tokens=400",
 ]  # several micro-batches for each update
+REPLACING = ["stages.open.training.algorithm=dapo", "stages.open.training.sampling=adaptive"]
+"""The last stage replaces flat groups, and draws by what tasks teach."""
 
 
 def wait_until(holds, seconds=600):

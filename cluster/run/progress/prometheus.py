@@ -44,6 +44,7 @@ STEP_NUMBERS = {
     "truncated": "Share of responses that were cut off.",
     "flat_groups": "Share of groups whose rewards are all equal; they teach nothing.",
     "dropped_groups": "Share of groups that dynamic sampling left out.",
+    "expected_signal": "What the step's tasks were expected to teach: the chance that a group is not flat.",
     "entropy": "Mean entropy of a response token, in nats.",
     "kl": "Mean KL divergence from the reference, estimator k3.",
     "teacher_kl": "Mean KL divergence from the teachers, estimator k3.",

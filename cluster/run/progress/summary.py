@@ -30,6 +30,7 @@ class RunSummary:
     def __init__(self, context: RunContext) -> None:
         self.recipe, self.writer, self.position = context.recipe, context.writer, context.position
         self.curriculum, self.ledger, self.phases = context.curriculum, context.ledger, context.phases
+        self.sampler = context.sampler
         self.evaluations: dict[str, dict[str, Any]] = {stage.name: {} for stage in self.recipe.stages}
         self.baseline: dict[str, Interval] | None = None
         self.largest = dict.fromkeys(LARGEST, 0.0)
@@ -53,6 +54,7 @@ class RunSummary:
                 "scores": record.scores,
                 **({"held_back": record.held_back} if record.held_back else {}),
                 "evaluation": self.evaluations[record.name],
+                **({"sampling": rows} if (rows := self.sampler.tally.rows(record.name)) else {}),
             }
             for record in self.curriculum.records
             if record.steps or self.evaluations[record.name]

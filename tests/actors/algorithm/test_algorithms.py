@@ -82,7 +82,7 @@ def plain_step(folder, first, scored, training):
     )
     numbers = []
     for update in range(training.updates_per_step):
-        responses = []
+        responses, flat = [], []
         for g in range(update, len(scored), training.updates_per_step):
             for r, trajectory in enumerate(scored[g].group.trajectories):
                 logp, entropy = policy(policy.collate([samples[g][r]], [0], torch.device("cpu")), 1.0)
@@ -90,6 +90,8 @@ def plain_step(folder, first, scored, training):
                 if training.teacher:  # the first model, as the reference is
                     worth = training.reward_weight * worth + training.teacher[0].weight * (ref[g][r] - old[g][r])
                 arrays = (torch.from_numpy(trajectory.logprobs), worth)
+                if not training.teacher and not any(a.any() for a in advantages[g]):
+                    flat.append(len(responses))
                 responses.append(
                     (
                         logp,
@@ -100,7 +102,7 @@ def plain_step(folder, first, scored, training):
                         not (training.truncated == "mask" and trajectory.truncated),
                     )
                 )
-        loss = naive(responses, training)
+        loss = naive(responses, training, flat)
         loss.backward()
         numbers.append((loss.item(), float(torch.nn.utils.clip_grad_norm_(policy.parameters(), CONFIG.clip_grad))))
         optimizer.step()
@@ -117,6 +119,7 @@ def plain_step(folder, first, scored, training):
         {"algorithm": "reinforce_plus_plus", "kl": 0.5},
         {"algorithm": "cispo", "entropy": 0.1, "correction": "token", "normalise": "batch"},
         {"updates_per_step": 1},
+        {"updates_per_step": 1, "count_flat_groups": True},
         {"kl": 0.5},
         {"updates_per_step": 1, "truncated": "mask"},
         {"updates_per_step": 1, "correction": "token"},

@@ -66,6 +66,10 @@ def test_a_preset_sets_what_it_names_and_a_key_of_the_recipe_wins(name):
         ),
         ({"algorithm": "rloo", "group_size": 1}, "baseline: leave_one_out compares responses to the same task"),
         ({"algorithm": "reinforce_plus_plus", "dynamic_sampling": 1}, "set dynamic_sampling to 0"),
+        (
+            {"algorithm": "reinforce_plus_plus", "group_size": 1, "sampling": "adaptive"},
+            "sampling: adaptive draws tasks whose responses are expected to differ: group_size must be at least 2",
+        ),
         ({"overlong": 1.5}, "less than or equal to 1"),
         ({"max_staleness": 1}, "set correction to token, sequence or mask"),
     ],

@@ -244,6 +244,7 @@ switches = st.fixed_dictionaries(
         "correction": st.sampled_from(["none", "token", "sequence"]),
         "aggregation": st.sampled_from(["token_mean", "sequence_mean", "sequence_sum"]),
         "ratio": st.sampled_from(["token", "sequence"]),
+        "count_flat_groups": st.booleans(),
     }
 )
 
@@ -251,7 +252,7 @@ switches = st.fixed_dictionaries(
 @settings(deadline=None, max_examples=50)
 @given(
     switches,
-    st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=5),
+    st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.booleans()), min_size=1, max_size=5),
     st.integers(1, 3),
     st.integers(0, 99),
 )
@@ -263,7 +264,7 @@ def test_the_objective_and_its_gradient_however_responses_are_laid_out(keys, sha
         return torch.from_numpy(rng.normal(0, spread, n))
 
     responses = []
-    for length, keep in shapes:
+    for length, keep, flat in shapes:
         old = -draw(length).abs() - 0.1
         responses.append(
             [
@@ -271,13 +272,17 @@ def test_the_objective_and_its_gradient_however_responses_are_laid_out(keys, sha
                 draw(length).abs(),
                 old,
                 old + draw(length),
-                draw(length, 1.0),
+                draw(length, 1.0) * (not flat),
                 old + draw(length),
                 keep,
             ]
         )
-    lengths, kept = zip(*shapes, strict=True)
-    weights = response_weights(lengths, kept, training.aggregation, training.length_scale)
+    lengths, kept, flat = zip(*shapes, strict=True)
+    aggregated = training.aggregation, training.length_scale
+    weights = response_weights(lengths, kept, *aggregated)
+    teaching = [keep and not of_flat for keep, of_flat in zip(kept, flat, strict=True)]
+    counts_all = training.count_flat_groups or training.aggregation == "sequence_sum"
+    policy_weights = weights if counts_all else response_weights(lengths, teaching, *aggregated)
     ours = [[logp.clone().requires_grad_(), entropy.clone().requires_grad_()] for logp, entropy, *_ in responses]
     total = 0.0
     for rank in range(ranks):
@@ -292,6 +297,7 @@ def test_the_objective_and_its_gradient_however_responses_are_laid_out(keys, sha
             rollout,
             advantages,
             torch.from_numpy(np.repeat(weights[list(mine)], held)),
+            torch.from_numpy(np.repeat(policy_weights[list(mine)], held)),
             reference if training.kl else None,
         )
         loss, told = objective(logp, entropy, tokens, held, training)
@@ -301,7 +307,7 @@ def test_the_objective_and_its_gradient_however_responses_are_laid_out(keys, sha
     plainly = [
         [logp.clone().requires_grad_(), entropy.clone().requires_grad_(), *rest] for logp, entropy, *rest in responses
     ]
-    expected = naive(plainly, training)
+    expected = naive(plainly, training, [n for n, of_flat in enumerate(flat) if of_flat])
     if not torch.is_tensor(expected):  # no token is kept
         assert float(torch.as_tensor(total).detach()) == pytest.approx(0.0, abs=1e-12)
         return

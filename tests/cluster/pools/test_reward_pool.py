@@ -103,10 +103,12 @@ def test_groups_are_scored_as_they_come_and_taken_in_any_order(ray_session):
         pool.add(group)
         pool.pump()
     pool.add(made[4])
+    assert pool.known(made[4]) is None is pool.known(made[5])  # not sent yet; not added
     until = time.monotonic() + 60
     while not all(sent.batch.done for sent in pool.sent.values()):
         assert time.monotonic() < until
         pool.pump()
+    assert [pool.known(group) for group in made[:5]] == expected[:5]  # and they can still be taken
     assert pool.take([made[3], made[0]]) == [expected[3], expected[0]]
     pool.drop(made[1].group_id)
     assert set(pool.sent) == {made[2].group_id, made[4].group_id}

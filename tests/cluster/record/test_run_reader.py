@@ -11,13 +11,13 @@ def test_why_a_stage_ended():
     config = StageConfig(name="open", kind="grpo", tasks={"diagnosis": 1}, gate=gate)
 
     def why(reason, *scores):
-        return StageHistory(config, 30, reason, [(10 * i, score) for i, score in enumerate(scores, 1)], {}).why
+        return StageHistory(config, 30, reason, [(10 * i, score) for i, score in enumerate(scores, 1)], {}, []).why
 
     assert why("threshold", 0.4, 0.56) == "validation open micro-F1 0.560 reached the threshold 0.55"
     assert why("plateau", 0.45, 0.41, 0.452).endswith(
         "best of the last 2 evaluations 0.452, best before 0.450, required gain 0.01; threshold 0.55"
     )
-    held_back = StageHistory(config, 40, "maximum", [(40, 0.6)], {}, ("format 0.8 is below 0.9",)).why
+    held_back = StageHistory(config, 40, "maximum", [(40, 0.6)], {}, [], ("format 0.8 is below 0.9",)).why
     assert held_back == (
         "its 40 steps were used up; validation open micro-F1 0.600, threshold 0.55; format 0.8 is below 0.9"
     )

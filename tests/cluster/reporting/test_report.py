@@ -286,6 +286,27 @@ def test_the_baseline_by_view_stands_beside_the_tests(writer):
     )
 
 
+def test_what_adaptive_sampling_drew_is_a_table(writer):
+    start = writer.test("closed", "start", wrong)
+    writer.stage("closed", "grpo", 2, start, lambda task: task.reference)
+    shares = {"offered": 8, "drawn": 3, "offered_share": 0.25, "drawn_share": 0.375}
+    row = {
+        "family": "binary",
+        "finding": "<b>",
+        "groups": 3,
+        "flat": 1,
+        "pass_rate": 0.5,
+        "flat_share": 1 / 3,
+        **shares,
+    }
+    unseen = row | {"finding": "Mass", "groups": 0, "pass_rate": None, "flat_share": None}
+    writer.stages[-1]["sampling"] = [row, unseen]
+    page = Page(write_report(writer.close("finished")))
+    assert "What adaptive sampling drew in stage closed" in page.text
+    assert re.search(r"binary\s*<b>\s*25\.0%\s*37\.5%\s*3\s*0\.50\s*33%", page.text)
+    assert re.search(r"binary\s*Mass\s*25\.0%\s*37\.5%\s*0\s*–\s*–", page.text)
+
+
 def test_teachers_and_rejection_sampling_have_charts_and_worst_steps(writer):
     start = writer.test("closed", "start", wrong)
     numbers = {"teacher_kl": 0.5, "teacher_kl_binary": 0.25, "teacher_kl_diagnosis": 0.75, "accepted": 0.125}

@@ -57,6 +57,27 @@ def test_tasks_of_named_sources_have_ids_and_a_source_of_their_own():
     assert [task.id for task in table.of_sources({"two"})] == ["two/q"]
 
 
+def test_a_row_says_what_its_task_says_without_building_it():
+    held = hold_tasks(
+        Task(
+            id=f"t{n}",
+            domain="closed",
+            family="single",
+            question="Which?",
+            options={"A": "Edema", "B": "Mass"},
+            gold=("AB"[n % 2],),
+            images=("x.png",),
+        )
+        for n in range(5)
+    )
+    for source in ("", "nih"):
+        table = TaskTable([Part(source, held)], np.array([4, 1]))
+        for index in range(2):
+            task, row = table[index], table.row(index, "id", "options", "gold", "family")
+            known = {"id": task.id, "options": task.options, "gold": list(task.gold), "family": "single"}
+            assert row == known and row["id"].startswith(source)
+
+
 def test_an_empty_table_has_no_families():
     table = TaskTable.of([question("q")]).of_split("test")
     assert len(table) == 0 and not table.families and not list(table.values("id")) and not len(table.lengths("images"))

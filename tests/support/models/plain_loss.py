@@ -5,12 +5,16 @@ import math
 LONGEST = 64  # tokens of a response: the default of `length_scale`
 
 
-def naive(responses, training):
+def naive(responses, training, flat=()):
     """The loss of an update.
 
-    `responses` are (logp, entropy, old, rollout, advantages, reference, kept).
+    `responses` are (logp, entropy, old, rollout, advantages, reference, kept); `flat` are the numbers of those whose
+    group has no advantage, which count for KL and entropy alone.
     """
     kept = [len(logp) for logp, *_, keep in responses if keep and len(logp)]
+    teaching = [len(r[0]) for n, r in enumerate(responses) if r[-1] and len(r[0]) and n not in flat]
+    if training.count_flat_groups or training.aggregation == "sequence_sum":
+        teaching = kept
     total = 0.0
     for logp, entropy, old, rollout, advantages, ref, keep in responses:
         if not keep:
@@ -39,17 +43,16 @@ def naive(responses, training):
                 away = math.exp(sum((old[i] - rollout[i]).item() for i in range(length)))
             if training.correction != "none":
                 loss = loss * min(away, training.correction_cap)
+            rest = 0.0
             if training.kl and training.kl_in == "loss":
                 d = logp[t] - ref[t]
-                loss = loss + training.kl * {"k1": d, "k2": d * d / 2, "k3": (-d).exp() + d - 1}[training.kl_estimator]
-            loss = loss - training.entropy * entropy[t]
-            total = (
-                total
-                + loss
-                / {
-                    "token_mean": sum(kept),
-                    "sequence_mean": len(kept) * length,
-                    "sequence_sum": len(kept) * (training.length_scale or LONGEST),
+                rest = training.kl * {"k1": d, "k2": d * d / 2, "k3": (-d).exp() + d - 1}[training.kl_estimator]
+            rest = rest - training.entropy * entropy[t]
+            for part, counted in ((loss, teaching), (rest, kept)):
+                divisor = {
+                    "token_mean": sum(counted),
+                    "sequence_mean": len(counted) * length,
+                    "sequence_sum": len(counted) * (training.length_scale or LONGEST),
                 }[training.aggregation]
-            )
+                total = total + part / max(divisor, 1)
     return total
