@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from actors.model.encode import Encoder, PromptConfig
+from cluster import load_recipe
 from curriculum.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +117,10 @@ def test_a_gguf_file_becomes_a_folder_that_a_run_can_read(tmp_path):
 def test_a_folder_that_is_there_is_left_alone(tmp_path):
     with pytest.raises(SystemExit, match="is there already"):
         smollm2.main(tmp_path)
+
+
+def test_the_recipe_asks_what_the_importer_writes():
+    recipe = load_recipe(ROOT / "recipes/reports_smollm2.yaml")
+    assert set(recipe.tested_families) == {"report_binary", "report_findings"}
+    page = (ROOT / "docs/reports-smollm2.md").read_text(encoding="utf-8")
+    assert f"scripts/smollm2.py {recipe.model.path}\n" in page and f"--out {recipe.data.tasks}\n" in page
