@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.measures import Result, Scores
-from cluster.measures.headlines import HEADLINES
 from cluster.record.run_reader import RunRecord
 from rewards.verdict import Verdict
 
+MEASURES = ("closed_accuracy", "open_micro_f1", "format_rate")
 SHOWN = 3  # answers of each family, and of each kind: put right, made wrong
 
 
@@ -39,8 +39,8 @@ def record(run: RunRecord) -> dict[str, Any]:
     gain = scores[last].gain_over(scores[first])
     tasks = results_of(run, versions[last])
     return {
-        "tests": {stage: {name: of.measures()[name] for name in HEADLINES} for stage, of in scores.items()},
-        "gain": {name: gain[name] for name in HEADLINES},
+        "tests": {stage: {name: of.measures()[name] for name in MEASURES} for stage, of in scores.items()},
+        "gain": {name: gain[name] for name in MEASURES},
         "tasks": {domain: sum(result.task.domain == domain for result in tasks) for domain in ("closed", "open")},
         "steps": {stage.name: stage.steps for stage in run.stages},
         "seconds": {name: round(seconds) for name, seconds in run.summary["seconds"].items()},
@@ -53,7 +53,7 @@ def table(records: dict[str, dict[str, Any]]) -> str:
     lines = []
     for seed, of_seed in records.items():
         cells = [seed]
-        for name in ("closed_accuracy", "open_micro_f1"):
+        for name in MEASURES[:2]:
             cells += [f"{test[name][0]:.3f}" for test in of_seed["tests"].values()]
             value, low, high = of_seed["gain"][name]
             cells.append(f"{value:+.3f} [{low:+.3f}, {high:+.3f}]")
