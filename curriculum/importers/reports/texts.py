@@ -19,6 +19,7 @@ from curriculum.task import NO_FINDING
 from curriculum.taskset import TaskSetError
 
 COLUMNS = ("id", "report", "labels")
+_HEALTHY = {NO_FINDING.casefold(), "none"}
 _NO_ID = "without an id"
 
 
@@ -64,9 +65,10 @@ def _findings(cell: str, place: str) -> tuple[str, ...] | None:
     names = tuple(name.strip() for name in cell.split("|") if name.strip())
     if not names:
         return None
-    if names == (NO_FINDING,):
+    healthy = [name.casefold() in _HEALTHY for name in names]
+    if all(healthy):
         return ()
-    if NO_FINDING in names or len(set(names)) < len(names):
+    if any(healthy) or any(map(says_nothing, names)) or len(set(names)) < len(names):
         raise TaskSetError(f"{place}: labels are {cell!r:.60}; they must be {NO_FINDING}, or findings, each once")
     return names
 

@@ -40,12 +40,21 @@ def test_patients_and_splits_of_the_table_are_kept(tmp_path):
     assert {task.patient for task in tasks if task.split == "test"} == {"p3"}
 
 
+@pytest.mark.parametrize("words", ["No finding", "No Finding", "None"])
+def test_a_report_without_findings_is_marked_in_either_case(tmp_path, words):
+    import_reports(table(tmp_path, [*ROWS, f"f,Clear.,{words}", "g,Edema.,Edema"]), tmp_path / "out")
+    golds = {task.gold for task in read_tasks(tmp_path / "out") if task.id == "f-findings"}
+    assert golds <= {()}
+
+
 @pytest.mark.parametrize(
     "rows, head, words",
     [
         (ROWS, "id,text,labels", "column 'report' is missing"),
         (["a,Clear.,No finding", "b,Mass.,Mass"], "id,report,labels", r"names the findings \['Mass'\]"),
         ([*ROWS, "f,Clear.,No finding|Mass"], "id,report,labels", "row 6 .*must be No finding, or findings"),
+        ([*ROWS, "f,Clear.,None|Mass"], "id,report,labels", "row 6 .*must be No finding, or findings"),
+        ([*ROWS, "f,Clear.,XXXX|Mass"], "id,report,labels", "row 6 .*must be No finding, or findings"),
         ([*ROWS, "f,Mass.,Mass|Mass"], "id,report,labels", "row 6 .*each once"),
     ],
 )
