@@ -31,6 +31,7 @@ IMPORTERS = (
     "boxes.padchest_gr:PADCHEST_GR",
     "boxes.imagenome:IMAGENOME",
     "reports.radgraph:RADGRAPH",
+    "reports.texts:REPORTS",
     "questions.mimic_vqa:MIMIC_VQA",
     "questions.ehrxqa:EHRXQA",
     "questions.rexvqa:REXVQA",

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from curriculum.task import Split, Task
 
+_COUNTED = ("films", "reports")  # rows that `ImportSummary.films` counts
 _NAMES_SHOWN = 5
 _EXAMPLES_KEPT = 3
 _LOUD_SHARE = 0.1  # an import that leaves out more says so in a line of its own
@@ -93,7 +94,7 @@ def skip_lines(skipped: Counter[str], rows: str) -> list[str]:
 
 @dataclass
 class ImportSummary:
-    """What an import made of a set: counts of films, and of tasks by (domain, family, split)."""
+    """What an import made of a set: counts of films (or reports), and of tasks by (domain, family, split)."""
 
     path: Path
     splits_from: str
@@ -113,7 +114,8 @@ class ImportSummary:
 
     def lines(self) -> list[str]:
         """The summary for a terminal."""
-        lines = [f"{self.films:,} films, {self.tasks.total():,} tasks → {self.path}", f"splits: {self.splits_from}"]
+        counted = "reports" if self.rows == "reports" else "films"
+        lines = [f"{self.films:,} {counted}, {self.tasks.total():,} tasks → {self.path}", f"splits: {self.splits_from}"]
         for domain, family in sorted({(domain, family) for domain, family, _ in self.tasks}):
             counts = ", ".join(f"{split} {self.tasks[domain, family, split]:,}" for split in get_args(Split))
             lines.append(f"{domain} {family}: {counts}")
@@ -143,7 +145,7 @@ class ImportSummary:
 
     def _warning(self) -> list[str]:
         """A line that cannot be overlooked, if more than a tenth of the rows were left out."""
-        used = self.films if self.rows == "films" else self.tasks.total()
+        used = self.films if self.rows in _COUNTED else self.tasks.total()
         left_out = self.skipped.total() + (len(self.missing) if self.rows == "films" else 0)
         if left_out <= _LOUD_SHARE * (used + left_out):
             return []

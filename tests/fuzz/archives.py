@@ -69,13 +69,23 @@ class Archive:
         for name in self.zipped:
             files[name] = gzip.compress(files[name], 1)
         films = {f"img/{name}": png(number) for number, name in enumerate(self.images)}
-        return Visit(
-            ("data", "import", self.name, "--images", "img", *self.options, "--out", "out"), {**films, **files}
-        )
+        images = ("--images", "img") if self.images else ()
+        return Visit(("data", "import", self.name, *images, *self.options, "--out", "out"), {**films, **files})
 
 
 def archives() -> list[Archive]:
-    return [_nih(), _chexpert(), _padchest(), _mimic(), _openi(), *_questions(), _dicom(), *_tables(), *_on_mimic()]
+    return [
+        _nih(),
+        _chexpert(),
+        _padchest(),
+        _mimic(),
+        _openi(),
+        _reports(),
+        *_questions(),
+        _dicom(),
+        *_tables(),
+        *_on_mimic(),
+    ]
 
 
 def _nih() -> Archive:
@@ -136,6 +146,11 @@ def _openi() -> Archive:
         {"reports/1.xml": report},
         seeds=cases("import-openi-xxxx/rep/*.xml"),
     )
+
+
+def _reports() -> Archive:
+    rows = "a,Large effusion.,Effusion,p,train\nb,Clear.,No finding,q,test\nc,A mass.,Mass|Effusion,r,val\n"
+    return Archive("reports", [], ("--labels", "r.csv"), {"r.csv": "id,report,labels,patient_id,split\n" + rows})
 
 
 def _questions() -> list[Archive]:

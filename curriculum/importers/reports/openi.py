@@ -9,6 +9,7 @@ are de-identified with XXXX. Open-i does not say which film is frontal.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +19,7 @@ from curriculum.importers.parts.files import read_csv
 from curriculum.importers.parts.films import import_films
 from curriculum.importers.parts.label import Label
 from curriculum.importers.parts.reports import section_name
+from curriculum.importers.parts.text_questions import import_texts
 from curriculum.missing import says_nothing, valid_text
 from curriculum.taskset import TaskSetError
 
@@ -31,25 +33,33 @@ _NO_REPORT = 'of files that are no report of Open-i (one has an element such as 
 _NO_FILM = "of reports that name none"
 
 
-def import_openi(images: Path, reports: Path, out: Path, labels: Path | None = None, seed: int = 0) -> ImportSummary:
+def import_openi(
+    images: Path | None, reports: Path, out: Path, labels: Path | None = None, seed: int = 0
+) -> ImportSummary:
     """Writes `out`/tasks.parquet, with every family of question that the reports answer.
 
     Args:
-        images: folder with the films (CXR1_1_IM-0001-3001.png), at any depth.
+        images: folder with the films (CXR1_1_IM-0001-3001.png), at any depth; None asks about the texts of the reports
+            alone (`text_questions`), which needs `labels`.
         reports: folder with the reports (1.xml), at any depth.
         out: folder for the task set.
         labels: a CSV with NIH's findings of each report as 0 or 1; without it nothing is asked about findings.
         seed: of the questions and the splits.
 
     Raises:
-        TaskSetError: there is no report, or the labels cannot be used; see also `films.import_films`.
+        TaskSetError: there is no report, or the labels cannot be used or are missing; see also `films.import_films`
+            and `text_questions.import_texts`.
     """
     skipped = Skipped()
     paths = sorted(reports.rglob("*.xml"))
     if not paths:
         raise TaskSetError(f"{reports}: no report is below this folder; Open-i's are named like ecgen-radiology/1.xml")
     found = None if labels is None else _read_labels(labels)
-    films = (film for path in paths for film in _read(path, found, skipped))
+    films = (film for path in paths for film in _read(path, found, skipped, with_films=images is not None))
+    if images is None:
+        if labels is None:
+            raise TaskSetError(f"{reports}: without --images, --labels are needed: the findings that the texts state")
+        return import_texts(films, reports, out, FINDINGS, seed, skipped)
     return import_films(films, images, reports, out, FINDINGS if labels else (), seed, skipped)
 
 
@@ -66,7 +76,10 @@ def _read_labels(path: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _read(path: Path, labels: dict[str, tuple[str, ...]] | None, skipped: Skipped) -> Iterator[Label]:
+def _read(
+    path: Path, labels: dict[str, tuple[str, ...]] | None, skipped: Skipped, with_films: bool = True
+) -> Iterator[Label]:
+    """A label for each film of a report or, without films, one for the report."""
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
@@ -78,7 +91,7 @@ def _read(path: Path, labels: dict[str, tuple[str, ...]] | None, skipped: Skippe
         skipped.note(_NO_REPORT, path.name)
         return
     texts = _texts(root)
-    films = [element.get("id", "") for element in root.findall("parentImage")]
+    films = [element.get("id", "") for element in root.findall("parentImage")] if with_films else [report]
     if not films:
         skipped[_NO_FILM] += 1
     sections: dict[str, str] = {name: texts[name] for name in ("findings", "impression") if name in texts}
@@ -109,9 +122,10 @@ def _texts(root: ElementTree.Element) -> dict[str, str]:
 
 OPENI = Importer(
     "openi",
-    "Open-i (Indiana University): sections of the report, whether a text belongs to a film and, with labels, findings.",
+    "Open-i (Indiana University): sections of the report, whether a text belongs to a film and, with labels, findings; "
+    "or the texts of the reports alone.",
     (
-        IMAGES,
+        replace(IMAGES, help=f"{IMAGES.help}; without it, the texts alone are asked about", required=False),
         Option("reports", "folder with the XML reports, at any depth", "path"),
         OUT,
         Option("labels", "NegBio's labels of the reports, to ask about findings", "path", required=False),

@@ -39,6 +39,7 @@ OPTIONS = {
     "padchest-gr": ["images", "reports", "table", "out", "seed"],
     "imagenome": ["images", "graphs", "tables", "out", "seed"],
     "radgraph": ["images", "graphs", "tables", "out", "seed", "uncertain"],
+    "reports": ["labels", "out", "seed"],
     "mimic-cxr-vqa": ["images", "labels", "out", "tables", "seed"],
     "ehrxqa": ["images", "labels", "tables", "out", "seed"],
     "rexvqa": ["images", "labels", "out", "seed"],

@@ -181,3 +181,21 @@ def test_a_label_that_is_none_is_told(tmp_path):
     with pytest.raises(TaskSetError, match=r"labels.csv: row 1 .*Cardiomegaly is '2'; it must be 0 or 1"):
         path = labels_file(tmp_path, ("CXR2,0,1", "CXR2,0,2"))
         import_openi(tmp_path / "images", tmp_path / "ecgen-radiology", tmp_path / "out", path)
+
+
+def test_without_films_the_texts_are_asked_about(tmp_path):
+    openi_set(tmp_path)
+    for path in (tmp_path / "ecgen-radiology").iterdir():
+        if int(path.stem) % 4:  # the set repeats four texts; a text is asked about once
+            path.write_text(path.read_text().replace('"IMPRESSION">', f'"IMPRESSION">Case {path.stem}. '))
+    summary = import_openi(None, tmp_path / "ecgen-radiology", tmp_path / "out", labels_file(tmp_path))
+    tasks = list(read_tasks(tmp_path / "out"))
+    assert {task.family for task in tasks} == {"report_binary", "report_findings"}
+    assert all(task.images == () and task.licence == "CC BY-NC-ND 4.0" for task in tasks)
+    assert {task.context for task in tasks if task.patient == "CXR2"} == {"Impression: Case 2. Mild cardiomegaly."}
+    golds = {(task.patient, task.question): task.gold for task in tasks}
+    assert golds["CXR2", "Does this report state Cardiomegaly?"] == ("A",)
+    assert summary.skipped == {"without a text": 8}
+    assert 8 < summary.films == len({task.patient for task in tasks}) <= 16  # eight with the finding, some without
+    with pytest.raises(TaskSetError, match="without --images, --labels are needed"):
+        import_openi(None, tmp_path / "ecgen-radiology", tmp_path / "out")
