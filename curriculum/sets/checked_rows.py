@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curriculum.sets.checked_images import stamp_of
+from curriculum.sets.checked_images import Stamp, stamp_of
 from curriculum.sets.mapped import MappedTasks
 from curriculum.taskset import TaskRow, relative_if_inside
 
@@ -92,7 +92,16 @@ class CheckedRows:
 def state_of(tasks: MappedTasks) -> str:
     """A hash of a set's rows and of the size and time of every image file: what a check of them depends on."""
     state = hashlib.blake2b(tasks.digest.encode(), digest_size=16)
+    archives: dict[str, tuple[str, Stamp | None]] = {}  # each is looked at once for its thousands of images
     for image in tasks.images():
-        name = relative_if_inside(image, tasks.root)
-        state.update(f"{name} {stamp_of(image)}\n".encode(errors="surrogatepass"))
+        archive, _, member = image.partition(".tar/")
+        archive += ".tar"
+        if member and archive not in archives and os.path.isfile(archive):
+            archives[archive] = relative_if_inside(archive, tasks.root), stamp_of(archive)
+        if archive in archives:
+            name, stamp = archives[archive]
+            name = f"{name}/{os.path.normpath(member)}"
+        else:
+            name, stamp = relative_if_inside(image, tasks.root), stamp_of(image)
+        state.update(f"{name} {stamp}\n".encode(errors="surrogatepass"))
     return state.hexdigest()

@@ -290,15 +290,8 @@ def test_what_adaptive_sampling_drew_is_a_table(writer):
     start = writer.test("closed", "start", wrong)
     writer.stage("closed", "grpo", 2, start, lambda task: task.reference)
     shares = {"offered": 8, "drawn": 3, "offered_share": 0.25, "drawn_share": 0.375}
-    row = {
-        "family": "binary",
-        "finding": "<b>",
-        "groups": 3,
-        "flat": 1,
-        "pass_rate": 0.5,
-        "flat_share": 1 / 3,
-        **shares,
-    }
+    groups = {"groups": 3, "flat": 1, "pass_rate": 0.5, "flat_share": 1 / 3}
+    row = {"family": "binary", "finding": "<b>", **groups, **shares}
     unseen = row | {"finding": "Mass", "groups": 0, "pass_rate": None, "flat_share": None}
     writer.stages[-1]["sampling"] = [row, unseen]
     page = Page(write_report(writer.close("finished")))

@@ -42,6 +42,7 @@ def test_whoever_reads_that_a_run_has_ended_finds_its_last_rows(tmp_path):
         writer=writer,
         position=Position(),
         curriculum=SimpleNamespace(records=[]),
+        sampler=None,
         ledger=ledger,
         phases=phases,
     )
