@@ -134,7 +134,7 @@ def start(folder: Path) -> dict[str, Any]:
     train = TaskSources(recipe, lambda line: None).table().of_split("train")
     sampler = Sampler(train, 0, recipe.data.mixing)
     sampler.draw(MIXTURE, 1)
-    first = time.perf_counter() - began
+    first, at_first = time.perf_counter() - began, memory_mib("VmRSS")
     state = sampler.state_dict()
     times = []
     drawn = []
@@ -155,7 +155,9 @@ def start(folder: Path) -> dict[str, Any]:
     return {
         "seconds_to_first_task": round(first, 2),
         "tasks": len(train),
-        "resident_mib": resident_mib(),
+        "mib_at_first_task": at_first,
+        "own_mib": memory_mib("RssAnon"),
+        "mib": memory_mib("VmRSS"),
         "draw_ms_median": round(1000 * float(np.median(times)), 3),
         "draw_ms_99": round(1000 * float(np.quantile(times, 0.99)), 3),
         "adaptive_draw_ms_median": round(1000 * float(np.median(adaptive_times)), 3),
@@ -169,10 +171,10 @@ def old_way(folder: Path) -> dict[str, Any]:
     """The tasks of a folder as objects, every row checked anew."""
     from curriculum.taskset import read_tasks
 
-    before = resident_mib()
+    before = memory_mib("VmRSS")
     began = time.perf_counter()
     tasks = [task for path in sorted(folder.iterdir()) if path.is_dir() for task in read_tasks(path)]
-    return {"seconds": round(time.perf_counter() - began, 2), "tasks": len(tasks), "mib": resident_mib() - before}
+    return {"seconds": round(time.perf_counter() - began, 2), "tasks": len(tasks), "mib": memory_mib("VmRSS") - before}
 
 
 def check(folder: Path, cores: int) -> dict[str, Any]:
@@ -187,10 +189,11 @@ def check(folder: Path, cores: int) -> dict[str, Any]:
     return {"seconds": round(time.perf_counter() - began, 2), "faults": faults}
 
 
-def resident_mib() -> int:
-    """The memory of this process that lies in RAM."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+def memory_mib(kind: str) -> int:
+    """Of this process: VmRSS is all that lies in RAM, RssAnon without pages of files, which the system may drop."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{kind}:")]
+    return int(line.split()[1]) >> 10
 
 
 def apart(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
