@@ -108,18 +108,18 @@ class UpdateBatch:
         self._all_places: list[Place] = []
         self._lengths: list[int] = []
         self._kept: list[bool] = []
-        self._taught: set[int] = set()  # groups whose family has a teacher
+        self._taught: set[int] = set()  # groups that a teacher's judgement teaches
         self.all_taught: dict[str, int] = {}
         for g in chosen:
             family = scored[g].group.task.family
-            has_teacher = teacher_of(family, self.training.teacher) is not None
-            if has_teacher:
+            teacher = teacher_of(family, self.training.teacher)
+            if teacher and teacher.weight:
                 self._taught.add(g)
             for r, trajectory in enumerate(scored[g].group.trajectories):
                 self._all_places.append((g, r))
                 self._lengths.append(len(trajectory.ids))
                 self._kept.append(not (self.training.truncated == "mask" and trajectory.truncated))
-                if has_teacher and self._kept[-1]:
+                if teacher and self._kept[-1]:
                     self.all_taught[family] = self.all_taught.get(family, 0) + self._lengths[-1]
         self.all_tokens = sum(self._lengths)
         self.all_kept = sum(n for n, keep in zip(self._lengths, self._kept, strict=True) if keep)

@@ -23,6 +23,7 @@ from tests.support.short_run import wait_until
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 NEEDS_A_GPU = {"ray_node_gpus_utilization", "ray_curlvpr_mfu", "ray_curlvpr_hfu"}
+OF_OTHER_STAGES = {"ray_curlvpr_accepted", "ray_curlvpr_teacher_kl"}  # than the run has
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("promtool")),
     reason="Prometheus is not installed (Debian: apt-get install prometheus)",
@@ -75,7 +76,7 @@ def test_every_metric_that_is_asked_for_exists(target):
     offered = set(re.findall(r"^(ray_\w+)(?=[{ ])", get(f"http://{target}/metrics"), re.MULTILINE))
     asked = {name for text in (*queries().values(), *rules().values()) for name in re.findall(r"\bray_\w+", text)}
     of_engines = {name for name in asked if name.startswith("ray_vllm_")}  # test_engine_metrics.py
-    assert len(asked) > 20 and asked - offered - of_engines == NEEDS_A_GPU
+    assert len(asked) > 20 and asked - offered - of_engines == NEEDS_A_GPU | OF_OTHER_STAGES
 
 
 def test_every_number_of_a_run_is_told(run, target):
