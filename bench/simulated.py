@@ -164,7 +164,7 @@ class SimulatedLearner:
     def __init__(self, seconds: float, meanwhile: Callable[[], None]) -> None:
         self.seconds, self.meanwhile, self.ranks = seconds, meanwhile, 1
 
-    def update(self, order: GrpoUpdate) -> UpdateResult:
+    def update(self, order: GrpoUpdate, next_films: Sequence[str] = ()) -> UpdateResult:
         until = time.monotonic() + self.seconds
         ray.put(order)
         while (seconds_left := until - time.monotonic()) > 0:
