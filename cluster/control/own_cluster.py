@@ -69,8 +69,8 @@ def end_what_is_left(say: Say) -> None:
     if not found:
         return
     stays = _wait_until_gone(left_processes, BY_ITSELF_S)
-    _kill([process for process in stays if not _tidies_up(process)])
     if stays:
+        _kill_all(left_processes)
         _kill(_wait_until_gone(left_processes, KILLED_S))
     remain = _wait_until_gone(left_processes, KILLED_S if stays else 0)
     waited = f"waited {time.monotonic() - began:.1f} s"
