@@ -14,6 +14,7 @@ from typing import Any
 
 from curriculum.sets.checked_images import Stamp, stamp_of
 from curriculum.sets.mapped import MappedTasks
+from curriculum.sets.packed_images import split_at_archive
 from curriculum.taskset import TaskRow, relative_if_inside
 
 FILE_NAME = ".checked_rows.json"
@@ -94,9 +95,8 @@ def state_of(tasks: MappedTasks) -> str:
     state = hashlib.blake2b(tasks.digest.encode(), digest_size=16)
     archives: dict[str, tuple[str, Stamp | None]] = {}  # each is looked at once for its thousands of images
     for image in tasks.images():
-        archive, _, member = image.partition(".tar/")
-        archive += ".tar"
-        if member and archive not in archives and os.path.isfile(archive):
+        archive, member = split_at_archive(image)
+        if archive and archive not in archives and os.path.isfile(archive):
             archives[archive] = relative_if_inside(archive, tasks.root), stamp_of(archive)
         if archive in archives:
             name, stamp = archives[archive]

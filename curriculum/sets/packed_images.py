@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_LIKE_AN_ARCHIVE = re.compile(r"(.*?\.(?:tar|parquet))/(.+)", re.DOTALL)
 INDEXES_KEPT = 256
 """Of archives; one of 10,000 films takes 2 MB."""
 
@@ -38,6 +40,12 @@ def packed_in(path: str | Path) -> Packed | None:
                 return Packed(Path(file), path[end + len(suffix) :])
             end = path.find(suffix, end + 1)
     return None
+
+
+def split_at_archive(path: str) -> tuple[str, str]:
+    """The beginning of a path that is called like an archive, which need not be one, and the rest; "" without one."""
+    match = _LIKE_AN_ARCHIVE.fullmatch(path)
+    return (match[1], match[2]) if match else ("", path)
 
 
 def open_packed(packed: Packed) -> BinaryIO:

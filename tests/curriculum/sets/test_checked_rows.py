@@ -48,15 +48,17 @@ def test_the_state_of_a_set_changes_with_its_rows_and_its_images(tmp_path):
 
 def test_images_of_an_archive_have_its_stamp(tmp_path):
     films = [tmp_path / f"{name}.tar" / f"{number}.png" for number in range(2) for name in "ab"]
+    films.append(tmp_path / "c.parquet" / "0" / "0")
+    (tmp_path / "c.parquet").write_bytes(b"rows")
     (tmp_path / "b.tar").mkdir()  # no archive, but a folder of that name
     Image.new("L", (8, 8)).save(tmp_path / "b.tar" / "0.png")
     (tmp_path / "a.tar").write_bytes(b"members")
     write_tasks([question(str(n), images=(str(film),)) for n, film in enumerate(films)], tmp_path)
     states = [state_of(open_tasks(tmp_path)) for _ in range(2)]
-    for path in (tmp_path / "a.tar", tmp_path / "b.tar" / "0.png"):
+    for path in (tmp_path / "a.tar", tmp_path / "b.tar" / "0.png", tmp_path / "c.parquet"):
         os.utime(path, (1, 1))
         states.append(state_of(open_tasks(tmp_path)))
-    assert len(set(states)) == 3 and states[0] == states[1]
+    assert len(set(states)) == 4 and states[0] == states[1]
 
 
 def test_bad_rows_are_told_by_their_first_fault(tmp_path):
