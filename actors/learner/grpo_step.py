@@ -93,7 +93,7 @@ class UpdateBatch:
         rewarded = self.training.reward_weight != 0
         teaches = {
             group: group in self._taught or (rewarded and any(a.any() for a in advantages[group]))
-            for group, _ in self._all_places
+            for group in {group for group, _ in self._all_places}
         }
         weights = self._weights(
             [keep and teaches[group] for keep, (group, _) in zip(self._kept, self._all_places, strict=True)]
