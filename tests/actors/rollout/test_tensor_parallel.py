@@ -1,7 +1,12 @@
 """An engine of two processes, each with half of every layer, as `rollout.gpus: 2` makes it; here on a CPU, by gloo."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +19,9 @@ from actors.rollout.vllm_engine import VllmEngine
 from actors.weights.buckets import bucket_of, files_of
 from actors.weights.process_group import WeightGroup
 from actors.weights.store import Offer
+from curriculum.taskset import write_tasks
 from tests.support.engines.probes import probe_of
+from tests.support.engines.second_runner import SECOND_RUNNER
 
 RANKS, CPU = 2, torch.device("cpu")
 
@@ -73,3 +80,22 @@ def test_weights_reach_both_halves_by_file_and_by_group(model, phantom_tasks):
 
     right, stale = asyncio.run(differences())
     assert max(right) < 1e-4 and min(stale) > 1e-3
+
+
+@pytest.mark.slow
+def test_the_second_runner_in_two_halves_takes_new_weights_in_the_middle_of_a_response(model, phantom_tasks, tmp_path):
+    """With asynchronous scheduling. The runner of GPUs must be chosen before vLLM is imported: in another process."""
+    write_tasks(phantom_tasks[:3], tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.support.engines.second_runner_in_two", model, tmp_path],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | SECOND_RUNNER,
+        stdout=subprocess.PIPE,
+        timeout=600,
+        check=True,
+    )
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert told["second_runner"] and told["asynchronous"] and told["ranks"] == RANKS
+    assert max(told["probe"], told["off"], told["probe_new"], told["off_new"]) < 1e-4
+    assert told["repeated"] and told["forbidden"] == 0
+    assert any(0 < start < told["tokens"] for start in told["starts_of_new"])
