@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 QUICKSTART, REPORTS = Path("recipes/quickstart.yaml"), Path("recipes/reports_smollm2.yaml")
+COLD_START = Path("bench/learning/cold_start.yaml")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`--set` arguments, and a stage of its own after the supervised one."""
+
+    settings: tuple[str, ...] = ()
+    stage: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -18,14 +28,13 @@ class Experiment:
     """Variants of a recipe, the first of which is what the others are compared with.
 
     Attributes:
-        variants: name to its `--set` arguments.
-        settings: those of all variants.
+        settings: `--set` arguments of all variants.
         start: the experiment from whose run, of its first variant and the same seed, all variants go on after the
             supervised stage; where left out, each has a run of its own from the beginning.
     """
 
     recipe: Path
-    variants: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"as it is": ()})
+    variants: Mapping[str, Variant] = field(default_factory=lambda: {"as it is": Variant()})
     settings: tuple[str, ...] = ()
     start: str | None = None
 
@@ -46,18 +55,33 @@ def training(setting: str) -> tuple[str, ...]:
 
 
 CREDIT = {
-    "step": training("credit=step"),
-    "return": training("credit=return"),
-    "response": training("credit=response"),
-    "no process": (*training("credit=response"), "reward.rules.process=0"),
+    "step": Variant(training("credit=step")),
+    "return": Variant(training("credit=return")),
+    "response": Variant(training("credit=response")),
+    "no process": Variant((*training("credit=response"), "reward.rules.process=0")),
 }
-SAMPLING = {"uniform": (), "adaptive": training("sampling=adaptive")}
+SAMPLING = {"uniform": Variant(), "adaptive": Variant(training("sampling=adaptive"))}
+REJECTION_SAMPLING = {
+    "name": "rft",
+    "kind": "rft",
+    "tasks": {"binary": 1, "single_choice": 1, "multiple_choice": 1, "diagnosis": 1},
+    "gate": {"measure": "closed_accuracy", "every": 15, "min_steps": 15, "max_steps": 15},
+    "training": {"lr": 2.0e-4, "tasks_per_step": 64, "group_size": 4, "optimiser": "keep"},
+}
 
 EXPERIMENTS = {
     "quickstart": Experiment(QUICKSTART),
     "credit": Experiment(QUICKSTART, CREDIT, fixed(20), start="quickstart"),
     "sampling": Experiment(QUICKSTART, SAMPLING, fixed(20), start="quickstart"),
+    "rejection_sampling": Experiment(
+        QUICKSTART, {"none": Variant(), "rft": Variant(stage=REJECTION_SAMPLING)}, fixed(20), start="quickstart"
+    ),
+    "traces": Experiment(
+        COLD_START, {name: Variant((f"data.tasks=data/cold_start/{name}",)) for name in ("template", "report")}
+    ),
     "reports": Experiment(REPORTS),
-    "reports_credit": Experiment(REPORTS, {"response": (), "no process": ("reward.rules.process=0",)}, start="reports"),
+    "reports_credit": Experiment(
+        REPORTS, {"response": Variant(), "no process": Variant(("reward.rules.process=0",))}, start="reports"
+    ),
     "reports_sampling": Experiment(REPORTS, SAMPLING, start="reports"),
 }

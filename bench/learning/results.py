@@ -10,10 +10,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from cluster.measures import Result, Scores
+from cluster.measures.measure import mean
+from cluster.measures.scores import Interval
 from cluster.record.run_reader import RunRecord
+from rewards.config import RewardConfig
+from rewards.score import score
 from rewards.verdict import Verdict
 
 MEASURES = ("closed_accuracy", "open_micro_f1", "format_rate")
+GROUNDING = "grounding"
 RESAMPLES = 1000
 SHOWN = 3  # transcripts of each family and kind
 
@@ -35,16 +40,16 @@ def record(run: RunRecord, first: RunRecord) -> dict[str, Any]:
     scores = {stage.name: scores_of(run, stage.evaluation["end"]["version"]) for stage in run.stages}
     start, *later = scores
     chosen = run.stages[-1].evaluation.get("model")
-    if chosen:
+    if chosen and later:
         scores["model"] = scores_of(run, chosen["version"])
         later.append("model")
     last = scores_of(first, first.stages[-1].evaluation["end"]["version"])
     generating = [stage for stage in run.stages if stage.generates]
     sampled = {stage.name: responses_a_step(run, stage.name) for stage in generating}
     return {
-        "tests": {name: among(of.measures()) for name, of in scores.items()},
-        "gains": {name: among(scores[name].gain_over(scores[start])) for name in later},
-        "against_first": among(scores[run.stages[-1].name].gain_over(last)),
+        "tests": {name: among(of.intervals()) for name, of in scores.items()},
+        "gains": {name: among(scores[name].differences(scores[start])) for name in later},
+        "against_first": among(scores[run.stages[-1].name].differences(last)),
         "curves": {
             stage.name: [[step * sampled[stage.name], round(score, 4)] for step, score in stage.scores]
             for stage in generating
@@ -67,11 +72,30 @@ def results_of(run: RunRecord, version: int) -> list[Result]:
 
 
 def scores_of(run: RunRecord, version: int) -> Scores:
-    return Scores(results_of(run, version), RESAMPLES)
+    """The measures of a version, and the grounding of its steps in the tasks' reports if they have some."""
+    results = results_of(run, version)
+    scores = Scores(results, RESAMPLES)
+    grounded = [grounding(result) for result in results]
+    tasks = np.array([number for number, value in enumerate(grounded) if value is not None], int)
+    if len(tasks):
+        scores.paths["overall", GROUNDING] = mean(tasks, np.array([grounded[number] for number in tasks]))
+    return scores
 
 
-def among(measures: dict[str, Any]) -> dict[str, Any]:
-    return {name: [round(value, 4) for value in measures[name]] for name in MEASURES if name in measures}
+def grounding(result: Result) -> float | None:
+    """The mean grounding of a response's steps in the report of its task; None without a report or a step that the
+    report or the gold knows of.
+    """
+    if not result.task.report:
+        return None
+    judged = score(result.task.model_copy(update={"reference": result.task.report}), result.response, RewardConfig())
+    values = [step.grounding for step in judged.steps if step.grounding is not None]
+    return float(np.mean(values)) if values else None
+
+
+def among(intervals: dict[tuple[str, ...], Interval]) -> dict[str, list[float]]:
+    overall = {name: intervals.get(("overall", name)) for name in (*MEASURES, GROUNDING)}
+    return {name: [round(value, 4) for value in found] for name, found in overall.items() if found}
 
 
 def responses_a_step(run: RunRecord, stage: str) -> int:
@@ -84,29 +108,39 @@ def mean_of(run: RunRecord, stage: str, column: str) -> float:
 
 
 def table(records: Records) -> str:
-    """Markdown. For each variant: the scores before and after reinforcement learning, the mean gain with the smallest
-    and largest of all seeds, the share of flat groups, and minutes.
+    """Markdown. For each variant: how many seeds, the last test scores, their gain over the supervised stage, their
+    difference to the first variant, each as the mean with the smallest and largest of all seeds; the share of flat
+    groups, responses and minutes.
     """
+    variants = next(iter(records.values()))
+    measured = next(iter(variants.values()))["against_first"]
     lines = [
-        "| variant | seeds | closed | gain | open | gain | against the first: closed | open | flat groups | minutes |",
-        "|---" * 10 + "|",
+        "| variant | seeds | "
+        + " | ".join(f"{name} | gain | to the first" for name in measured)
+        + " | flat groups | responses | minutes |",
+        "|---" * (5 + 3 * len(measured)) + "|",
     ]
-    for variant in next(iter(records.values())):
-        of = [variants[variant] for variants in records.values() if variant in variants]
+    for variant in variants:
+        of = [by_variant[variant] for by_variant in records.values() if variant in by_variant]
         cells = [variant, str(len(of))]
-        for measure in MEASURES[:2]:
-            before, after = ([list(one["tests"].values())[at][measure][0] for one in of] for at in (0, -1))
-            last = [list(one["gains"].values())[-1][measure][0] for one in of]
-            cells += [f"{np.mean(before):.3f} → {np.mean(after):.3f}", spread(last)]
-        for measure in MEASURES[:2]:
-            cells.append(spread([one["against_first"][measure][0] for one in of]))
-        flat = [np.mean(list(one["flat_groups"].values())) for one in of]
-        minutes = [one["seconds"]["all"] / 60 for one in of]
-        lines.append("| " + " | ".join([*cells, f"{np.mean(flat):.2f}", f"{np.mean(minutes):.1f}"]) + " |")
+        for name in measured:
+            cells.append(f"{np.mean([list(one['tests'].values())[-1][name][0] for one in of]):.3f}")
+            cells.append(spread([gain[name][0] for one in of for gain in list(one["gains"].values())[-1:]]))
+            cells.append(
+                spread([one["against_first"][name][0] for one in of]) if variant != next(iter(variants)) else ""
+            )
+        flat = [np.mean(list(one["flat_groups"].values())) for one in of if one["flat_groups"]]
+        cells.append(f"{np.mean(flat):.2f}" if flat else "")
+        cells.append(f"{np.mean([sum(one['responses'].values()) for one in of]):.0f}")
+        cells.append(f"{np.mean([one['seconds']['all'] for one in of]) / 60:.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def spread(values: Sequence[float]) -> str:
+    """Their mean, the smallest and the largest; nothing of none."""
+    if not values:
+        return ""
     return f"{np.mean(values):+.3f} [{min(values):+.3f}, {max(values):+.3f}]"
 
 
@@ -114,6 +148,8 @@ def figure(records: Records, path: Path) -> None:
     """The validation score of each stage over its responses: thin lines for seeds, thick ones for their mean."""
     first = next(iter(records.values()))
     stages = list(next(iter(first.values()))["curves"])
+    if not stages:
+        return
     fig, axes = plt.subplots(1, len(stages), figsize=(4.5 * len(stages), 3.4), layout="constrained", squeeze=False)
     for axis, stage in zip(axes[0], stages, strict=True):
         for number, variant in enumerate(first):

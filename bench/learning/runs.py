@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench.learning.experiments import EXPERIMENTS
-from cluster.config.recipe_file import load_recipe
+from cluster.config.recipe_file import load_recipe, parse_recipe
 from cluster.record.run_writer import recipe_text
 
 
@@ -18,17 +18,19 @@ def trained(root: Path, name: str, variant: str, seed: int) -> Path:
     run = root / f"{name}-seed{seed}-{variant.replace(' ', '-')}"
     if finished(run):
         return run
-    experiment = EXPERIMENTS[name]
-    settings = (*experiment.settings, *experiment.variants[variant])
-    if not (run / "recipe.yaml").is_file() and experiment.start is None:
-        settings = (f"root={root}", f"seed={seed}", "checkpoint.keep=1000", *settings)
-        pairs = [part for setting in settings for part in ("--set", setting)]
-        curlvpr("train", experiment.recipe, "--name", run.name, *pairs)
-        return run
+    experiment, own = EXPERIMENTS[name], EXPERIMENTS[name].variants[variant]
     if not (run / "recipe.yaml").is_file():
+        settings = (*experiment.settings, *own.settings)
+        if experiment.start is None:
+            common = (f"root={root}", f"seed={seed}", "checkpoint.keep=1000")
+            pairs = [part for setting in (*common, *settings) for part in ("--set", setting)]
+            curlvpr("train", experiment.recipe, "--name", run.name, *pairs)
+            return run
         copy_start(trained(root, experiment.start, EXPERIMENTS[experiment.start].first, seed), run)
-        recipe = load_recipe(run / "recipe.yaml", settings)
-        (run / "recipe.yaml").write_text(recipe_text(recipe), encoding="utf-8")
+        tree = load_recipe(run / "recipe.yaml", settings).model_dump(mode="json")
+        if own.stage:
+            tree["stages"].insert(1, own.stage)
+        (run / "recipe.yaml").write_text(recipe_text(parse_recipe(tree, run.name)), encoding="utf-8")
     curlvpr("resume", run)
     return run
 
