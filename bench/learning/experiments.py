@@ -54,13 +54,6 @@ def training(setting: str) -> tuple[str, ...]:
     return tuple(f"stages.{stage}.training.{setting}" for stage in ("closed", "open"))
 
 
-CREDIT = {
-    "step": Variant(training("credit=step")),
-    "return": Variant(training("credit=return")),
-    "response": Variant(training("credit=response")),
-    "no process": Variant((*training("credit=response"), "reward.rules.process=0")),
-}
-SAMPLING = {"uniform": Variant(), "adaptive": Variant(training("sampling=adaptive"))}
 REJECTION_SAMPLING = {
     "name": "rft",
     "kind": "rft",
@@ -68,20 +61,29 @@ REJECTION_SAMPLING = {
     "gate": {"measure": "closed_accuracy", "every": 15, "min_steps": 15, "max_steps": 15},
     "training": {"lr": 2.0e-4, "tasks_per_step": 64, "group_size": 4, "optimiser": "keep"},
 }
+VARIANTS = {
+    "as it is": Variant(),
+    "credit response": Variant(training("credit=response")),
+    "credit return": Variant(training("credit=return")),
+    "no process": Variant((*training("credit=response"), "reward.rules.process=0")),
+    "adaptive sampling": Variant(training("sampling=adaptive")),
+    "rejection sampling first": Variant(stage=REJECTION_SAMPLING),
+}
 
 EXPERIMENTS = {
     "quickstart": Experiment(QUICKSTART),
-    "credit": Experiment(QUICKSTART, CREDIT, fixed(20), start="quickstart"),
-    "sampling": Experiment(QUICKSTART, SAMPLING, fixed(20), start="quickstart"),
-    "rejection_sampling": Experiment(
-        QUICKSTART, {"none": Variant(), "rft": Variant(stage=REJECTION_SAMPLING)}, fixed(20), start="quickstart"
-    ),
+    "variants": Experiment(QUICKSTART, VARIANTS, fixed(20), start="quickstart"),
     "traces": Experiment(
         COLD_START, {name: Variant((f"data.tasks=data/cold_start/{name}",)) for name in ("template", "report")}
     ),
     "reports": Experiment(REPORTS),
-    "reports_credit": Experiment(
-        REPORTS, {"response": Variant(), "no process": Variant(("reward.rules.process=0",))}, start="reports"
+    "reports_variants": Experiment(
+        REPORTS,
+        {
+            "as it is": Variant(),
+            "no process": Variant(("reward.rules.process=0",)),
+            "adaptive sampling": Variant(training("sampling=adaptive")),
+        },
+        start="reports",
     ),
-    "reports_sampling": Experiment(REPORTS, SAMPLING, start="reports"),
 }
