@@ -79,11 +79,7 @@ EXPERIMENTS = {
     "reports": Experiment(REPORTS),
     "reports_variants": Experiment(
         REPORTS,
-        {
-            "as it is": Variant(),
-            "no process": Variant(("reward.rules.process=0",)),
-            "adaptive sampling": Variant(training("sampling=adaptive")),
-        },
+        {"as it is": Variant(), "adaptive sampling": Variant(training("sampling=adaptive"))},
         start="reports",
     ),
 }
