@@ -11,7 +11,6 @@ are the same in both.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -19,7 +18,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow.csv as csv
+import pyarrow.parquet as pq
 
+from bench.learning.commands import curlvpr
 from curriculum.taskset import read_tasks, write_tasks
 
 FAMILIES = ("binary", "single_choice", "multiple_choice", "diagnosis")
@@ -43,8 +44,6 @@ def reports_by_findings(reports: Path, gold: Path) -> dict[frozenset[str], list[
 
 def findings_by_film(labels: Path) -> dict[str, frozenset[str]]:
     """What each film's labels say is there, by the film's name without its ending."""
-    import pyarrow.parquet as pq
-
     found = {}
     for row in pq.read_table(labels).to_pylist():
         values = {name: row[f"nih_{name}"] for name in FINDINGS}
@@ -70,10 +69,6 @@ def main(films: Path, labels: Path, reports: Path, gold: Path, out: Path) -> Non
     tested = [task for task in tasks if task.split != "train"]
     write_tasks([*traced.values(), *tested], out / "report")
     write_tasks([*(task for task in tasks if task.id in traced), *tested], out / "template")
-
-
-def curlvpr(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "cluster.cli", *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":

@@ -6,21 +6,14 @@ that all of them sample equally many responses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from bench.learning.policy_traces import write_policy_traces
 
 QUICKSTART, REPORTS = Path("recipes/quickstart.yaml"), Path("recipes/reports_smollm2.yaml")
-COLD_START = Path("bench/learning/cold_start.yaml")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """`--set` arguments, and a stage of its own after the supervised one."""
-
-    settings: tuple[str, ...] = ()
-    stage: Mapping[str, Any] | None = None
+COLD_START, AFTER_SFT = Path("bench/learning/cold_start.yaml"), Path("bench/learning/after_sft.yaml")
 
 
 @dataclass(frozen=True)
@@ -28,24 +21,28 @@ class Experiment:
     """Variants of a recipe, the first of which is what the others are compared with.
 
     Attributes:
-        settings: `--set` arguments of all variants.
+        variants: name to its `--set` arguments.
+        settings: those of all variants.
         start: the experiment from whose run, of its first variant and the same seed, all variants go on after the
             supervised stage; where left out, each has a run of its own from the beginning.
+        prepare: takes the folder of runs and the seed, makes what the variants read, and returns further settings.
     """
 
     recipe: Path
-    variants: Mapping[str, Variant] = field(default_factory=lambda: {"as it is": Variant()})
+    variants: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"as it is": ()})
     settings: tuple[str, ...] = ()
     start: str | None = None
+    prepare: Callable[[Path, int], tuple[str, ...]] | None = None
 
     @property
     def first(self) -> str:
         return next(iter(self.variants))
 
 
-def fixed(steps: int) -> tuple[str, ...]:
-    """The closed and the open stage with so many steps each, validated four times."""
-    gate = {"every": steps // 4, "min_steps": steps // 4, "max_steps": steps, "threshold": "null", "plateau": "null"}
+def fixed(steps: int, validations: int = 4) -> tuple[str, ...]:
+    """The closed and the open stage with so many steps each."""
+    every = steps // validations
+    gate = {"every": every, "min_steps": every, "max_steps": steps, "threshold": "null", "plateau": "null"}
     return tuple(f"stages.{stage}.gate.{key}={value}" for stage in ("closed", "open") for key, value in gate.items())
 
 
@@ -54,32 +51,30 @@ def training(setting: str) -> tuple[str, ...]:
     return tuple(f"stages.{stage}.training.{setting}" for stage in ("closed", "open"))
 
 
-REJECTION_SAMPLING = {
-    "name": "rft",
-    "kind": "rft",
-    "tasks": {"binary": 1, "single_choice": 1, "multiple_choice": 1, "diagnosis": 1},
-    "gate": {"measure": "closed_accuracy", "every": 15, "min_steps": 15, "max_steps": 15},
-    "training": {"lr": 2.0e-4, "tasks_per_step": 64, "group_size": 4, "optimiser": "keep"},
-}
 VARIANTS = {
-    "as it is": Variant(),
-    "credit response": Variant(training("credit=response")),
-    "credit return": Variant(training("credit=return")),
-    "no process": Variant((*training("credit=response"), "reward.rules.process=0")),
-    "adaptive sampling": Variant(training("sampling=adaptive")),
-    "rejection sampling first": Variant(stage=REJECTION_SAMPLING),
+    "as it is": (),
+    "credit response": training("credit=response"),
+    "credit return": training("credit=return"),
+    "no process": (*training("credit=response"), "reward.rules.process=0"),
+    "adaptive sampling": training("sampling=adaptive"),
 }
 
 EXPERIMENTS = {
     "quickstart": Experiment(QUICKSTART),
     "variants": Experiment(QUICKSTART, VARIANTS, fixed(20), start="quickstart"),
     "traces": Experiment(
-        COLD_START, {name: Variant((f"data.tasks=data/cold_start/{name}",)) for name in ("template", "report")}
+        COLD_START, {name: (f"data.tasks=data/cold_start/{name}",) for name in ("template", "report")}
+    ),
+    "policy_traces": Experiment(
+        AFTER_SFT,
+        {"none": ("stages.policy.gate.max_steps=1", "stages.policy.training.lr=1e-12"), "policy traces": ()},
+        fixed(20, validations=1),
+        prepare=write_policy_traces,
     ),
     "reports": Experiment(REPORTS),
     "reports_variants": Experiment(
         REPORTS,
-        {"as it is": Variant(), "adaptive sampling": Variant(training("sampling=adaptive"))},
+        {"as it is": (), "adaptive sampling": training("sampling=adaptive")},
         start="reports",
     ),
 }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from bench.learning.commands import curlvpr
 from bench.learning.experiments import EXPERIMENTS
-from cluster.config.recipe_file import load_recipe, parse_recipe
+from cluster.config.recipe_file import load_recipe
 from cluster.record.run_writer import recipe_text
 
 
@@ -18,20 +17,20 @@ def trained(root: Path, name: str, variant: str, seed: int) -> Path:
     run = root / f"{name}-seed{seed}-{variant.replace(' ', '-')}"
     if finished(run):
         return run
-    experiment, own = EXPERIMENTS[name], EXPERIMENTS[name].variants[variant]
-    if not (run / "recipe.yaml").is_file():
-        settings = (*experiment.settings, *own.settings)
-        if experiment.start is None:
-            common = (f"root={root}", f"seed={seed}", "checkpoint.keep=1000")
-            pairs = [part for setting in (*common, *settings) for part in ("--set", setting)]
-            curlvpr("train", experiment.recipe, "--name", run.name, *pairs)
-            return run
+    experiment = EXPERIMENTS[name]
+    settings = (*experiment.settings, *experiment.variants[variant])
+    if (run / "recipe.yaml").is_file():
+        curlvpr("resume", run)
+    elif experiment.start:
         copy_start(trained(root, experiment.start, EXPERIMENTS[experiment.start].first, seed), run)
-        tree = load_recipe(run / "recipe.yaml", settings).model_dump(mode="json")
-        if own.stage:
-            tree["stages"].insert(1, own.stage)
-        (run / "recipe.yaml").write_text(recipe_text(parse_recipe(tree, run.name)), encoding="utf-8")
-    curlvpr("resume", run)
+        recipe = load_recipe(run / "recipe.yaml", settings)
+        (run / "recipe.yaml").write_text(recipe_text(recipe), encoding="utf-8")
+        curlvpr("resume", run)
+    else:
+        made = experiment.prepare(root, seed) if experiment.prepare else ()
+        common = (f"root={root}", f"seed={seed}", "checkpoint.keep=1000")
+        pairs = [part for setting in (*common, *made, *settings) for part in ("--set", setting)]
+        curlvpr("train", experiment.recipe, "--name", run.name, *pairs)
     return run
 
 
@@ -48,7 +47,3 @@ def copy_start(first: Path, run: Path) -> None:
 def finished(run: Path) -> bool:
     path = run / "summary.json"
     return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["status"] == "finished"
-
-
-def curlvpr(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "cluster.cli", *map(str, arguments)], check=True)
