@@ -88,7 +88,7 @@ def grounding(result: Result) -> float | None:
     """
     if not result.task.report:
         return None
-    judged = score(result.task.model_copy(update={"reference": result.task.report}), result.response, RewardConfig())
+    judged = score(result.task.model_copy(update={"reference": result.task.report}), result.text, RewardConfig())
     values = [step.grounding for step in judged.steps if step.grounding is not None]
     return float(np.mean(values)) if values else None
 
@@ -175,8 +175,8 @@ def transcripts(run: RunRecord) -> str:
         change = new.verdict.outcome - old.verdict.outcome
         if change:
             kind = "better" if change > 0 else "worse"
-            words = [f"{old.task.asked}", f"gold: {', '.join(old.task.gold) or 'none'}", f"before: {old.response}"]
-            shown.setdefault((kind, old.task.family), []).append("\n".join([*words, f"after: {new.response}"]))
+            words = [f"{old.task.asked}", f"gold: {', '.join(old.task.gold) or 'none'}", f"before: {old.text}"]
+            shown.setdefault((kind, old.task.family), []).append("\n".join([*words, f"after: {new.text}"]))
     return "\n\n".join(
         f"== {family}, {kind}: {len(texts)}\n\n" + "\n\n".join(texts[:SHOWN])
         for (kind, family), texts in sorted(shown.items())
