@@ -21,6 +21,7 @@ def write_policy_traces(root: Path, seed: int) -> tuple[str, ...]:
     """
     run, folder = root / f"quickstart-seed{seed}-as-it-is", root / f"policy_traces-seed{seed}"
     model, asked, traced = (folder / name for name in ("model", "asked", "traced"))
+    folder.mkdir(exist_ok=True)
     if not model.exists():
         supervised = json.loads((run / "summary.json").read_text(encoding="utf-8"))["stages"][0]
         curlvpr("export", run, "--step", supervised["steps"], "--out", model)
