@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from curriculum.task import NO_FINDING, Task
@@ -30,6 +30,8 @@ from rewards.verdict import Judgement, StepVerdict
 
 MAX_WRONG_PER_HIT = 2
 """Wrong names for each right one in a list; a list with more is a guess."""
+OutcomeOf = Callable[[tuple[str, ...]], tuple[float, bool]]
+"""What a final list is worth, and whether it guesses."""
 
 
 def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnswer:
@@ -40,7 +42,8 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
     reading = read_final(task, last.answer)
     final = None if reading.value is None else as_gold_names(reading.value, key)
     said = attributes_of_names(split_names(last.answer)) if final and config.attributes and key.attributes else {}
-    outcome, is_guess = _outcome(final, said, key, max_names, config)
+    outcome_of = partial(_outcome, said=said, key=key, max_names=max_names, config=config)
+    outcome, is_guess = outcome_of(final)
     gold = ", ".join(task.gold) or NO_FINDING
     why = f"final answer {final_in_words(reading)}, gold {gold}: F1 {outcome:.2f}"
     told = differences(said, key.attributes, key.gold.intersection(final or ()), config.attributes)
@@ -58,10 +61,13 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
     candidates = Candidates(read_finding, opening.candidates, opening.candidates | key.gold)
     judged = judge_steps(pairs[1:], candidates, key, final, config)
     is_sound = opening.verdict.judgement != "fault"
+    steps = judged.steps
+    if final is not None:
+        steps = tuple(_with_stake(step, final, outcome, key, outcome_of) for step in steps)
     return JudgedAnswer(
         answer=final,
         outcome=outcome,
-        steps=(opening.verdict, *judged.steps, summary),
+        steps=(opening.verdict, *steps, summary),
         process=judged.process * is_sound,
         reason=judged.reason * is_sound,
         why=(why,),
@@ -117,6 +123,25 @@ def _outcome(
     hit = key.gold.intersection(final)
     likeness_of = likenesses(said, key.attributes, hit, config.attributes)
     return f1(set(final), key.gold, config.finding_weights, likeness_of), False
+
+
+def _with_stake(
+    step: StepVerdict, final: tuple[str, ...], outcome: float, key: AnswerKey, outcome_of: OutcomeOf
+) -> StepVerdict:
+    """The step with its stake: how far the outcome is from that of the final answer with the other mark on its name.
+
+    More marks are right if all that is doubtful is rejected; but the F1 loses more by a finding that is missed than by
+    a name too many. The stake brings the marks into the proportions of the F1. A fault keeps the whole stake, and so
+    does "No finding", which no single name takes back.
+    """
+    if step.candidate is None or step.candidate == NO_FINDING or step.judgement == "fault":
+        return step
+    name = _as_gold_name(step.candidate, key)
+    if name in final:
+        changed = tuple(other for other in final if other != name)
+    else:
+        changed = as_gold_names((*final, name), key)
+    return step._replace(stake=abs(outcome - outcome_of(changed)[0]))
 
 
 class _Opening(NamedTuple):
