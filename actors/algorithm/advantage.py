@@ -44,7 +44,8 @@ def step_advantages(
     """For each response of a group, float64 [steps]: a step's score against others that judge the same candidate.
 
     Opening lists are compared with opening lists, and summaries with summaries. A step without any counterpart is
-    compared with all steps of the group. Because ❌ is compared with ❌ on the same candidate, a mark that is right
+    compared with all steps of the group, and can only lose: else it would pay to announce what nobody else does, and
+    to reject it. Because ❌ is compared with ❌ on the same candidate, a mark that is right
     three times in four earns nothing by itself. `leave_one_out` and `divisor` are those of `group_advantages`, among
     the steps compared.
 
@@ -60,7 +61,7 @@ def step_advantages(
             alike[_counterpart_key(step, index, len(response))].append(len(scores))
             scores.append(step.score)
             stakes.append(step.stake)
-    flat = group_advantages(scores, eps, leave_one_out, divisor)
+    flat = np.minimum(group_advantages(scores, eps, leave_one_out, divisor), 0.0)
     for indices in alike.values():
         if len(indices) > 1:
             flat[indices] = group_advantages([scores[index] for index in indices], eps, leave_one_out, divisor)
