@@ -137,10 +137,8 @@ def _with_stake(
     if step.candidate is None or step.candidate == NO_FINDING or step.judgement == "fault":
         return step
     name = _as_gold_name(step.candidate, key)
-    if name in final:
-        changed = tuple(other for other in final if other != name)
-    else:
-        changed = as_gold_names((*final, name), key)
+    others = tuple(other for other in final if other != name)
+    changed = others if name in final else as_gold_names((*final, name), key)
     return step._replace(stake=abs(outcome - outcome_of(changed)[0]))
 
 

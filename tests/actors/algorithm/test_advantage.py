@@ -32,8 +32,8 @@ EPS = 1e-6
 rewards = st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=2, max_size=10)
 
 
-def step(candidate, value, start=0, end=1):
-    return StepVerdict(start, end, candidate, "right", value, "")
+def step(candidate, value, start=0, end=1, stake=1.0):
+    return StepVerdict(start, end, candidate, "right", value, "", stake=stake)
 
 
 def normalised(value, pool):
@@ -76,8 +76,11 @@ def test_a_group_of_one_learns_nothing():
 
 candidates = st.sampled_from(["A", "B", "C"])
 values = st.sampled_from([0.0, 0.5, 1.0])
+stakes = st.sampled_from([1.0, 1 / 3, 0.0])
 responses = st.lists(
-    st.tuples(st.booleans(), st.lists(st.tuples(candidates, values), max_size=4), values), min_size=1, max_size=6
+    st.tuples(st.booleans(), st.lists(st.tuples(candidates, values, stakes), max_size=4), values),
+    min_size=1,
+    max_size=6,
 )
 
 
@@ -85,7 +88,11 @@ responses = st.lists(
 def test_a_step_is_compared_with_its_like_or_with_all(drawn):
     """Independent: for each step, its pool is collected by walking over all responses again."""
     steps = [
-        [*([step(None, 1.0)] if listed and judged else []), *(step(c, v) for c, v in judged), step(None, last)]
+        [
+            *([step(None, 1.0)] if listed and judged else []),
+            *(step(c, v, stake=s) for c, v, s in judged),
+            step(None, last),
+        ]
         for listed, judged, last in drawn
     ]
 
@@ -98,8 +105,11 @@ def test_a_step_is_compared_with_its_like_or_with_all(drawn):
     ours = step_advantages(steps)
     for r, i in places:
         alike = [steps[a][b].score for a, b in places if kind(a, b) == kind(r, i)]
-        pool = alike if len(alike) > 1 else [steps[a][b].score for a, b in places]
-        assert ours[r][i] == pytest.approx(normalised(steps[r][i].score, pool), abs=1e-9)
+        own, everything = steps[r][i], [steps[a][b].score for a, b in places]
+        expected = normalised(own.score, alike if len(alike) > 1 else everything)
+        if len(alike) == 1:
+            expected = min(0, expected)
+        assert ours[r][i] == pytest.approx(own.stake * expected, abs=1e-9)
     assert [len(a) for a in ours] == [len(s) for s in steps]
 
 
@@ -194,6 +204,69 @@ def test_return_credit_of_tokens_by_hand():
     for n, tokens in enumerate(token_advantages(verdicts, [ends] * 3, "return", 2.0)):
         whole = first[n] + second[n]  # twice the mean of both
         assert tokens == pytest.approx([whole, whole, 2 * second[n], 0], abs=1e-5)
+
+
+FINDINGS = ("Edema", "Mass", "Nodule", "Hernia")
+
+
+@st.composite
+def answered(draw):
+    """An open group: each response lists some findings, marks them and names those that it accepts."""
+    gold = tuple(draw(st.lists(st.sampled_from(FINDINGS), max_size=3, unique=True)))
+    drawn = draw(
+        st.lists(st.dictionaries(st.sampled_from(FINDINGS), st.booleans(), min_size=1), min_size=2, max_size=5)
+    )
+    return OPEN.model_copy(update={"gold": gold}), drawn
+
+
+def open_group(task, group):
+    finals = [", ".join(name for name in said if said[name]) or "No finding" for said in group]
+    return [respond(task, said, final) for said, final in zip(group, finals, strict=True)]
+
+
+@given(answered())
+def test_the_other_mark_on_an_open_candidate_would_change_the_outcome_in_the_direction_of_its_advantage(drawn):
+    """The comparison of two responses that differ in one mark: the better one has the advantage, by the difference."""
+    task, group = drawn
+    said = group[0]
+    name = next(iter(said))
+    pair = open_group(task, [said, said | {name: not said[name]}])
+    verdicts = [verdict for verdict, _ in pair]
+    own, other = (advantages[1 + list(said).index(name)] for advantages in step_advantages([v.steps for v in verdicts]))
+    difference = verdicts[0].outcome - verdicts[1].outcome
+    assert own == pytest.approx(difference / 2**0.5, abs=1e-4) and other == pytest.approx(-own)
+
+
+def test_a_missed_finding_costs_more_than_a_name_too_many():
+    """Gold Edema. One response misses it; another accepts Mass as well. F1 0, 1, 2/3: what each mark was worth."""
+    group = [{"Edema": False, "Mass": False}, {"Edema": True, "Mass": False}, {"Edema": True, "Mass": True}]
+    steps = [verdict.steps for verdict, _ in open_group(OPEN, group)]
+    missed, right, many = (advantages[1:3] for advantages in step_advantages(steps))
+    of_edema, of_mass = ([normalised(value, pool) for value in pool] for pool in ([0.0, 1, 1], [1.0, 1, 0]))
+    assert missed == pytest.approx([1 * of_edema[0], 0 * of_mass[0]], abs=1e-6)  # Mass alone is worth as little as none
+    assert right == pytest.approx([1 * of_edema[1], of_mass[1] / 3], abs=1e-6)
+    assert many == pytest.approx([2 / 3 * of_edema[2], of_mass[2] / 3], abs=1e-6)
+    assert missed[0] == pytest.approx(3 * many[1], abs=1e-5) and many[1] < 0
+
+
+def test_a_list_that_leaves_out_what_others_found_has_a_lower_advantage():
+    """Edema is in the gold. Final answers are all the same, so only the lists are compared."""
+    group = [respond(OPEN, said, "No finding") for said in ({"Mass": False}, {"Edema": False, "Mass": False})]
+    shorter, longer = token_advantages([v for v, _ in group], list(map(of_characters, group)), "step", 1.0)
+    assert shorter[0] < 0 < longer[0]
+
+
+@given(answered())
+def test_what_no_other_response_lists_earns_nothing(drawn):
+    """Neither a right mark on it nor its place in the list: more candidates are not worth more by themselves."""
+    task, group = drawn
+    longer = [group[0] | {"Pneumothorax": False}, *group[1:]]
+    assert "Pneumothorax" not in task.gold
+    steps = [verdict.steps for verdict, _ in open_group(task, group)]
+    longer_steps = [verdict.steps for verdict, _ in open_group(task, longer)]
+    own = step_advantages(longer_steps)[0]
+    assert own[-2] <= 0
+    assert own[0] == pytest.approx(step_advantages(steps)[0][0], abs=1e-9)
 
 
 @pytest.mark.parametrize("credit", ["response", "step", "return"])
