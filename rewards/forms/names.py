@@ -131,10 +131,11 @@ def _with_stake(
     """The step with its stake: how far the outcome is from that of the final answer with the other mark on its name.
 
     More marks are right if all that is doubtful is rejected; but the F1 loses more by a finding that is missed than by
-    a name too many. The stake brings the marks into the proportions of the F1. A fault keeps the whole stake, and so
-    does "No finding", which no single name takes back.
+    a name too many. The stake brings the marks into the proportions of the F1. A fault without a score keeps the whole
+    stake, and so does "No finding", which no single name takes back.
     """
-    if step.candidate is None or step.candidate == NO_FINDING or step.judgement == "fault":
+    is_worthless = step.judgement == "fault" and not step.score
+    if step.candidate is None or step.candidate == NO_FINDING or is_worthless:
         return step
     name = _as_gold_name(step.candidate, key)
     others = tuple(other for other in final if other != name)
