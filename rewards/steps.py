@@ -72,10 +72,10 @@ def judge_steps(
 
     The score of a right step is the share of candidates that are judged without a fault, so that leaving out the
     doubtful ones doesn't pay. A right ✅ that the final answer leaves out is a fault, so it counts for nothing in
-    process and reason; but its score is that of a right step without grounding: the final answer is to blame. Process is sensitivity + specificity − 1 over the required candidates (Youden's J), at
-    least 0, so that the same mark everywhere earns nothing; a candidate without a sound step counts as missed. Reason
-    is process times the mean grounding of the right steps, over all candidates with known facts. Neither depends on
-    the order of the steps.
+    process and reason; but its score is that of a right step without grounding: the final answer is to blame. Process
+    is sensitivity + specificity − 1 over the required candidates (Youden's J), at least 0, so that the same mark
+    everywhere earns nothing; a candidate without a sound step counts as missed. Reason is process times the mean
+    grounding of the right steps, over all candidates with known facts. Neither depends on the order of the steps.
 
     Args:
         final: the final answer, None if it cannot be read.

@@ -243,9 +243,9 @@ def test_a_missed_finding_costs_more_than_a_name_too_many():
     steps = [verdict.steps for verdict, _ in open_group(OPEN, group)]
     missed, right, many = (advantages[1:3] for advantages in step_advantages(steps))
     of_edema, of_mass = ([normalised(value, pool) for value in pool] for pool in ([0.0, 1, 1], [1.0, 1, 0]))
-    assert missed == pytest.approx([1 * of_edema[0], 0 * of_mass[0]], abs=1e-6)  # Mass alone is worth as little as none
-    assert right == pytest.approx([1 * of_edema[1], of_mass[1] / 3], abs=1e-6)
-    assert many == pytest.approx([2 / 3 * of_edema[2], of_mass[2] / 3], abs=1e-6)
+    assert missed == pytest.approx([1 * of_edema[0], 0 * of_mass[0]], abs=1e-5)  # Mass alone is worth as little as none
+    assert right == pytest.approx([1 * of_edema[1], of_mass[1] / 3], abs=1e-5)
+    assert many == pytest.approx([2 / 3 * of_edema[2], of_mass[2] / 3], abs=1e-5)
     assert missed[0] == pytest.approx(3 * many[1], abs=1e-5) and many[1] < 0
 
 
