@@ -156,7 +156,9 @@ def _judge_list(pair: Pair, key: AnswerKey, max_names: int) -> _Opening:
     candidates = frozenset(announced)
 
     def verdict(judgement: Judgement, share: float, why: str) -> _Opening:
-        return _Opening(StepVerdict(pair.start, pair.end, None, judgement, share, why), candidates)
+        # What a sound list leads to is the outcome, which credit gives to its tokens anyway.
+        stake = float(judgement == "fault")
+        return _Opening(StepVerdict(pair.start, pair.end, None, judgement, share, why, stake=stake), candidates)
 
     if marks:
         return verdict("fault", 0.0, "candidates are announced without marks, before they are weighed")

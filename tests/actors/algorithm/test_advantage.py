@@ -250,10 +250,13 @@ def test_a_missed_finding_costs_more_than_a_name_too_many():
 
 
 def test_a_list_that_leaves_out_what_others_found_has_a_lower_advantage():
-    """Edema is in the gold. Final answers are all the same, so only the lists are compared."""
-    group = [respond(OPEN, said, "No finding") for said in ({"Mass": False}, {"Edema": False, "Mass": False})]
-    shorter, longer = token_advantages([v for v, _ in group], list(map(of_characters, group)), "step", 1.0)
-    assert shorter[0] < 0 < longer[0]
+    """Edema is in the gold. A list gets what its response came to, by the outcome alone."""
+    group = open_group(OPEN, [{"Mass": False}, {"Edema": True, "Mass": False}, {"Edema": False, "Mass": False}])
+    verdicts = [verdict for verdict, _ in group]
+    left_out, found, missed = token_advantages(verdicts, list(map(of_characters, group)), "step", 1.0)
+    outcomes = [normalised(verdict.base, [v.base for v in verdicts]) for verdict in verdicts]
+    assert [left_out[0], found[0], missed[0]] == pytest.approx(outcomes, abs=1e-5)
+    assert left_out[0] < 0 < found[0]
 
 
 @given(answered())

@@ -145,7 +145,7 @@ def test_the_stake_of_a_step_by_hand():
     verdict = judged(OPEN, listed, "Edema ✅", "Pleural Thickening ❌", "Mass ❌", "Edema")
     assert [step.stake for step in verdict.steps] == pytest.approx(
         [
-            1,  # the list
+            0,  # the list
             2 / 3,  # without Edema nothing is found
             1 / 3,  # with both, all is found
             2 / 3 - 1 / 2,  # with Mass beside Edema: 2 · 1 / (2 + 2)
@@ -153,9 +153,9 @@ def test_the_stake_of_a_step_by_hand():
         ]
     )
     healthy = judged(HEALTHY, "Mass, Edema", "Mass ❌", "Edema ❌", "No finding")
-    assert [step.stake for step in healthy.steps] == [1] * 4
+    assert [step.stake for step in healthy.steps] == [0, 1, 1, 1]
     two_wrong = judged(HEALTHY, "Mass, Edema", "Mass ✅", "Edema ✅", "Mass, Edema")
-    assert [step.stake for step in two_wrong.steps] == [1, 0, 0, 1]  # taking back one of them would change nothing
+    assert [step.stake for step in two_wrong.steps] == [0, 0, 0, 1]  # taking back one of them would change nothing
 
 
 NAMES = ("Edema", "Pleural Thickening", "Mass", "Nodule", "Hernia")
@@ -182,9 +182,11 @@ def test_faults_and_unreadable_answers_keep_the_whole_stake():
     verdict = judged(OPEN, "Edema, Mass", "Edema ✅", "Mass ✅", "Edema")
     assert [(step.judgement, step.stake) for step in verdict.steps[1:3]] == [("right", 2 / 3), ("fault", 1)]
     unread = judged(OPEN, "Edema, Mass", "Edema ✅", "Mass ❌", "Edema, no edema")
-    assert all(step.stake == 1 for step in unread.steps)
+    assert [step.stake for step in unread.steps] == [0, 1, 1, 1]
     undecided = judged(HEALTHY, "No finding, Mass", "No finding ✅", "Mass ❌", "No finding")
-    assert [step.stake for step in undecided.steps] == [1] * 4
+    assert [step.stake for step in undecided.steps] == [0, 1, 1, 1]
+    doubled = judged(OPEN, "Edema, Edema", "Edema ✅", "Edema")
+    assert (doubled.steps[0].judgement, doubled.steps[0].stake) == ("fault", 1)
 
 
 def test_a_gold_finding_named_with_a_place_has_the_stake_of_the_finding():
