@@ -52,9 +52,12 @@ class _Step(NamedTuple):
 
 
 class _Judged(NamedTuple):
+    """`is_left_out`: the step is a fault only because the final answer leaves out what it accepts, and rightly so."""
+
     judgement: Judgement
     why: str
     grounding: float | None = None
+    is_left_out: bool = False
 
 
 def judge_steps(
@@ -68,10 +71,11 @@ def judge_steps(
     """A verdict on each pair before the last, the summary: each judges one of the candidates with ✅ or ❌.
 
     The score of a right step is the share of candidates that are judged without a fault, so that leaving out the
-    doubtful ones doesn't pay. Process is sensitivity + specificity − 1 over the required candidates (Youden's J), at
-    least 0, so that the same mark everywhere earns nothing; a candidate without a sound step counts as missed. Reason
-    is process times the mean grounding of the right steps, over all candidates with known facts. Neither depends on
-    the order of the steps.
+    doubtful ones doesn't pay. A right ✅ that the final answer leaves out is a fault, so it counts for nothing in
+    process and reason; but its score is that of a right step without grounding: the final answer is to blame. Process
+    is sensitivity + specificity − 1 over the required candidates (Youden's J), at least 0, so that the same mark
+    everywhere earns nothing; a candidate without a sound step counts as missed. Reason is process times the mean
+    grounding of the right steps, over all candidates with known facts. Neither depends on the order of the steps.
 
     Args:
         final: the final answer, None if it cannot be read.
@@ -93,8 +97,10 @@ def judge_steps(
 
     groundings: dict[str, float] = {}  # of the candidates that a right step judges
     verdicts = []
-    for (pair, name, _), (judgement, why, grounding) in zip(steps, judged, strict=True):
+    for (pair, name, _), (judgement, why, grounding, is_left_out) in zip(steps, judged, strict=True):
         score = 0.0
+        if is_left_out:
+            score = covered * (1 - reason_share)
         if judgement == "right" and name is not None:
             groundings[name] = grounding or 0.0
             score = covered * (1 - reason_share + reason_share * (1.0 if grounding is None else grounding))
@@ -172,7 +178,8 @@ def _judge_each(
                 fault = "it is the final answer, given before"
         seen.add(name)
         if fault:
-            judged.append(_Judged("fault", fault))
+            is_left_out = fault == _left_out(name) and key.is_right(name)
+            judged.append(_Judged("fault", fault, is_left_out=is_left_out))
         else:
             judged.append(_judge(pair, name, marks[0], key, config, is_summary))
     return judged
@@ -198,9 +205,16 @@ def _fault(pair: Pair, name: str, marks: tuple[bool, ...], final: Sequence[str] 
     mark = "✅" if marks[0] else "❌"
     if final is None:
         return f"{name} {mark} cannot be compared with the final answer, which is unreadable"
-    if marks[0] != (name in final or (name == NO_FINDING and not final)):
+    is_named = name in final or (name == NO_FINDING and not final)
+    if marks[0] and not is_named:
+        return _left_out(name)
+    if is_named and not marks[0]:
         return f"{name} {mark} contradicts the final answer"
     return ""
+
+
+def _left_out(name: str) -> str:
+    return f"{name} ✅ contradicts the final answer"
 
 
 def _judge(pair: Pair, name: str, mark: bool, key: AnswerKey, config: RewardConfig, is_summary: bool) -> _Judged:

@@ -20,6 +20,8 @@ class StepVerdict(NamedTuple):
         score: what the step is worth, in [0, 1].
         why: the reason for the judgement.
         grounding: how well the think block agrees with the known facts, in [0, 1]; None if there are no such facts.
+        stake: how much the outcome would change with the other mark, in [0, 1]; 1 where the form does not tell, 0 for
+            a list of candidates. Credit by step weighs the step with it.
     """
 
     start: int
@@ -29,6 +31,7 @@ class StepVerdict(NamedTuple):
     score: float
     why: str
     grounding: float | None = None
+    stake: float = 1.0
 
 
 class Verdict(NamedTuple):

@@ -44,20 +44,29 @@ def step_advantages(
     """For each response of a group, float64 [steps]: a step's score against others that judge the same candidate.
 
     Opening lists are compared with opening lists, and summaries with summaries. A step without any counterpart is
-    compared with all steps of the group. Because ❌ is compared with ❌ on the same candidate, a mark that is right
-    three times in four earns nothing by itself. `leave_one_out` and `divisor` are those of `group_advantages`, among
-    the steps compared.
+    compared with all steps of the group and can only lose: otherwise it would pay to announce what no other response
+    does, and to reject it. Because ❌ is compared with ❌ on the same candidate, a mark that is right three times in
+    four earns nothing by itself. `leave_one_out` and `divisor` are those of `group_advantages`, among the steps
+    compared.
+
+    The comparison is multiplied by the step's own stake, which does not depend on its own mark. So the expected
+    gradient of a mark goes the way of the outcome, with everything else as the response has it, and not that of the
+    share of right marks (a difference reward: Wolpert and Tumer, "Optimal payoff functions for members of
+    collectives", 2001).
     """
     scores: list[float] = []
+    stakes: list[float] = []
     alike: dict[object, list[int]] = defaultdict(list)  # indices into `scores`
     for response in steps:
         for index, step in enumerate(response):
             alike[_counterpart_key(step, index, len(response))].append(len(scores))
             scores.append(step.score)
-    flat = group_advantages(scores, eps, leave_one_out, divisor)
+            stakes.append(step.stake)
+    flat = np.minimum(group_advantages(scores, eps, leave_one_out, divisor), 0.0)
     for indices in alike.values():
         if len(indices) > 1:
             flat[indices] = group_advantages([scores[index] for index in indices], eps, leave_one_out, divisor)
+    flat *= np.asarray(stakes, np.float64)
     return np.split(flat, np.cumsum([len(response) for response in steps])[:-1])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from curriculum.task import NO_FINDING, Task
@@ -30,6 +30,8 @@ from rewards.verdict import Judgement, StepVerdict
 
 MAX_WRONG_PER_HIT = 2
 """Wrong names for each right one in a list; a list with more is a guess."""
+OutcomeOf = Callable[[tuple[str, ...]], tuple[float, bool]]
+"""What a final list is worth, and whether it guesses."""
 
 
 def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnswer:
@@ -40,7 +42,8 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
     reading = read_final(task, last.answer)
     final = None if reading.value is None else as_gold_names(reading.value, key)
     said = attributes_of_names(split_names(last.answer)) if final and config.attributes and key.attributes else {}
-    outcome, is_guess = _outcome(final, said, key, max_names, config)
+    outcome_of = partial(_outcome, said=said, key=key, max_names=max_names, config=config)
+    outcome, is_guess = outcome_of(final)
     gold = ", ".join(task.gold) or NO_FINDING
     why = f"final answer {final_in_words(reading)}, gold {gold}: F1 {outcome:.2f}"
     told = differences(said, key.attributes, key.gold.intersection(final or ()), config.attributes)
@@ -58,10 +61,13 @@ def judge(task: Task, pairs: Sequence[Pair], config: RewardConfig) -> JudgedAnsw
     candidates = Candidates(read_finding, opening.candidates, opening.candidates | key.gold)
     judged = judge_steps(pairs[1:], candidates, key, final, config)
     is_sound = opening.verdict.judgement != "fault"
+    steps = judged.steps
+    if final is not None:
+        steps = tuple(_with_stake(step, final, outcome, key, outcome_of) for step in steps)
     return JudgedAnswer(
         answer=final,
         outcome=outcome,
-        steps=(opening.verdict, *judged.steps, summary),
+        steps=(opening.verdict, *steps, summary),
         process=judged.process * is_sound,
         reason=judged.reason * is_sound,
         why=(why,),
@@ -119,6 +125,24 @@ def _outcome(
     return f1(set(final), key.gold, config.finding_weights, likeness_of), False
 
 
+def _with_stake(
+    step: StepVerdict, final: tuple[str, ...], outcome: float, key: AnswerKey, outcome_of: OutcomeOf
+) -> StepVerdict:
+    """The step with its stake: how far the outcome is from that of the final answer with the other mark on its name.
+
+    More marks are right if all that is doubtful is rejected; but the F1 loses more by a finding that is missed than by
+    a name too many. The stake brings the marks into the proportions of the F1. A fault without a score keeps the whole
+    stake, and so does "No finding", which no single name takes back.
+    """
+    is_worthless = step.judgement == "fault" and not step.score
+    if step.candidate is None or step.candidate == NO_FINDING or is_worthless:
+        return step
+    name = _as_gold_name(step.candidate, key)
+    others = tuple(other for other in final if other != name)
+    changed = others if name in final else as_gold_names((*final, name), key)
+    return step._replace(stake=abs(outcome - outcome_of(changed)[0]))
+
+
 class _Opening(NamedTuple):
     """The opening list of a response: its verdict, and the candidates that it announces."""
 
@@ -132,7 +156,9 @@ def _judge_list(pair: Pair, key: AnswerKey, max_names: int) -> _Opening:
     candidates = frozenset(announced)
 
     def verdict(judgement: Judgement, share: float, why: str) -> _Opening:
-        return _Opening(StepVerdict(pair.start, pair.end, None, judgement, share, why), candidates)
+        # What a sound list leads to is the outcome, which credit gives to its tokens anyway.
+        stake = float(judgement == "fault")
+        return _Opening(StepVerdict(pair.start, pair.end, None, judgement, share, why, stake=stake), candidates)
 
     if marks:
         return verdict("fault", 0.0, "candidates are announced without marks, before they are weighed")

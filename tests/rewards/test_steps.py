@@ -74,3 +74,24 @@ def test_the_words_of_the_reference_in_another_order_count_by_what_is_still_in_o
     shuffled = written(("No hernia or mass.", "A ❌"), ("Edema.", "B ✅"), ("So.", "B"))
     assert score(task, reference, CONFIG).steps[0].grounding == 1
     assert score(task, shuffled, CONFIG).steps[0].grounding == 2 / 4  # "no … or" or "no … mass"
+
+
+def test_a_right_mark_that_the_final_answer_leaves_out_has_a_score_and_earns_no_process():
+    """Gold Edema and Pleural Thickening, both accepted, one named: the final answer is to blame, not the mark."""
+    listed = ("Edema, Pleural Thickening, Mass", "Edema ✅", "Pleural Thickening ✅")
+    verdict = score(OPEN, pairs(*listed, "Mass ❌", "Edema"), MARKS_ALONE)
+    kept, left_out, rejected = verdict.steps[1:4]
+    assert (left_out.judgement, left_out.why) == ("fault", "Pleural Thickening ✅ contradicts the final answer")
+    assert kept.score == left_out.score == rejected.score == pytest.approx(2 / 3)  # of three, two without a fault
+    assert left_out.stake == pytest.approx(1 / 3) and verdict.process == pytest.approx(1 / 2)  # half of the gold found
+    missed = score(OPEN, pairs(listed[0], "Edema ✅", "Pleural Thickening ❌", "Mass ❌", "Edema"), MARKS_ALONE)
+    assert missed.steps[2].score == 0
+
+
+@pytest.mark.parametrize(
+    "answers", [("Edema, Mass", "Edema ✅", "Mass ✅", "Edema"), ("Edema, Mass", "Edema ❌", "Mass ❌", "Edema")]
+)
+def test_other_contradictions_with_the_final_answer_have_no_score(answers):
+    verdict = score(OPEN, pairs(*answers), CONFIG)
+    faults = [step for step in verdict.steps if step.judgement == "fault"]
+    assert [step.score for step in faults] == [0] and "contradicts" in faults[0].why

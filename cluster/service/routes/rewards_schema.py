@@ -33,6 +33,7 @@ _VERDICT: dict[str, Any] = {
             "score": 0.3,
             "why": "A is in the gold; facts of its think block 0.00",
             "grounding": 0.0,
+            "stake": 1.0,
         },
         {
             "start": 60,
@@ -42,6 +43,7 @@ _VERDICT: dict[str, Any] = {
             "score": 1.0,
             "why": "final answer A, gold A",
             "grounding": None,
+            "stake": 1.0,
         },
     ],
     "faults": [],
@@ -78,6 +80,7 @@ class StepJudgement(BaseModel):
     score: float
     why: str
     grounding: float | None = None
+    stake: float = Field(1.0, description="how much the outcome would change with the other mark")
 
 
 class Judgement(BaseModel):

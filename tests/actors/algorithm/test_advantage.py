@@ -32,8 +32,8 @@ EPS = 1e-6
 rewards = st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=2, max_size=10)
 
 
-def step(candidate, value, start=0, end=1):
-    return StepVerdict(start, end, candidate, "right", value, "")
+def step(candidate, value, start=0, end=1, stake=1.0):
+    return StepVerdict(start, end, candidate, "right", value, "", stake=stake)
 
 
 def normalised(value, pool):
@@ -76,8 +76,11 @@ def test_a_group_of_one_learns_nothing():
 
 candidates = st.sampled_from(["A", "B", "C"])
 values = st.sampled_from([0.0, 0.5, 1.0])
+stakes = st.sampled_from([1.0, 1 / 3, 0.0])
 responses = st.lists(
-    st.tuples(st.booleans(), st.lists(st.tuples(candidates, values), max_size=4), values), min_size=1, max_size=6
+    st.tuples(st.booleans(), st.lists(st.tuples(candidates, values, stakes), max_size=4), values),
+    min_size=1,
+    max_size=6,
 )
 
 
@@ -85,7 +88,11 @@ responses = st.lists(
 def test_a_step_is_compared_with_its_like_or_with_all(drawn):
     """Independent: for each step, its pool is collected by walking over all responses again."""
     steps = [
-        [*([step(None, 1.0)] if listed and judged else []), *(step(c, v) for c, v in judged), step(None, last)]
+        [
+            *([step(None, 1.0)] if listed and judged else []),
+            *(step(c, v, stake=s) for c, v, s in judged),
+            step(None, last),
+        ]
         for listed, judged, last in drawn
     ]
 
@@ -98,8 +105,11 @@ def test_a_step_is_compared_with_its_like_or_with_all(drawn):
     ours = step_advantages(steps)
     for r, i in places:
         alike = [steps[a][b].score for a, b in places if kind(a, b) == kind(r, i)]
-        pool = alike if len(alike) > 1 else [steps[a][b].score for a, b in places]
-        assert ours[r][i] == pytest.approx(normalised(steps[r][i].score, pool), abs=1e-9)
+        own, everything = steps[r][i], [steps[a][b].score for a, b in places]
+        expected = normalised(own.score, alike if len(alike) > 1 else everything)
+        if len(alike) == 1:
+            expected = min(0, expected)
+        assert ours[r][i] == pytest.approx(own.stake * expected, abs=1e-9)
     assert [len(a) for a in ours] == [len(s) for s in steps]
 
 

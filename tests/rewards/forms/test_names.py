@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curriculum.importers.labels import nih
 from curriculum.phantoms import phantom
@@ -135,3 +137,60 @@ def test_what_a_right_name_is_a_kind_of_is_no_wrong_name():
     assert judged(task, "Lung Opacity").outcome == 0  # alone it says less than the gold
     assert judged(task, "Lung Opacity, Mass").outcome == 0
     assert 0 < judged(task, "Pneumonia, Mass").outcome < 1
+
+
+def test_the_stake_of_a_step_by_hand():
+    """Gold Edema and Pleural Thickening, answered with Edema alone: F1 2/3."""
+    listed = "Edema, Pleural Thickening, Mass"
+    verdict = judged(OPEN, listed, "Edema ✅", "Pleural Thickening ❌", "Mass ❌", "Edema")
+    assert [step.stake for step in verdict.steps] == pytest.approx(
+        [
+            0,  # the list
+            2 / 3,  # without Edema nothing is found
+            1 / 3,  # with both, all is found
+            2 / 3 - 1 / 2,  # with Mass beside Edema: 2 · 1 / (2 + 2)
+            1,  # the final answer
+        ]
+    )
+    healthy = judged(HEALTHY, "Mass, Edema", "Mass ❌", "Edema ❌", "No finding")
+    assert [step.stake for step in healthy.steps] == [0, 1, 1, 1]
+    two_wrong = judged(HEALTHY, "Mass, Edema", "Mass ✅", "Edema ✅", "Mass, Edema")
+    assert [step.stake for step in two_wrong.steps] == [0, 0, 0, 1]  # taking back one of them would change nothing
+
+
+NAMES = ("Edema", "Pleural Thickening", "Mass", "Nodule", "Hernia")
+
+
+def with_marks(marks):
+    """The list of all names in `marks`, a step on each, and the accepted ones as final answer."""
+    final = ", ".join(name for name, accepted in marks.items() if accepted) or "No finding"
+    return judged(OPEN, ", ".join(marks), *(f"{name} {RIGHT if marks[name] else WRONG}" for name in marks), final)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.booleans(), min_size=1), st.data())
+def test_the_stake_is_what_the_other_mark_would_change(marks, data):
+    """Independent: the same response is written with that mark the other way, and scored."""
+    name = data.draw(st.sampled_from(sorted(marks)))
+    own, other = with_marks(marks), with_marks(marks | {name: not marks[name]})
+    step, turned = (next(s for s in verdict.steps if s.candidate == name) for verdict in (own, other))
+    assert step.stake == pytest.approx(abs(own.outcome - other.outcome)) == pytest.approx(turned.stake)
+    right, wrong = (own, other) if step.judgement == "right" else (other, own)
+    assert right.outcome >= wrong.outcome
+
+
+def test_faults_and_unreadable_answers_keep_the_whole_stake():
+    verdict = judged(OPEN, "Edema, Mass", "Edema ✅", "Mass ✅", "Edema")
+    assert [(step.judgement, step.stake) for step in verdict.steps[1:3]] == [("right", 2 / 3), ("fault", 1)]
+    unread = judged(OPEN, "Edema, Mass", "Edema ✅", "Mass ❌", "Edema, no edema")
+    assert [step.stake for step in unread.steps] == [0, 1, 1, 1]
+    undecided = judged(HEALTHY, "No finding, Mass", "No finding ✅", "Mass ❌", "No finding")
+    assert [step.stake for step in undecided.steps] == [0, 1, 1, 1]
+    doubled = judged(OPEN, "Edema, Edema", "Edema ✅", "Edema")
+    assert (doubled.steps[0].judgement, doubled.steps[0].stake) == ("fault", 1)
+
+
+def test_a_gold_finding_named_with_a_place_has_the_stake_of_the_finding():
+    task = OPEN.model_copy(update={"gold": ("Fracture",)})
+    verdict = judged(task, "Rib fracture, Mass", "Rib fracture ✅", "Mass ❌", "Rib fracture")
+    assert verdict.outcome == 1
+    assert [step.stake for step in verdict.steps[1:3]] == pytest.approx([1, 1 / 3])
