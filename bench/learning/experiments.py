@@ -57,6 +57,7 @@ VARIANTS = {
     "credit return": training("credit=return"),
     "no process": (*training("credit=response"), "reward.rules.process=0"),
     "adaptive sampling": training("sampling=adaptive"),
+    "one step ahead": (*training("max_staleness=1"), *training("correction=token")),
 }
 
 EXPERIMENTS = {
