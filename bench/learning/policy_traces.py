@@ -30,8 +30,9 @@ def write_policy_traces(root: Path, seed: int) -> tuple[str, ...]:
         chosen = np.random.default_rng(seed).choice(len(tasks), ASKED, replace=False)
         write_tasks([tasks[number] for number in sorted(chosen)], asked)
     if not (traced / "tasks.parquet").exists():
-        writer = ("--writer", "policy", "--model", model, "--recipe", run / "recipe.yaml")
-        curlvpr("data", "traces", asked, "--out", traced, *writer, "--samples", SAMPLES, "--attempts", 1)
+        writer = ("--writer", "policy", "--model", model, "--recipe", run / "recipe.yaml", "--samples", SAMPLES)
+        # Phantoms' traces describe shapes in words that no ontology knows, so there is no grounding to ask for.
+        curlvpr("data", "traces", asked, "--out", traced, *writer, "--attempts", 1, "--grounding", 0)
     return (
         f"data.sources.phantoms.tasks={run / 'data'}",
         f"data.sources.traces.tasks={traced}",
