@@ -12,10 +12,10 @@ import re
 import tarfile
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 _LIKE_AN_ARCHIVE = re.compile(r"(.*?\.(?:tar|parquet))/(.+)", re.DOTALL)
 INDEXES_KEPT = 256
@@ -79,6 +79,9 @@ def _members(file: Path, size: int, modified_ns: int) -> dict[str, tuple[int, in
 
 
 def _value(file: Path, row: int, image: int) -> bytes:
+    import pyarrow as pa  # slow to import, and files and archives do without
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(file) as parquet:
             first = 0
