@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from curriculum.sets.tar_index import files_in
+
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
@@ -72,8 +74,7 @@ def open_packed(packed: Packed) -> BinaryIO:
 def _members(file: Path, size: int, modified_ns: int) -> dict[str, tuple[int, int]]:
     """Name to place and size of an archive's members. Size and time are of the archive, so that a new one is read."""
     try:
-        with tarfile.open(file, "r:") as archive:
-            return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+        return files_in(file)
     except tarfile.TarError as error:
         raise OSError(f"not a whole tar archive ({error})") from error
 

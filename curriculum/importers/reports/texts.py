@@ -70,7 +70,7 @@ def _findings(cell: str, place: str) -> tuple[str, ...] | None:
     for name in names:
         if name.casefold() == _NONE or says_nothing(name):
             raise TaskSetError(
-                f"{place}: labels {cell!r:.60}; {name!r:.20} is no finding; findings, or {NO_FINDING!r} alone, are needed"
+                f"{place}: labels {cell!r:.60}; {name!r:.20} is no finding; findings or {NO_FINDING!r} alone are needed"
             )
     return names
 
