@@ -23,7 +23,7 @@ from typing import Any
 PAYS_S = 3.0
 """Other processes are started if this one alone would take so long for the rest of the work."""
 PROCESSES = 32
-"""At most, with this one: each takes about 0.1 GiB."""
+"""At most, with this one: each takes about 0.2 GiB."""
 QUEUED = 2
 """Parts that a process has at a time, so that it need not wait for the next one."""
 PROGRESS_S = 900.0
