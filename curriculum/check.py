@@ -16,30 +16,19 @@ Rows with an invalid task are compared with others too, as far as possible, so t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from curriculum.images import ImageError, load_image
-from curriculum.sets.checked_images import CheckedImages, Stamp, stamp_of
-from curriculum.sets.film_look import film_look
+from curriculum.sets.checked_images import CheckedImages
+from curriculum.sets.cores import Cores
+from curriculum.sets.decoding import decode_images
 from curriculum.sets.mapped import MappedTasks, Spread, open_tasks
+from curriculum.sets.stamp import stamp_of
 from curriculum.taskset import RowFault, Size, TaskRow
 
-IMAGES_AT_ONCE = 64
-
-
-class Decoded(NamedTuple):
-    """What an image that was decoded to its end has: width and height in pixels, and its look (`film_look`)."""
-
-    size: Size
-    look: bytes
-
-
-def on_threads(function: Callable[[Any], Any], parts: Sequence[Any]) -> Iterator[Any]:
-    """A `Spread` over this machine's cores, for what leaves Python's lock, as Pillow does while it decodes."""
-    with ThreadPoolExecutor() as pool:
-        yield from pool.map(function, parts)
+IMAGES_AT_ONCE = 16
+IMAGES_AT_ONCE_ELSEWHERE = 64
+"""Of a given spread, as on a cluster, where each part has a price of its own."""
 
 
 def check_tasks(
@@ -53,14 +42,16 @@ def check_tasks(
     Args:
         path: the file, or the folder that holds the set.
         again: decode also images that were found right before and have not changed since (`CheckedImages`).
-        spread: who reads the set and decodes images; this process if None.
+        spread: who reads the set and decodes images; the cores of this machine (`Cores`) if None.
         decoding: is told how many of the images to be decoded are done.
 
     Raises:
         TaskSetError: as `open_tasks`.
+        ChildProcessError: as `Cores`.
     """
-    tasks = open_tasks(path, spread or map)
-    results = check_images(tasks, again, spread, decoding)
+    with nullcontext(spread) if spread else Cores() as chosen:
+        tasks = open_tasks(path, chosen)
+        results = check_images(tasks, again, chosen, IMAGES_AT_ONCE_ELSEWHERE if spread else IMAGES_AT_ONCE, decoding)
     unseen = set(results)
     for row, images in tasks.each_row():
         _add_images(row, images, results, unseen)
@@ -68,8 +59,13 @@ def check_tasks(
 
 
 def bad_rows(tasks: MappedTasks) -> Iterator[TaskRow]:
-    """The rows of a set that have a fault, as `check_tasks` finds them. Tasks without fault are not built."""
-    results = check_images(tasks, again=False)
+    """The rows of a set that have a fault, as `check_tasks` finds them. Tasks without fault are not built.
+
+    Raises:
+        ChildProcessError: as `Cores`.
+    """
+    with Cores() as cores:
+        results = check_images(tasks, False, cores, IMAGES_AT_ONCE)
     bad = [image for image, result in results.items() if isinstance(result, str)]
     for row, images in tasks.rows_with(bad):
         _add_images(row, images, results, set())
@@ -79,49 +75,41 @@ def bad_rows(tasks: MappedTasks) -> Iterator[TaskRow]:
 def check_images(
     tasks: MappedTasks,
     again: bool,
-    spread: Spread | None = None,
+    spread: Spread,
+    at_once: int,
     decoding: Callable[[int, int], None] = lambda done, images: None,
 ) -> dict[str, Size | str]:
-    """The size of each image of a set, or what is wrong with it. Arguments as of `check_tasks`."""
+    """The size of each image of a set, or what is wrong with it.
+
+    Args:
+        tasks: the set.
+        at_once: images of a part of the work.
+        again, spread, decoding: as of `check_tasks`.
+    """
     checked = CheckedImages(Path(tasks.root))
     sizes: dict[Size, Size] = {}  # one object for each size, however many images have it
     results: dict[str, Size | str] = {}
-    stamps: dict[str, Stamp | None] = {}  # of images to be decoded
+    unknown = []
     for image in tasks.images():
-        stamp = stamp_of(image)
-        size = None if again else checked.size_of(image, stamp)
+        size = None if again else checked.size_of(image, stamp_of(image))
         results[image] = size or ""
         if size is None:
-            stamps[image] = stamp
-    unknown = list(stamps)
-    parts = [unknown[first : first + IMAGES_AT_ONCE] for first in range(0, len(unknown), IMAGES_AT_ONCE)]
+            unknown.append(image)
+    parts = [unknown[first : first + at_once] for first in range(0, len(unknown), at_once)]
     done = 0
     try:
-        for part, found in zip(parts, (spread or on_threads)(decode_images, parts), strict=True):
+        for part, found in zip(parts, spread(decode_images, parts), strict=True):
             for image, result in zip(part, found, strict=True):
                 if isinstance(result, str):
                     results[image] = result
                 else:
                     results[image] = sizes.setdefault(result.size, result.size)
-                    checked.add(image, stamps[image], *result)
+                    checked.add(image, *result)
             done += len(part)
             decoding(done, len(unknown))
     finally:
         checked.save()  # also if the rest is given up: a second try then begins where this one ended
     return results
-
-
-def decode_images(images: Sequence[str]) -> list[Decoded | str]:
-    """Each of some images decoded to its end, or what is wrong with it."""
-    return [_decode(image) for image in images]
-
-
-def _decode(image: str) -> Decoded | str:
-    try:
-        decoded = load_image(image)
-    except ImageError as error:
-        return str(error)
-    return Decoded(decoded.size, film_look(decoded))
 
 
 def _add_images(row: TaskRow, images: Sequence[str], results: dict[str, Size | str], unseen: set[str]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 
 from curriculum.sets.packed_images import open_packed, packed_in
-from curriculum.taskset import Size
+
+if TYPE_CHECKING:
+    from curriculum.taskset import Size
 
 _DEEP_MODES = ("I", "F")  # and I;16, I;16B, …: grey, more than 8 bits
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -57,11 +59,16 @@ def load_image(path: str | Path, scaling: Scaling | None = None) -> Image.Image:
     Raises:
         ImageError: no such file, not an image, or an image that breaks off.
     """
+    return load_grey_or_rgb(path, scaling).convert("RGB")
+
+
+def load_grey_or_rgb(path: str | Path, scaling: Scaling | None = None) -> Image.Image:
+    """As `load_image`, but a grey image stays grey (L) and is a third as large."""
     with open_image(path) as file:
         if _is_dicom(file):
             film = _read_dicom(file, str(path))
             return _as_wanted(film, scaling, film.size)
-        return read_image(file, str(path), scaling=scaling)
+        return _read(file, str(path), None, scaling)
 
 
 def open_image(path: str | Path) -> BinaryIO:
@@ -95,6 +102,11 @@ def read_image(file: BinaryIO, name: str, max_pixels: int | None = None, scaling
     Raises:
         ImageError: it is not an image, breaks off, or is too large.
     """
+    return _read(file, name, max_pixels, scaling).convert("RGB")
+
+
+def _read(file: BinaryIO, name: str, max_pixels: int | None, scaling: Scaling | None) -> Image.Image:
+    """As `read_image`, but a grey image stays grey (L)."""
     try:
         with Image.open(file) as image:
             if max_pixels is not None and image.width * image.height > max_pixels:
@@ -125,20 +137,17 @@ def check_image(path: str | Path) -> Size:
     Raises:
         ImageError: as `load_image`.
     """
-    return load_image(path).size
+    return load_grey_or_rgb(path).size
 
 
 def _as_wanted(image: Image.Image, scaling: Scaling | None, whole: Size) -> Image.Image:
-    """An image as RGB, scaled down to what is wanted of the whole one, of which it may be a reduced form.
-
-    A grey one is scaled before it gets three equal channels.
-    """
+    """An image, grey (L) or RGB, scaled down to what is wanted of the whole one, of which it may be a reduced form."""
     if image.mode != "L":
         image = image.convert("RGB")
     target = image.size if scaling is None else scaling.target(whole)
     if scaling is not None and target != image.size:
         image = scaling.scaled(image, target)
-    return image.convert("RGB")
+    return image
 
 
 def _is_dicom(file: BinaryIO) -> bool:

@@ -22,7 +22,7 @@ from actors.model.films.read_ahead import EncodedImage, Films
 from actors.model.films.scaling import ProcessorScaling
 from actors.model.token_bytes import TokenBytes, token_bytes
 from curriculum.images import load_image
-from curriculum.sets.checked_images import stamp_of
+from curriculum.sets.stamp import stamp_of
 from curriculum.strict import Strict
 from curriculum.task import Task
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curriculum.sets.cores import usable_cpus
+
 PACKAGES = ("torch", "torchvision", "transformers", "peft", "ray", "deepspeed", "vllm")
 """The packages to import, in this order: each imports some before it."""
 IMPORT_SECONDS = 300
@@ -221,13 +223,6 @@ def gpu_driver() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.split()[0] if done.returncode == 0 and done.stdout.split() else None
-
-
-def usable_cpus() -> float:
-    """CPUs that this process may use, by affinity and container limit."""
-    cores = float(len(os.sched_getaffinity(0)))
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    return min(cores, int(quota) / int(period)) if quota.isdigit() else cores
 
 
 def usable_memory() -> int:

@@ -11,8 +11,9 @@ from typing import Any
 
 from actors.model.flops.gpus import PEAKS, peak_of
 from cluster.errors import TOKEN_ADVICE, UserError
-from cluster.planning.machine import IMPORT_SECONDS, gpu_driver, names_cluster, probe, usable_cpus, usable_memory
+from cluster.planning.machine import IMPORT_SECONDS, gpu_driver, names_cluster, probe, usable_memory
 from cluster.planning.worker_memory import GIB
+from curriculum.sets.cores import usable_cpus
 
 FORM = (
     "NODESxGPUSxGIB[,gpu=NAME][,cpus=N][,ram=GIB][,learner=N], each number for one node, such as "

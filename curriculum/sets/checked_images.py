@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curriculum.sets.film_look import LOOK_BYTES
-from curriculum.sets.packed_images import packed_in
+from curriculum.sets.stamp import Stamp
 from curriculum.taskset import Size
 
 FILE_NAME = ".checked_images.parquet"
@@ -30,29 +30,12 @@ SCHEMA = pa.schema(
 )
 
 
-class Stamp(NamedTuple):
-    """By which a file is taken for unchanged: its size, and when it was last written."""
-
-    bytes: int
-    modified_ns: int
-
-
 class Known(NamedTuple):
     """What is known of an image: when, its width and height in pixels, and what it looks like."""
 
     stamp: Stamp
     size: Size
     look: bytes
-
-
-def stamp_of(image: str) -> Stamp | None:
-    """None if there is no such file."""
-    try:
-        packed = packed_in(image)
-        status = os.stat(packed.file if packed else image)
-    except (OSError, ValueError):
-        return None
-    return Stamp(status.st_size, status.st_mtime_ns)
 
 
 class CheckedImages:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curriculum.sets.checked_images import Stamp, stamp_of
 from curriculum.sets.mapped import MappedTasks
 from curriculum.sets.packed_images import split_at_archive
+from curriculum.sets.stamp import Stamp, stamp_of
 from curriculum.taskset import TaskRow, relative_if_inside
 
 FILE_NAME = ".checked_rows.json"

@@ -44,6 +44,7 @@ HASHED_BYTES = 4 << 30
 MANY_ROWS = 200_000
 SECONDS_A_ROW = 1e-4
 _SPLITS = get_args(Split)
+_TASK = tuple(SCHEMA.names)
 _VERSION = 1
 _FOUND = [
     pa.field("number", pa.int64()),  # of the row in the set
@@ -92,13 +93,15 @@ class MappedTasks:
     def task(self, row: int) -> Task:
         """The task of a row, with absolute image paths. The row must be a valid task."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._task(self.batches[number].slice(row - int(self._starts[number]), 1).to_pylist()[0])
+        values = self.batches[number].slice(row - int(self._starts[number]), 1).to_pylist()[0]
+        return self._task(values, [absolute_image(image, self.root) for image in values["images"]])
 
     def each_row(self) -> Iterator[tuple[TaskRow, list[str]]]:
         """Every row, in order, with its faults and its images, which are known also where it is no valid task."""
         for batch in self.batches:
             for values in batch.to_pylist():
-                yield self._row(values), [absolute_image(image, self.root) for image in values["images"] or ()]
+                images = [absolute_image(image, self.root) for image in values["images"] or ()]
+                yield self._row(values, images), images
 
     def rows_with(self, images: Collection[str]) -> Iterator[tuple[TaskRow, list[str]]]:
         """As `each_row`, but only the rows that have a fault already, or one of these images."""
@@ -119,15 +122,14 @@ class MappedTasks:
         """A column of all rows, as it lies in the file."""
         return pa.chunked_array([batch.column(name) for batch in self.batches], _COPY.field(name).type)
 
-    def _task(self, values: Mapping[str, Any]) -> Task:
-        given = {name: values[name] for name in SCHEMA.names}
-        images = [absolute_image(image, self.root) for image in values["images"]]
+    def _task(self, values: Mapping[str, Any], images: Sequence[str]) -> Task:
+        given = {name: values[name] for name in _TASK}
         return Task(**given | {name: dict(values[name]) for name in MAPS} | {"images": images})
 
-    def _row(self, values: Mapping[str, Any]) -> TaskRow:
+    def _row(self, values: Mapping[str, Any], images: Sequence[str]) -> TaskRow:
         invalid = values["invalid"]
         faults = [RowFault(**fault) for fault in values["faults"]]
-        task = self._task(values) if invalid is None else None
+        task = self._task(values, images) if invalid is None else None
         id = task.id if task else ast.literal_eval(invalid)
         return TaskRow(values["number"], id, task, faults, new_patient=values["new_patient"], file=values["file"])
 

@@ -12,10 +12,12 @@ import re
 import tarfile
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from curriculum.sets.tar_index import files_in
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 _LIKE_AN_ARCHIVE = re.compile(r"(.*?\.(?:tar|parquet))/(.+)", re.DOTALL)
 INDEXES_KEPT = 256
@@ -72,13 +74,15 @@ def open_packed(packed: Packed) -> BinaryIO:
 def _members(file: Path, size: int, modified_ns: int) -> dict[str, tuple[int, int]]:
     """Name to place and size of an archive's members. Size and time are of the archive, so that a new one is read."""
     try:
-        with tarfile.open(file, "r:") as archive:
-            return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+        return files_in(file)
     except tarfile.TarError as error:
         raise OSError(f"not a whole tar archive ({error})") from error
 
 
 def _value(file: Path, row: int, image: int) -> bytes:
+    import pyarrow as pa  # slow to import, and files and archives do without
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(file) as parquet:
             first = 0

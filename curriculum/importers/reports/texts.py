@@ -1,8 +1,8 @@
 """Reports without films: a CSV with the columns `id`, `report` (its text) and `labels`.
 
-`labels` are "Effusion|Mass", or "No finding". The CSV may also have `patient_id` (without it, a report counts as a
-patient) and `split`. A finding that any row names counts as looked for in every report. `parts.text_questions` says
-what is asked.
+`labels` are "Effusion|Mass" (or with ";" or "," between them), or "No finding". The CSV may also have `patient_id`
+(without it, a report counts as a patient) and `split`. A finding that any row names counts as looked for in every
+report. `parts.text_questions` says what is asked.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option, Skipped
 from curriculum.importers.parts.files import read_csv
-from curriculum.importers.parts.label import Label
+from curriculum.importers.parts.label import Label, listed_findings
 from curriculum.importers.parts.text_questions import import_texts
 from curriculum.missing import says_nothing
 from curriculum.task import NO_FINDING
 from curriculum.taskset import TaskSetError
 
 COLUMNS = ("id", "report", "labels")
-_HEALTHY = {NO_FINDING.casefold(), "none"}
+_NONE = "none"  # a report without findings, as a whole cell
 _NO_ID = "without an id"
 
 
@@ -61,15 +61,17 @@ def _read(path: Path, skipped: Skipped) -> Iterator[Label]:
 
 
 def _findings(cell: str, place: str) -> tuple[str, ...] | None:
-    """The findings that a cell names; None if it is empty, so that nobody looked."""
-    names = tuple(name.strip() for name in cell.split("|") if name.strip())
-    if not names:
+    """The findings that a cell lists; None if it is empty, so that nobody looked."""
+    if not cell:
         return None
-    healthy = [name.casefold() in _HEALTHY for name in names]
-    if all(healthy):
+    if cell.casefold() == _NONE:
         return ()
-    if any(healthy) or any(map(says_nothing, names)) or len(set(names)) < len(names):
-        raise TaskSetError(f"{place}: labels are {cell!r:.60}; they must be {NO_FINDING}, or findings, each once")
+    names = listed_findings(cell, place)
+    for name in names:
+        if name.casefold() == _NONE or says_nothing(name):
+            raise TaskSetError(
+                f"{place}: labels {cell!r:.60}; {name!r:.20} is no finding; findings or {NO_FINDING!r} alone are needed"
+            )
     return names
 
 

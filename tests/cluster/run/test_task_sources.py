@@ -8,7 +8,7 @@ import pytest
 from cluster.config.recipe_file import load_recipe
 from cluster.errors import UserError
 from cluster.run.task_sources import TaskSources
-from curriculum import check
+from curriculum.sets import decoding
 from curriculum.taskset import write_tasks
 from tests.support.task_sets import question
 
@@ -76,7 +76,7 @@ def test_what_was_checked_is_not_checked_again(one_and_two, monkeypatch):
         raise AssertionError("checked again")
 
     monkeypatch.setattr("cluster.run.task_sources.bad_rows", fail)
-    monkeypatch.setattr(check, "load_image", fail)
+    monkeypatch.setattr(decoding, "load_grey_or_rgb", fail)
     assert ids(sources(**one_and_two)) == first
 
 

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from curriculum import check
 from curriculum.check import check_tasks
-from curriculum.images import load_image
+from curriculum.images import load_grey_or_rgb
+from curriculum.sets import decoding
 from curriculum.sets.checked_images import FILE_NAME
 
 
@@ -24,9 +24,9 @@ def decoded(monkeypatch):
 
     def counted(image):
         names.append(os.path.basename(image))
-        return load_image(image)
+        return load_grey_or_rgb(image)
 
-    monkeypatch.setattr(check, "load_image", counted)
+    monkeypatch.setattr(decoding, "load_grey_or_rgb", counted)
 
     def taken():
         found = set(names)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from curriculum.check import check_tasks
 from curriculum.images import ImageError, load_image
-from curriculum.sets.checked_images import stamp_of
 from curriculum.sets.packed_images import packed_in
+from curriculum.sets.stamp import stamp_of
 from curriculum.sets.task_table import read_task_table
 from curriculum.taskset import SCHEMA, write_tasks
 from tests.support.task_sets import question

@@ -40,6 +40,13 @@ def test_patients_and_splits_of_the_table_are_kept(tmp_path):
     assert {task.patient for task in tasks if task.split == "test"} == {"p3"}
 
 
+@pytest.mark.parametrize("cell", ["Effusion|Mass", "Effusion;Mass", '"Effusion, Mass"', "Effusion ;  Mass"])
+def test_findings_are_listed_as_in_other_tables(tmp_path, cell):
+    rows = [row.replace("Effusion|Mass", cell) for row in ROWS]
+    import_reports(table(tmp_path, rows), tmp_path / "out")
+    assert {task.id: task.gold for task in read_tasks(tmp_path / "out")}["c-findings"] == ("Effusion", "Mass")
+
+
 @pytest.mark.parametrize("words", ["No finding", "No Finding", "None"])
 def test_a_report_without_findings_is_marked_in_either_case(tmp_path, words):
     import_reports(table(tmp_path, [*ROWS, f"f,Clear.,{words}", "g,Edema.,Edema"]), tmp_path / "out")
@@ -52,9 +59,10 @@ def test_a_report_without_findings_is_marked_in_either_case(tmp_path, words):
     [
         (ROWS, "id,text,labels", "column 'report' is missing"),
         (["a,Clear.,No finding", "b,Mass.,Mass"], "id,report,labels", r"names the findings \['Mass'\]"),
-        ([*ROWS, "f,Clear.,No finding|Mass"], "id,report,labels", "row 6 .*must be No finding, or findings"),
-        ([*ROWS, "f,Clear.,None|Mass"], "id,report,labels", "row 6 .*must be No finding, or findings"),
-        ([*ROWS, "f,Clear.,XXXX|Mass"], "id,report,labels", "row 6 .*must be No finding, or findings"),
+        ([*ROWS, "f,Clear.,No finding|Mass"], "id,report,labels", "row 6 .*or 'No finding' alone"),
+        ([*ROWS, "f,Clear.,None|Mass"], "id,report,labels", "row 6 .*'None' is no finding"),
+        ([*ROWS, "f,Clear.,XXXX|Mass"], "id,report,labels", "row 6 .*'XXXX' is no finding"),
+        ([*ROWS, "f,Mass.,Mass|"], "id,report,labels", "row 6 .*labels 'Mass|'; findings separated by"),
         ([*ROWS, "f,Mass.,Mass|Mass"], "id,report,labels", "row 6 .*each once"),
     ],
 )
