@@ -35,7 +35,7 @@ class Scanner:
     def mark(self, film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The film with the marks; float32 [size, size] in and out, 0 is black and 1 is white."""
         size = len(film)
-        row = np.arange(size, dtype=np.float32)
+        row: np.ndarray = np.arange(size, dtype=np.float32)
         lines = self.grid * np.sin(2 * np.pi / self.period * row + rng.uniform(0, 2 * np.pi))
         centred = (row + 0.5) / size - 0.5
         from_centre = 2 * (centred[:, None] ** 2 + centred[None, :] ** 2)  # 1 in the corners

@@ -34,6 +34,10 @@ def tasks(tmp_path_factory):
     return {split: table.of_split(split) for split in ("train", "val", "test")}
 
 
+def home_alone(tasks):
+    return {split: of_split.of_sources(["home"]) for split, of_split in tasks.items()}
+
+
 def elsewhere(*lost):
     """Of 20 tasks of `away` 10 are right, and 2 at the versions `lost`."""
     return lambda family, version: 2 if version in lost else 10
@@ -72,8 +76,7 @@ def test_only_versions_that_may_be_exported_are_asked_elsewhere(tasks, tmp_path,
 
 def test_the_source_decides_nothing_else(tasks, tmp_path, monkeypatch):
     """Gates and scores are those of a run that has no such source."""
-    alone = {split: of_split.of_sources(["home"]) for split, of_split in tasks.items()}
-    plain = ScriptedRun(tmp_path / "plain", alone, right, monkeypatch)
+    plain = ScriptedRun(tmp_path / "plain", home_alone(tasks), right, monkeypatch)
     expected = plain.train()
     run = ScriptedRun(tmp_path / "run", tasks, right, monkeypatch, VETO, elsewhere())
     summary = run.train()
@@ -142,7 +145,7 @@ def test_a_resumed_run_compares_with_the_same_model(tasks, tmp_path, monkeypatch
 
 
 def test_a_veto_that_is_set_too_late_says_so(tasks, tmp_path, monkeypatch):
-    kill(ScriptedRun(tmp_path / "run", tasks, right, monkeypatch, [SOURCES], elsewhere(12)), 5)
+    kill(ScriptedRun(tmp_path / "run", home_alone(tasks), right, monkeypatch), 5)
     run = ScriptedRun(tmp_path / "run", tasks, right, monkeypatch, VETO, elsewhere(12))
     assert "vetoes" not in run.train(resumed=True)
     assert "source away cannot veto: checkpoint.best.veto was set after stage first had begun" in run.said
