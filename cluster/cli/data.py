@@ -1,4 +1,4 @@
-"""`curlvpr data`: task sets from your own copy of a data set."""
+"""`curlvpr data`: task sets, from your own copy of a data set or drawn."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _ImporterGroup(TyperGroup):
 OnCluster = Annotated[
     bool, typer.Option("--cluster", help="on all cores of the Ray cluster, or of this machine if there is none")
 ]
-data = typer.Typer(help="Task sets: import your own copy of a data set.", no_args_is_help=True)
+data = typer.Typer(help="Task sets: import your own copy of a data set, or draw phantoms.", no_args_is_help=True)
 data.add_typer(
     typer.Typer(
         cls=_ImporterGroup,
@@ -120,6 +120,39 @@ def traces(
             make_traces(plan, found, opened, log, spread)
     except RemoteFailure as error:
         fail(str(error), 1)
+
+
+@data.command()
+def phantoms(
+    out: Annotated[Path, typer.Option(help="folder for the task set")],
+    train: Annotated[int | None, typer.Option(help="films to train on")] = None,
+    val: Annotated[int | None, typer.Option(help="films to validate with")] = None,
+    test: Annotated[int | None, typer.Option(help="films to test with")] = None,
+    trace_recall: Annotated[float | None, typer.Option(help="share of the findings that gold traces mention")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the films")] = None,
+    hospital: Annotated[str | None, typer.Option(help="home, or away: other patients and another scanner")] = None,
+) -> None:
+    """Draw chest phantoms as a task set. What is left out is as in the setting data.phantoms."""
+    from pydantic import ValidationError
+
+    from curriculum.importers.importer import ImportSummary
+    from curriculum.importers.parts.output import output_folder
+    from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
+    from curriculum.strict import fault_text
+    from curriculum.taskset import FILE_NAME, TaskSetError, write_tasks
+
+    counts = {"train": train, "val": val, "test": test}
+    given = {**counts, "trace_recall": trace_recall, "seed": seed, "hospital": hospital}
+    try:
+        config = PhantomConfig(**{name: value for name, value in given.items() if value is not None})
+        summary = ImportSummary(out / FILE_NAME, "as the options say", films=config.train + config.val + config.test)
+        with output_folder(out):
+            write_tasks(summary.counted(draw_phantom_set(config, out)), out)
+    except ValidationError as error:
+        raise UserError(f"data phantoms: {one_line(fault_text(error.errors()[0]))}") from error
+    except TaskSetError as error:
+        raise UserError(str(error)) from error
+    print("\n".join(summary.lines()))
 
 
 def import_commands(importers: Iterable[Importer]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from curriculum.choice import KeyOf
 from curriculum.phantoms.phantom_set import PhantomConfig
 from curriculum.sampler import Mixing
 from curriculum.sets.source import Source
-from curriculum.stages import Measure
+from curriculum.stages import Gate, Measure
 from curriculum.strict import Strict
 
 
@@ -101,6 +101,18 @@ class EvaluationConfig(Strict):
     bootstrap: PositiveInt = Field(1000, description="resamples of a 95 % interval")
 
 
+class VetoConfig(Strict):
+    """A source where no version may lose too much, such as another hospital's."""
+
+    source: str = Field(description="name of data.sources; its validation tasks decide nothing but the veto")
+    max_loss: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="a version is vetoed if the whole paired 95 % interval of its loss there is larger",
+    )
+
+
 class BestConfig(Strict):
     """Which versions are kept beside the newest commits."""
 
@@ -109,6 +121,11 @@ class BestConfig(Strict):
         description="of the validation tasks, by which the versions of a stage are ranked; its gate's where left out",
     )
     keep: int = Field(1, ge=0, description="versions of each stage; 0 keeps the newest commits alone")
+    veto: VetoConfig | None = Field(None, description="a second validation set, which may veto what model/ holds")
+
+    def ranked_by(self, gate: Gate) -> tuple[str, tuple[str, ...]]:
+        """The measure that ranks the versions of a stage with this gate, and the families that are asked for it."""
+        return (self.measure, ()) if self.measure else (gate.measure, gate.families)
 
 
 class CheckpointConfig(Strict):
@@ -135,6 +152,8 @@ class CheckpointConfig(Strict):
     def _best_is_kept(self) -> CheckpointConfig:
         if self.export == "best" and not self.best.keep:
             raise ValueError("export: best needs best.keep of at least 1, found 0; with export: last none is needed")
+        if self.export == "last" and self.best.veto:
+            raise ValueError("export: last takes the last version whatever best.veto finds; leave out one of the two")
         return self
 
 
@@ -260,11 +279,18 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _validate_sources(self) -> Recipe:
         known = [source.name for source in self.data.sources or ()]
-        for stage in self.stages:
-            unknown = next((name for name in stage.sources if name not in known), None)
-            if unknown:
+        veto = self.checkpoint.best.veto
+        named = [(f"stages.{stage.name}.sources", name) for stage in self.stages for name in stage.sources]
+        named += [("checkpoint.best.veto.source", veto.source)] if veto else []
+        for path, name in named:
+            if name not in known:
                 there_are = f"there are {', '.join(known)}" if known else "the recipe has no data.sources"
-                raise ValueError(f"stages.{stage.name}.sources: no source is called {unknown!r}; {there_are}")
+                raise ValueError(f"{path}: no source is called {name!r}; {there_are}")
+        if veto and len(known) == 1:
+            raise ValueError(
+                f"checkpoint.best.veto.source: {veto.source} is the only source; gates need the validation tasks of "
+                "another one"
+            )
         return self
 
     @model_validator(mode="after")

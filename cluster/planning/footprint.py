@@ -25,10 +25,12 @@ from cluster.planning.worker_memory import (
     shards_of,
     width_of,
 )
+from curriculum.phantoms.hospital import HOSPITALS
+from curriculum.phantoms.phantom_set import PhantomConfig
 
 # The store keeps two versions, or one and a part of the next; a worker may still read a third.
 VERSIONS_IN_FLIGHT = 3
-PHANTOM_BYTES = 9_500  # a drawn film of 112 × 112 pixels as PNG, and its questions
+PIXEL_BYTES = 0.757  # on disk for a pixel of a drawn film: PNG, and its questions
 STEP_BYTES = 1_000  # metrics and TensorBoard
 GROUP_BYTES = 250  # two lines of the ledger
 SERVICES_BYTES = 3 * GIB  # Ray's own processes, and the run's
@@ -113,18 +115,22 @@ def _commit(recipe: Recipe, count: int, trained: int, width: int) -> int:
 
 def _files(recipe: Recipe, count: int, trained: int, width: int) -> dict[str, int]:
     commit = _commit(recipe, count, trained, width)
-    films = recipe.data.phantoms
     answers = 2 * len(recipe.stages) * len(recipe.tested_families) * recipe.evaluation.test_per_family
     steps = sum(stage.gate.max_steps for stage in recipe.stages)
     groups = sum(stage.gate.max_steps * stage.tasks_per_step for stage in recipe.stages if stage.generates)
     response = 600 + 6 * recipe.rollout.max_response_tokens
     step = STEP_BYTES + recipe.log_trajectories * 2 * response
     return {
-        "data": PHANTOM_BYTES * (films.train + films.val + films.test) if films else 0,
+        "data": _phantoms(recipe.data.phantoms) if recipe.data.phantoms else 0,
         "checkpoints": 0 if recipe.checkpoint.storage else _commits(recipe, commit, count * width),
         "models": count * (width + (4 if recipe.model.tiny else 0)),
         "logs": answers * response + steps * step + groups * GROUP_BYTES,
     }
+
+
+def _phantoms(films: PhantomConfig) -> int:
+    side = HOSPITALS[films.hospital].size
+    return round(PIXEL_BYTES * side**2) * (films.train + films.val + films.test)
 
 
 def _commits(recipe: Recipe, commit: int, policy: int) -> int:

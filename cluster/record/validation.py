@@ -22,6 +22,7 @@ class Validation:
         measure: name of the measure.
         score: its value and the ends of its 95 % interval, from answers that no gate was applied to.
         lost: earlier stages whose own measure is lower than at their end, beyond its paired 95 % interval: how much.
+        vetoed: the source that vetoes it, and how much it lost there (`checkpoint.best.veto`).
     """
 
     stage: str
@@ -31,20 +32,24 @@ class Validation:
     measure: str
     score: Interval
     lost: Mapping[str, Interval] = field(default_factory=dict)
+    vetoed: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[bool, float]:
-        """The better of two versions of a stage has the greater key: first of all, nothing learnt before was lost."""
-        return not self.lost, self.score[0]
+    def key(self) -> tuple[bool, bool, float]:
+        """The better of two versions of a stage has the greater key: first of all, no source vetoes it; then, nothing
+        learnt before was lost.
+        """
+        return not self.vetoed, not self.lost, self.score[0]
 
     @property
     def words(self) -> str:
         """Where it is and what it scored: "step 40 (closed 20): validation closed accuracy 0.612 [0.560, 0.660]"."""
         value, low, high = self.score
         lost = "".join(f"; lost {-change:.3f} of stage {stage}" for stage, (change, _, _) in self.lost.items())
+        vetoed = "".join(f"; vetoed by source {name}" for name in self.vetoed)
         return (
             f"step {self.step} ({self.stage} {self.stage_step}): validation {measure_words(self.measure)} "
-            f"{value:.3f} [{low:.3f}, {high:.3f}]{lost}"
+            f"{value:.3f} [{low:.3f}, {high:.3f}]{lost}{vetoed}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +60,9 @@ class Validation:
     def from_dict(cls, values: Mapping[str, Any]) -> Validation:
         """What `to_dict` returned. Raises TypeError, ValueError or KeyError: it is not that."""
         lost = {stage: _interval(change) for stage, change in values["lost"].items()}
-        return cls(**{**values, "score": _interval(values["score"]), "lost": lost})
+        of_veto = values.get("vetoed", {})  # an earlier release has none
+        vetoed = {source: _interval(change) for source, change in of_veto.items()}
+        return cls(**{**values, "score": _interval(values["score"]), "lost": lost, "vetoed": vetoed})
 
 
 def best_of_each_stage(validations: Iterable[Validation], keep: int) -> list[Validation]:

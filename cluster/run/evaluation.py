@@ -41,6 +41,20 @@ def _place_in_source(sources: np.ndarray) -> np.ndarray:
     return places
 
 
+def deciding_tasks(recipe: Recipe, val: TaskTable) -> TaskTable:
+    """The validation tasks that gates and the ranking of versions ask: all but those of a source that only vetoes."""
+    veto = recipe.checkpoint.best.veto
+    if veto is None:
+        return val
+    return val.of_sources([source.name for source in recipe.data.sources or () if source.name != veto.source])
+
+
+def vetoing_tasks(recipe: Recipe, val: TaskTable) -> TaskTable:
+    """The validation tasks of the source that only vetoes; none without one."""
+    veto = recipe.checkpoint.best.veto
+    return val.of_sources([veto.source] if veto else [])
+
+
 def tested_families(recipe: Recipe, train: TaskTable) -> dict[str, str]:
     """The families that the run tests, with the form of their answers."""
     tested = recipe.tested_families

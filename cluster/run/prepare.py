@@ -18,7 +18,7 @@ from cluster.config.recipe import Recipe
 from cluster.errors import UserError
 from cluster.planning.model_check import check_folder_models, check_model, model_family
 from cluster.planning.model_shape import configuration_of, trained_parameters
-from cluster.run.evaluation import held_out
+from cluster.run.evaluation import deciding_tasks, held_out, vetoing_tasks
 from cluster.run.task_sources import TaskSources
 from cluster.stages.kind import Stage
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
@@ -94,6 +94,12 @@ def _by_split(recipe: Recipe, tasks: TaskTable) -> dict[Split, TaskTable]:
 
 
 def _check_families(recipe: Recipe, tasks: Mapping[Split, TaskTable]) -> None:
+    if veto := recipe.checkpoint.best.veto:
+        measure, families = recipe.checkpoint.best.ranked_by(recipe.stages[-1].gate)
+        of_source = vetoing_tasks(recipe, tasks["val"])
+        setting = f"checkpoint.best.veto.source: {veto.source}"
+        _check_measure(recipe, of_source.where("family", families) if families else of_source, setting, measure)
+    tasks = {**tasks, "val": deciding_tasks(recipe, tasks["val"])}
     if recipe.checkpoint.best.measure:
         _check_measure(recipe, tasks["val"], "checkpoint.best.measure", recipe.checkpoint.best.measure)
     for stage in recipe.stages:

@@ -141,7 +141,7 @@ class Recovery:
         self.progress.restart()
         self.tests.reset()
         self.tests.versions.load_state_dict(state.get("versions", {}))
-        self.summary.forgetting = state.get("forgetting", [])
+        self.summary.forgetting, self.summary.vetoes = state.get("forgetting", []), state.get("vetoes", [])
         self.committed = time.monotonic()
         self._committed_step = self.position.step if commit else None
         self._kept(self.checkpoints.versions())
@@ -223,6 +223,7 @@ class Recovery:
             "gate": self.steps.gate.state_dict(),
             "versions": self.tests.versions.state_dict(),
             "forgetting": self.summary.forgetting,
+            "vetoes": self.summary.vetoes,
             "ledger": self.ledger.state_dict(),
             "roll_backs": self.roll_backs,
             "in_flight": self.in_flight.state_dict(),

@@ -9,8 +9,9 @@ from cluster.measures.headlines import HEADLINES
 from cluster.run.choice.best_versions import BestVersions
 from cluster.run.choice.floors import below_floors, forgotten
 from cluster.run.choice.validation_answers import ValidationAnswers
+from cluster.run.choice.veto import Veto
 from cluster.run.context import RunContext
-from cluster.run.evaluation import answer, answer_by_view
+from cluster.run.evaluation import answer, answer_by_view, deciding_tasks
 from cluster.run.progress.step_log import Progress
 from cluster.run.progress.summary import RunSummary, flat
 from cluster.run.publishing import Publisher
@@ -33,7 +34,9 @@ class StageTests:
         self.phases, self.display = context.phases, context.display
         self.publisher, self.progress, self.summary = publisher, progress, summary
         self.test_tasks = context.test_tasks
-        self.versions, self.answers = BestVersions(context), ValidationAnswers(context, publisher)
+        self.answers = ValidationAnswers(context, publisher, deciding_tasks(self.recipe, self.tasks["val"]))
+        self.veto = Veto(context, publisher) if self.recipe.checkpoint.best.veto else None
+        self.versions = BestVersions(context, self.veto)
         self.evaluated = False
         self.scores: dict[int, Scores] = {}  # of the test tasks, by version
         by_view = answer_by_view(self.tasks["train"], self.test_tasks, self.recipe.reward.rules)
@@ -46,6 +49,8 @@ class StageTests:
     def open(self, stage: StageKind, record: StageRecord) -> None:
         """The test at a stage's start."""
         self._test(stage, record, "start")
+        if self.veto:
+            self.veto.stage_opens(stage)
 
     def test_model(self, stage: StageKind, record: StageRecord) -> None:
         """The test of the version that model/ holds, where that is an earlier one."""
@@ -61,6 +66,7 @@ class StageTests:
         measures = self.answers.scores(gate.measure, gate.families).measures()
         self.progress.log_measures(stage, record, "val", measures)
         self.versions.judge(stage, record, self.answers)
+        self._tell_veto(stage, record)
         held_back = [*below_floors(gate, self.answers), *forgotten(stage, self.versions.changes).values()]
         ended = self.curriculum.observe(measures[gate.measure][0], held_back) is not None
         if ended:
@@ -68,6 +74,17 @@ class StageTests:
         elif gate.threshold is not None and measures[gate.measure][0] >= gate.threshold and held_back:
             self.display.say(f"stage {stage.name} reached its threshold and goes on: {'; '.join(held_back)}")
         return ended
+
+    def _tell_veto(self, stage: StageKind, record: StageRecord) -> None:
+        """Notes that the present version is vetoed, if it is."""
+        validation = self.versions.validation
+        for change in validation.vetoed.values() if validation else ():
+            assert self.veto is not None
+            why = self.veto.words(change)
+            self.display.say(f"step {self.position.step} ({stage.name} {record.steps}): {why}")
+            self.summary.vetoes.append(
+                {"stage": stage.name, "step": self.position.step, "stage_step": record.steps, "why": why}
+            )
 
     def close(self, stage: StageKind, record: StageRecord) -> None:
         """The test at a stage's end, and what the stage gained."""

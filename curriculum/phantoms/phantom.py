@@ -1,8 +1,8 @@
 """Chest phantoms: procedurally drawn films whose findings are true by construction.
 
 They replace real films in the embedded default, so that a first run needs no download. A phantom is a
-function of its seed: anatomy (build, rotation, heart, diaphragm), exposure and noise vary from film to film, and each
-finding is drawn on the lung that the truth names. They are shapes, not medicine.
+function of its seed and its hospital: anatomy (build, rotation, heart, diaphragm), exposure and noise vary from film to
+film, and each finding is drawn on the lung that the truth names. They are shapes, not medicine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIZE = 112  # pixels, both sides: 8 x 8 patches of 14 for a Qwen2.5-VL vision tower
+from curriculum.phantoms.hospital import HOME, Hospital
 
 # How often a finding is drawn, relative to the others. The last three are rare.
 FREQUENCY = {
@@ -34,58 +34,64 @@ NUMBER_OF_FINDINGS = (0.2, 0.4, 0.3, 0.1)  # probability of 0, 1, 2, 3 findings
 
 @dataclass(frozen=True)
 class Phantom:
-    """`pixels`: uint8 [SIZE, SIZE]; `sides`: finding to "left", "right" (the patient's) or "" if it has none."""
+    """`pixels`: uint8 [size, size]; `sides`: finding to "left", "right" (the patient's) or "" if it has none."""
 
     pixels: np.ndarray
     sides: dict[str, str]
 
 
-def draw_phantom(seed: int, index: int) -> Phantom:
-    """The phantom `index` of the set `seed`; the same two numbers give the same film, byte for byte."""
-    rng = np.random.default_rng([seed, index])
+def draw_phantom(seed: int, index: int, hospital: Hospital = HOME) -> Phantom:
+    """The phantom `index` of a hospital's set `seed`; the same two numbers give the same film, byte for byte."""
+    rng = np.random.default_rng([seed, index, hospital.stream])
     count = rng.choice(len(NUMBER_OF_FINDINGS), p=NUMBER_OF_FINDINGS)
     weights = np.array(list(FREQUENCY.values()))
     chosen = rng.choice(len(FINDINGS), size=count, replace=False, p=weights / weights.sum())
     sides = {
         FINDINGS[i]: "" if FINDINGS[i] in BOTH_SIDED else str(rng.choice(["left", "right"])) for i in sorted(chosen)
     }
-    return Phantom(_Canvas(rng).film(sides), sides)
+    return Phantom(_Canvas(rng, hospital).film(sides), sides)
 
 
 class _Canvas:
     """One film while it is drawn: density in [0, 1], white is dense; coordinates run from 0 to 1, y downwards."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        grid = ((np.arange(SIZE) + 0.5) / SIZE).astype(np.float32)
+    def __init__(self, rng: np.random.Generator, hospital: Hospital) -> None:
+        self.rng, self.hospital = rng, hospital
+        grid = ((np.arange(hospital.size) + 0.5) / hospital.size).astype(np.float32)
         x, y = np.meshgrid(grid, grid)
-        turn = rng.normal(0, 0.03)  # a slightly rotated patient
+        turn = rng.normal(0, hospital.turn)  # a slightly rotated patient
         cos, sin = math.cos(turn), math.sin(turn)
         self.x = (x - 0.5) * cos + (y - 0.5) * sin + 0.5 + rng.normal(0, 0.015)
         self.y = (y - 0.5) * cos - (x - 0.5) * sin + 0.5 + rng.normal(0, 0.015)
-        self.width = rng.uniform(0.145, 0.17)  # lung half-width
-        self.height = rng.uniform(0.29, 0.33)  # lung half-height
-        self.base = rng.uniform(0.70, 0.75)  # level of the diaphragm
+        self.width = rng.uniform(*hospital.lung_width)
+        self.height = rng.uniform(*hospital.lung_height)
+        self.base = rng.uniform(*hospital.diaphragm)
 
     def film(self, sides: dict[str, str]) -> np.ndarray:
-        rng, x, y = self.rng, self.x, self.y
+        rng, hospital, x, y = self.rng, self.hospital, self.x, self.y
         body = self.blob(0.5, 0.62, 0.46, 0.66, edge=0.04)
-        self.density = 0.62 * body
+        self.density = hospital.tissue * body
         self.lung = {side: self.lung_mask(side) for side in ("left", "right")}
         lungs = self.lung["left"] + self.lung["right"]
-        self.density -= 0.42 * lungs
-        ribs = np.maximum(0, np.sin((y + 0.5 * (x - 0.5) ** 2 * 4) * rng.uniform(48, 56) + rng.uniform(0, 6))) ** 4
-        self.density += rng.uniform(0.05, 0.09) * ribs * body
+        self.density -= hospital.air * lungs
+        ribs = (
+            np.maximum(0, np.sin((y + 0.5 * (x - 0.5) ** 2 * 4) * rng.uniform(*hospital.ribs) + rng.uniform(0, 6))) ** 4
+        )
+        self.density += rng.uniform(*hospital.rib_density) * ribs * body
         big = "Cardiomegaly" in sides
-        heart = rng.uniform(0.20, 0.235) if big else rng.uniform(0.115, 0.14)
-        self.add(0.36, self.blob(0.535 + 0.02 * big, 0.62, heart, 0.12 + 0.03 * big, edge=0.02))
+        heart = rng.uniform(*(hospital.large_heart if big else hospital.heart))
+        cx, cy = hospital.heart_centre
+        self.add(0.36, self.blob(cx + 0.02 * big, cy, heart, hospital.heart_height + 0.03 * big, edge=0.02))
         self.add(0.2, np.exp(-(((x - 0.5) / 0.05) ** 2)) * (y < 0.85))  # mediastinum and spine
         for finding, side in sides.items():
             if finding != "Cardiomegaly":
                 getattr(self, f"draw_{finding.lower()}")(side)
-        exposure, contrast = rng.normal(0.04, 0.03), rng.uniform(0.9, 1.1)
-        noise = 0.025 * rng.standard_normal((SIZE, SIZE), np.float32)
-        return (np.clip(self.density * contrast + exposure + noise, 0, 1) * 255).astype(np.uint8)
+        exposure, contrast = rng.normal(*hospital.exposure), rng.uniform(*hospital.contrast)
+        noise = hospital.noise * rng.standard_normal((hospital.size, hospital.size), np.float32)
+        film = self.density * contrast + exposure + noise
+        if hospital.scanner:
+            film = hospital.scanner.mark(film, rng)
+        return (np.clip(film, 0, 1) * 255).astype(np.uint8)
 
     def blob(self, cx: float, cy: float, rx: float, ry: float, edge: float = 0.01) -> np.ndarray:
         """An ellipse, 1 inside and 0 outside, with an edge about `edge` wide."""
@@ -96,10 +102,11 @@ class _Canvas:
         self.density = np.minimum(self.density + amount * shape, 1.0)
 
     def centre(self, side: str) -> float:
-        return 0.5 + (0.205 if side == "left" else -0.205)  # the patient's left is on the right of the film
+        offset = self.hospital.lung_offset
+        return 0.5 + (offset if side == "left" else -offset)  # the patient's left is on the right of the film
 
     def lung_mask(self, side: str) -> np.ndarray:
-        dome = self.base + 0.5 * (self.x - self.centre(side)) ** 2 * 4
+        dome = self.base + self.hospital.dome * (self.x - self.centre(side)) ** 2 * 4
         return self.blob(self.centre(side), 0.47, self.width, self.height, 0.02) * _rise((dome - self.y) / 0.008)
 
     def inside(self, side: str, low: float, high: float) -> tuple[float, float]:

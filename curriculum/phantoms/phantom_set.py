@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
 from pydantic import Field
 
+from curriculum.choice import KeyOf
+from curriculum.phantoms.hospital import HOSPITALS
 from curriculum.phantoms.phantom import FREQUENCY, NUMBER_OF_FINDINGS, draw_phantom
 from curriculum.questions import LabelledFilm, QuestionWriter
 from curriculum.strict import Strict
@@ -30,7 +33,7 @@ _SIGNS = {  # what is seen if the finding is present, and if it is not
 
 
 class PhantomConfig(Strict):
-    """How many films each split has, and from which seed they are drawn."""
+    """How many films each split has, and from which seed and hospital they are drawn."""
 
     train: int = Field(2400, ge=1)
     val: int = Field(400, ge=1)
@@ -43,6 +46,9 @@ class PhantomConfig(Strict):
         "Gold answers and reports are always the truth",
     )
     seed: int = Field(0, description="added to the run's")
+    hospital: Annotated[str, KeyOf(HOSPITALS)] = Field(
+        "home", description="whose patients and scanner the films are from; away differs in all but the findings"
+    )
 
 
 def describe(finding: str, present: bool) -> str:
@@ -55,11 +61,12 @@ def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     writer = QuestionWriter(FREQUENCY, NUMBER_OF_FINDINGS[0], describe)
+    hospital = HOSPITALS[config.hospital]
     counts: dict[Split, int] = {"train": config.train, "val": config.val, "test": config.test}
     index = 0
     for split, count in counts.items():
         for _ in range(count):
-            phantom = draw_phantom(config.seed, index)
+            phantom = draw_phantom(config.seed, index, hospital)
             name = f"{index:06d}"
             path = images / f"{name}.png"
             Image.fromarray(phantom.pixels).save(path, compress_level=1)
@@ -70,7 +77,7 @@ def draw_phantom_set(config: PhantomConfig, folder: Path) -> Iterator[Task]:
                 image=str(path),
                 findings=tuple(phantom.sides),
                 split=split,
-                patient=f"phantom-{name}",
+                patient=f"{hospital.patients}-{name}",
                 provenance={"source": "phantom", "licence": "CC0-1.0"},
                 noticed=noticed,
                 denied=tuple(finding for finding in FREQUENCY if finding not in phantom.sides),

@@ -10,6 +10,7 @@ from cluster.measures import Interval
 from cluster.record.checkpoint import Checkpoints, run_checkpoints
 from cluster.record.validation import Validation, best_of_each_stage
 from cluster.run.choice.validation_answers import ValidationAnswers
+from cluster.run.choice.veto import Veto
 from cluster.run.context import RunContext
 from cluster.stages import StageKind
 from curriculum.stages import StageRecord
@@ -21,14 +22,17 @@ class BestVersions:
     Which ones were the best so far is read from the commits themselves. So it is right after a resume, after a
     roll-back, and where a commit could not be written.
 
+    Args:
+        veto: of another source, if the recipe has one.
+
     Attributes:
         validation: of the version that was validated last.
         is_best: whether that one is among the best of its stage, and worth a commit.
         changes: how the measures of earlier stages changed since their ends, if that was looked at.
     """
 
-    def __init__(self, context: RunContext) -> None:
-        self.config, self.stages = context.recipe.checkpoint, context.recipe.stages
+    def __init__(self, context: RunContext, veto: Veto | None = None) -> None:
+        self.config, self.stages, self.veto = context.recipe.checkpoint, context.recipe.stages, veto
         self.position = context.position
         self.checkpoints: Checkpoints = run_checkpoints(context.recipe, context.writer.path)
         self.validation: Validation | None = None
@@ -38,18 +42,17 @@ class BestVersions:
 
     def judge(self, stage: StageKind, record: StageRecord, answers: ValidationAnswers) -> None:
         """Ranks the present version, which was just validated."""
-        measure, families = stage.gate.measure, stage.gate.families
-        if self.config.best.measure:
-            measure, families = self.config.best.measure, ()
+        measure, families = self.config.best.ranked_by(stage.gate)
         score = answers.scores(measure, families).measures()[measure]
         validation = Validation(stage.name, self.position.step, record.steps, self.position.version, measure, score)
         keep, rivals = self.config.best.keep, [version.key for version in self._kept(stage.name)]
         free = len(rivals) < keep  # fewer are kept than may be
         may_be_best = free or (keep > 0 and validation.key >= rivals[-1])
-        is_exported = self.config.export == "best" and stage.name == self.stages[-1].name
-        self.changes = self._look_back(stage.name, answers) if stage.forget or (may_be_best and is_exported) else {}
+        may_be_exported = may_be_best and self.config.export == "best" and stage.name == self.stages[-1].name
+        self.changes = self._look_back(stage.name, answers) if stage.forget or may_be_exported else {}
         lost = {name: change for name, change in self.changes.items() if change[2] < 0}
-        self.validation = replace(validation, lost=lost)
+        vetoed = self.veto.judge() if self.veto and may_be_exported else {}
+        self.validation = replace(validation, lost=lost, vetoed=vetoed)
         self.is_best = free or (keep > 0 and self.validation.key > rivals[-1])
 
     def stage_ended(self, stage: StageKind, answers: ValidationAnswers) -> None:
@@ -63,10 +66,12 @@ class BestVersions:
         return found if found and (found.step, found.version) == (self.position.step, self.position.version) else None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"ends": self.ends}
+        return {"ends": self.ends, **({"veto": self.veto.before} if self.veto else {})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.ends = dict(state.get("ends", {}))  # a commit of an earlier release has none
+        if self.veto:
+            self.veto.before = state.get("veto")
         self.validation, self.is_best, self.changes = None, False, {}
 
     def _kept(self, stage: str) -> list[Validation]:

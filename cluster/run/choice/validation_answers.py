@@ -8,15 +8,20 @@ from cluster.measures import Result, Scores
 from cluster.run.context import RunContext
 from cluster.run.evaluation import answer, held_out, tested_families
 from cluster.run.publishing import Publisher
+from curriculum.sets.task_table import TaskTable
 from curriculum.stages import GATE_FORMS
 
 
 class ValidationAnswers:
-    """Answers by family, as far as they were asked for."""
+    """Answers by family, as far as they were asked for.
 
-    def __init__(self, context: RunContext, publisher: Publisher) -> None:
+    Args:
+        tasks: of the validation split.
+    """
+
+    def __init__(self, context: RunContext, publisher: Publisher, tasks: TaskTable) -> None:
         self.recipe, self.workers, self.phases = context.recipe, context.workers, context.phases
-        self.tasks, self.publisher = context.tasks["val"], publisher
+        self.tasks, self.publisher = tasks, publisher
         self.forms = tested_families(context.recipe, context.tasks["train"])
         self._by_family: dict[str, list[Result]] = {}
 

@@ -24,6 +24,7 @@ class RunSummary:
         largest: the largest values so far of the numbers in `LARGEST`.
         kept: validated versions whose weights are kept.
         forgetting: what was done about falls in the measures of earlier stages, oldest first.
+        vetoes: versions that a source vetoed, and why, oldest first.
         model: what model/ holds, and why; empty before it is written.
     """
 
@@ -36,6 +37,7 @@ class RunSummary:
         self.largest = dict.fromkeys(LARGEST, 0.0)
         self.kept: list[Validation] = []
         self.forgetting: list[dict[str, Any]] = []
+        self.vetoes: list[dict[str, Any]] = []
         self.model: dict[str, Any] = {}
 
     def add_step(self, numbers: Mapping[str, Any]) -> None:
@@ -70,6 +72,7 @@ class RunSummary:
             **self.largest,
             **({"kept": [validation.to_dict() for validation in self.kept]} if self.kept else {}),
             **({"forgetting": self.forgetting} if self.forgetting else {}),
+            **({"vetoes": self.vetoes} if self.vetoes else {}),
             **({"model": self.model} if self.model else {}),
             ledger=self.ledger.totals(),
             seconds={"all": self.phases.total(), **self.phases.seconds},

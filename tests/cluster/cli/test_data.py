@@ -17,6 +17,7 @@ from cluster.cli.data import import_commands
 from cluster.errors import UserError
 from curriculum.importers import IMPORTERS, load_importers
 from curriculum.importers.importer import OUT, SEED, Importer, ImportSummary, Option
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.task import Task
 from curriculum.taskset import TaskSetError, read_tasks, write_tasks
 
@@ -141,6 +142,33 @@ def test_the_importer_in_the_documentation_works(tmp_path):
     commands["clinic"].main([str(argument) for argument in arguments], standalone_mode=False)
     diagnoses = [task.gold for task in read_tasks(tmp_path / "out") if task.family == "diagnosis"]
     assert diagnoses == [(), ("Mass",)] * 4
+
+
+def drawn(out, *options):
+    return CliRunner().invoke(app, ["data", "phantoms", "--out", str(out), *options])
+
+
+def test_phantoms_are_drawn_as_a_recipe_would_draw_them(tmp_path):
+    options = ["--train", "3", "--val", "1", "--test", "2", "--trace-recall", "0.5", "--seed", "7"]
+    run = drawn(tmp_path / "set", *options, "--hospital", "away")
+    assert run.exit_code == 0
+    assert run.output.splitlines()[0] == f"6 films, 30 tasks → {tmp_path}/set/tasks.parquet"
+    config = PhantomConfig(train=3, val=1, test=2, trace_recall=0.5, seed=7, hospital="away")
+    for task, expected in zip(
+        read_tasks(tmp_path / "set"), draw_phantom_set(config, tmp_path / "expected"), strict=True
+    ):
+        assert task.model_copy(update={"images": ()}) == expected.model_copy(update={"images": ()})
+        assert Path(task.images[0]).read_bytes() == Path(expected.images[0]).read_bytes()
+
+
+def test_faults_of_drawn_sets_are_one_line(tmp_path):
+    unknown = drawn(tmp_path / "set", "--hospital", "elsewhere")
+    assert isinstance(unknown.exception, UserError)
+    assert str(unknown.exception) == "data phantoms: hospital: Input should be 'home' or 'away', found 'elsewhere'"
+    (tmp_path / "file").touch()
+    taken = drawn(tmp_path / "file", "--train", "1", "--val", "1", "--test", "1")
+    assert isinstance(taken.exception, UserError) and "a file is there" in str(taken.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_import_names_what_is_missing(refused, tmp_path):

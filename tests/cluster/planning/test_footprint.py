@@ -7,6 +7,9 @@ import pytest
 from actors.model.tiny_model import TinyModelConfig
 from cluster.config.recipe_file import load_recipe
 from cluster.planning.footprint import footprint, services_ram, versions_ram
+from curriculum.phantoms.hospital import HOSPITALS
+from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
+from curriculum.taskset import write_tasks
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -34,6 +37,15 @@ def test_the_estimated_files_are_near_those_of_a_run_of_the_quickstart():
         newest, rel=0.05
     )
     assert files["models"] == pytest.approx(5_689_670 + 5_689_172, rel=0.05)
+
+
+def test_the_estimated_size_of_drawn_films_is_near_the_real_one(tmp_path):
+    for hospital in HOSPITALS:
+        config = PhantomConfig(train=60, val=10, test=10, hospital=hospital)
+        write_tasks(draw_phantom_set(config, tmp_path / hospital), tmp_path / hospital)
+        real = sum(path.stat().st_size for path in (tmp_path / hospital).rglob("*") if path.is_file())
+        films = f"data.phantoms={{train: 60, val: 10, test: 10, hospital: {hospital}}}"
+        assert needs("quickstart", films).files["data"] == pytest.approx(real, rel=0.15)
 
 
 def test_the_versions_of_a_model_in_a_folder_are_what_lies_beside_the_services(tiny_model):

@@ -1,6 +1,7 @@
 """Which versions are the best."""
 
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,20 @@ def test_no_version_that_is_left_out_is_better_than_a_kept_one(pairs, keep):
         mine = [v for v in kept if v.stage == stage]
         assert len(mine) == min(keep, len(of_stage))
         assert all(v in mine or v.score[0] <= min(m.score[0] for m in mine) for v in of_stage)
+
+
+def test_a_vetoed_version_is_worse_than_any_that_is_not():
+    vetoed = replace(validation(20, 0.9), vetoed={"away": (-0.1, -0.15, -0.05)})
+    versions = [validation(10, 0.2, lost=["sft"]), vetoed]
+    assert [v.step for v in best_of_each_stage(versions, 2)] == [10, 20]
+    assert Validation.from_dict(json.loads(json.dumps(vetoed.to_dict()))) == vetoed
+    assert vetoed.words == f"{validation(20, 0.9).words}; vetoed by source away"
+
+
+def test_a_validation_of_the_release_before_is_read():
+    one = validation(40, 0.6, lost=["sft"])
+    older = {name: value for name, value in one.to_dict().items() if name != "vetoed"}
+    assert Validation.from_dict(older) == one
 
 
 def test_a_validation_is_the_same_after_json_and_says_what_it_is():

@@ -318,19 +318,19 @@ def test_kept_versions_the_choice_and_what_was_lost_are_shown(finished):
     summary = json.loads(path.read_text())
     best = Validation("open", 6, 1, 6, "open_micro_f1", (0.5, 0.4, 0.6), {"closed": (-0.2, -0.3, -0.1)})
     event = {"stage": "open", "step": 6, "stage_step": 1, "why": "stage closed lost 0.2", "did": "rehearsal 0% → 10%"}
-    more = {
-        "kept": [best.to_dict()],
-        "forgetting": [event],
-        "model": {"holds": "best", "step": 6, "version": 6, "why": "the best of stage open by its score"},
-    }
+    veto = {"stage": "open", "step": 4, "stage_step": 0, "why": "source away vetoes it: it fell"}
+    model = {"holds": "best", "step": 6, "version": 6, "why": "the best of stage open by its score"}
+    more = {"kept": [best.to_dict()], "forgetting": [event], "vetoes": [veto], "model": model}
     path.write_text(json.dumps(summary | more))
     page = Page(write_report(finished))
     score = r"open micro-F1\s*0\.500\s*0\.400 to 0\.600\s*closed -0\.200 \[-0\.300, -0\.100\]"
     assert re.search(rf"6\s*open 1\s*{score}", page.text)
     assert re.search(r"6\s*open 1\s*stage closed lost 0\.2\s*rehearsal 0% → 10%", page.text)
+    assert re.search(r"4\s*open 0\s*source away vetoes it: it fell", page.text)
     assert "model/ holds step 6: the best of stage open by its score." in page.text
     card = write_model_card(finished).read_text(encoding="utf-8")
     assert "These are the weights of step 6 of 7: the best of stage open by its score." in card
+    assert "- Step 4 (open 0) was vetoed: source away vetoes it: it fell." in card
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, monkeypatch, capsys):

@@ -85,6 +85,22 @@ def test_a_stage_whose_sources_lack_its_families_is_refused(clean_set, tmp_path)
     assert sum(map(len, prepared.tasks.values())) > len(clean_set[1])
 
 
+def test_a_source_that_vetoes_has_validation_tasks_of_the_measure_and_counts_for_no_gate(clean_set, tmp_path):
+    def sources(home, away):
+        described = (
+            f"{{name: {name}, tasks: {clean_set[0]}{more}}}" for name, more in (("home", home), ("away", away))
+        )
+        veto = "checkpoint.best.veto={source: away}"
+        return recipe_for(clean_set[0], f"data={{sources: [{', '.join(described)}]}}", veto)
+
+    words = r"^checkpoint\.best\.veto\.source: away: open_micro_f1 is of tasks whose answers are names; none"
+    with pytest.raises(UserError, match=words):
+        prepare(sources("", ", families: [binary]"), tmp_path)
+    with pytest.raises(UserError, match=r"the val split has no task of family 'binary'"):
+        prepare(sources(", splits: [train, test]", ", splits: [val]"), tmp_path)
+    assert prepare(sources("", ", splits: [val]"), tmp_path)
+
+
 @pytest.mark.parametrize(
     "settings, words",
     [

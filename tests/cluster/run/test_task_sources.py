@@ -99,6 +99,22 @@ def test_a_set_that_changed_is_checked_again(one_and_two, tmp_path):
             ["data={sources: [{name: a, tasks: x}, {name: b, tasks: x}]}", "stages.sft.sources=[c]"],
             r"stages\.sft\.sources: no source is called 'c'; there are a, b",
         ),
+        (["checkpoint.best.veto={source: a}"], r"best\.veto\.source: no source is called 'a'; the recipe has no data"),
+        (
+            ["data={sources: [{name: a, tasks: x}, {name: b, tasks: x}]}", "checkpoint.best.veto={source: c}"],
+            r"checkpoint\.best\.veto\.source: no source is called 'c'; there are a, b",
+        ),
+        (
+            ["data={sources: [{name: a, tasks: x}]}", "checkpoint.best.veto={source: a}"],
+            r"checkpoint\.best\.veto\.source: a is the only source; gates need",
+        ),
+        (
+            [
+                "data={sources: [{name: a, tasks: x}, {name: b, tasks: x}]}",
+                "checkpoint={best: {veto: {source: a}}, export: last}",
+            ],
+            r"checkpoint: export: last takes the last version whatever best\.veto finds",
+        ),
     ],
 )
 def test_a_wrong_recipe_is_one_line(settings, words):

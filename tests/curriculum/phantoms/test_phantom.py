@@ -1,11 +1,14 @@
+import hashlib
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from curriculum.phantoms.phantom import BOTH_SIDED, FINDINGS, FREQUENCY, NUMBER_OF_FINDINGS, SIZE, _Canvas, draw_phantom
+from curriculum.phantoms.hospital import HOME, HOSPITALS
+from curriculum.phantoms.phantom import BOTH_SIDED, FINDINGS, FREQUENCY, NUMBER_OF_FINDINGS, _Canvas, draw_phantom
 
 SIDED = [name for name in FINDINGS if name not in BOTH_SIDED]
+hospitals = pytest.mark.parametrize("hospital", HOSPITALS.values(), ids=HOSPITALS)
 
 
 @pytest.fixture(scope="module")
@@ -13,18 +16,23 @@ def phantoms():
     return [draw_phantom(0, index) for index in range(500)]
 
 
-def density(seed, sides):
+def density(seed, sides, hospital=HOME):
     """A film before exposure and noise, which differ by how many random numbers the findings took."""
-    canvas = _Canvas(np.random.default_rng(seed))
+    canvas = _Canvas(np.random.default_rng(seed), hospital)
     canvas.film(sides)
     return canvas.density
+
+
+def test_the_films_of_the_default_hospital_are_those_of_every_release(phantoms):
+    films = b"".join(phantom.pixels.tobytes() for phantom in phantoms[:20])
+    assert hashlib.sha256(films).hexdigest() == "ad045e4ea371f0824533b8746ece265dee4f71285c65383cd018c9dc4fcd3c1a"
 
 
 def test_two_numbers_give_the_same_film_byte_for_byte(phantoms):
     for index in (0, 7, 123):
         again = draw_phantom(0, index)
         assert again.pixels.tobytes() == phantoms[index].pixels.tobytes() and again.sides == phantoms[index].sides
-        assert again.pixels.shape == (SIZE, SIZE) and again.pixels.dtype == np.uint8
+        assert again.pixels.shape == (HOME.size, HOME.size) and again.pixels.dtype == np.uint8
 
 
 def test_films_differ_between_indices_and_seeds(phantoms):
@@ -39,24 +47,29 @@ def test_films_use_the_whole_range_and_are_not_blank(phantoms):
         assert phantom.pixels.std() > 20 and phantom.pixels.max() > 150 and phantom.pixels.min() < 60
 
 
+@hospitals
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_a_finding_changes_the_film_where_the_truth_says(finding):
+def test_a_finding_changes_the_film_where_the_truth_says(finding, hospital):
     sides = ("left", "right") if finding in SIDED else ("",)
+    middle, seen = hospital.size // 2, hospital.contrast[0]
     for seed in range(6):
-        healthy = density(seed, {})
-        changes = [np.abs(density(seed, {finding: side}) - healthy) for side in sides]
+        healthy = density(seed, {}, hospital)
+        changes = [np.abs(density(seed, {finding: side}, hospital) - healthy) for side in sides]
         for side, change in zip(sides, changes, strict=True):
-            assert change.max() > 0.1 and (change > 0.05).sum() > 12  # noise has a deviation of 0.025
-            half = {"left": change[:, SIZE // 2 :], "right": change[:, : SIZE // 2]}.get(side, change)
+            assert seen * change.max() > 3.5 * hospital.noise
+            assert (seen * change > 1.8 * hospital.noise).sum() > 12
+            half = {"left": change[:, middle:], "right": change[:, :middle]}.get(side, change)
             assert half.sum() > 0.8 * change.sum()  # the patient's left is on the right of the film
 
 
+@hospitals
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_no_two_findings_look_alike(finding):
-    change = density(0, {finding: "left" if finding in SIDED else ""}) - density(0, {})
+def test_no_two_findings_look_alike(finding, hospital):
+    healthy = density(0, {}, hospital)
+    change = density(0, {finding: "left" if finding in SIDED else ""}, hospital) - healthy
     for other in FINDINGS:
         if other != finding:
-            second = density(0, {other: "left" if other in SIDED else ""}) - density(0, {})
+            second = density(0, {other: "left" if other in SIDED else ""}, hospital) - healthy
             assert np.corrcoef(change.ravel(), second.ravel())[0, 1] < 0.8
 
 

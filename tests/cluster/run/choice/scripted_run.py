@@ -65,12 +65,17 @@ class Learner:
 
 class ScriptedRun:
     """Args:
-    tasks: by split, at least 20 of each family that is asked.
-    right: takes a family and a version; returns how many of the family's first tasks that version answers right.
+        tasks: by split, at least 20 of each family that is asked.
+        right: takes a family and a version; returns how many of the family's first tasks that version answers right.
+        elsewhere: as `right`, of the tasks of the source `away`.
+
+    Attributes:
+        asked_elsewhere: the versions that were asked tasks of the source `away`.
     """
 
-    def __init__(self, path, tasks, right, patch, settings=()):
-        self.path, self.tasks, self.right, self.said = path, tasks, right, []
+    def __init__(self, path, tasks, right, patch, settings=(), elsewhere=None):
+        self.path, self.tasks, self.said, self.asked_elsewhere = path, tasks, [], []
+        self.right, self.elsewhere = right, elsewhere
         self.recipe = load_recipe(SMOKE, [*SETTINGS, *settings])
         self.learner = Learner()
         patch.setattr("cluster.run.stage_tests.answer", self._answer)
@@ -101,11 +106,14 @@ class ScriptedRun:
     def _answer(self, tasks, rollouts, rewards):
         asked, results = Counter(), []
         for task in tasks:
-            asked[task.family] += 1
-            is_right = asked[task.family] <= self.right(task.family, self.learner.version)
+            asked[task.source, task.family] += 1
+            right = self.elsewhere if task.source == "away" else self.right
+            is_right = asked[task.source, task.family] <= right(task.family, self.learner.version)
             wrong = "E" if task.form == "letters" else "Hernia"
             text = f"<think>t</think><answer>{', '.join(task.gold) if is_right else wrong}</answer>"
             results.append(Result(task, text, score(task, text, RewardConfig())))
+        if any(source == "away" for source, _ in asked):
+            self.asked_elsewhere.append(self.learner.version)
         return results
 
     def _workers(self):

@@ -47,7 +47,7 @@ def test_each_family_is_asked_once_whoever_wants_its_answers(tasks, asked, tmp_p
         workers=SimpleNamespace(rollouts=None, rewards=None),
         phases=PhaseClock(timeline, Position()),
     )
-    answers = ValidationAnswers(context, SimpleNamespace(publish=lambda: published.append(1)))
+    answers = ValidationAnswers(context, SimpleNamespace(publish=lambda: published.append(1)), tasks["val"])
     binary = answers.results("closed_accuracy", ["binary"])
     assert asked == [["binary"] * 4] and [result.task.family for result in binary] == ["binary"] * 4
     both = answers.scores("closed_accuracy")
