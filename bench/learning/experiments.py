@@ -69,7 +69,7 @@ EXPERIMENTS = {
     "policy_traces": Experiment(
         AFTER_SFT,
         {"none": ("stages.policy.gate.max_steps=1", "stages.policy.training.lr=1e-12"), "policy traces": ()},
-        fixed(12, validations=1),
+        (*fixed(12, validations=1), "rollout.workers=1", "learner.workers=1"),
         prepare=write_policy_traces,
     ),
     "reports": Experiment(REPORTS),
