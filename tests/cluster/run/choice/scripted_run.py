@@ -7,10 +7,13 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from actors.learner.orders import Export, Load, UpdateResult
 from actors.runtime.storage import POLICY
 from cluster.config.recipe_file import load_recipe
 from cluster.measures import Result
+from cluster.record.checkpoint import Checkpoints
 from cluster.record.run_writer import RunWriter
 from cluster.run.loop import Run
 from cluster.run.prepare import Prepared
@@ -144,3 +147,23 @@ class ScriptedRun:
             pump=lambda: None,
             states=dict,
         )
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def kill(run, commit):
+    """Trains until so many commits were made, and dies."""
+    prune, calls = Checkpoints.prune, []
+
+    def die(self):
+        calls.append(self)
+        if len(calls) == commit:
+            raise Killed
+        return prune(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "prune", die)
+        with pytest.raises(Killed):
+            run.train()

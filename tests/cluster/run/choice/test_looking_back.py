@@ -2,11 +2,10 @@
 
 import pytest
 
-from cluster.record.checkpoint import Checkpoints
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.sets.task_table import read_task_table
 from curriculum.taskset import write_tasks
-from tests.cluster.run.choice.scripted_run import STAGES, ScriptedRun
+from tests.cluster.run.choice.scripted_run import STAGES, ScriptedRun, kill
 
 SINGLE = {10: 10, 12: 16, 14: 11, 16: 9, 18: 8}
 """Of 20 single-choice tasks: the right ones at each version that the second stage validates; its best is 12."""
@@ -66,10 +65,6 @@ def test_the_last_one_is_exported_where_the_recipe_says_so(tasks, tmp_path, monk
     )
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
 @pytest.mark.parametrize("commit", (2, 5, 7, 8))
 def test_a_run_that_dies_between_a_commit_and_the_removal_of_others_ends_as_if_it_had_not(
     commit, tasks, tmp_path, monkeypatch
@@ -77,18 +72,7 @@ def test_a_run_that_dies_between_a_commit_and_the_removal_of_others_ends_as_if_i
     plain = ScriptedRun(tmp_path / "plain", tasks, right, monkeypatch)
     expected = plain.train()
     run = ScriptedRun(tmp_path / "run", tasks, right, monkeypatch)
-    prune, calls = Checkpoints.prune, []
-
-    def die(self):
-        calls.append(self)
-        if len(calls) == commit:
-            raise Killed
-        return prune(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "prune", die)
-        with pytest.raises(Killed):
-            run.train()
+    kill(run, commit)
     summary = run.train(resumed=True)
     assert (run.model, commits(run)) == (plain.model, commits(plain))
     for part in ("stages", "kept", "model"):

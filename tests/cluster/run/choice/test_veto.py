@@ -7,12 +7,11 @@ import pytest
 
 from cluster.config.recipe_file import load_recipe
 from cluster.measures import Scores
-from cluster.record.checkpoint import Checkpoints
 from cluster.run.choice.veto import Veto
 from curriculum.phantoms.phantom_set import PhantomConfig, draw_phantom_set
 from curriculum.sets.mapped import hold_tasks
 from curriculum.sets.task_table import Part, TaskTable
-from tests.cluster.run.choice.scripted_run import ScriptedRun
+from tests.cluster.run.choice.scripted_run import ScriptedRun, kill
 from tests.cluster.run.choice.test_looking_back import SINGLE, right
 from tests.support.results import opened
 from tests.support.short_run import SMOKE
@@ -110,26 +109,6 @@ def test_versions_are_compared_with_the_model_that_reinforcement_learning_began_
 def named(right):
     """40 answers about one finding each, of which so many are right."""
     return Scores([opened(i, ("Mass",), "Mass" if i < right else "Edema") for i in range(40)], 200)
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
-def kill(run, commit):
-    """Trains until so many commits were made, and dies."""
-    prune, calls = Checkpoints.prune, []
-
-    def die(self):
-        calls.append(self)
-        if len(calls) == commit:
-            raise Killed
-        return prune(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoints, "prune", die)
-        with pytest.raises(Killed):
-            run.train()
 
 
 def test_a_resumed_run_compares_with_the_same_model(tasks, tmp_path, monkeypatch):
