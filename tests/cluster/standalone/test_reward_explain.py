@@ -25,7 +25,7 @@ def test_a_response_is_explained_step_by_step(tmp_path, monkeypatch, capsys):
     response = TRACE.replace("C ❌", "C ✅").replace("So.</think><answer>B", "So.</think><answer>C")
     out = explained(tmp_path, monkeypatch, capsys, CLOSED | {"response": response})
     assert "rows.jsonl: line 2, preset strict\nWhich finding?\n  A  Mass\n" in out and "gold B" in out
-    assert "step 2, B: fault, 0.00: B ✅ contradicts the final answer" in out
+    assert "step 2, B: fault, 0.40: B ✅ contradicts the final answer" in out  # 2 of 3 judged, 0.6 without reason
     assert "step 3, C: wrong" in out and "<think>No nodule.</think><answer>C ✅</answer>" in out
     assert "format     1.000 × 0.1   = 0.100" in out and "outcome    0.000 × 0.9   = 0.000" in out
     assert out.rstrip().endswith("total                      0.100")

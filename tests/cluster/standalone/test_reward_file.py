@@ -100,6 +100,7 @@ def test_a_line_of_verdict_for_each_response(scored):
         "judgement": "right",
         "score": 1.0,
         "grounding": 1.0,
+        "stake": 1.0,
         "why": expected.steps[1].why,
     }
     assert cut["total"] == cut["format"] == 0 and cut["outcome"] == 1
