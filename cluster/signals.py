@@ -2,7 +2,8 @@
 
 Python calls a signal's handler in the main thread, and only between two of its own instructions, so one that falls into
 a library's long call, or into its callback, comes late or is dropped. Here a thread reads every signal as it comes and
-decides. It wakes the main thread by a signal that nobody else uses.
+decides. It wakes the main thread by a signal that nobody else uses, and again if that came right before a sleep, where
+Python misses it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 ORDERLY_S = 8.0  # for an end in order; then the process is ended at once
+_WAKE_AGAIN_S = 0.2
 SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
 _WAKE = signal.SIGURG  # ignored by default, so that a late one does no harm
 
@@ -53,6 +55,7 @@ class Signals:
         self.owns_cluster = False
         self._stopping = False  # gently
         self._deadline: float | None = None
+        self._is_awaited = False  # the main thread, which is to be interrupted
         self._main = threading.main_thread().ident
         self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
 
@@ -137,15 +140,24 @@ class Signals:
 
     def _watch(self) -> None:
         while True:
-            left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-            if not select.select([self._read], [], [], left)[0]:
-                self.end_now(f"ended at once, as an end in order took more than {ORDERLY_S:g} s")
+            if not select.select([self._read], [], [], self._patience())[0]:
+                if self._deadline is not None and time.monotonic() >= self._deadline:
+                    self.end_now(f"ended at once, as an end in order took more than {ORDERLY_S:g} s")
+                self._wake_main()
+                continue
             received = os.read(self._read, 64)
             if not received:
                 return
             for number in received:
                 if number in self.numbers:
                     self._received(signal.Signals(number))
+
+    def _patience(self) -> float | None:
+        """Seconds until something is to be done although no signal comes; None if nothing is."""
+        limits = [] if self._deadline is None else [max(0.0, self._deadline - time.monotonic())]
+        if self._is_awaited:
+            limits.append(_WAKE_AGAIN_S)
+        return min(limits, default=None)
 
     def _received(self, number: signal.Signals) -> None:
         if self.ending and self.owns_process:
@@ -161,13 +173,19 @@ class Signals:
     def _interrupt(self) -> None:
         if self.owns_process:
             self._deadline = time.monotonic() + ORDERLY_S
-        if self._main is not None:
+        self._is_awaited = True
+        self._wake_main()
+
+    def _wake_main(self) -> None:
+        if self._is_awaited and self._main is not None:
             signal.pthread_kill(self._main, _WAKE)
 
     # -- in the main thread ---------------------------------------------------------------------------------------
 
     def _wake(self, *_: object) -> None:
-        self.check()
+        if self._is_awaited:
+            self._is_awaited = False
+            self.check()
 
 
 _current: Signals | None = None

@@ -39,6 +39,14 @@ GENTLE = """
     except KeyboardInterrupt:
         signals.exit(signals.code + 100 * len(stopped))
 """
+MISSED = """
+        kill, missed = signal.pthread_kill, []
+        signal.pthread_kill = lambda *to: kill(*to) if missed else missed.append(to)
+        print("sleeps", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        signals.exit(signals.code + 100 * len(missed))
+"""
 SWALLOWED = """
         class Library:
             def __del__(self):
@@ -108,6 +116,14 @@ def test_sigterm_first_asks_to_stop_and_the_second_ends():
     assert program.end()[0] == 128 + signal.SIGTERM + 100
     other.send(signal.SIGHUP)
     assert other.end()[0] == 128 + signal.SIGHUP
+
+
+def test_a_main_thread_that_misses_its_interrupt_is_interrupted_again():
+    """As it does if the interrupt comes between two instructions, the next of which sleeps."""
+    program = Program(MISSED)
+    program.expect("sleeps")
+    program.send(signal.SIGTERM)
+    assert program.end() == (128 + signal.SIGTERM + 100, "tidy\n")
 
 
 def test_an_interrupt_that_a_library_swallows_is_not_lost():
