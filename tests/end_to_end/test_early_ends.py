@@ -55,7 +55,7 @@ class Command:
         return code, seconds, [line for line in output.splitlines() if not line.startswith("[")]
 
 
-@pytest.mark.early
+@pytest.mark.slow
 def test_a_run_without_its_cluster_and_one_without_time(tmp_path):
     run = tmp_path / "run"
     settings = [part for setting in (f"root={tmp_path}", *SHORT) for part in ("--set", setting)]

@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 
 import pyarrow.parquet as pq
+import pytest
 
 from cluster.config.recipe_file import load_recipe
 from cluster.reporting.compare import compare, write_comparison
@@ -36,6 +37,7 @@ def settings(model):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_its_own_answers_and_from_a_teacher(run, tmp_path, monkeypatch):
     monkeypatch.setattr("cluster.run.recovery.COMMIT_SHARE", 0)  # every step is committed
     path, again = tmp_path / "taught", tmp_path / "again"

@@ -45,8 +45,8 @@ def plain(one, tasks):
     [
         dict(zero_stage=1, micro_batch_tokens=300),
         dict(zero_stage=2, gradient_checkpointing=True),
-        dict(zero_stage=3),
-        dict(zero_stage=2, offload="optimiser", micro_batch_tokens=300),
+        pytest.param(dict(zero_stage=3), marks=pytest.mark.slow),
+        pytest.param(dict(zero_stage=2, offload="optimiser", micro_batch_tokens=300), marks=pytest.mark.slow),
         dict(zero_stage=3, offload="parameters"),
     ],
     ids=str,
@@ -145,7 +145,14 @@ def test_parts_learn_at_their_own_rates(two, plain, tasks):
 
 
 @pytest.mark.parametrize(
-    "dtype, stage", [("float32", 0), ("float32", 2), ("bfloat16", 1), ("bfloat16", 2), ("bfloat16", 3)]
+    "dtype, stage",
+    [
+        pytest.param("float32", 0, marks=pytest.mark.slow),
+        ("float32", 2),
+        ("bfloat16", 1),
+        pytest.param("bfloat16", 2, marks=pytest.mark.slow),
+        ("bfloat16", 3),
+    ],
 )
 def test_a_rank_holds_what_the_plan_counts(two, tiny_model, tasks, dtype, stage):
     """Weights, sums of gradients, master weights and moments, right before an update."""
@@ -182,7 +189,13 @@ def test_bfloat16_keeps_small_steps_in_master_weights(one, two, plain, tasks, ra
 
 @pytest.mark.parametrize(
     "ranks, config",
-    [(1, {}), (2, {}), (2, dict(zero_stage=1, dtype="bfloat16")), (2, dict(zero_stage=2)), (2, dict(zero_stage=3))],
+    [
+        (1, {}),
+        pytest.param(2, {}, marks=pytest.mark.slow),
+        (2, dict(zero_stage=1, dtype="bfloat16")),
+        pytest.param(2, dict(zero_stage=2), marks=pytest.mark.slow),
+        (2, dict(zero_stage=3)),
+    ],
     ids=str,
 )
 def test_a_gradient_that_is_not_finite_changes_nothing_on_any_rank(one, two, tiny_model, tasks, ranks, config):

@@ -47,7 +47,13 @@ def test_another_optimiser_state_and_reference_come_back_from_a_checkpoint(one, 
     assert same(*ends)
 
 
-@pytest.mark.parametrize("lora", [None, Lora(rank=4, alpha=8)], ids=["full", "merged adapters"])
+@pytest.mark.parametrize(
+    "lora",
+    [
+        pytest.param(None, id="full"),
+        pytest.param(Lora(rank=4, alpha=8), id="merged adapters", marks=pytest.mark.slow),
+    ],
+)
 def test_publishing_gathers_one_bucket_at_a_time(two, tiny_model, phantom_tasks, lora):
     """And what comes is what the ranks hold."""
     tasks, bucket = phantom_tasks[:4], 3 * 2**18

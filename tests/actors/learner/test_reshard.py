@@ -18,9 +18,9 @@ LR = 1e-3
 @pytest.mark.parametrize(
     "config",
     [
-        dict(zero_stage=0, freeze=Freeze(embedding=True)),
-        dict(zero_stage=1, dtype="bfloat16"),
-        dict(zero_stage=2, freeze=Freeze(vision=True, layers=1)),
+        pytest.param(dict(zero_stage=0, freeze=Freeze(embedding=True)), marks=pytest.mark.slow),
+        pytest.param(dict(zero_stage=1, dtype="bfloat16"), marks=pytest.mark.slow),
+        pytest.param(dict(zero_stage=2, freeze=Freeze(vision=True, layers=1)), marks=pytest.mark.slow),
         dict(zero_stage=2, lora=Lora(rank=4)),
         dict(zero_stage=3, dtype="bfloat16", lr_scale={"vision": 0.5}, freeze=Freeze(projector=True)),
     ],

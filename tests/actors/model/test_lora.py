@@ -65,7 +65,7 @@ def plain_gradients(folder, encoder, samples, weights, lora):
     "config",
     [
         dict(zero_stage=0),
-        dict(zero_stage=2, lora=EVERYWHERE),
+        pytest.param(dict(zero_stage=2, lora=EVERYWHERE), marks=pytest.mark.slow),
         dict(zero_stage=3, gradient_checkpointing=True, lora=EVERYWHERE),
     ],
     ids=str,
@@ -117,7 +117,13 @@ def logprobs_of(folder, encoder, samples, dtype=torch.float32):
 
 # Offloading is refused on a CPU, where it moves nothing: but the copy takes the same way.
 @pytest.mark.parametrize(
-    "config", [dict(lora=LORA), dict(lora=LORA, zero_stage=3), dict(zero_stage=3, offload="parameters")], ids=str
+    "config",
+    [
+        dict(lora=LORA),
+        pytest.param(dict(lora=LORA, zero_stage=3), marks=pytest.mark.slow),
+        pytest.param(dict(zero_stage=3, offload="parameters"), marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_the_reference_is_the_policy_of_the_stages_start(
     two, tiny_model, encoder, samples, phantom_tasks, tmp_path, config

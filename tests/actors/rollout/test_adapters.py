@@ -1,6 +1,6 @@
 """Adapters that travel alone, in real engines: against merged ones, in mid-response, after sleep, in a new worker.
 
-Which families' engines take them: test_families.py.
+Which families' engines take them: test_families.py, and two of these in every run of the suite.
 """
 
 import os
@@ -33,6 +33,7 @@ from tests.support.engines.second_runner import SECOND_RUNNER
 from tests.support.engines.worker import WatchedWorker
 from tests.support.sender import start_sender
 
+pytestmark = pytest.mark.slow
 CONFIG = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256)
 LORA = Lora(rank=4, alpha=6, targets=("vision", "projector", "language"))
 
@@ -71,7 +72,7 @@ def start_worker(store, model, environment, lora):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param({}, id="runner of CPUs"), pytest.param(SECOND_RUNNER, id="of GPUs", marks=pytest.mark.slow)],
+    params=[pytest.param({}, id="runner of CPUs"), pytest.param(SECOND_RUNNER, id="of GPUs")],
 )
 def environment(request):
     """Of workers; it says which model runner they have."""
@@ -186,7 +187,6 @@ def test_adapters_that_the_engine_has_no_layer_for_are_named(ready, policy, send
         generate(ready, requests_for(phantom_tasks[:1]), Version(0, 6))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["store", "collective"])
 def test_a_learners_adapters_reach_a_pool_and_a_worker_in_place_of_another(
     transport, one, store, tiny_model, phantom_tasks

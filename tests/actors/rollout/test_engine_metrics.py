@@ -5,6 +5,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
 import ray
 
 from actors.model.encode import PromptConfig
@@ -15,6 +16,7 @@ from actors.trajectory import Request
 from actors.weights.version import Version
 
 
+@pytest.mark.slow
 def test_an_engines_numbers_are_at_the_port_with_run_and_worker(ray_session, tiny_model, phantom_tasks):
     told = {"disable_log_stats": False}
     config = RolloutConfig(cpus=0.5, max_response_tokens=24, max_model_tokens=256, engine=told)

@@ -96,8 +96,9 @@ def test_every_command_refuses_a_broken_folder_in_the_same_line(spoil, folder, r
         assert code == 2 and words in err and err.count("\n") == 1 and "run folder" not in out
         lines.add(err.removeprefix("curlvpr: ").removeprefix("model.path: ").removeprefix("--model: "))
     assert len(lines) == 1 and not (tmp_path / "runs").exists()
-    code, out, _ = command("doctor", recipe)
-    assert code == 1 and words in out and "model" in out.splitlines()[-1]
+    if spoil is lost_weights:  # doctor looks at packages too, each time in processes of its own
+        code, out, _ = command("doctor", recipe)
+        assert code == 1 and words in out and "model" in out.splitlines()[-1]
     with pytest.raises(UserError) as caught:
         find_source(tmp_path, str(folder))
     assert words in str(caught.value)
@@ -122,8 +123,9 @@ def test_every_command_refuses_another_model_with_another_tokenizer(
     for command_name in ("plan", "train"):
         code, out, err = command(command_name, recipe, *settings)
         assert code == 2 and err.startswith(wanted) and err.count("\n") == 1 and "run folder" not in out
-    code, out, _ = command("doctor", recipe, *settings)
-    assert code == 1 and "its tokenizer is not the policy's" in out
+    if key == "teacher":
+        code, out, _ = command("doctor", recipe, *settings)
+        assert code == 1 and "its tokenizer is not the policy's" in out
     text = yaml.safe_load(recipe.read_text())
     for part in settings[1::2]:
         path, _, value = part.partition("=")

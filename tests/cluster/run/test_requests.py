@@ -17,9 +17,10 @@ from tests.support.whole_runs import booked, events, reached, train_beside
 
 
 @pytest.mark.early
-def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_session, tmp_path):
-    """It is stopped with two learner ranks (ZeRO-2) and weights that go straight to the workers. It goes on with one
-    rank and the store."""
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(workers, ray_session, tmp_path):
+    """It is stopped with one or two learner ranks (ZeRO-2) and rollout workers, and weights that go straight to these.
+    It goes on with one rank and the store."""
     path = tmp_path / "ahead"
     ahead = [
         f"stages.{stage}.training.{key}={value}"
@@ -31,7 +32,7 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
         *ahead,
         "stages.closed.gate.max_steps=6",
         "stages.closed.gate.every=6",
-        "learner.workers=2",
+        f"learner.workers={workers}",
         "learner.zero_stage=2",
         "learner.cpus=0.25",
         "transport=collective",
@@ -43,10 +44,10 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
         send_request(path, ControlRequest("profile", steps=1))
         with pytest.raises(UserError, match="1 steps are being profiled already"):
             send_request(path, ControlRequest("profile", steps=1))
-        send_request(path, ControlRequest("scale", rollout=2, reward=2))
+        send_request(path, ControlRequest("scale", rollout=workers, reward=2))
         send_request(path, ControlRequest("pause"))
         wait_until(lambda: read_status(path)["status"] == "paused")
-        wait_until(lambda: read_status(path)["workers"] == {"rollout": {"ready": 2}, "reward": {"ready": 2}})
+        wait_until(lambda: read_status(path)["workers"] == {"rollout": {"ready": workers}, "reward": {"ready": 2}})
         asked["paused"] = read_status(path)
         send_request(path, ControlRequest("resume"))
         wait_until(lambda: read_status(path)["step"] > asked["paused"]["step"])
@@ -57,10 +58,13 @@ def test_a_run_that_generates_ahead_can_be_asked_scaled_stopped_and_resumed(ray_
     assert read_status(path)["status"] == "stopped" and not (path / "model").exists()
     assert resume(load_recipe(path / "recipe.yaml", ["learner.workers=1", "transport=store"]), path) == 0
     (profile,) = (path / "profile").iterdir()
-    assert sorted(file.name for file in profile.iterdir()) == ["operators.txt", "rank-0.json.gz", "rank-1.json.gz"]
-    assert "aten::addmm" in gzip.decompress((profile / "rank-1.json.gz").read_bytes()).decode()
+    assert sorted(file.name for file in profile.iterdir()) == [
+        "operators.txt",
+        *(f"rank-{rank}.json.gz" for rank in range(workers)),
+    ]
+    assert "aten::addmm" in gzip.decompress((profile / f"rank-{workers - 1}.json.gz").read_bytes()).decode()
     log = [line["text"] for line in map(json.loads, (path / "log.jsonl").read_text().splitlines())]
-    assert "scaled as was asked before, 2 rollout, 2 reward" in log
+    assert f"scaled as was asked before, {workers} rollout, 2 reward" in log
     rows = [
         r for r in pq.read_table(path / "metrics.parquet").to_pylist() if r["event"] == "step" and r["kind"] == "grpo"
     ]

@@ -22,6 +22,7 @@ from actors.weights.version import Version
 from cluster.pools.rollout_pool import RolloutPool
 from cluster.pools.worker_health import State
 
+pytestmark = pytest.mark.slow  # whole runs of the suite take this way, test_recovery.py and test_requests.py
 CONFIG = RolloutConfig(workers=2, cpus=0.25, max_response_tokens=24, max_model_tokens=256, max_sequences=8)
 LIMIT_S = 3.0
 
@@ -100,7 +101,6 @@ def test_a_version_that_does_not_come_costs_no_worker(learner, pool, phantom_tas
     assert sent[:2] == (2, []) and pool.wait_until_current(nothing) < 1e-4 and not pool.pool.deaths
 
 
-@pytest.mark.slow
 def test_an_engine_that_dies_on_the_way_is_named_and_the_others_take_the_version_from_the_store(
     learner, pool, phantom_tasks
 ):

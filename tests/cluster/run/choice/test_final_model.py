@@ -24,6 +24,7 @@ from cluster.stages.sft import SftStage
 from tests.support.short_run import SMOKE
 from tests.support.whole_runs import same, weights
 
+pytestmark = pytest.mark.slow  # scripted runs choose the best in every run of the suite, test_looking_back.py
 ROOT = Path(__file__).parents[4]
 
 
@@ -129,7 +130,6 @@ start(load_recipe(SMOKE, SETTINGS), Path(sys.argv[1]))
 """
 
 
-@pytest.mark.slow
 def test_a_kill_between_a_commit_and_the_removal_of_others_changes_nothing(spoilt, tmp_path, monkeypatch):
     """The process dies, by SIGKILL, when its second commit counts and nothing was removed yet."""
     again = tmp_path / "again"

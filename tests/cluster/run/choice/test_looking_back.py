@@ -65,7 +65,9 @@ def test_the_last_one_is_exported_where_the_recipe_says_so(tasks, tmp_path, monk
     )
 
 
-@pytest.mark.parametrize("commit", (2, 5, 7, 8))
+@pytest.mark.parametrize(
+    "commit", (2, pytest.param(5, marks=pytest.mark.slow), pytest.param(7, marks=pytest.mark.slow), 8)
+)
 def test_a_run_that_dies_between_a_commit_and_the_removal_of_others_ends_as_if_it_had_not(
     commit, tasks, tmp_path, monkeypatch
 ):

@@ -18,9 +18,11 @@ from tests.support.rewards.reported import CHOICE, TASKS
 GOOD = trace_of(CHOICE, Random(1))
 
 
-def test_traces_of_the_cluster_are_the_same_to_the_byte(ray_session, reported, tmp_path):
+def test_traces_of_the_cluster_are_the_same_to_the_byte(ray_session, reported, tmp_path, monkeypatch):
+    part = 8
+    monkeypatch.setattr("cluster.standalone.traces.judge.PART", part)
     tasks = read_tasks(reported)
-    many = [task.model_copy(update={"id": f"{task.id}-{n}"}) for n in range(2 * PART // len(tasks)) for task in tasks]
+    many = [task.model_copy(update={"id": f"{task.id}-{n}"}) for n in range(2 * part // len(tasks)) for task in tasks]
     write_tasks(many, tmp_path / "many")
     found = []
     for options in ([], ["--cluster"], ["--cluster"]):  # the last one verifies what is there
