@@ -15,8 +15,8 @@ Rows with an invalid task are compared with others too, as far as possible, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from curriculum.sets.checked_images import CheckedImages
@@ -29,6 +29,8 @@ from curriculum.taskset import RowFault, Size, TaskRow
 IMAGES_AT_ONCE = 16
 IMAGES_AT_ONCE_ELSEWHERE = 64
 """Of a given spread, as on a cluster, where each part has a price of its own."""
+Results = dict[str, Size | str]
+"""An image to its size, or to what is wrong with it."""
 
 
 def check_tasks(
@@ -37,7 +39,8 @@ def check_tasks(
     spread: Spread | None = None,
     decoding: Callable[[int, int], None] = lambda done, images: None,
 ) -> Iterator[TaskRow]:
-    """Every row of a task set, in order, with all its faults. An image that many rows ask about is decoded once.
+    """Every row of a task set, in order, with all its faults. An image that many rows ask about is decoded once, before
+    the first of them comes; others decode the next ones while the caller looks at a row.
 
     Args:
         path: the file, or the folder that holds the set.
@@ -51,11 +54,14 @@ def check_tasks(
     """
     with nullcontext(spread) if spread else Cores() as chosen:
         tasks = open_tasks(path, chosen)
-        results = check_images(tasks, again, chosen, IMAGES_AT_ONCE_ELSEWHERE if spread else IMAGES_AT_ONCE, decoding)
-    unseen = set(results)
-    for row, images in tasks.each_row():
-        _add_images(row, images, results, unseen)
-        yield row
+        unseen, results = set(tasks.images()), Results()
+        at_once = IMAGES_AT_ONCE_ELSEWHERE if spread else IMAGES_AT_ONCE
+        with closing(_decode(tasks, again, chosen, at_once, results, decoding)) as parts:
+            for row, images in tasks.each_row():
+                while any(image not in results for image in images):
+                    next(parts)
+                _add_images(row, images, results, unseen)
+                yield row
 
 
 def bad_rows(tasks: MappedTasks) -> Iterator[TaskRow]:
@@ -65,36 +71,38 @@ def bad_rows(tasks: MappedTasks) -> Iterator[TaskRow]:
         ChildProcessError: as `Cores`.
     """
     with Cores() as cores:
-        results = check_images(tasks, False, cores, IMAGES_AT_ONCE)
+        results = Results()
+        for _ in _decode(tasks, False, cores, IMAGES_AT_ONCE, results):
+            pass
     bad = [image for image, result in results.items() if isinstance(result, str)]
     for row, images in tasks.rows_with(bad):
         _add_images(row, images, results, set())
         yield row
 
 
-def check_images(
+def _decode(
     tasks: MappedTasks,
     again: bool,
     spread: Spread,
     at_once: int,
+    results: Results,
     decoding: Callable[[int, int], None] = lambda done, images: None,
-) -> dict[str, Size | str]:
-    """The size of each image of a set, or what is wrong with it.
+) -> Generator[None]:
+    """Adds the results of all images of a set, in the order in which rows name them; yields after each part of them.
 
     Args:
-        tasks: the set.
         at_once: images of a part of the work.
         again, spread, decoding: as of `check_tasks`.
     """
     checked = CheckedImages(Path(tasks.root))
     sizes: dict[Size, Size] = {}  # one object for each size, however many images have it
-    results: dict[str, Size | str] = {}
     unknown = []
     for image in tasks.images():
         size = None if again else checked.size_of(image, stamp_of(image))
-        results[image] = size or ""
         if size is None:
             unknown.append(image)
+        else:
+            results[image] = size
     parts = [unknown[first : first + at_once] for first in range(0, len(unknown), at_once)]
     done = 0
     try:
@@ -107,12 +115,12 @@ def check_images(
                     checked.add(image, *result)
             done += len(part)
             decoding(done, len(unknown))
+            yield
     finally:
         checked.save()  # also if the rest is given up: a second try then begins where this one ended
-    return results
 
 
-def _add_images(row: TaskRow, images: Sequence[str], results: dict[str, Size | str], unseen: set[str]) -> None:
+def _add_images(row: TaskRow, images: Sequence[str], results: Results, unseen: set[str]) -> None:
     """Records the sizes and faults of a row's images, and takes them out of the unseen ones."""
     for image in dict.fromkeys(images):
         result = results[image]

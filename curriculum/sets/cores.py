@@ -24,8 +24,8 @@ PAYS_S = 3.0
 """Other processes are started if this one alone would take so long for the rest of the work."""
 PROCESSES = 32
 """At most, with this one: each takes about 0.2 GiB."""
-QUEUED = 2
-"""Parts that a process has at a time, so that it need not wait for the next one."""
+QUEUED = 4
+"""Parts that a process has at a time, so that it need not wait for the next one; fewer when the work comes to its end."""
 PROGRESS_S = 900.0
 """The longest wait for a part of the work."""
 _END_S = 10.0  # until a process is gone that was killed
@@ -116,7 +116,7 @@ class Cores:
     def _hand_out(self, function: Callable[[Any], Any], parts: Sequence[Any], given: int, end: int) -> int:
         """Gives parts, from the one that is next, to all that have room. Returns which part is next then."""
         for process in self.processes:
-            while process.has_room and given < end:
+            while given < end and process.has_room((len(parts) - given) // (len(self.processes) + 1)):
                 process.give(given, function, parts[given])
                 given += 1
         return given
@@ -172,9 +172,9 @@ class _Process:
                 process_group=0,  # Ctrl-C is for this process
             )
 
-    @property
-    def has_room(self) -> bool:
-        return len(self._numbers) < QUEUED and None not in self._numbers
+    def has_room(self, share: int) -> bool:
+        """Whether it may have another part, if its fair share of those that are left is `share`."""
+        return len(self._numbers) < max(1, min(QUEUED, share)) and None not in self._numbers
 
     @property
     def is_at_work(self) -> bool:

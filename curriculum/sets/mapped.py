@@ -98,8 +98,9 @@ class MappedTasks:
 
     def each_row(self) -> Iterator[tuple[TaskRow, list[str]]]:
         """Every row, in order, with its faults and its images, which are known also where it is no valid task."""
-        for batch in self.batches:
-            for values in batch.to_pylist():
+        slices = (batch.slice(start, 256) for batch in self.batches for start in range(0, batch.num_rows, 256))
+        for part in slices:  # a batch as Python's objects takes a while, which others would wait for
+            for values in part.to_pylist():
                 images = [absolute_image(image, self.root) for image in values["images"] or ()]
                 yield self._row(values, images), images
 
