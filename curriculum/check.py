@@ -88,7 +88,8 @@ def _decode(
     results: Results,
     decoding: Callable[[int, int], None] = lambda done, images: None,
 ) -> Generator[None]:
-    """Adds the results of all images of a set, in the order in which rows name them; yields after each part of them.
+    """Adds the results of all images of a set: first those that are known, then part by part in the order in which rows
+    name them. Yields after each of these steps.
 
     Args:
         at_once: images of a part of the work.
@@ -104,6 +105,7 @@ def _decode(
         else:
             results[image] = size
     parts = [unknown[first : first + at_once] for first in range(0, len(unknown), at_once)]
+    yield
     done = 0
     try:
         for part, found in zip(parts, spread(decode_images, parts), strict=True):

@@ -25,7 +25,7 @@ PAYS_S = 3.0
 PROCESSES = 32
 """At most, with this one: each takes about 0.2 GiB."""
 QUEUED = 4
-"""Parts that a process has at a time, so that it need not wait for the next one; fewer when the work comes to its end."""
+"""Parts that a process has at a time, so that it need not wait for the next one; fewer as the work comes to its end."""
 PROGRESS_S = 900.0
 """The longest wait for a part of the work."""
 _END_S = 10.0  # until a process is gone that was killed
