@@ -101,7 +101,7 @@ def film_text(report: str) -> str:
 def observe(sentence: str) -> Observation | None:
     """A sentence as an observation of its film; None if it is none."""
     whole = _plain(sentence)
-    if len(whole.split()) > 3 * MAX_WORDS:
+    if len(whole.split()) > 3 * MAX_WORDS or _is_heading(sentence):
         return None
     said = {(mention.finding, mention.status) for mention in mentions_of(whole)}
     for text in _rewritings(whole):
@@ -116,6 +116,11 @@ def observe(sentence: str) -> Observation | None:
         if mentions or text == whole:  # what is left of a sentence must still name something
             return Observation(_sentence(text), tuple(mentions), text != whole)
     return None
+
+
+def _is_heading(sentence: str) -> bool:
+    """Whether it only names what the next ones are about, as structured reports do."""
+    return sentence.rstrip(" \t-–•*").endswith(":")
 
 
 def _is_technical(words: Sequence[str]) -> bool:

@@ -16,6 +16,8 @@ from rewards.traces.observations import film_text, observations, observe
         ("Right basilar atelectasis, recommend follow-up CT", "Right basilar atelectasis."),
         ("There is again noted a large hiatal hernia", "There is noted a large hiatal hernia."),
         ("The right effusion is unchanged", "The right effusion is seen."),
+        ("Fullness of the left hilum appears unchanged", "Fullness of the left hilum is seen."),
+        ("The opacities look stable", "The opacities are seen."),
         ("1. Cardiomegaly (previously described)", "Cardiomegaly."),
         ("PLEURA: No pleural effusion or pneumothorax", "No pleural effusion or pneumothorax."),
         ("BIBASILAR ATELECTASIS WITH NG TUBE", "Bibasilar atelectasis with NG tube."),
@@ -33,6 +35,8 @@ def test_what_no_film_shows_is_taken_out(sentence, observed):
     [
         "The effusion has increased",
         "Interval resolution of the left effusion",
+        "Hila and Mediastinum:",  # a structured report's heading
+        "Heart size appears stable",
         "Heart size is unchanged",  # what is left of it would say nothing
         "There are XXXX of a pleural effusion",
         "Recommend CT for further evaluation of the nodule",
