@@ -34,7 +34,7 @@ def misbehave(task, response, verdict):
 
 
 def open_pool(workers, rules=DEFAULT_RULES, timeout=30.0):
-    config = RewardWorkersConfig(workers=workers, cpus=0.1, timeout_s=timeout, response_timeout_s=2, rules=rules)
+    config = RewardWorkersConfig(workers=workers, cpus=0.1, timeout_s=timeout, response_timeout_s=4, rules=rules)
     return RewardPool(f"test-{os.urandom(4).hex()}", config)
 
 
@@ -57,7 +57,7 @@ def test_verdicts_do_not_depend_on_the_number_of_workers(ray_session, workers):
 
 def test_a_response_that_crashes_hangs_or_raises_costs_its_own_verdict_alone(ray_session, own_rule):
     texts = [say(word) for word in ("a", "raise", "b", "crash", "c", "d", "hang", "far", "e", "f")]
-    pool = open_pool(2, own_rule, timeout=8)
+    pool = open_pool(2, own_rule, timeout=12)
     verdicts = [v for group in pool.take(groups(*texts)) for v in group]
     pool.stop()
     lost = [i for i, v in enumerate(verdicts) if NOT_SCORED in v.faults]
