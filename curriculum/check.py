@@ -54,13 +54,14 @@ def check_tasks(
     """
     with nullcontext(spread) if spread else Cores() as chosen:
         tasks = open_tasks(path, chosen)
-        unseen, results = set(tasks.images()), Results()
+        images, results = tasks.images(), Results()
+        unseen = set(images)
         at_once = IMAGES_AT_ONCE_ELSEWHERE if spread else IMAGES_AT_ONCE
-        with closing(_decode(tasks, again, chosen, at_once, results, decoding)) as parts:
-            for row, images in tasks.each_row():
-                while any(image not in results for image in images):
+        with closing(_decode(tasks.root, images, again, chosen, at_once, results, decoding)) as parts:
+            for row, named in tasks.each_row():
+                while any(image not in results for image in named):
                     next(parts)
-                _add_images(row, images, results, unseen)
+                _add_images(row, named, results, unseen)
                 yield row
 
 
@@ -72,7 +73,7 @@ def bad_rows(tasks: MappedTasks) -> Iterator[TaskRow]:
     """
     with Cores() as cores:
         results = Results()
-        for _ in _decode(tasks, False, cores, IMAGES_AT_ONCE, results):
+        for _ in _decode(tasks.root, tasks.images(), False, cores, IMAGES_AT_ONCE, results):
             pass
     bad = [image for image, result in results.items() if isinstance(result, str)]
     for row, images in tasks.rows_with(bad):
@@ -81,24 +82,27 @@ def bad_rows(tasks: MappedTasks) -> Iterator[TaskRow]:
 
 
 def _decode(
-    tasks: MappedTasks,
+    root: str,
+    images: Sequence[str],
     again: bool,
     spread: Spread,
     at_once: int,
     results: Results,
     decoding: Callable[[int, int], None] = lambda done, images: None,
 ) -> Generator[None]:
-    """Adds the results of all images of a set: first those that are known, then part by part in the order in which rows
-    name them. Yields after each of these steps.
+    """Adds the results of all images of a set: first those that are known, then part by part in their order. Yields
+    after each of these steps.
 
     Args:
+        root: the folder of the set.
+        images: in the order in which rows name them.
         at_once: images of a part of the work.
         again, spread, decoding: as of `check_tasks`.
     """
-    checked = CheckedImages(Path(tasks.root))
+    checked = CheckedImages(Path(root))
     sizes: dict[Size, Size] = {}  # one object for each size, however many images have it
     unknown = []
-    for image in tasks.images():
+    for image in images:
         size = None if again else checked.size_of(image, stamp_of(image))
         if size is None:
             unknown.append(image)
